@@ -7,13 +7,14 @@ SEED ?= 0
 VENV := .venv
 BENCH := .venv-bench
 MODELS := .venv-models
+WORLDS := .venv-worlds
 BIN := $(VENV)/bin
-# torch is pinned for every later install too, so that no other package can replace it.
+# torch stays pinned for every later install, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench test-models stubs docs campaign help again
+.PHONY: demo test coverage lint bench test-models test-worlds stubs docs campaign help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -23,7 +24,7 @@ TESTS := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
 test: $(VENV)/.dev  ## run the tests, and build the documentation strictly
 	$(TESTS)
 
-coverage: $(VENV)/.dev  ## run the tests with coverage of src, which takes half as long again
+coverage: $(VENV)/.dev  ## run the tests with coverage of src, which takes 1.5 times as long
 	$(TESTS) --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.dev  ## check style, formatting and types
@@ -38,6 +39,11 @@ test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTo
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
 
+test-worlds: $(WORLDS)/.worlds  ## check models of other frameworks, text, audio, graphs, molecules, photographs (about 15 minutes)
+	$(WORLDS)/bin/python -m pytest tests_worlds
+	KERAS_BACKEND=jax $(WORLDS)/bin/python -m pytest tests_worlds -k keras
+	$(WORLDS)/bin/python -m benchmarks.frameworks
+
 stubs: $(VENV)/.dev  ## list the public names for editors and type checkers, after adding one
 	$(BIN)/python docs/generate/stubs.py
 
@@ -46,19 +52,19 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 
 DATA ?= $(INVARISCOPE_DATA)
 
-campaign: $(VENV)/.demo  ## run and archive what is missing of the recipes, DATA=folder (a day of one core)
+campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=folder (a day on one core)
 	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# An environment is finished when its stamp is there. `.unfinished` stays behind only where an
-# install was cut short; that environment is then made anew.
+# An environment is finished when its stamp exists. `.unfinished` is left behind only if an
+# install was interrupted; that environment is then created again.
 HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard \
-  $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished))
+  $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished $(WORLDS)/.unfinished))
 $(HALF_MADE): again
 
-$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch: %/.torch: constraints.txt
+$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch: %/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  "Python 3.11 or later is needed, %s is %d.%d. Name another one: make PYTHON=python3.12" \
 	  % (sys.executable, v[0], v[1]))'
@@ -72,14 +78,18 @@ $(VENV)/.demo: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,docs]
 $(BENCH)/.bench: EXTRAS := [bench]
 $(MODELS)/.models: EXTRAS := [models]
+$(WORLDS)/.worlds: EXTRAS := [worlds]
 # timm requires torchvision, which has no build for every torch; its models work without it.
 $(MODELS)/.models: ALONE := timm
+# It requires a backport of typing that breaks later versions of Python.
+$(WORLDS)/.worlds: ALONE := resemblyzer
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch
 $(BENCH)/.bench: $(BENCH)/.torch
 $(MODELS)/.models: $(MODELS)/.torch
+$(WORLDS)/.worlds: $(WORLDS)/.torch
 
-$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench $(MODELS)/.models: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds: pyproject.toml
 	@touch $(@D)/.unfinished
 	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
 	$(if $(ALONE),$(@D)/bin/python $(INSTALL) --no-deps $(ALONE))

@@ -1,10 +1,10 @@
-"""What every test shares: one thread a worker, and properties that are checked the same way each time."""
+"""Settings that all tests share: one thread per worker, and reproducible properties."""
 
 from __future__ import annotations
 
 import os
 
-# The suite runs one worker a core. Set before torch, numba and BLAS are first imported.
+# The suite runs one worker per core. Set before torch, numba and BLAS are first imported.
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -16,6 +16,6 @@ torch.set_num_threads(1)
 
 pytest_plugins = ["unseeded_draws"]
 
-# A slow machine is no failure, and a failure must be seen again by whoever looks for it.
+# A slow machine is not a failure, and a failure must be reproducible.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("suite")

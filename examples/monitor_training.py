@@ -1,12 +1,12 @@
-"""Watch the layers of SimpleConv while it learns digits, and what watching costs.
+"""Monitor the layers of SimpleConv while it learns digits, and measure what monitoring costs.
 
     python examples/monitor_training.py                      # the digits that come with the package
-    python examples/monitor_training.py --data mnist         # all of MNIST, where INVARISCOPE_DATA says
+    python examples/monitor_training.py --data mnist         # all of MNIST, from INVARISCOPE_DATA
     python examples/monitor_training.py --augment            # rotated digits instead
 
 Prints the normalized variance of every layer under rotation, epoch by epoch, and the time that measuring
-took as a share of an epoch. Writes the curves, a heat map (layers over epochs), and, where TensorBoard is
-installed, event files for it.
+took as a share of an epoch. Writes the curves, a heat map (layers over epochs) and, if TensorBoard is
+installed, event files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from invariscope.monitor import Monitor, TensorBoardWriter
 
 
 def main() -> None:
-    """Trains, measures, prints and saves."""
+    """Train, measure, print and save."""
     options = _options()
     train = zoo.load(options.data, split="train", samples=options.samples)
     probes = zoo.load(options.data, split="test")
@@ -56,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", default="mnist_subset", help="mnist_subset or mnist")
     parser.add_argument("--samples", type=int, help="train on a subset of this many")
     parser.add_argument("--probes", type=int, default=256, help="measure on this many test digits")
-    parser.add_argument("--filters", type=int, default=32, help="of SimpleConv's first layers")
+    parser.add_argument("--filters", type=int, default=32, help="filters of the first layers")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--every", type=int, default=1, help="epochs from one measurement to the next")
@@ -80,7 +80,7 @@ def _show(monitor: Monitor, trained: zoo.Training) -> None:
     epoch = trained.seconds / len(trained.history)
     each = monitor.times.query("measured and epoch > 0")["measuring_seconds"].mean()
     print(f"an epoch took {epoch:.1f} s, a measurement {each:.2f} s: {each / epoch:.1%} of an epoch")
-    print(f"overhead of the whole training: {monitor.overhead:.1%}")
+    print(f"overhead over the whole run: {monitor.overhead:.1%}")
 
 
 if __name__ == "__main__":

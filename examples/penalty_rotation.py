@@ -5,8 +5,8 @@
 
 Trains the same network on upright digits alone; with the normalized variance of a layer as a penalty, or the
 divergence of the predicted probabilities along the orbit, at several weights; and on rotated digits. Prints
-accuracy on upright and on rotated test digits beside what was measured on them afterwards: the normalized
-variance of the last hidden layer, with its interval, and how far predictions diverge.
+the accuracy on upright and on rotated test digits, the normalized variance of the last hidden layer, with its
+interval, and how far predictions diverge.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Way:
 
 
 def main() -> None:
-    """Trains each way, and prints a line for each."""
+    """Train in each way, and print a line for each."""
     options = _options()
     train = zoo.load("mnist_subset", split="train", samples=options.samples)
     test = zoo.load("mnist_subset", split="test", samples=options.test)
@@ -71,7 +71,7 @@ def _ways(options: argparse.Namespace) -> Iterator[Way]:
 
 
 def small_network() -> nn.Sequential:
-    """Two convolutions and two flat layers."""
+    """Return a network of two convolutions and two fully connected layers."""
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(1, 8, 5, stride=2, padding=2),
@@ -87,7 +87,7 @@ def small_network() -> nn.Sequential:
 
 
 def trained(way: Way, train: zoo.ImageData, *, epochs: int, seed: int) -> nn.Module:
-    """The network after training."""
+    """Return the trained network."""
     torch.manual_seed(seed)
     model, generator = small_network(), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -107,7 +107,7 @@ def trained(way: Way, train: zoo.ImageData, *, epochs: int, seed: int) -> nn.Mod
 
 
 def judged(model: nn.Module, test: zoo.ImageData) -> list[str]:
-    """Accuracy, normalized variance and divergence on test digits, in words."""
+    """Return accuracy, normalized variance and divergence on test digits as text."""
     wanted = [iv.NormalizedVariance(), iv.Prediction(), DIVERGENCE]
     result = iv.measure(model, test, CIRCLE, measures=wanted, layers=HIDDEN, progress=False)
     table, curves = result.table.set_index("measure"), result.curves
@@ -122,7 +122,7 @@ def judged(model: nn.Module, test: zoo.ImageData) -> list[str]:
 
 
 def estimate(value: float, low: float, high: float) -> str:
-    """A value with its interval, if it has one; a layer that never responds has neither."""
+    """Return a value with its interval, if it has one; a layer that never responds has neither."""
     if math.isnan(value):
         return "none: the layer is dead"
     within = "" if math.isnan(low) else f" ({rounded(low)} to {rounded(high)})"
@@ -130,13 +130,13 @@ def estimate(value: float, low: float, high: float) -> str:
 
 
 def rounded(value: float) -> str:
-    """Three decimals, and no sign before a zero."""
+    """Return three decimals, without a sign before zero."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="of the penalties")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="penalty weights")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--samples", type=int, help="train on a subset of this many")
     parser.add_argument("--test", type=int, help="test and measure on a subset of this many")

@@ -55,7 +55,7 @@ class ResidualInPlace(nn.Module):
 
 
 class FunctionalOnly(nn.Module):
-    """No child at all; arithmetic on weights is no layer."""
+    """No child at all; arithmetic on weights is not a layer."""
 
     def __init__(self) -> None:
         super().__init__()

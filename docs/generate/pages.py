@@ -38,6 +38,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Getting started": "getting_started.md"},
         {"Inputs of any kind": "inputs.md"},
         {"How to": section("worlds")},
+        {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
         {"Monitoring": "monitoring.md"},
         {"Penalties": "penalties.md"},

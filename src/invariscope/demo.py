@@ -45,10 +45,10 @@ Bars = Callable[[str], Tick]
 
 @dataclass(frozen=True, kw_only=True)
 class DemoSettings:
-    """DemoSettings of the demonstration.
+    """Settings of the demonstration.
 
     Args:
-        seed: seed of everything random.
+        seed: seed of all random draws.
         filters: width of the first block of SimpleConv, which is 32 in the publication.
         plain_epochs, rotated_epochs: passes over the training digits; rotated digits take longer to learn.
         training_digits: number of training digits, up to the 8,000 bundled ones.
@@ -112,7 +112,7 @@ def run(
         folder: new, empty, or from an earlier demonstration.
         settings: by default those that take about a minute on two cores.
         bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
-        log: called with remarks on the progress.
+        log: called with progress messages.
     Raises:
         FileExistsError: the folder holds other files.
     """
@@ -134,7 +134,7 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
     before, after = (float(table["value"].iloc[0]) for table in tables)
     return (
-        f"Over all rotations it recognizes {100 * after:.0f} % of the digits, the plain network "
+        f"Over all rotations it recognises {100 * after:.0f} % of the digits, the plain network "
         f"{100 * before:.0f} %."
     )
 

@@ -169,8 +169,9 @@ def interaction_reach(
         + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
 
     and the residuals of these after fitting the additive parts estimate the variance of β. Four fifths of
-    the excess are subtracted, with which intervals of information cover in simulations. The share is below 1
-    because information is not a quadratic functional, and triples of samples interact, too.
+    the excess are subtracted, which gives intervals of information the right coverage in simulations. The
+    share is below 1 because information is not a quadratic functional, and triples of samples interact as
+    well.
 
     Args:
         values: (replicate,) the value, and the values without each group.
@@ -203,7 +204,7 @@ def interaction_reach(
 
 
 def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
-    """Whether a value is statistically indistinguishable from its null, or farther from the ideal than it.
+    """Whether a value cannot be distinguished from its null, or is farther from the ideal than the null.
 
     Args:
         row: a result row with its value, its interval if there is one, and its null.

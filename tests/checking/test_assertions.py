@@ -219,8 +219,8 @@ SQUARES = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 CALLABLES = [lambda x: x, lambda x: -x]
 REFUSED = [
     ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, which the elements do not form"),
-    ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
-    (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
+    ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare them: Elements\(\[...\], actions="),
+    (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare them: Elements\(\[...\], actions="),
     (None, CALLABLES, {}, ValueError, "no tolerance can be derived.*Give below="),
     ({"cnov": "spatial"}, TURNS, {}, ValueError, "unknown layer of feature_action 'cnov'. Closest: 'conv'"),
     ({"conv": "spatail"}, TURNS, {}, ValueError, "unknown feature action 'spatail'. Closest: 'spatial'"),
@@ -268,7 +268,7 @@ def test_elements_that_do_not_fit_the_data_are_refused(assertion):
         assertion(flat, torch.rand(8, 6), TURNS)
     with pytest.raises((TypeError, ValueError), match="5"):
         assertion(flat, torch.rand(8, 6), iv.Permutations.cyclic(5))
-    with pytest.raises(ValueError, match="looked at before they are measured: pass an array"):
+    with pytest.raises(ValueError, match="inspected before they are measured: pass an array"):
         assertion(Named(), iter([SQUARES]), TURNS)
 
 

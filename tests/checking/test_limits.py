@@ -1,4 +1,4 @@
-"""Limits in a line, judged on a result, and told to continuous integration."""
+"""Limits on one line, judged on a result, and reported to continuous integration."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def invoke(workplace) -> Callable[..., Result]:
 
 @pytest.fixture
 def fails(invoke) -> Callable[..., str]:
-    """Runs a command that the user has to mend; returns its one line."""
+    """Runs a command that the user has to fix; returns its one line."""
 
     def run(*arguments: str) -> str:
         done = invoke(*arguments)

@@ -103,7 +103,7 @@ def test_a_layer_that_loses_every_sample_keeps_no_limit(invoke):
     assert "no sample has finite responses" in done.stderr
 
 
-def test_a_factory_that_fails_is_no_broken_limit(fails):
+def test_a_factory_that_fails_is_not_a_broken_limit(fails):
     Path("boom.py").write_text("def make():\n    raise RuntimeError('no weights here')\n")
     said = fails("check", "boom.py:make", "digits.npz", *TURNS, "--max", "*:normalized_variance:1")
     assert "boom.py:make failed with RuntimeError: no weights here" in said

@@ -75,7 +75,7 @@ def test_a_transform_is_what_python_would_make_of_the_text(text):
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:40])
 @pytest.mark.parametrize("read", [read_transform, lambda text: read_measures([text])])
-def test_whatever_is_no_transform_or_measure_is_refused_without_being_run(text, read, tmp_path, monkeypatch):
+def test_anything_but_a_transform_or_measure_is_refused_without_being_run(text, read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     ran: list[str] = []
     monkeypatch.setattr(os, "system", ran.append)

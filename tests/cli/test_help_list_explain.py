@@ -61,8 +61,9 @@ def test_the_version_is_shown(invoke):
     assert invoke("--version").stdout == f"invariscope {invariscope.__version__}\n"
 
 
-# One number per sample: arrays, which are not written on a command line.
-ON_A_LINE = [field for field in fields(Options) if field.name not in ("ids", "clusters")]
+# Arrays with an entry per sample, functions and objects cannot be written on a command line.
+IN_PYTHON = ("ids", "clusters", "labels", "preprocess", "call", "pool")
+ON_A_LINE = [field for field in fields(Options) if field.name not in IN_PYTHON]
 
 
 @pytest.mark.parametrize("field", ON_A_LINE, ids=lambda field: field.name)

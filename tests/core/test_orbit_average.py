@@ -26,7 +26,7 @@ def test_averaging_over_a_group_is_exactly_invariant_and_the_model_itself_is_not
         assert (spread > 1e-2) == (not invariant)
 
 
-def test_elements_that_are_no_group_give_no_invariance():
+def test_elements_that_are_not_a_group_give_no_invariance():
     model = iv.OrbitAverage(net(), [lambda x: x, lambda x: torch.rot90(x, 1, (2, 3))])
     x = IMAGES.double()
     assert not torch.allclose(model(torch.rot90(x, 1, (2, 3))), model(x), atol=1e-3)

@@ -198,7 +198,7 @@ def test_results_saved_without_a_baseline_are_still_read(net, digits, tmp_path):
     path.write_text(json.dumps(document))
     assert len(iv.load(path.parent).baseline) == 0
     path.write_text(json.dumps(document | {"baseline": {"mean": 1}}))
-    with pytest.raises(ValueError, match="its baseline must be a list of rows"):
+    with pytest.raises(ValueError, match="baseline must be a list of rows"):
         iv.load(path.parent)
 
 

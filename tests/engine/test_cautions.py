@@ -1,4 +1,4 @@
-"""A constant network is flagged and not praised; what is told apart from its null is not."""
+"""A constant network is flagged, not praised; a value that differs from its null is not flagged."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def row(measure, value, **columns):
     ("moved", "ratio", "high", "flagged"),
     [(0.02, 1.1, 1.3, True), (0.02, 0.9, 1.1, True), (0.02, 0.3, 0.4, False), (0.5, 1.1, 1.3, False)],
 )
-def test_a_small_displacement_is_no_invariance_where_noise_moves_as_little(moved, ratio, high, flagged):
+def test_a_small_displacement_is_not_invariance_if_noise_moves_as_little(moved, ratio, high, flagged):
     rows = [
         row("gradient_norm.moved", moved),
         row("gradient_norm.moved_to_noisy", ratio, ci_low=ratio - 0.2, ci_high=high),

@@ -116,7 +116,7 @@ def test_drawn_rotations_are_noted_too():
     assert "off the image's centre: '0° ± 180°' puts it 1." in rows["0"]["note"]
 
 
-def test_a_map_that_is_no_square_is_noted_under_elements_that_mix_its_axes_only():
+def test_a_map_that_is_not_square_is_noted_only_under_elements_that_mix_its_axes():
     torch.manual_seed(0)
     tall = nn.Sequential(nn.Conv2d(1, 2, 1, stride=(1, 2)))
     rows, _ = measured(tall, images(29, 29), iv.Rotation([0, 90]), iv.EquivarianceError())
@@ -141,7 +141,7 @@ def test_a_model_that_cannot_be_followed_is_measured_and_says_what_is_not_known(
     )
 
 
-def test_trouble_with_the_grids_is_no_trouble_of_the_measurement(monkeypatch):
+def test_trouble_with_the_grids_does_not_affect_the_measurement(monkeypatch):
     def broken(*args, **options):
         raise RuntimeError
 

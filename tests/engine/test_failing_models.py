@@ -35,7 +35,7 @@ def test_a_model_that_fails_as_a_copy_is_told_what_made_the_copy():
     assert len(iv.measure(Cast(), IMAGES, TURNS, progress=False).table)
 
 
-def test_a_model_whose_copy_is_no_module_cannot_be_copied():
+def test_a_model_whose_copy_is_not_a_module_cannot_be_copied():
     class Strange(Cast):
         def __deepcopy__(self, memo):
             return 42

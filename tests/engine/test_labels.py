@@ -156,7 +156,7 @@ def test_words_need_the_name_of_every_output():
         measured((X, WORDS), measures=["prediction"], classes=[*NAMES, "yak"])
 
 
-def test_words_are_no_numbers_to_be_predicted():
+def test_words_are_not_numbers_to_be_predicted():
     with pytest.raises(ValueError, match="one number per sample to be predicted; got words"):
         measured((X, WORDS), nn.Linear(5, 1), measures=[iv.Twirl(targets="values")], classes=NAMES)
 
@@ -278,7 +278,7 @@ def test_missing_numbers_are_refused_where_numbers_are_compared():
 @pytest.mark.parametrize(
     "options", [{"by_class": True}, {"measures": ["prediction"]}, {"measures": ["information"]}]
 )
-def test_negative_labels_are_no_classes(form, options):
+def test_negative_labels_are_not_classes(form, options):
     y = Y.clone()
     y[:12] = -1
     data = FORMS[form](X, y)
@@ -301,7 +301,7 @@ def test_masked_labels_are_missing():
         measured((X, np.ma.masked_array(Y.numpy(), mask=np.arange(N) == 3)))
 
 
-def test_no_label_at_all_is_no_label():
+def test_no_label_at_all_is_not_a_label():
     for data in ((X, None), (X, [None] * N), Items(X, [None] * N)):
         assert measured(data).provenance["data"]["labelled"] is False
 

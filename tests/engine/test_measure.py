@@ -166,7 +166,7 @@ def test_accuracy_per_element_matches_counting(net, digits):
     assert flips == pytest.approx([(top != tops[0]).float().mean().item() for top in tops])
 
 
-def test_flips_are_counted_from_the_untransformed_input_although_it_is_no_element(net, digits):
+def test_flips_are_counted_from_the_untransformed_input_although_it_is_not_an_element(net, digits):
     result = quick(net, digits[0], iv.Rotation([90.0, 180.0]), measures=["prediction"])
     with torch.no_grad():
         base = net(digits[0]).argmax(1)

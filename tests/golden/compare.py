@@ -17,7 +17,7 @@ from .capture import Leaf
 from .record import Numbers, read
 
 SAME_MACHINE = 1e-12
-# Values far below this are the rounding of a zero: how they come out is no property of the code.
+# Values far below this are the rounding of a zero: how they come out is not a property of the code.
 LEAST_SCALE = 1e-4
 
 

@@ -56,9 +56,28 @@ def allowed(compute: Callable[[], Any]) -> Any:
         return type(error).__name__
 
 
+def moved_fields(transform: Any) -> dict[str, Any]:
+    """The fields of a sample under each element, forth and back."""
+    sample = {
+        "positions": inputs.array(4, 3).astype(np.float64),
+        "x": inputs.array(5, 2),
+        "edge_index": np.array([[0, 1, 4], [2, 3, 0]]),
+    }
+    given = np.array([sample, None], object)[:1]
+    ways = {"orbit": transform, "inverse": transform.inverse()}
+    found = {name: way.orbit(given, keys=[3], seed=4)[0] for name, way in ways.items()}
+    return {
+        f"{name}-{element}-{field}": samples[element][field]
+        for name, samples in found.items()
+        for element in range(len(transform))
+        for field in sample
+    }
+
+
 for _name, _family in reach.transform_classes().items():
     for _number, _example in enumerate(_family.examples()):
-        add(f"transform-{_name}/example-{_number}", partial(moved, _example))
+        _compute = moved_fields if getattr(_family, "structured", False) else moved
+        add(f"transform-{_name}/example-{_number}", partial(_compute, _example))
 
 for _name, _transform in {
     "rotation-bicubic-border": iv.Rotation([10, 100], interpolation="bicubic", padding="border"),

@@ -276,3 +276,18 @@ def test_wrong_options_are_refused_with_what_to_do(change, error, words):
 def test_a_role_or_a_pool_that_does_not_exist_is_refused_when_it_is_made(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_assertions_take_samples_of_any_type():
+    given = {"preprocess": packed, "layers": "conv*", "pool": {"conv*": iv.Pool("mean", index="batch")}}
+    unlabelled = [{name: graph[name] for name in ("x", "edge_index")} for graph in graphs()]
+    assert iv.assert_invariant(GraphModel(), unlabelled, SWAPS, **given).broken == ()
+    with pytest.raises(AssertionError, match="conv1"):
+        iv.assert_invariant(GraphModel(), unlabelled, iv.On(iv.RandomPermutations(3), x="row"), **given)
+    rows = given | {"pool": {"conv*": iv.Rows(index="batch")}}
+    assert iv.assert_equivariant(GraphModel(), unlabelled, SWAPS, feature_action="row", **rows).broken == ()
+
+
+def test_studies_of_derivatives_refuse_samples_that_are_no_tensor():
+    with pytest.raises(TypeError, match="give one tensor of inputs"):
+        iv.worst_element(TextModel(), texts(), iv.Rotation([0, 90]))

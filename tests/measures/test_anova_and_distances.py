@@ -147,7 +147,7 @@ def test_tests_of_units_without_an_effect_reject_at_their_level():
     assert of_all(iv.Anova(), activations)["rejecting_bonferroni"] <= 2 / 4000
 
 
-def test_the_published_one_way_f_is_no_test_of_its_level():
+def test_the_published_one_way_f_is_not_a_test_of_its_level():
     """One-way F of repeated measures: differences between samples inflate its denominator."""
     activations = two_way(4, units=2000, transform=0.0, sample=3.0)
     f = of_all(iv.Anova(), activations)["F_oneway"]

@@ -287,6 +287,6 @@ def test_asking_twice_for_a_measure_is_an_error():
         as_measures(["prediction", "prediction"])
 
 
-def test_something_else_is_no_measure():
+def test_something_else_is_not_a_measure():
     with pytest.raises(TypeError, match="got int"):
         as_measures([3])

@@ -140,7 +140,7 @@ class Points(nn.Module):
 
 
 def test_a_function_of_each_point_follows_any_order_and_their_mean_none():
-    orders = iv.RandomPermutations(6, 4)
+    orders = iv.RandomPermutations(4, size=6)
     moved = to_null(Points(), CLOUDS, orders, "spatial")
     assert moved["each"] == 0
     assert moved["ordered"] > 0.3
@@ -326,10 +326,10 @@ def test_actions_that_cannot_be_are_refused_when_measured(action, transform, sai
 
 
 @pytest.mark.parametrize("forgetful", [np.zeros((4, 2, 2)), np.diag([1.0, 0.0])[None].repeat(4, 0)])
-def test_matrices_that_forget_a_direction_are_no_representation_though_they_multiply_well(forgetful):
+def test_matrices_that_forget_a_direction_are_not_a_representation_though_they_multiply_well(forgetful):
     torch.manual_seed(0)
     layer = nn.Conv2d(1, 2, 3)
-    with pytest.raises(ValueError, match=r"its identity element '0°' is not the unit matrix \(off by 1\)"):
+    with pytest.raises(ValueError, match=r"identity element '0°' is not the identity matrix \(off by 1\)"):
         to_null(nn.Sequential(layer), IMAGES, iv.QuarterTurns(), iv.FibreAction(forgetful))
 
 
@@ -365,12 +365,12 @@ def test_matrices_that_forget_a_direction_are_no_representation_though_they_mult
         (lambda: iv.Group.of(iv.Dihedral()).cosets([0, 1]), ValueError, r"\[0, 1\] is not a subgroup"),
     ],
 )
-def test_what_is_no_action_and_no_group_is_refused_at_once(make, error, said):
+def test_what_is_not_an_action_or_a_group_is_refused_at_once(make, error, said):
     with pytest.raises(error, match=said):
         make()
 
 
-def test_a_loop_that_is_not_associative_is_no_group():
+def test_a_loop_that_is_not_associative_is_not_a_group():
     """The smallest example: five elements, each its own inverse."""
     table = [[0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [2, 4, 0, 1, 3], [3, 2, 4, 0, 1], [4, 3, 1, 2, 0]]
     with pytest.raises(ValueError, match=r"products \(1·1\)·2 and 1·\(1·2\) differ"):

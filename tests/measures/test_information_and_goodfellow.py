@@ -137,7 +137,7 @@ def test_thresholds_stay_those_of_all_samples_when_a_group_is_left_out():
         np.testing.assert_allclose(found[""].values[1 + group], expected)
 
 
-def test_the_orbit_includes_the_untransformed_input_where_it_is_no_element():
+def test_the_orbit_includes_the_untransformed_input_if_it_is_not_an_element():
     x = torch.from_numpy(normal(40, 6)).double()
     elements = [lambda x: x.roll(1, -1), lambda x: 0.5 * x]
     result = iv.measure(lambda x: {"a": x}, x, elements, measures=iv.Goodfellow(alpha=0.1), progress=False)
@@ -418,7 +418,7 @@ def test_an_interrupted_measurement_goes_on_to_the_same_numbers(measure, tmp_pat
 
 
 @pytest.mark.parametrize("measure", ["goodfellow", "information"])
-def test_a_response_that_is_no_number_is_an_error_that_names_the_layer(measure):
+def test_a_response_that_is_not_a_number_is_an_error_that_names_the_layer(measure):
     class Broken(nn.Module):
         def forward(self, x):
             return torch.where(x > 2, torch.nan, x).exp()

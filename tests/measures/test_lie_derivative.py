@@ -487,7 +487,7 @@ def test_options_that_do_not_exist_are_refused(options, message):
         iv.LieDerivative(**options)
 
 
-def test_what_is_no_image_is_refused(digits):
+def test_what_is_not_an_image_is_refused(digits):
     flat = nn.Linear(784, 2)
     with pytest.raises(TypeError, match=r"images \(n, C, H, W\)"):
         iv.measure(flat, digits.flatten(1), iv.Noise(3), measures=["lie_derivative"], progress=False)

@@ -87,7 +87,7 @@ def test_numbers_to_be_predicted_give_what_the_definition_gives(seed):
 
 
 @pytest.mark.parametrize("batches", [False, True])
-def test_numbers_to_be_predicted_are_no_classes(batches):
+def test_numbers_to_be_predicted_are_not_classes(batches):
     torch.manual_seed(0)
     x, y = images(9), torch.rand(9, generator=torch.Generator().manual_seed(3))
     model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 1))
@@ -198,7 +198,7 @@ def test_an_interval_stands_beside_every_number_that_can_have_one(measure):
 
 
 @pytest.mark.parametrize("measure", ALL, **NAMES)
-def test_responses_that_are_no_numbers_are_refused_or_left_out_and_counted(measure):
+def test_responses_that_are_not_numbers_are_refused_or_left_out_and_counted(measure):
     x = images(20)
     x[3, 0, 2, 2] = torch.nan
     data = x, torch.arange(20) % 3

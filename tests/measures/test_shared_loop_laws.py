@@ -44,14 +44,14 @@ def test_the_null_of_consistency_is_the_share_of_pairs_of_samples_that_agree():
     assert found["untransformed"].null == pytest.approx(np.mean(kept))
 
 
-def test_the_identity_is_no_merit_of_the_network():
+def test_the_identity_is_not_to_the_credit_of_the_network():
     only_identity_agrees = np.eye(4)[None, :, :].repeat(3, axis=0)
     found = final_values(iv.Consistency(), only_identity_agrees)
     assert found["untransformed"].values[0] == 0
     np.testing.assert_array_equal(found["by_element"].values[0], [1, 0, 0, 0])
 
 
-def test_outputs_that_are_no_scores_are_refused_with_the_reason():
+def test_outputs_that_are_not_scores_are_refused_with_the_reason():
     with pytest.raises(ValueError, match=r"consistency applies to none(.|\n)*at least two classes"):
         measured(net(outputs=1), images(), iv.Consistency())
     with pytest.raises(ValueError, match=r"equivariance_psnr applies to none(.|\n)*images"):
@@ -175,7 +175,7 @@ def test_a_layer_that_never_changes_has_no_alignment_and_no_fit():
         assert np.isnan(found["by_element"].values).all()
 
 
-def test_what_rounding_leaves_of_equal_responses_is_no_alignment():
+def test_what_rounding_leaves_of_equal_responses_is_not_alignment():
     responses = np.full((24, 3, 4), 0.1)
     buckets = np.arange(24) % 2
     responses[buckets == 0] += np.random.default_rng(0).normal(size=(12, 3, 4))

@@ -25,7 +25,7 @@ def test_the_example_shows_curves_and_what_they_cost(tmp_path):
     printed = re.search(r"^log_softmax +(\S+) +(\S+)$", done.stdout, re.M)
     assert printed is not None
     assert [float(text) for text in printed.groups()] == [round(value, 3) for value in last]
-    overhead = re.search(r"overhead of the whole training: ([\d.]+)%", done.stdout)
+    overhead = re.search(r"overhead over the whole run: ([\d.]+)%", done.stdout)
     assert overhead is not None
     assert abs(float(overhead[1]) / 100 - history.overhead) < 0.001
     assert (tmp_path / "out" / "layers_over_epochs.png").stat().st_size > 0

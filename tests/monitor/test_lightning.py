@@ -17,7 +17,7 @@ from invariscope import zoo
 from invariscope.monitor import Monitor, lightning_callback, load_history
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what its own dependencies deprecate is not ours to mend
+    warnings.simplefilter("ignore")  # what its own dependencies deprecate is not ours to fix
     import pytorch_lightning as lightning
 
 # Lightning's advice on workers, devices and missing loggers.

@@ -351,8 +351,8 @@ class Placewise(nn.Module):
     ("model", "layer", "options", "message"),
     [
         (small_net(), "7", {}, "no receptive field: its output of shape"),
-        (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "is 29 × 29 pixels, and no neuron's lies"),
-        (Placewise(), "end", {}, "fails on a larger one|answers a patch by itself otherwise"),
+        (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "has 29 × 29 pixels and does not fit"),
+        (Placewise(), "end", {}, "fails on a larger one|responds differently to a patch alone"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), "1", {}, "its units see the whole image"),
         (small_net(), "5", {"deformations": ["twist"]}, "unknown deformation 'twist'"),
         (small_net(), "5", {"deformations": []}, "must be distinct and among .*; got"),
@@ -372,7 +372,7 @@ def test_what_cannot_be_measured_is_refused_with_the_reason(model, layer, option
         iv.neuron_stability(model, layer, IMAGES, **options)
 
 
-def test_what_is_no_model_or_no_image_is_refused():
+def test_what_is_not_a_model_or_an_image_is_refused():
     with pytest.raises(TypeError, match="got function"):
         iv.neuron_stability(lambda x: x, "5", IMAGES)
     with pytest.raises(ValueError, match="one input has shape"):

@@ -38,7 +38,7 @@ def test_two_trainings_are_two_pictures_and_the_first_is_shown_unless_another_is
     ]
 
 
-def test_a_single_epoch_is_no_picture_worth_showing():
+def test_a_single_epoch_is_not_a_picture_worth_showing():
     assert EpochHeatmap.views([at(0, 0.1, 0.2), result([row("conv", 0.1)])]) == []
 
 

@@ -99,7 +99,7 @@ def test_the_spectra_of_a_result_are_its_points_at_the_epochs_of_its_stages():
         FilterSpectra.prepare(sample_result())
 
 
-def test_images_of_filters_are_no_part_of_a_report():
+def test_images_of_filters_are_not_part_of_a_report():
     assert "filter_images" not in PLOTS.names()
 
 

@@ -92,7 +92,7 @@ def by_class():
     return result(rows, maps=maps, data={"classes": ["dog", "cat"]})
 
 
-def test_classes_stand_in_the_datas_order_and_means_are_no_class():
+def test_classes_are_in_the_order_of_the_data_and_means_are_not_a_class():
     prepared = ClassHeatmap.prepare(by_class())
     assert prepared.classes == ("dog", "cat")
     assert prepared.layers == ("conv", "fc")

@@ -44,7 +44,7 @@ def test_of_many_layers_some_are_taken_from_the_first_to_the_last_and_others_can
         Spectra.prepare(whole, layers=["pool9"])
 
 
-def test_spectra_are_no_curves_over_elements_and_no_maps_of_units():
+def test_spectra_are_neither_curves_over_elements_nor_maps_of_units():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
     measured = iv.measure(

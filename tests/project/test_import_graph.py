@@ -144,7 +144,7 @@ def test_the_files_that_the_architecture_page_names_exist():
     page = (ROOT / "docs" / "architecture.md").read_text()
     steps = page.split("| step |")[1].split("\n\n")[0]
     files = re.findall(r"`([\w/]+\.py)`", steps)
-    assert len(files) == 10
+    assert len(files) == 11
     assert [name for name in files if not (PACKAGE / name).exists()] == []
 
 

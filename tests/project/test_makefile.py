@@ -64,6 +64,7 @@ def installs(commands: list[str]) -> list[str]:
         ("docs", ["torch", ".[dev,docs]"]),
         ("bench", ["torch", ".[bench]"]),
         ("test-models", ["torch", ".[models]", "timm"]),
+        ("test-worlds", ["torch", ".[worlds]", "resemblyzer"]),
     ],
 )
 def test_torch_is_installed_first_and_every_install_is_constrained(checkout, target, wanted):
@@ -118,6 +119,7 @@ def test_help_names_every_target(checkout):
         "lint",
         "bench",
         "test-models",
+        "test-worlds",
         "stubs",
         "docs",
         "campaign",

@@ -91,7 +91,7 @@ def test_every_kind_of_fresh_noise_is_found(line):
 @pytest.mark.parametrize(
     "line", ["np.random.default_rng(0)", "random.seed(0)", "random.Random(x)", "settings(max_examples=3)"]
 )
-def test_generators_with_a_seed_are_no_fresh_noise(line):
+def test_generators_with_a_seed_are_not_fresh_noise(line):
     assert fresh_noise(line) == []
 
 

@@ -74,7 +74,7 @@ def test_grids_agree_with_the_receptive_fields_of_a_chain(size):
 
 
 class Branches(nn.Module):
-    """Sums and concatenations of operations that are no modules, beside what cannot be followed."""
+    """Sums and concatenations of operations that are not modules, beside what cannot be followed."""
 
     def __init__(self):
         super().__init__()

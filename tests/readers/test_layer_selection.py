@@ -106,7 +106,7 @@ def test_unused_layers_are_listed_among_those_asked_for() -> None:
     assert TorchReader(model, layers="layers.1.norm1").inspect(x).unused == ()
 
 
-def test_module_lists_and_parameter_lists_are_no_unused_layers() -> None:
+def test_module_lists_and_parameter_lists_are_not_unused_layers() -> None:
     class Lists(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -210,7 +210,7 @@ def test_empty_inputs_are_an_error(x: Tensor) -> None:
         TorchReader(nn.Linear(4, 2)).inspect(x)
 
 
-def test_inputs_that_are_no_tensor_are_an_error() -> None:
+def test_inputs_that_are_not_a_tensor_are_an_error() -> None:
     with pytest.raises(
         TypeError, match="inputs must be a tensor with the batch on the first axis, got ndarray"
     ):

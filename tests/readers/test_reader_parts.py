@@ -128,7 +128,7 @@ def test_operations_have_one_name_and_views_copies_and_constants_none(raw: str, 
     assert operation_name(raw) == name
 
 
-def test_views_indexing_and_constants_are_no_layers() -> None:
+def test_views_indexing_and_constants_are_not_layers() -> None:
     class Shuffles(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             noise = torch.zeros(len(x), 2, 2)
@@ -138,7 +138,7 @@ def test_views_indexing_and_constants_are_no_layers() -> None:
     assert [i.layer for i in TorchReader(Shuffles()).inspect(torch.rand(4, 4)).layers] == ["add"]
 
 
-def test_arithmetic_on_weights_is_no_layer() -> None:
+def test_arithmetic_on_weights_is_not_a_layer() -> None:
     model, x = ODD_MODELS["functional_only"]()
     names = {i.layer for i in TorchReader(model).inspect(x).layers}
     assert not names & {"norm", "div"}
@@ -191,7 +191,7 @@ def test_batch_statistics_are_found_with_two_different_inputs() -> None:
     assert depends_on_batch(TorchReader(model), x[:2]).neighbours
 
 
-def test_dropout_in_train_mode_is_no_chance_since_models_are_measured_in_eval() -> None:
+def test_dropout_in_train_mode_is_not_chance_since_models_are_measured_in_eval_mode() -> None:
     model, x = ODD_MODELS["in_train_mode"]()
     assert not depends_on_batch(TorchReader(model), x)
 

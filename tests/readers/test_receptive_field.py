@@ -111,7 +111,7 @@ def test_trying_every_pixel_finds_the_window_that_arithmetic_gives(layer):
     assert seen_by_trying(model, layer, (1, 28, 28), units) == expected
 
 
-def test_where_operations_are_no_modules_the_gradient_answers_and_arithmetic_refuses():
+def test_if_operations_are_not_modules_the_gradient_answers_and_arithmetic_refuses():
     found = receptive_field(Residual(), "last", (1, 16, 16))
     assert found == ReceptiveField((9, 9), (2, 2), (0.0, 0.0), "gradient")
     with pytest.raises(ValueError, match="is not a chain of convolutions"):

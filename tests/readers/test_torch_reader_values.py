@@ -127,12 +127,12 @@ def test_a_value_is_handed_over_before_a_later_operation_overwrites_it() -> None
     assert not torch.equal(*kept["bn"])  # the memory was overwritten, the clone taken in the sink was not
 
 
-def test_an_in_place_relu_is_no_alias_of_its_input() -> None:
+def test_an_in_place_relu_is_not_an_alias_of_its_input() -> None:
     aliases = {i.layer: i.alias_of for i in inspected("in_place_relu")[0].layers}
     assert aliases == dict.fromkeys(aliases)
 
 
-def test_an_in_place_relu_that_happens_to_change_nothing_is_no_alias_either() -> None:
+def test_an_in_place_relu_that_happens_to_change_nothing_is_not_an_alias_either() -> None:
     class Square(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.square()
@@ -160,7 +160,7 @@ def test_an_alias_refers_to_a_layer_that_is_read() -> None:
     assert [(i.layer, i.alias_of) for i in chosen] == [("same", None), ("drop", ("same", 0))]
 
 
-def test_a_write_that_the_version_counter_misses_is_no_alias() -> None:
+def test_a_write_that_the_version_counter_misses_is_not_an_alias() -> None:
     class Sly(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             x.data.clamp_(min=0.5)
@@ -170,13 +170,13 @@ def test_a_write_that_the_version_counter_misses_is_no_alias() -> None:
     assert [i.alias_of for i in TorchReader(model).inspect(torch.rand(4, 3)).layers] == [None, None]
 
 
-def test_memory_that_is_used_again_is_no_alias() -> None:
+def test_memory_that_is_used_again_is_not_an_alias() -> None:
     model, x = nn.Sequential(*[nn.Linear(64, 64) for _ in range(6)]), torch.rand(4, 64)
     infos = TorchReader(model).inspect(x).layers
     assert [i.alias_of for i in infos] == [None] * 6
 
 
-def test_a_part_of_a_tensor_is_no_alias_of_the_whole() -> None:
+def test_a_part_of_a_tensor_is_not_an_alias_of_the_whole() -> None:
     class Head(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x[:, :2]
@@ -227,7 +227,7 @@ def test_residual_sums_and_functional_activations_are_seen_with_their_calls() ->
     ]
 
 
-def test_what_the_sink_computes_is_no_operation_of_the_model() -> None:
+def test_what_the_sink_computes_is_not_an_operation_of_the_model() -> None:
     model, x = ODD_MODELS["residual"]()
     plain = read(TorchReader(model), x)
     found: list[tuple[str, int]] = []

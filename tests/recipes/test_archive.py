@@ -209,7 +209,7 @@ def test_cells_of_other_data_are_refused(finished, recipe, tmp_path):
         archive.add(store, store.plan["accuracy"])
 
 
-def test_an_archive_that_is_no_folder_is_refused(recipe, tmp_path):
+def test_an_archive_that_is_not_a_folder_is_refused(recipe, tmp_path):
     done = CliRunner().invoke(app, ["reproduce", str(recipe()), "--archive", str(tmp_path / "no")])
     assert done.exit_code == 2
     assert "the folder does not exist" in done.stderr

@@ -127,7 +127,7 @@ def test_the_spread_over_networks_has_the_interval_of_a_standard_deviation():
 
 
 @pytest.mark.parametrize("name", sorted(QUANTITIES))
-def test_a_missing_cell_is_no_value_and_no_crash(name):
+def test_a_missing_cell_is_neither_a_value_nor_a_crash(name):
     arguments = {
         "cell": "gone",
         "to": "gone",

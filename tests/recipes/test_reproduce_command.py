@@ -145,9 +145,9 @@ def test_claims_get_every_verdict_there_is(finished, recipe):
         "Nobody knows.": "*not tested*",
     }
     case = page.partition("### It varies.")[2].partition("\n### ")[0]
-    assert "Holds where the value is > 0. Intervals are over samples within trainings." in case
+    assert "Holds if the value is > 0. Intervals are over samples within trainings." in case
     assert "| value | 95 % interval | trainings | accuracy | p | p (Holm) | verdict |" in case
-    assert "Holds where the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
+    assert "Holds if the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
     table = page.partition("## Accuracy upright")[2].partition("\n## ")[0]
     assert "Intervals are over samples only." in table
     assert "- Recipe: not frozen (hash " in page
@@ -241,15 +241,12 @@ def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
     assert len(states(out, path)) == 9
 
 
-def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path):
+def test_missing_data_are_reported_in_one_line_before_anything_runs(recipe, tmp_path):
     path = recipe(('data = "mnist_subset"', 'data = "mnist"'))
     code, _, notes = invoke(path, "--out", tmp_path / "out", "--data-dir", tmp_path)
     assert code == 2
     assert notes.count("\n") == 1
-    assert (
-        "these cells read mnist (train), mnist_subset (train, test), and there are no train files of mnist in"
-        in notes
-    )
+    assert "these cells read mnist (train), mnist_subset (train, test): no train files of mnist in" in notes
     assert "train-images-idx3-ubyte" in notes
     assert not (tmp_path / "out").exists()
 

@@ -59,7 +59,7 @@ def test_every_training_of_the_recipe_is_graded_rounded_and_has_a_floor(plans, n
     assert all(floor_of(plan.recipe, cell.name) is not None for cell in trained)
 
 
-def test_left_out_seeds_are_no_mistake_where_other_seeds_take_their_place():
+def test_left_out_seeds_are_not_a_mistake_if_other_seeds_take_their_place():
     plan = recipes.load("quiroga2019", scale="campaign", seeds=[100, 101, 102])
     assert "net/mnist/vgg16/plain/102" in {cell.name for cell in plan.cells}
     assert not any(cell.name.endswith("plain/0") for cell in plan.cells)

@@ -292,7 +292,7 @@ def test_a_failure_leaves_the_older_report_and_nothing_else(tmp_path, monkeypatc
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_folder_is_no_place_for_a_page(tmp_path):
+def test_a_folder_is_not_a_place_for_a_page(tmp_path):
     with pytest.raises(IsADirectoryError, match=r"is a folder; give a file, such as .*report\.html"):
         write_report(plain(), tmp_path)
 

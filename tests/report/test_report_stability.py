@@ -33,7 +33,7 @@ def said(*results):
     return findings.sentences(results, None)
 
 
-def test_the_curves_come_first_and_a_single_value_beside_them_is_no_chart():
+def test_the_curves_come_first_and_a_single_value_beside_them_is_not_a_chart():
     alone = measured(bump=3.0)
     alone = result([r for r in alone.rows if r["layer"] == "output"], curves=alone.curve_rows, **LADDER)
     found, _ = figures.sections([alone])
@@ -53,7 +53,7 @@ def test_a_single_value_without_curves_is_still_shown():
 def test_where_predictions_flip_leads_and_the_rest_says_how_close_it_came():
     assert said(measured(bump=3.0, flips=(0.0, 0.75)))[0].replace("\u00a0", " ") == (
         "Half of the predictions have flipped at a radius of 3.000 (95 % interval 2.500 to 3.500) by noise; "
-        "up to 4.000 never so many, at most 12.5 % by smooth deformations."
+        "up to 4.000, never half: at most 12.5 % by smooth deformations."
     )
 
 

@@ -245,7 +245,7 @@ def test_specifications_with_equal_options_are_one_statistic():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("samples", [2, 20, 300])
-def test_what_the_transformation_does_to_all_samples_alike_is_no_variance_across_samples(dtype, samples):
+def test_what_the_transformation_does_to_all_samples_alike_is_not_variance_across_samples(dtype, samples):
     alike = np.random.default_rng(0).normal(size=(1, 7, 5))
     activations = np.repeat(alike, samples, axis=0).astype(dtype)
     moments = OrbitMoments("std").finalize(

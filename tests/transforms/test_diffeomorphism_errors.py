@@ -27,7 +27,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Diffeomorphism(delta_px=(1, 2, 3)), r"one number or a pair \(x, y\); got 3"),
     (lambda: Diffeomorphism(delta_px=math.nan), "delta_px must be finite"),
     (lambda: Diffeomorphism(temperature=-1), "temperature must be above 0; got -1"),
-    (lambda: Diffeomorphism(temperature=1e-3, delta_px=1), "give one of them"),
+    (lambda: Diffeomorphism(temperature=1e-3, delta_px=1), "give only one"),
     (lambda: Diffeomorphism(cutoff="papr"), "unknown cutoff 'papr'. Closest: 'paper'"),
     (lambda: Diffeomorphism(displacement="exct"), "Closest: 'exact'"),
     (lambda: Diffeomorphism(scale="m"), "unknown scale 'm'"),

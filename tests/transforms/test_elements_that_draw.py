@@ -204,7 +204,7 @@ class Counter:
         (lambda x: x[..., : random.randint(1, 8)], ValueError, "same shape and dtype"),
     ],
 )
-def test_what_is_no_draw_is_refused(function, error: type, message: str) -> None:
+def test_what_is_not_a_draw_is_refused(function, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         Drawn(function, 20).orbit(images())
 

@@ -61,7 +61,7 @@ def test_the_first_column_of_a_drawn_rotation_points_anywhere_on_the_sphere():
 
 
 def test_orders_are_uniform_over_all_permutations():
-    orbit = RandomPermutations(3, 1).orbit(torch.arange(3.0).expand(6000, 3))[:, 0]
+    orbit = RandomPermutations(1, size=3).orbit(torch.arange(3.0).expand(6000, 3))[:, 0]
     _, counts = orbit.unique(dim=0, return_counts=True)
     assert len(counts) == 6
     assert ((counts - 1000).abs() < 5 * math.sqrt(1000)).all()
@@ -135,7 +135,7 @@ def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
     assert group.cosets(group.kernel(halves)) == ((0, 2, 4), (1, 3, 5))
     assert group.kernel(group.regular()) == (group.identity,)
     assert group.kernel(np.ones((6, 1, 1))) == tuple(range(6))
-    with pytest.raises(ValueError, match="is not the unit matrix"):
+    with pytest.raises(ValueError, match="is not the identity matrix"):
         group.kernel(-halves)
     flipped = halves.copy()
     flipped[2] *= -1
@@ -146,7 +146,7 @@ def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
 
 
 @pytest.mark.parametrize("given", ["quarter_turns", [lambda x: x], np.eye(2)])
-def test_what_is_no_transform_is_no_group(given):
+def test_what_is_not_a_transform_is_not_a_group(given):
     with pytest.raises(TypeError, match=f"got {type(given).__name__}.*Group\\(table\\)"):
         Group.of(given)
 
@@ -212,7 +212,7 @@ def test_chains_multiply_their_linear_parts_in_order():
         (lambda: Permutations.cyclic(6, step=4), "step must divide size"),
     ],
 )
-def test_what_is_no_group_element_is_refused(make, said):
+def test_what_is_not_a_group_element_is_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
 

@@ -95,6 +95,6 @@ def test_fields_of_the_transform_are_taken_as_they_come():
         (np.zeros((2, 5, 5)), {"stride": 0}, "stride must be an integer"),
     ],
 )
-def test_what_is_no_field_or_no_patch_is_refused(field, options, message):
+def test_what_is_not_a_field_or_a_patch_is_refused(field, options, message):
     with pytest.raises(ValueError, match=message):
         local_decomposition(field, **options)

@@ -1,4 +1,4 @@
-"""Maps whose channels come last are no maps (C, H, W), and are not turned as if they were."""
+"""Maps whose channels come last are not maps (C, H, W), and are not turned as if they were."""
 
 from __future__ import annotations
 

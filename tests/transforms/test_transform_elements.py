@@ -48,7 +48,7 @@ def test_results_may_have_another_shape_and_dtype_than_the_data() -> None:
         (lambda t: t.sum(), ValueError, r"one result per sample"),
     ],
 )
-def test_results_that_are_no_orbit_are_refused(function, error: type, message: str) -> None:
+def test_results_that_are_not_an_orbit_are_refused(function, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
         Elements([torch.neg, function]).orbit(torch.zeros(3, 2))
 

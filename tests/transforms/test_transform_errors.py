@@ -54,7 +54,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: Affine([[[1, 0, math.nan], [0, 1, 0]]]), "must be finite"),
     (lambda: Compose([]), "at least one part"),
-    (lambda: Compose([Rotation.circle(4), Flip()]), r"have \[4, 2\] of them.*Grid for all combinations"),
+    (lambda: Compose([Rotation.circle(4), Flip()]), r"have \[4, 2\] elements.*Grid for all combinations"),
     (lambda: Grid(), "Write Grid"),
     (lambda: Elements([]), "callables is empty"),
     (lambda: Elements([abs], labels=["a", "b"]), "labels must have one entry per element: expected 1, got 2"),

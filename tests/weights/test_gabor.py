@@ -1,4 +1,4 @@
-"""Gabor functions are found where they are, and random filters are told from them."""
+"""Gabor functions are found where they are, and random filters are distinguished from them."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_a_head_that_reads_rotated_filters_alike_is_found():
 
 def test_a_head_with_several_inputs_per_filter_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2))
-    with pytest.raises(ValueError, match=r"'2' reads 16 channels, '0' has 4"):
+    with pytest.raises(ValueError, match=r"'2' reads 16 channels, but '0' has 4"):
         rotation_coupling(model, second="2")
 
 
@@ -187,7 +187,7 @@ torch.manual_seed(0)
     ("model", "options", "message"),
     [
         (build("min_cnn", filters=2), {}, r"no convolution follows 'conv'; found 'conv'"),
-        (build("simple_conv", filters=2), {"second": "conv5"}, r"'conv5' reads 4 channels, 'conv1' has 2"),
+        (build("simple_conv", filters=2), {"second": "conv5"}, "'conv5' reads 4 channels, but 'conv1' has 2"),
         (
             build("simple_conv", filters=2),
             {"angles": 1},

@@ -80,7 +80,7 @@ def test_jpeg_is_of_the_stated_quality():
     assert torch.equal((corrupted(DIGITS, "jpeg:1").images[3, 0] * 255).round().to(torch.uint8), read)
 
 
-def test_jpeg_refuses_channels_that_are_no_colours():
+def test_jpeg_refuses_channels_that_are_not_colours():
     with pytest.raises(ValueError, match="1 or 3 channels; got 2"):
         corrupted(of(torch.zeros(1, 2, 8, 8)), "jpeg:1")
 

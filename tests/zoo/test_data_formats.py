@@ -140,6 +140,6 @@ def test_a_damaged_cifar_file_is_refused_with_what_is_wrong(tmp_path, read, cont
 
 
 @pytest.mark.parametrize("read", [read_binary_batch, read_python_batch])
-def test_a_missing_file_is_no_damaged_file(tmp_path, read):
+def test_a_missing_file_is_not_a_damaged_file(tmp_path, read):
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "none")

@@ -110,7 +110,7 @@ def test_missing_files_are_named_with_where_and_how_to_get_them(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_missing_batch_is_no_smaller_data_set(tmp_path):
+def test_a_missing_batch_is_not_a_smaller_data_set(tmp_path):
     for number in (1, 2, 4, 5):
         (tmp_path / f"data_batch_{number}.bin").write_bytes(cifar_record_bytes(*cifar_arrays(2)))
     with pytest.raises(FileNotFoundError, match=r"data_batch_3\.bin"):
@@ -222,7 +222,7 @@ def test_a_second_or_impossible_standardisation_is_refused():
         data.standardized().standardized()
     with pytest.raises(ValueError, match=r"1 channel\(s\)"):
         data.standardized([0.1, 0.2], [1, 1])
-    with pytest.raises(ValueError, match="positive deviation"):
+    with pytest.raises(ValueError, match="positive std"):
         data.standardized([0.1], [0])
 
 

@@ -289,7 +289,7 @@ class ActionByLayer(FeatureAction):
         return self.at(block.layer).acted(block, maps, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Return the answer of the layer's action; False if it has none."""
+        """Return whether the layer's action moves positions; False for a layer without an action."""
         try:
             return self.at(layer).moves_positions(layer, axes)
         except NotApplicableError:
@@ -329,7 +329,7 @@ def as_feature_action(given: Any) -> FeatureAction:
 
 
 def _kernel(matrices: np.ndarray) -> np.ndarray:
-    """Return (sample or 1, element) flags of unit matrices."""
+    """Return (sample or 1, element) flags of identity matrices."""
     return np.abs(matrices - np.eye(matrices.shape[-1])).max(axis=(2, 3)) < _SAME
 
 

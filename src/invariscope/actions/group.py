@@ -84,7 +84,8 @@ class Group:
     def refuse_no_representation(self, matrices: np.ndarray) -> None:
         """Raise ValueError unless the matrices represent the group, naming the first pair that fails.
 
-        Singular matrices may multiply like the group, but then that of the identity is not the unit matrix.
+        Singular matrices may multiply like the group, but then the matrix of the identity is not the identity
+        matrix.
 
         Args:
             matrices: (m, d, d), one per element.
@@ -94,8 +95,8 @@ class Group:
         if not off <= limit:
             raise ValueError(
                 f"the matrices do not represent this group: that of its identity element "
-                f"{self.labels[self.identity]!r} is not the unit matrix (off by {off:.2g}). Pass one matrix "
-                f"per element, in the order {list(self.labels[:8])}"
+                f"{self.labels[self.identity]!r} is not the identity matrix (off by {off:.2g}). Pass one "
+                f"matrix per element, in the order {list(self.labels[:8])}"
             )
         for j, row in enumerate(self.table):
             gaps = np.abs(matrices[j] @ matrices - matrices[row]).max(axis=(1, 2))
@@ -108,7 +109,7 @@ class Group:
                 )
 
     def kernel(self, matrices: np.ndarray) -> tuple[int, ...]:
-        """Return the elements that a representation maps to the unit matrix: a normal subgroup.
+        """Return the elements that a representation maps to the identity matrix: a normal subgroup.
 
         Args:
             matrices: (m, d, d), one per element.

@@ -15,8 +15,8 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
     """Return (sample, element, unit...) flags: whether t and then t⁻¹ return each unit's own content.
 
     The action and its inverse are applied to a map of ones; units whose value is 1 again are kept. If all
-    are, because the padding repeats or mirrors the border, they are applied to maps of the row and
-    column numbers instead; units whose numbers return to within half a pixel are kept.
+    units are kept, because the padding repeats or mirrors the border, maps of the row and column numbers are
+    used instead; units whose numbers return to within half a pixel are kept.
 
     Args:
         block: gives the layer's shape and the action.

@@ -118,7 +118,7 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
     """
     acting = block.acting
     if acting is None:
-        raise ValueError("the elements of the block are unknown, so their action is, too")
+        raise ValueError("the elements of the block are unknown, and so is their action")
     if isinstance(representation, MatrixStack):
         return _stacked(representation, acting)
     if representation == "regular":
@@ -183,7 +183,7 @@ def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _double_by_default() -> Iterator[None]:
-    """Set the default dtype to float64, to which e3nn rounds its constants whatever its input."""
+    """Set the default dtype to float64, since e3nn rounds its constants to it whatever the input."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,1 +1,1 @@
-"""Where the units of a model stand, what they see, and how gradients pass through its layers."""
+"""Where a model's units lie in the image, what they see, and how gradients pass through its layers."""

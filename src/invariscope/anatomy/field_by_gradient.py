@@ -41,7 +41,7 @@ def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tup
 
 
 def _make_positive(model: nn.Module) -> None:
-    """Make all weights positive and scale them to means, so that responses stay about 1."""
+    """Make all weights positive and divide them by the fan-in, so that responses stay near 1."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -110,7 +110,7 @@ def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> AxisWindo
 
 
 class _Spread(TorchFunctionMode):
-    """Replace maxima by means and remove limits, so that gradients reach everything an operation reads."""
+    """Replace maxima by means and remove clipping, so that gradients reach everything an operation reads."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -69,7 +69,10 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
         ValueError: the model cannot be copied.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"derivatives need a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"derivatives need a torch.nn.Module; got {type(model).__name__}. Models of other frameworks have "
+            "no gradients here"
+        )
     placed = place(model, device=None, precision="float64")
     frozen(placed.model, dtype)
     return Pushforward(placed, dtype)

@@ -71,7 +71,10 @@ def traced(
         ValueError: the model cannot be copied, or its output changes when its layers are recorded.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"derivatives by layer need a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"derivatives by layer need a torch.nn.Module; got {type(model).__name__}. Models of other "
+            "frameworks have no gradients here"
+        )
     placed = place(model, device=None, precision="float64")
     copied = frozen(placed.model, dtype)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-3
@@ -177,7 +180,7 @@ class _Watch:
         return tapped
 
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
-        """Return the value with copies of differentiable tensors, the kept tensors, and whether each is x."""
+        """Return the value with differentiable tensors copied, the copies, and which ones are the input."""
         held: list[Tensor] = []
         first: list[bool] = []
 

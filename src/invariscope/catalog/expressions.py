@@ -48,7 +48,7 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
     """Return the measures written as texts such as "normalized_variance,prediction".
 
     Raises:
-        ValueError, TypeError: as `read_transform`.
+        ValueError, TypeError: as for `read_transform`.
     """
     from invariscope.measures.base import MEASURES, Measure
 

@@ -18,6 +18,7 @@ from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
+from invariscope.common.samples import Inputs, nbytes_of
 from invariscope.data.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.api import measure
 from invariscope.engine.assemble import NoLayerError
@@ -46,6 +47,9 @@ def assert_invariant(
     unstable: str = "refuse",
     output: Any = None,
     gradients: bool = False,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    pool: Any = None,
 ) -> Verdict:
     r"""Fail unless the output, or the named layers, are unchanged when inputs are transformed.
 
@@ -62,7 +66,7 @@ def assert_invariant(
             pixel grid, that of interpolation, the largest ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
         samples: use a seeded subset of this many samples.
         seed: seed of the subset and of the transform's draws; None: that of the test session, or 0.
-        precision, device, batch_size, unstable, gradients: as for `iv.measure`.
+        precision, device, batch_size, unstable, gradients, preprocess, call, pool: as for `iv.measure`.
         output: the part of the model's output to check, as for `iv.measure`.
 
     Returns:
@@ -71,7 +75,7 @@ def assert_invariant(
     Raises:
         SymmetryError: an `AssertionError` that names the first layer that breaks the symmetry, the element,
             the sample, the error, the tolerance, and how to reproduce it.
-        ValueError, TypeError: as `iv.measure`, or no tolerance can be derived.
+        ValueError, TypeError: as for `iv.measure`, or no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -83,6 +87,7 @@ def assert_invariant(
     wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
     options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
+    options |= {"preprocess": preprocess, "call": call, "pool": pool}
     return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
 
 
@@ -102,6 +107,9 @@ def assert_equivariant(
     unstable: str = "refuse",
     output: Any = None,
     gradients: bool = False,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    pool: Any = None,
 ) -> Verdict:
     r"""Fail unless every layer responds to transformed inputs with the action of the transform.
 
@@ -131,8 +139,8 @@ def assert_equivariant(
     Raises:
         SymmetryError: an `AssertionError` that names the first layer, in execution order, that breaks the
             symmetry, the element, the sample, the error, the tolerance, and how to reproduce it.
-        ValueError, TypeError: as `iv.measure`; a layer does not have the action; the action needs a group but
-            the elements do not form one; no tolerance can be derived.
+        ValueError, TypeError: as for `iv.measure`; a layer does not have the action; the action needs a group
+            but the elements do not form one; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -150,6 +158,7 @@ def assert_equivariant(
         layers = list(feature_action)
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
     options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
+    options |= {"preprocess": preprocess, "call": call, "pool": pool}
     return _asserted("equivariant", model, data, elements, wanted, below, options)
 
 
@@ -175,10 +184,17 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data, seed=options["seed"], few=_FEW)
+    last = as_reader(model).channels_last
+    source = as_source(data, seed=options["seed"], few=_FEW, structured=True, channels_last=last)
+    options["preprocess"] = options["preprocess"] or source.collate
     refuse_second_walk(source, "the layers are inspected before they are measured")
     inspection, inputs = _inspected(model, source, transform, wanted, options)
     floor = below is None and inexact
+    if floor and not isinstance(next(source.windows()).store, Tensor):
+        raise ValueError(
+            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one "
+            "tensor. Give below=, the largest relative error that passes"
+        )
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)
     device = str(options["device"] or as_reader(model).device)
@@ -213,28 +229,35 @@ def _inspected(
     window = next(iter(source.windows()))
     first = window.part(0, min(3, len(window))).inputs
     with untouched_generators():
-        transform.check(first)
         moved = transform.orbit(first, seed=options["seed"])
-        if any(action.name == "spatial" for action in wanted.actions):
+        if isinstance(first, Tensor) and any(action.name == "spatial" for action in wanted.actions):
             # Raises an error that says what to declare if the transform has no action.
             size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
             transform.act(moved, input_size=size, seed=options["seed"])
         how = {"device": options["device"], "precision": options["precision"]}
-        reader = as_reader(model, output=options["output"], gradients=options["gradients"])
+        reading = {name: options[name] for name in ("gradients", "preprocess", "call", "pool")}
+        reader = as_reader(model, output=options["output"], **reading)
         inspection = reader.inspect(moved[:, 0], **how)
         if wanted.of == "output" and inspection.prediction.problem:
             raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
-        everything = partial(_every_name, model, moved[:, 0], how, gradients=options["gradients"])
+        everything = partial(_every_name, model, moved[:, 0], how, reading)
         for action in wanted.actions:
             _refuse_unmatched(action, [info.layer for info in inspection.layers], everything)
-    return inspection, first[0].numel()
+    return inspection, _numbers_in(first)
 
 
-def _every_name(model: Any, x: Tensor, how: dict[str, Any], *, gradients: bool) -> list[str]:
+def _numbers_in(inputs: Inputs) -> int:
+    """Return the number of values of one input; of samples of any type, of the largest."""
+    if isinstance(inputs, Tensor):
+        return inputs[0].numel()
+    return max(nbytes_of(inputs[k : k + 1]) for k in range(len(inputs)))
+
+
+def _every_name(model: Any, x: Inputs, how: dict[str, Any], reading: dict[str, Any]) -> list[str]:
     """Return all names that `layers=` may select, including containers and parts of their outputs."""
     everything = model
     if not isinstance(model, Reader):
-        everything = as_reader(model, layers=lambda info: True, gradients=gradients)
+        everything = as_reader(model, layers=lambda info: True, **reading)
     return [info.layer for info in everything.inspect(x, **how).layers]
 
 
@@ -248,7 +271,7 @@ def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], li
     """Raise ValueError for a pattern of a mapping that matches no layer.
 
     Args:
-        names: of the layers that are read by default.
+        names: names of the layers that are read by default.
         everything: returns all names; called only if a pattern matches none of `names`.
     """
     if not isinstance(action, ActionByLayer):

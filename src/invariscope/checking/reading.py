@@ -75,7 +75,7 @@ def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
 
 
 def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
-    """Return the names of the actions of which any one is accepted at the layer."""
+    """Return the names of the actions that are accepted at the layer."""
     names: dict[str, None] = {}
     for position in range(len(wanted.actions)):
         with suppress(NotApplicableError):

@@ -17,7 +17,7 @@ def main() -> None:
     # Read when torch is loaded. Threads that spin while waiting made training five times slower on a busy
     # machine and gain next to nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # A terminated command, too, removes its scratch folder.
+    # A terminated command also removes its scratch folder.
     signal.signal(signal.SIGTERM, _terminated)
     # Names of layers may hold any character; a terminal that lacks one shows a `?`.
     for stream in (sys.stdout, sys.stderr):

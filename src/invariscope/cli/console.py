@@ -26,7 +26,7 @@ def show_line(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Print a remark on the work to standard error."""
+    """Print a message about the work to standard error."""
     Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
 
 

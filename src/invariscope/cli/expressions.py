@@ -20,7 +20,7 @@ def read_transform(text: str) -> Transform:
     A reference may name a transform, a list of callables on batches, or a function that returns either.
 
     Raises:
-        ValueError, TypeError: as `catalog.expressions.read_transform` and `load_reference`.
+        ValueError, TypeError: as for `catalog.expressions.read_transform` and `load_reference`.
     """
     if not is_reference(text):
         return read_expression(text)

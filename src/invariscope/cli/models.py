@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.cli.console import notice
 from invariscope.cli.data import load_data
-from invariscope.cli.exported import load_exported, only_tensors
 from invariscope.cli.references import is_reference, load_reference
 from invariscope.common.registry import closest, unknown
 
@@ -30,9 +29,10 @@ FORMS = {
     "timm:NAME": "with published weights; needs the package timm",
     "hf:NAME": "from the Hugging Face hub, safetensors only; needs the package transformers",
     "FILE.pt2": "an exported program (torch.export.save); it is code, so open only files that you trust",
+    "FILE.onnx": "an ONNX graph; needs the packages onnx and onnxruntime",
+    "FILE.keras": "a Keras 3 model (model.save); needs keras and a back-end",
     "FOLDER": "a network that `invariscope train` wrote",
 }
-_NOT_READ = {".onnx": "ONNX", ".keras": "Keras", ".h5": "Keras"}
 _ONLY_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin")
 
 RANDOM = "random"
@@ -203,6 +203,8 @@ def _from_hf(name: str, request: Request) -> Named:
 
 def _guarded(load: Callable[[str, Request], Named]) -> Callable[[str, Request], Named]:
     def guarded(name: str, request: Request) -> Named:
+        from invariscope.readers.exported import only_tensors
+
         with only_tensors(), _seeded(request.seed):
             return load(name, request)
 
@@ -218,16 +220,14 @@ _SCHEMES: dict[str, Callable[[str, Request], Named]] = {
 
 
 def _from_path(path: Path) -> Named:
-    if path.suffix in _NOT_READ:
-        raise ValueError(
-            f"{_NOT_READ[path.suffix]} files are not supported by this version. Wrap {path.name} in a "
-            "function that returns a torch module, or a callable from inputs to {layer: array}, and give "
-            "file.py:function."
-        )
     if not path.exists():
         raise _no_model(str(path))
-    if path.suffix == ".pt2":
-        return Named(load_exported(path), path.stem)
+    from invariscope.readers.model_files import SUFFIXES, model_of_file
+
+    if path.suffix in SUFFIXES:
+        return Named(model_of_file(path), path.stem)
+    if path.suffix == ".h5":
+        raise ValueError(f"{path} has a format of Keras 2: load it in Keras and save it as .keras")
     if path.is_dir() or path.suffix == ".safetensors":
         return _trained(path)
     if path.suffix in _ONLY_WEIGHTS:

@@ -87,7 +87,7 @@ Overwrite = Annotated[bool, flag("Replace existing files.", "--overwrite")]
 Transform = Annotated[
     str,
     opt(
-        "As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
+        "A Python expression, such as `Rotation.circle(16)`, `quarter_turns`, "
         "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name`, a list of callables.",
         "TEXT",
         "--transform",
@@ -97,7 +97,7 @@ Transform = Annotated[
 ]
 Out = Annotated[Path, opt("Folder for the result, empty or new.", "FOLDER")]
 Gradients = Annotated[
-    bool, flag("For models that differentiate in their forward, such as to return forces.", "--gradients")
+    bool, flag("For models that differentiate inside their forward, such as potentials.", "--gradients")
 ]
 
 

@@ -1,4 +1,4 @@
-"""Protection of measurements, which set their own number format, from the caller's autocast."""
+"""Keep the caller's autocast out of measurements, which set their own number format."""
 
 from __future__ import annotations
 

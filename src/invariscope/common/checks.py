@@ -45,7 +45,7 @@ def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = ""
         besides, what: as for `integer`.
         least: the smallest allowed integer of each field.
     Raises:
-        ValueError: as `integer`, for the first invalid field.
+        ValueError: as for `integer`, for the first invalid field.
     """
     for name, smallest in least.items():
         value = integer(name, getattr(instance, name), least=smallest, besides=besides, what=what)

@@ -16,13 +16,18 @@ _NUMBERS = "biufc"
 
 
 def is_array(values: Any) -> bool:
-    """Whether values are a tensor, an array, or a table or column (pandas, polars, xarray)."""
-    return isinstance(values, Tensor | np.ndarray) or is_table(values)
+    """Whether values are a tensor, an array (NumPy, JAX, TensorFlow), or a table (pandas, polars, xarray)."""
+    return isinstance(values, Tensor | np.ndarray) or is_table(values) or _is_foreign(values)
 
 
 def is_table(values: Any) -> bool:
     """Whether values convert themselves to an array, like a DataFrame or a Series."""
     return hasattr(values, "to_numpy") and hasattr(values, "shape") and not isinstance(values, type)
+
+
+def _is_foreign(values: Any) -> bool:
+    """Whether values are an array of JAX or TensorFlow."""
+    return not isinstance(values, type) and all(hasattr(values, n) for n in ("__array__", "dtype", "shape"))
 
 
 def as_tensor(values: Any, what: str) -> Tensor:
@@ -37,6 +42,10 @@ def as_tensor(values: Any, what: str) -> Tensor:
     """
     if is_table(values) and not isinstance(values, np.ndarray):
         values = _of_table(values, what)
+    if not isinstance(values, Tensor | np.ndarray) and _is_foreign(values):
+        values = np.asarray(values)
+    if isinstance(values, np.ndarray) and values.dtype.name == "bfloat16":  # NumPy has none of its own
+        values = torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
     if isinstance(values, np.ndarray):
         values = torch.as_tensor(_native(values, what))
     if not isinstance(values, Tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from invariscope.data.structured import (
 )
 
 Batch = tuple[Inputs, Tensor | None]
+
+_IMAGES = 4  # axes of a batch of images
 
 
 @dataclass(frozen=True)
@@ -197,3 +199,58 @@ def joined(batches: list[Batch]) -> Batch:
         )
     labels = [y for _, y in batches if y is not None]
     return joined_inputs([x for x, _ in batches]), torch.cat(labels) if labels else None
+
+
+def channels_first(form: Form) -> Form:
+    """Return the form with (n, H, W, C) images as (n, C, H, W), before their keys are made.
+
+    >>> channels_first(form_of(torch.zeros(2, 5, 4, 3))).inputs.shape
+    torch.Size([2, 3, 5, 4])
+    """
+    if is_structured(form.inputs):
+        return form
+    if form.inputs is not None:
+        return replace(form, inputs=_first(form.inputs).contiguous())
+    if form.batches is not None:
+        return replace(form, batches=_Moved(form.batches))
+    return replace(form, items=_MovedItems(form.items))
+
+
+def _first(inputs: Tensor) -> Tensor:
+    return inputs.movedim(-1, 1) if inputs.ndim >= _IMAGES else inputs
+
+
+def _moved(batch: Any) -> Any:
+    if isinstance(batch, tuple | list) and len(batch):
+        return (_first(as_tensor(batch[0], "inputs")), *batch[1:])
+    return _first(as_tensor(batch, "inputs"))
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Batches whose images have their channels moved to the front."""
+
+    batches: Iterable[Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self if isinstance(self.batches, Iterator) else map(_moved, self.batches)
+
+    def __next__(self) -> Any:
+        return _moved(next(self.batches))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class _MovedItems:
+    """The items of a dataset whose images have their channels moved to the front."""
+
+    items: Any
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> Any:
+        item = self.items[position]
+        if not isinstance(item, tuple | list):
+            return _moved(batched(item))[0]
+        inputs, *rest = item
+        return (_moved(batched(inputs))[0], *rest)

@@ -29,7 +29,9 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise ValueError(f"{self.folder} is not a folder of images")
+            raise ValueError(
+                f"{self.folder} is not a folder of images; read any other file yourself and pass its arrays"
+            )
         if not self.files:
             raise ValueError(
                 f"{self.folder} holds no images ({', '.join(sorted(_ENDINGS))}), neither directly nor in one "

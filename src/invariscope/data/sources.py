@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured, nbytes_of, sample_digest
-from invariscope.data.forms import Batch, Form, batched, form_of, joined, read
+from invariscope.data.forms import Batch, Form, batched, channels_first, form_of, joined, read
 from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling
 from invariscope.data.order import (
@@ -98,7 +98,7 @@ class ArraySource(_OrderedSource):
     Args:
         inputs: (row, ...) or (row,) samples, in the order of the data.
         targets: (row,) labels, or None.
-        order: of the walk.
+        order: order of the walk.
     """
 
     inputs: Inputs
@@ -273,6 +273,7 @@ def as_source(
     few: str = VARIANCE,
     labels: Any = None,
     structured: bool = False,
+    channels_last: bool = False,
 ) -> Source:
     """Return a source for the given data, or for a seeded subset of them.
 
@@ -284,12 +285,17 @@ def as_source(
         few: reason why one sample is too few, for the error.
         labels: see `iv.measure`.
         structured: whether samples may be anything but rows of one tensor.
+        channels_last: images are (n, H, W, C), and the source gives them as (n, C, H, W).
 
     Raises:
         ValueError: no data, fewer than two samples, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
-    source = data if isinstance(data, Source) else _ordered(form_of(data, labels), seed, ids, clusters)
+    if isinstance(data, Source):
+        source = data
+    else:
+        form = form_of(data, labels)
+        source = _ordered(channels_first(form) if channels_last else form, seed, ids, clusters)
     if not structured and _holds_samples(source):
         raise TypeError(
             "only iv.measure and the assertions take structured samples (mappings, text, images, graphs); "

@@ -55,6 +55,7 @@ def measure(
     preprocess: Callable[[Any], Any] | None = None,
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
+    repeats: int = 1,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -63,9 +64,11 @@ def measure(
     left unchanged.
 
     Args:
-        model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
+        model: an `nn.Module`, a Keras or Flax model, an exported program, the path of an `.onnx`, `.pt2` or
+            `.keras` file, a `Reader`, or a callable from inputs to {layer: array}.
         data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
-            an iterable of batches. Inputs must be what the model expects, such as floating-point images.
+            an iterable of batches. Inputs must be what the model expects, such as floating-point images;
+            images of a model that takes (n, H, W, C) are given so, and transforms see them as (n, C, H, W).
             Labels are one integer or word per sample; other targets, such as masks, are ignored with a note.
             Samples may also be of any other type: a list of texts, images or molecules, a mapping
             {field: one entry per sample}, a folder of images with one subfolder per class, a dataset or
@@ -117,8 +120,8 @@ def measure(
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
             datasets are read in the seeded random order from which samples= takes the first; streams in
             order of arrival. Intervals are checked each time the number of samples has grown by a factor of
-            √2, and are widened by 10 %, because runs tend to stop when chance has made them narrow: at the
-            stopping time they cover in 93 to 97 % of simulated runs (benchmarks/results/sequential.md).
+            √2, and are widened by 10 %, because runs tend to stop when chance has made them narrow: their
+            coverage at the stopping time is 93 to 97 % in simulations (benchmarks/results/sequential.md).
             `provenance["sequential"]` records how many samples were used, and why.
         at_least: number of samples before the first look, 64 or more. If there are fewer samples, all are
             used without a look, and a note says so.
@@ -141,6 +144,9 @@ def measure(
             positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
             sample: tokens, nodes, atoms.
+        repeats: above 1, for models that draw random numbers in their forward: the untransformed inputs are
+            also forwarded this many times each, and the column `chance` holds the value that the model's own
+            randomness causes. A value near it says nothing about the transformation.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -188,6 +194,7 @@ def measure(
         preprocess=preprocess,
         call=call,
         pool=pool,
+        repeats=repeats,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

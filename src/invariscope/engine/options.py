@@ -56,6 +56,7 @@ class Options:
     preprocess: Callable[[Any], Any] | None = None
     call: Callable[[Any, Any], Any] | None = None
     pool: Any = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -67,7 +68,7 @@ class Options:
         object.__setattr__(self, "classes", _distinct_names(self.classes))
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
-        set_integers(self, seed=0, draws=2, at_least=GROUPS * MIN_PER_GROUP)
+        set_integers(self, seed=0, draws=2, repeats=1, at_least=GROUPS * MIN_PER_GROUP)
         _refuse_baseline(self.baseline)
         self._refuse_wrong_width()
         as_output_choice(self.output)
@@ -80,6 +81,11 @@ class Options:
         """Return the reader of a model with these options."""
         names = ("layers", "batch_axis", "output", "gradients", "preprocess", "call", "pool")
         return as_reader(model, **{name: getattr(self, name) for name in names})
+
+    @property
+    def refuses_chance(self) -> bool:
+        """Whether responses that change between equal forwards are an error."""
+        return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
         """Return the options of a walk within a run: all samples, no classes, intervals or progress."""
@@ -112,6 +118,7 @@ class Options:
         """Return the options as plain data, for the provenance."""
         names = _DESCRIBED
         names += ("gradients",) if self.gradients else ()
+        names += ("repeats",) if self.repeats > 1 else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         chosen: dict[str, Any] = {}
@@ -127,7 +134,7 @@ class Options:
 
 
 def _refuse_baseline(baseline: Any) -> None:
-    """Raise ValueError or TypeError unless it is None, "random" or a function that returns networks."""
+    """Raise ValueError or TypeError unless baseline is None, "random" or a function that returns networks."""
     if isinstance(baseline, str) and baseline != "random":
         raise unknown("baseline", baseline, ("random",))
     makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))

@@ -17,6 +17,7 @@ from invariscope.data.sources import as_source
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.cautions import with_cautions
+from invariscope.engine.extras.chance import chance_values, with_chance
 from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -44,10 +45,13 @@ def measured(
     started = time.perf_counter()
     who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
     with untouched_generators():
-        source = as_source(data, samples=options.samples, seed=options.seed, structured=True, **who)
+        reader = options.reader(model)
+        how = {"seed": options.seed, "channels_last": reader.channels_last, "structured": True}
+        source = as_source(data, samples=options.samples, **how, **who)
         if options.preprocess is None and source.collate is not None:
             options = replace(options, preprocess=source.collate)
-        task = Task(model, options.reader(model), source, transform, wanted, options)
+            reader = options.reader(model)
+        task = Task(model, reader, source, transform, wanted, options)
         references = random_references(task)
         band = random_band(task, references=references)
         check = check_precision(task)
@@ -56,9 +60,10 @@ def measured(
         if watch is not None:
             task = replace(task, source=LookSource(source, watch.stopping))
         run = walk(task, enough=watch)
+        chance = chance_values(task)
     part = found(run)
     run.notes[:0] = check.notes
-    rows = _annotated(part.rows, task, run)
+    rows = with_chance(_annotated(part.rows, task, run), chance)
     further = {} if watch is None else watch.account(run, rows, source.length)
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started

@@ -155,6 +155,8 @@ def refuse_unstable(found: Dependence, options: Options) -> list[str]:
             return []
         warnings.warn(str(found), stacklevel=4)
         return [str(found)]
+    if found.chance and not options.refuses_chance:
+        return [str(found)]
     if found.chance or found.output:
         raise unstable(str(found))
     return []
@@ -164,5 +166,6 @@ def unstable(found: str) -> ValueError:
     """Return the error for responses that depend on something besides the input."""
     return ValueError(
         f"{found} Measured values would not be the effect of the transformation alone. "
-        "To measure it anyway, pass unstable='measure' (--unstable measure)."
+        "To measure it anyway, pass unstable='measure' (--unstable measure); for a model that draws random "
+        "numbers, repeats=8 also measures what its own randomness causes."
     )

@@ -57,7 +57,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
     del first  # a window of a stream may be large
     with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
         loop = _Loop(plan, run, forward, tick)
-        if options.unstable == "refuse":
+        if options.refuses_chance:
             model = PredictingForward(forward, run.inspection.prediction)
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
         run.fingerprint = loop.over(windows)

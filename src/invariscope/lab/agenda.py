@@ -19,10 +19,10 @@ class AgendaStep:
     """Cells of a recipe that have the same worth.
 
     Args:
-        recipe: of the package, or a .toml file.
-        scale: one of the recipe's.
+        recipe: a recipe of the package, or a .toml file.
+        scale: a scale of the recipe.
         cells: patterns of their names. Cells that they need are also run, but have no worth of their own.
-        worth: of each cell; only ratios matter.
+        worth: worth of each cell; only ratios matter.
         title: the heading of the step in the summary; by default the name of the recipe.
     """
 
@@ -53,7 +53,7 @@ class Job:
     """A cell of the campaign.
 
     Args:
-        key: of the cell; recipes that share a cell share its job.
+        key: key of the cell; recipes that share a cell share its job.
         step: number of the first step that lists it.
         homes: the recipes that contain it.
         worth: the greatest of the steps that list it.
@@ -199,7 +199,7 @@ def _turns(
 
 
 def _below(jobs: Mapping[str, Job], key: str, left: Collection[str]) -> set[str]:
-    """Return the remaining cells that a cell needs, directly or not."""
+    """Return the remaining cells that a cell needs, directly or indirectly."""
     found: set[str] = set()
     waiting = [need for need in jobs[key].needs if need in left]
     while waiting:

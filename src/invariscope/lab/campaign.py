@@ -42,7 +42,7 @@ class Campaign:
 
     Args:
         progress: which cells are finished.
-        log, costs: of the campaign.
+        log, costs: log and costs of the campaign.
         words: options of `invariscope reproduce` for every cell.
         threads: per cell.
         report: called with one line at a time.
@@ -89,7 +89,7 @@ class Campaign:
         self.progress.update(key)
 
     def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
-        """Archive a finished cell and log it; without `again` only if it was not logged before."""
+        """Archive a finished cell and log it, unless it was logged before and `again` is not set."""
         manifest = store.manifest(cell)
         assert manifest is not None
         try:

@@ -21,7 +21,7 @@ class Costs:
     """Seconds per cell on this type of machine, or else on any other, which suffices to order them.
 
     Args:
-        log: of the campaign; the cost is that of the last finished cell that differs only in seeds.
+        log: log of the campaign; the cost is that of the last finished cell that differs only in seeds.
         memory: a file that keeps estimates for later runs.
         threads, device: what cells run on. Estimates are timed on the CPU.
         report: called with one line at a time.

@@ -25,7 +25,7 @@ class Log:
     """The lines of one file; lines that are not JSON are skipped.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Log:
 def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return the line of a finished cell, from its manifest and its card.
 
-    The seconds of a resumed training include those before the interruption.
+    The seconds of a resumed training run include those before the interruption.
     """
     copied = ("seconds", "threads", "device", "machine", "versions", "finished")
     line = {**_named(store, cell), **{name: manifest[name] for name in copied}}

@@ -15,7 +15,7 @@ class CampaignProgress:
     """The finished cells, as of the last `update` of each.
 
     Args:
-        jobs: of the campaign, by key.
+        jobs: jobs of the campaign, by key.
         archive: where finished cells go.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.

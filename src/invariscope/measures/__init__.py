@@ -1,4 +1,4 @@
-"""Formulas, one family a file: which statistics they need, and how values follow from them."""
+"""Formulas, one family per file: which statistics they need, and how values follow from them."""
 
 from invariscope.measures.base import MEASURES, Measure
 

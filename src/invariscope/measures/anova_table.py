@@ -23,7 +23,7 @@ class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
-        moments, parts: of the layer.
+        moments, parts: those of the layer.
         sparse: (unit...) units to leave out in addition to the dead ones.
         min_firing: the threshold for sparse units.
     """
@@ -176,8 +176,9 @@ class FTests:
 
 
 def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:
-    """Return a function that counts p-values up to a level; for F values it compares with the critical F,
-    which is cheaper than computing p-values.
+    """Return a function that counts p-values up to a level.
+
+    F values are compared with the critical F, which is cheaper than computing p-values.
     """
     if freedom is None:
         return lambda level: int(np.count_nonzero(values <= level))

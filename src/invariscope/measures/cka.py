@@ -117,7 +117,7 @@ class CKA(Measure):
 
     @classmethod
     def examples(cls) -> tuple[CKA, ...]:
-        """Return two seeds, which are equivalent if all samples are kept."""
+        """Return instances with two seeds, which are equivalent if all samples are kept."""
         return (cls(), cls(seed=1))
 
     @classmethod

@@ -129,12 +129,12 @@ def _too_few(changing: Any, keeping: Any) -> str:
 
 
 def _same(part: SampleTable) -> np.ndarray:
-    """Return (sample, element) whether the untransformed prediction is kept."""
+    """Return whether each element keeps the untransformed prediction, (sample, element)."""
     return part["top"] == part["rest"]
 
 
 def _kept(part: SampleTable) -> float:
-    """Return the share of the elements other than the identity that keep it."""
+    """Return the share of the elements other than the identity that keep the prediction."""
     return float((_same(part) * part["moving"]).sum() / part["moving"].sum())
 
 

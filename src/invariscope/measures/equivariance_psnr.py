@@ -123,7 +123,7 @@ class EquivariancePSNR(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[EquivariancePSNR, ...]:
-        """Return two ranges."""
+        """Return instances with two ranges."""
         return (cls(), cls(peak=255.0))
 
     @classmethod

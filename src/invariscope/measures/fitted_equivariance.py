@@ -97,7 +97,7 @@ class FittedEquivariance(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the definition by least squares on penalised rows."""
+        """Compute the definition by least squares, with the ridge penalty as extra rows."""
         flat, predicted, middle = naively_predicted(activations, indices, ridge=self.ridge, seed=self.seed)
         total = ((flat - middle) ** 2).sum(axis=(0, 2))
         fitted = 1 - ((flat - predicted) ** 2).sum(axis=(0, 2)) / total
@@ -110,7 +110,7 @@ class FittedEquivariance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[FittedEquivariance, ...]:
-        """Return two penalties and two ways to halve."""
+        """Return instances with two penalties, and two splits into halves."""
         return (cls(), cls(ridge=1.0), cls(seed=1))
 
     @classmethod

@@ -170,7 +170,7 @@ def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.nda
 
 
 def _second_is_better(score: np.ndarray) -> np.ndarray:
-    """Return (unit...) whether the negative has the larger score; differences by rounding are ties."""
+    """Return (unit...) flags: whether the negative has the larger score; rounding differences are ties."""
     first, second = np.nan_to_num(score, nan=0.0)
     return second > first * (1 + 1e-9)
 

@@ -172,7 +172,7 @@ class GradientNorm(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[GradientNorm, ...]:
-        """Return two numbers of directions and two steps."""
+        """Return instances with two numbers of directions and two step sizes."""
         return (cls(), cls(draws=2, step=0.5))
 
     @classmethod
@@ -200,7 +200,7 @@ class GradientNorm(SampleMeasure):
 
 
 def _probe_error(part: SampleTable) -> float:
-    """Return the standard error of the root mean square due to the draws: that of the mean over 2·root."""
+    """Return the standard error of the root mean square due to the draws: that of the mean, over 2·root."""
     squares = part["square"]
     mean = squares.mean()
     error = np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size)

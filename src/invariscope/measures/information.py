@@ -162,7 +162,7 @@ class Information(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Information, ...]:
-        """Return all units and some, all samples and some, with and without correction."""
+        """Return instances with all or some units, all or some samples, with and without correction."""
         return (cls(), cls(units=7, pilot=16, seed=3), cls(permutations=0), cls(labels=False))
 
     @classmethod
@@ -211,7 +211,7 @@ def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
 
 
 def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarray:
-    """Return (sample, element) bins of one unit between quantiles of `plain`, one per repeated value."""
+    """Return (sample, element) bins of one unit by quantiles of `plain`; a repeated value has its own bin."""
     tolerance = 1e-10 * max(np.sqrt((plain**2).mean()), least)
     groups: list[list[float]] = []
     ordered, last = sorted(plain.tolist()), len(plain) - 1

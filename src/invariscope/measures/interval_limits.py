@@ -21,8 +21,7 @@ OF_RELATIVE = 1.1
 
 
 def few_decisive(count: float, total: float, squares: float) -> str:
-    r"""Explain why a mean of non-negative parts that depends on few samples has no interval; "" if it has
-    one.
+    r"""Explain why a mean of non-negative parts has no interval if few samples decide it; otherwise "".
 
     .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 5
 

@@ -161,11 +161,10 @@ class LieDerivative(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """Return (sample, generator) ‖L f‖² and the means of (L f)² and |L f| over units, with L f = df(X x)
-        − X f.
+        """Return (sample, generator) ‖L f‖² and the means of (L f)² and |L f| over units.
 
-        Computed in the precision of the responses: compared with the rounding of the forwards, which the
-        difference divides by the step, that of the sums is negligible.
+        Here L f = df(X x) − X f, in the precision of the responses. The rounding of the sums is negligible,
+        because the rounding of the forwards is divided by the step.
         """
         pairs, at = _at_least_single(block.probe(self.reads[1].name)), self._maps(block)
         size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
@@ -248,7 +247,7 @@ def _at_least_single(values: Tensor) -> Tensor:
 
 
 def _written(given: Any) -> tuple[Any, ...]:
-    """Replace generators that have a name by it, so that options can be written down."""
+    """Replace generators by their names, if they have one, so that options can be stored."""
     from invariscope.generators.flows import NAMES, named
 
     flows = as_generators(given)

@@ -41,7 +41,7 @@ def held_out(sums: RegressionSums, replicate: int, *, ridge: float) -> HeldOut:
 def _judged(
     sums: RegressionSums, replicate: int, a: int, b: int, ridge: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Return the fields of `HeldOut` for half b under the maps fitted on half a."""
+    """Return the fields of `HeldOut` for maps fitted on half a and evaluated on half b."""
     spread, test = _around(sums, replicate, a, a), _around(sums, replicate, b, a)
     penalty = ridge * np.trace(spread.xx) / len(spread.xx)
     maps = _solved(spread.xx + penalty * np.eye(len(spread.xx)), spread.xy)
@@ -100,7 +100,7 @@ def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
 def naively_predicted(
     activations: np.ndarray, indices: np.ndarray | None, *, ridge: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict flat (sample, element, unit) responses by least squares on penalised rows, for oracles.
+    """Predict flat (sample, element, unit) responses by ridge regression with extra rows, for oracles.
 
     Returns:
         The responses, their predictions from the other half, and the mean that each prediction starts from.

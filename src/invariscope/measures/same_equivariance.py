@@ -132,7 +132,7 @@ class UndoneMoments(Statistic):
 
 
 def _kept(block: Block) -> np.ndarray:
-    """Return (unit...) whether no element moves the unit out of the image for any sample of the block."""
+    """Return (unit...) flags of the units that no element moves out of the image in any sample."""
     return kept_positions(block).all(0).all(0).cpu().numpy()
 
 

@@ -27,8 +27,8 @@ from invariscope.statistics.sample_spread import SampleSpread
 AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")
 RADII = ("per_sample", "mean")
-# Intervals of medians from eight groups are too narrow: without this factor they cover in 89 to 93 % of
-# draws.
+# Intervals of medians from eight groups are too narrow: without this factor they cover the true value in 89
+# to 93 % of draws.
 _OF_MEDIANS = 1.2
 
 _PRESETS: Presets = {
@@ -200,8 +200,7 @@ class UnitDisplacements(SampleStatistic):
     """Squared displacement and untransformed response of every unit, for medians per unit.
 
     Columns: "moved" (sample, element, unit), "noisy" (sample, draw, unit), "rest" (sample, unit). Memory
-        grows
-    with samples × elements × units, so layers of more than 4,096 units are rejected.
+    grows with samples × elements × units, so layers of more than 4,096 units are rejected.
 
     Args:
         reads: as for `SampleDisplacements`.

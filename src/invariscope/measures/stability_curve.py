@@ -34,7 +34,7 @@ WAYS = ("moved", "noisy", "toward")
 
 
 class _OfWays(SampleStatistic):
-    """Base class: reads the orbit, noise, and steps toward another sample, one of each per element."""
+    """Base class of what reads, per element, the moved input, noise, and a step toward another sample."""
 
     paired = True
     reads = (Untransformed(), EqualNoise(), TowardNeighbour())
@@ -50,8 +50,7 @@ class ResponseCurves(_OfWays):
     """‖f(x') − f(x)‖² per element for the moved input, noise, and a step toward another sample.
 
     Columns, float64: `WAYS` (sample, element); "apart" (sample,) ‖f(x) − f(z)‖² of the sample and its
-        partner,
-    NaN without a partner; "radius" (sample, element) ‖x' − x‖, if the engine has measured it.
+    partner, NaN without a partner; "radius" (sample, element) ‖x' − x‖, if the engine has measured it.
     """
 
     measures_inputs = True
@@ -118,10 +117,10 @@ class _Curves(Measure):
         return _placed(_curves(table, spread), table, layer)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute D, G and R pair by pair; the elements are followed by noise and by steps toward another
-        sample.
+        """Compute D, G and R pair by pair.
 
-        The target and length of those steps cannot be inferred from the responses.
+        The elements are followed by noise and by steps toward another sample. The target and length of those
+        steps cannot be inferred from the responses.
         """
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
@@ -222,7 +221,7 @@ class StabilityCurve(_Curves):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Return also accuracy, probability and flips, and the radius where half of the predictions flip."""
+        """Also return accuracy, probability, flips, and the radius at which half of the predictions flip."""
         found = super().outputs()
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
@@ -231,11 +230,11 @@ class StabilityCurve(_Curves):
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Return also predictions."""
+        """Also return predictions."""
         return PredictionCurves(), *super().statistics()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Return also accuracy, probability and flips, and the radius at which predictions flip."""
+        """Also return accuracy, probability, flips, and the radius at which predictions flip."""
         predictions, table, spread = finals
         shares = {
             f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": predictions.means(name)
@@ -249,7 +248,7 @@ class StabilityCurve(_Curves):
         return {f"bump{s}": _bump(radius, share, s) for s, share in flips.items()} | found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute also the predictions; those toward another sample come from the last third."""
+        """Also compute the predictions; those toward another sample come from the last third."""
         found = super().oracle(activations, labels)
         for suffix, outputs in zip(SUFFIXES.values(), np.split(activations, 3, axis=1), strict=True):
             top = outputs.argmax(-1)

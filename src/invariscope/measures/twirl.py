@@ -1,4 +1,4 @@
-"""Twirl: how much of the loss averaging the outputs over the orbit would remove."""
+"""Twirl: the part of the loss that averaging the outputs over the orbit would remove."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Twirl(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """Return (sample,) the three terms, and "null", the symmetry error from the partner's mean f̄."""
+        """Return the three terms and "null", the symmetry error from the partner's f̄, each (sample,)."""
         if block.labels is None:
             raise NotApplicableError("a loss needs labels: give data as (inputs, labels)")
         found = block.orbits().double().flatten(2)

@@ -75,7 +75,7 @@ class VarianceMeasure(Measure):
         return {"": Output("variance", unit=self.unit)}
 
     def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
-        """Return the moments for the spread along orbits and across samples; usually the same."""
+        """Return the moments for the spreads along orbits and across samples, usually one and the same."""
         collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
         along, across = ("windows", "whole_batches") if self.protocol else (None, None)
         return (

@@ -14,7 +14,7 @@ from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.rounding import quotient
 
 # If half of the units deviate from their usual response for fewer than 50 samples and fewer than a third of
-# all, intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py). The ratio of
+# all, the coverage of intervals of means over units is below 92 % (benchmarks/decisive.py). The ratio of
 # means, from which no unit is left out, needs no such rule.
 RARE, _RARE_SHARE = 50, 1 / 3
 
@@ -24,7 +24,7 @@ class Parts:
     """Spread along orbits and across samples, per unit, and which units are dead, still or sparse.
 
     Args:
-        along, across: the moments from which each spread is computed; usually the same.
+        along, across: the moments from which the spreads are computed, usually one and the same.
         standard: use standard deviations instead of variances.
         known_dead: units known to be dead, if the forwards are too imprecise to tell.
         resolution: relative precision of the responses; smaller differences are not resolved.

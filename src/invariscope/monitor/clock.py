@@ -23,7 +23,7 @@ class Lap:
 
 
 class Clock:
-    """Clock that divides time into that inside `lap()` and that between laps."""
+    """Divides time into the time inside `lap()` and the time between laps."""
 
     def __init__(self) -> None:
         self._left = math.nan

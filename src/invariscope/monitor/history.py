@@ -20,7 +20,7 @@ PLAIN_COLUMNS = ("epoch", *PLACE, "value", "ci_low", "ci_high")
 
 @dataclass(frozen=True)
 class History:
-    """Measurements over the epochs of one training.
+    """Measurements over the epochs of one training run.
 
     Args:
         rows: the rows of every result, each with its `epoch`.

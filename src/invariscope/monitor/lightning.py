@@ -21,7 +21,7 @@ def lightning_callback(
 
         trainer = Trainer(callbacks=[lightning_callback(monitor)])
 
-    A training resumed from a checkpoint rewinds the monitor to that epoch; give the monitor a `folder` to
+    Training resumed from a checkpoint rewinds the monitor to that epoch; give the monitor a `folder` to
     keep the earlier epochs. With several processes the first one measures and the others wait.
 
     Args:
@@ -38,10 +38,10 @@ def lightning_callback(
         """Calls the monitor before training and after each epoch."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            """Measure before the first epoch of a new or resumed training."""
+            """Measure before the first epoch of a new or resumed run."""
             if trainer.is_global_zero:
                 if trainer.current_epoch in monitor.results:
-                    # Rejects another training before the rewind discards anything.
+                    # Rejects a different training run before the rewind discards anything.
                     monitor(model(pl_module), trainer.current_epoch)
                 monitor.rewind(trainer.current_epoch)
             _visit(trainer, pl_module, trainer.current_epoch)

@@ -1,4 +1,4 @@
-"""`iv.Monitor`: the same measurement every k epochs of a training."""
+"""`iv.Monitor`: the same measurement every k epochs of a training run."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Monitor:
         samples: size of the probe set; None means 256, or all data if there are fewer.
         seed: seed of the subset and of the transform's draws.
         folder: where to save every measurement. If it holds measurements with the same settings, they are
-            continued, so that an interrupted training keeps its curves. None keeps results in memory only.
+            continued, so that an interrupted run keeps its curves. None keeps results in memory only.
         writers: called with epoch and result of every measurement, such as a `TensorBoardWriter`.
         label: name of the model in tables and plots.
         options: further options of `iv.measure`, such as `precision` or `device`.
@@ -121,13 +121,13 @@ class Monitor:
         return self._visit(model, epoch, due=epoch % self._every == 0)
 
     def measure(self, model: Any, epoch: int) -> list[dict[str, Any]]:
-        """Measure whether or not the epoch is due, for the last epoch of a training."""
+        """Measure whether or not the epoch is due, for the last epoch of a run."""
         rows = self._visit(model, integer("epoch", epoch, least=0), due=True)
         assert rows is not None
         return rows
 
     def rewind(self, epoch: int) -> None:
-        """Discard everything after that epoch, for a training that returns to an earlier state."""
+        """Discard everything after that epoch, for a run that returns to an earlier state."""
         old = self._history
         self._history = replace(
             old,
@@ -140,7 +140,7 @@ class Monitor:
 
     @property
     def history(self) -> History:
-        """Everything so far, as an immutable value."""
+        """All measurements so far, as an immutable value."""
         return self._history
 
     @property
@@ -164,7 +164,7 @@ class Monitor:
         return self._history.results
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write everything so far, for `load_history` and for `folder=`."""
+        """Save all measurements so far, for `load_history` or for `folder=`."""
         return save_history(self._history, folder, overwrite=overwrite)
 
     def _visit(self, model: Any, epoch: int, *, due: bool) -> list[dict[str, Any]] | None:
@@ -178,7 +178,7 @@ class Monitor:
 
     @property
     def _last(self) -> int:
-        """The latest epoch that a call was about; -1 before the first."""
+        """The latest epoch passed to a call; -1 before the first call."""
         return max((row["epoch"] for row in self._history.time_rows), default=-1)
 
     def _is_new(self, model: Any, epoch: int) -> bool:

@@ -69,6 +69,6 @@ class Stability(Penalty):
 
 
 def _gaps(versions: Tensor, rest: Tensor, block: Block) -> Tensor:
-    """Return the mean ‖f(x') − f(x)‖² over responses (sample, version, unit...) but the identity's."""
+    """Return the mean ‖f(x') − f(x)‖² over responses (sample, version, unit...) except the identity's."""
     moving = [j for j in range(block.elements) if j not in block.probes["identity"]]
     return (versions[:, moving].flatten(2).double() - rest[:, None]).square().sum(dim=2).mean()

@@ -88,7 +88,7 @@ class EpochHeatmap(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return a view per layered measure and training with at least two epochs."""
+        """Return one view per measure and training run, for runs with at least two epochs."""
         trainings = {name: list(found.values()) for name, found in _trainings(results).items()}
         several = {name: found for name, found in trainings.items() if len(found) > 1}
         measures = names.headline_first(
@@ -150,7 +150,7 @@ class EpochHeatmap(ChartPlot):
 
 
 def _trainings(results: Sequence[Result]) -> dict[str, dict[int, Result]]:
-    """Return results by training and epoch, in order; results without an epoch are left out."""
+    """Return results by training run and epoch, in order; results without an epoch are left out."""
     found: dict[str, dict[int, Result]] = {}
     for result in results:
         training = result.provenance.get("training")

@@ -192,8 +192,8 @@ class BumpImages(GridPlot):
 
     title = "Inputs at this radius"
     reading = (
-        "A few inputs, and the same moved by the radius given for each row: the one at which half of the "
-        "predictions have flipped, or the largest radius if they never do."
+        "A few inputs, and the same inputs moved by the radius given for each row: the one at which half of "
+        "the predictions have flipped, or the largest radius if they never do."
     )
     order = 21
 

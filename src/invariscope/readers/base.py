@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
@@ -17,6 +18,7 @@ from invariscope.common.registry import Registry
 from invariscope.common.samples import Inputs
 from invariscope.readers.feeding import described_batch
 from invariscope.readers.model_factories import makes_models, no_model
+from invariscope.readers.model_files import model_of_file
 from invariscope.readers.prediction import OutputChoice, PredictionSelector
 from invariscope.readers.torch.outputs import dtype_name
 
@@ -258,6 +260,15 @@ class Reader(ABC):
     def device(self) -> str:
         """Device of the model, such as "cpu" or "cuda:0"."""
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether the data hold images as (n, H, W, C).
+
+        The engine then moves their channels to the front for transforms, and the reader moves them back: its
+        `inspect` and `open` take (n, C, H, W) from everyone.
+        """
+        return False
+
     @abstractmethod
     def identity(self) -> Identity:
         """Return a digest of what determines the model's responses, the same in another process."""
@@ -325,7 +336,7 @@ def as_reader(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
 ) -> Reader:
-    """Return the reader of a model: of a module, or of a callable that returns {layer: array}.
+    """Return the reader of a model of any framework, of a file, or of a callable that returns its layers.
 
     Args:
         model: the model; a reader is returned unchanged.
@@ -336,7 +347,10 @@ def as_reader(
     Raises:
         TypeError: an unsupported model, a class or function that returns a model, or options together with
             a reader, which has its own; an option that does not apply to such a model.
+        ValueError: a damaged file.
     """
+    if isinstance(model, str | PathLike):
+        model = model_of_file(model)
     options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients or None}
     options |= {"preprocess": preprocess, "call": call, "pool": pool}
     given = {name: value for name, value in options.items() if value is not None}
@@ -352,8 +366,8 @@ def as_reader(
             _refuse_options(cls, given)
             return cls(model, **given)  # type: ignore[call-arg]
     raise TypeError(
-        f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
-        "{layer: array}"
+        f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Keras or Flax model, an exported "
+        "program, the path of a model's file, a Reader, or a callable that returns {layer: array}"
     )
 
 

@@ -96,7 +96,9 @@ def depends_on_batch(
     precision: Precision = "float32",
     prediction: PredictionSelector | None = None,
 ) -> Dependence:
-    """Forward inputs twice, in reverse order, and each in a batch of copies of itself.
+    """Find out whether responses depend on chance or on the rest of the batch.
+
+    The inputs are forwarded twice, in reverse order, and each in a batch of copies of itself.
 
     Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
     dependence on the rest of the batch is found only if x holds different inputs; it is not checked if
@@ -273,7 +275,7 @@ def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference over the rms, ignoring values not finite in both; 0 within rounding."""
+    """Return the largest difference relative to the rms, ignoring non-finite values; 0 within rounding."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
@@ -287,7 +289,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Return the largest distance between rows over the rms; 0 if small compared with the rows' spread."""
+    """Return the largest distance between rows relative to the rms; 0 if small beside the rows' spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))

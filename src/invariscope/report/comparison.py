@@ -40,7 +40,7 @@ class Differences:
     Args:
         rows: the table of `invariscope.compare`, with a `label` per layer; None without a comparison.
         reason: why there is none; empty for a single result.
-        charts: (menu entry, id of its element, measure, first network, other network).
+        charts: (menu entry, HTML id, measure, first network, other network).
     """
 
     rows: pd.DataFrame | None
@@ -76,7 +76,7 @@ def _chart_list(rows: pd.DataFrame, *, several: bool) -> tuple[tuple[str, str, s
 
 
 def charts(differences: Differences) -> dict[str, Any]:
-    """Return the charts as JSON by the ids of their elements."""
+    """Return the charts as JSON, by HTML id."""
     assert differences.rows is not None
     return {
         target: chart_json(_chart(_selected(differences.rows, measure, a, b), a, b), target)

@@ -25,7 +25,7 @@ WORDS = {
     "random nets": "The middle 95 % of the same number over networks of the same architecture with random "
     "weights, on the same samples. A value within this range does not require training.",
     "floor": "The same number caused by interpolation alone, from transforming inputs and back.",
-    "dead": "Units that respond to neither the transformation nor a change of sample. They are no evidence "
+    "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
     "of invariance and are left out.",
     "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted "
     "and left out of the mean.",
@@ -136,7 +136,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
 
 
 def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return per result its name, record as (heading, text) lines, notes, skipped and unused layers."""
+    """Return each result's name, record as (heading, text) lines, notes, skipped layers and unused layers."""
     return [
         {
             "name": name,

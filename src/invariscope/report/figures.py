@@ -28,7 +28,7 @@ class Picture:
 
     Args:
         label: its entry in the menu.
-        target: id of its element.
+        target: HTML id of its element.
         kind: "chart", "grid" or "image".
         legend: names of the series, in the order of their colours; empty if there is only one.
         content: images of a grid or of both themes; None for a chart, whose data are in the payload.
@@ -53,7 +53,7 @@ class Section:
 
 
 def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
-    """Return a section per plot with something to show, and the charts by the ids of their elements."""
+    """Return one section per plot that has something to show, and the charts by HTML id."""
     charts: dict[str, Any] = {}
     found = []
     for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):

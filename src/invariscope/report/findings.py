@@ -37,7 +37,7 @@ def transform_name(result: Result) -> str:
 
 
 def join(words: Sequence[str]) -> str:
-    """Join words to an English list.
+    """Join words into an English list.
 
     >>> join(["a"]), join(["a", "b"]), join(["a", "b", "c"])
     ('a', 'a and b', 'a, b and c')

@@ -54,7 +54,7 @@ def _flips(result: Result) -> str:
     if not bumps:
         return f"up to a radius of {largest} at most {', '.join(never)} of the predictions flip, never half."
     reached = ", ".join(f"{_radius(row)} by {WAYS[s]}" for s, row in bumps.items())
-    rest = f"; up to {largest} never so many, at most {', '.join(never)}" if never else ""
+    rest = f"; up to {largest}, never half: at most {', '.join(never)}" if never else ""
     return f"half of the predictions have flipped at a radius of {reached}{rest}."
 
 

@@ -29,6 +29,7 @@ ROW_COLUMNS = (
     ("null", "Null", "number", "the same number if orbits consisted of unrelated samples"),
     ("random", "Random nets", "interval", "95 % of the same architecture with random weights"),
     ("floor", "Floor", "number", "the same number caused by interpolation alone"),
+    ("chance", "Chance", "number", "the same number caused by the model's own randomness"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COLUMNS = [
     *PLACE,
     *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
+    "chance",
     *("samples", "elements", "units", "dead_units", "sparse_units", "undefined", "note"),
 ]
 CURVE_COLUMNS = [

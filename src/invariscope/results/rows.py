@@ -96,6 +96,7 @@ class Row(ResultRow):
         null: expected value if the pairing is destroyed.
         floor: value for inputs that were transformed and transformed back.
         value_ratio, ratio_low, ratio_high: ratio of the layer's means and its interval.
+        chance: the value that the model's own randomness causes.
         samples, elements, units: their numbers.
         dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
         counted_units: number of units whose mean is the value.
@@ -119,6 +120,7 @@ class Row(ResultRow):
     value_ratio: float = ABSENT
     ratio_low: float = ABSENT
     ratio_high: float = ABSENT
+    chance: float = ABSENT
     samples: float = ABSENT
     elements: float = ABSENT
     units: float = ABSENT

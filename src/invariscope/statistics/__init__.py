@@ -1,1 +1,1 @@
-"""Mergeable accumulators over blocks of whole orbits. They know arrays and know no model."""
+"""Mergeable accumulators over blocks of whole orbits. They see arrays, not models."""

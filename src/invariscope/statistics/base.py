@@ -83,7 +83,7 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:
-        """Make room for `buckets` buckets, in place, after a stream has shown a new class."""
+        """Make room for `buckets` buckets, in place, after a new class has appeared in a stream."""
 
     @abc.abstractmethod
     def pack(self, state: Any) -> dict[str, np.ndarray]:

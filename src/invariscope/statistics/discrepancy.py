@@ -107,7 +107,7 @@ class Discrepancy(SampleStatistic):
         return torch.where(only, block.rest().double(), centre) if not counts.all() else centre
 
     def _kept(self, block: Block) -> Tensor | None:
-        """Return flags of the units that t and t⁻¹, in either order, return; None for all."""
+        """Return flags of the units that t and t⁻¹, in either order, put back in place; None for all."""
         if not self.mask or not self.moves_positions(block.layer, block.values.ndim - 1):
             return None
         try:

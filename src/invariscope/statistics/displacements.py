@@ -17,8 +17,7 @@ class SampleDisplacements(SampleStatistic):
     """‖f(x') − f(x)‖² for every moved and every noisy version x' of a sample, in float64.
 
     Columns: "moved" (sample, element) and "noisy" (sample, draw), without the identity element; "moved_null"
-        and
-    "noisy_null" use the partner's untransformed response instead of the sample's own.
+    and "noisy_null" use the partner's untransformed response instead of the sample's own.
 
     Args:
         reads: the untransformed input, and the probe for the noisy versions.

@@ -10,7 +10,7 @@ class NonFiniteError(ValueError):
 
 
 def finite(responses: Tensor) -> Tensor:
-    """Return the responses.
+    """Return the responses if all are finite.
 
     Raises:
         NonFiniteError: a response is NaN or infinite.

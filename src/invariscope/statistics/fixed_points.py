@@ -63,7 +63,7 @@ class FixedPoints:
         return both
 
     def moves_to(self, target: FixedPoints) -> np.ndarray:
-        """Return (bucket, ...) each bucket's point minus the target's; 0 for empty buckets."""
+        """Return each bucket's point minus the target's, (bucket, ...); 0 for empty buckets."""
         found = np.zeros((len(self.strata), *self.values.shape[1:]))
         filled = np.flatnonzero(self.strata >= 0)
         strata = self.strata[filled]

@@ -34,8 +34,8 @@ class LayerDistances:
     """Distances of whole layers, and of the channels of feature maps.
 
     Args:
-        layer: of one vector with all units.
-        channels: of one vector per channel; None for layers without positions.
+        layer: distances of one vector with all units.
+        channels: distances of one vector per channel; None for layers without positions.
     """
 
     layer: MeanDistances

@@ -52,7 +52,7 @@ class Probe(abc.ABC):
         return False
 
     def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
-        """Return the probe with what it must know of all inputs, from batches of (samples, their orbits)."""
+        """Return the probe with what it must know about all inputs, from batches of samples and orbits."""
         return self
 
     @abc.abstractmethod

@@ -68,7 +68,7 @@ class BucketSums:
         return self.fixed
 
     def replicates(self, name: str, groups: list[list[int]]) -> np.ndarray:
-        """Return (replicate, ...) one of the sums over all groups of buckets, and over all but each."""
+        """Return one of the sums over all groups of buckets, then over all but each: (replicate, ...)."""
         return sums_of_groups(self.sums[name], groups)
 
     def samples(self, groups: list[list[int]]) -> np.ndarray:

@@ -53,19 +53,20 @@ def illustrate(
     means = _layer_means(result, measure)
     transform = as_transform(transform)
     seed = result.provenance.get("seed", 0)
-    one = _sample(data, sample, seed)
+    gradients = result.provenance.get("options", {}).get("gradients", False)
+    reader = as_reader(model, gradients=gradients and not isinstance(model, Reader))
+    one = _sample(data, sample, seed, channels_last=reader.channels_last)
     orbit = transform.orbit(one.inputs, indices=one.indices, keys=one.keys, seed=seed)[0]
     examples = {"orbit": orbit.detach().cpu().numpy()}
     if means:
-        gradients = result.provenance.get("options", {}).get("gradients", False)
-        examples |= _features(as_reader(model, gradients=gradients), orbit, means)
+        examples |= _features(reader, orbit, means)
     return replace(result, examples=examples)
 
 
-def _sample(data: Any, sample: int, seed: int) -> Window:
+def _sample(data: Any, sample: int, seed: int, *, channels_last: bool) -> Window:
     """Return the sample at a position in the data."""
     seen = 0
-    for window in as_source(data, seed=seed).windows():
+    for window in as_source(data, seed=seed, channels_last=channels_last).windows():
         seen += len(window)
         if len(found := np.flatnonzero(window.indices == sample)):
             return window.part(found[0], found[0] + 1)

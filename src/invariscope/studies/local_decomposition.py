@@ -75,8 +75,7 @@ def local_decomposition(
 
     The fit is by least squares over the pixels of a patch. For the maximum-entropy ensemble of N modes at
     temperature T, the mean squares of the norms of compression, shear and rotation over the image are 1 : 2 :
-        1
-    in units of π²T·N/8.
+    1 in units of π²T·N/8.
 
     Caveats: on patches that are not small compared with the wavelengths of the field, U is smaller than the
     derivative at the centre; `leftover_px` shows how much of the field is not affine.

@@ -16,6 +16,7 @@ from invariscope.data.window import Window
 from invariscope.engine.api import measure
 from invariscope.measures.base import Measure
 from invariscope.measures.stability_curve import LayerStabilityCurve, StabilityCurve
+from invariscope.readers.base import as_reader
 from invariscope.results.result import Result
 from invariscope.statistics.probes import Batch, EqualNoise, TowardNeighbour
 from invariscope.transforms.base import Transform
@@ -81,7 +82,8 @@ def stability_curve(
         if name in options:
             raise TypeError(f"stability_curve sets {name}= itself; call iv.measure for other choices")
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
-    source = as_source(data, samples=samples, seed=seed, **who)
+    last = as_reader(model).channels_last
+    source = as_source(data, samples=samples, seed=seed, channels_last=last, **who)
     refuse_second_walk(source, "the size of the images must be known before the first forward")
     few = _first(source)
     ladder = _ladder(few, radii, c=cutoff, interpolation=interpolation)

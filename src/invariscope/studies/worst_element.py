@@ -15,7 +15,7 @@ from invariscope.data.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.api import measure
 from invariscope.intervals import MISSING
 from invariscope.measures.worst_element import WorstElement
-from invariscope.readers.base import LayerKey
+from invariscope.readers.base import LayerKey, as_reader
 from invariscope.results.result import Result
 from invariscope.results.rows import Point, Row
 from invariscope.transforms import as_transform
@@ -55,11 +55,10 @@ def worst_element(
     are within the tolerance. Every pass over the data forwards each new place once for all layers.
 
     Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
-        between
-    other elements, so list them closely enough. If the curve is flat, the place means little. The value is
-    the largest of many estimates on the same samples, so it is biased upwards for few samples, and its
-    interval is that of the place found and ignores the search. Interpolating transforms blur between exact
-    elements, and the worst place may be one of strong blur: compare with a round trip.
+    between other elements, so list them closely enough. If the curve is flat, the place means little. The
+    value is the largest of many estimates on the same samples, so it is biased upwards for few samples, and
+    its interval is that of the place found and ignores the search. Interpolating transforms blur between
+    exact elements, and the worst place may be one of strong blur: compare with a round trip.
 
     Args:
         model, data: as for `iv.measure`; every refinement is another pass over the data.
@@ -93,7 +92,8 @@ def worst_element(
         raise ValueError(f"tolerance must be a positive number in units of the parameter; got {tolerance!r}")
     slider = _slider(as_transform(transform))
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
-    source = as_source(data, samples=samples, seed=seed, **who)
+    last = as_reader(model).channels_last
+    source = as_source(data, samples=samples, seed=seed, channels_last=last, **who)
     refuse_second_walk(source, "a refinement measures the same samples again")
     search = _Search(model, source, slider, options | {"seed": seed})
     listed = search.measure(as_transform(transform))

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ class Transform(ABC):
     abstract methods below. Defining a public family registers it under its snake_case name; the shared test
     suite, the documentation and the command line use its `examples()`.
     """
+
+    structured: ClassVar[bool] = False
+    """Whether it moves the fields of structured samples, and no tensor."""
 
     def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

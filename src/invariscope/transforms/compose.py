@@ -52,8 +52,8 @@ class Compose(Combination):
         lengths = [len(part) for part in parts]
         if not set(lengths) <= {1, max(lengths)}:
             raise ValueError(
-                f"Compose pairs elements one by one, but the parts have {lengths} of them. Give parts of "
-                "equal length or with a single element, or use Grid for all combinations."
+                f"Compose pairs elements one by one, but its parts have {lengths} elements. Give each part "
+                "the same number of elements, or a single one, or use Grid for all combinations."
             )
         self._keep(parts=parts)
 

@@ -150,7 +150,7 @@ class Diffeomorphism(Deforming):
         if self.delta_px is not None and self.temperature is not None:
             raise ValueError(
                 f"delta_px={self.delta_px} and temperature={self.temperature} both set the size of the "
-                "fields: give one of them."
+                "fields: give only one."
             )
         kept: dict[str, Any] = {"draws": integer("draws", self.draws)}
         if self.temperature is not None:

@@ -26,9 +26,9 @@ class Grid(Combination):
     for `Grid(a, b)`: a is applied first, and the last part's element varies fastest. Adjacent affine parts
     with the same interpolation and padding are multiplied and sampled once, so nothing is blurred twice or
     lost at a border in between. There is a group table if the products are a finite group, such as D4 from
-    `Grid(Flip(), QuarterTurns())`, or if the parts are groups that act along different axes, such as the
-    order and the direction of points (count both axes from the same end). Jittered parts are drawn separately
-    for each combination.
+    `Grid(Flip(), QuarterTurns())`, or if the parts are groups that act along different axes, such as
+    permutations and rotations of points (give both axes as positive, or both as negative, numbers). Jittered
+    parts are drawn separately for each combination.
 
     Caveats: the number of elements, and all costs with it, is the product of the parts' numbers.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -62,6 +62,8 @@ class On(Linear):
     >>> turns.orbit(water)[0, 1]
     {'positions': array([[0., 1., 0.]]), 'kind': 'H'}
     """
+
+    structured: ClassVar[bool] = True
 
     transform: Transform
     roles: tuple[tuple[Any, Any], ...]

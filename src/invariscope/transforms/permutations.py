@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -171,7 +171,8 @@ class RandomPermutations(Permuting):
         """Return None: draws are not a group."""
 
     def _traits(self) -> Traits:
-        return traits_of_draws("order", self.draws, invertible=True, acts_on=self.acts_on)
+        found = traits_of_draws("order", self.draws, invertible=True, acts_on=self.acts_on)
+        return replace(found, exact=(True,) * self.draws)
 
     def places_of(self, size: int, motion: Motion) -> np.ndarray:
         """Return random places, the order of as many random numbers."""

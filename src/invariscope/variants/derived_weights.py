@@ -1,6 +1,6 @@
 """Weights that a module computes from others: by parametrizations, or by hooks of `torch.nn.utils`.
 
-Supported are the parametrizations of `torch.nn.utils.parametrize`, and hooks that compute a plain attribute
+Supports the parametrizations of `torch.nn.utils.parametrize`, and hooks that compute a plain attribute
 `weight` from `weight_orig` (spectral norm, pruning) or from `weight_g` and `weight_v` (weight norm).
 """
 

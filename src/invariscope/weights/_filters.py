@@ -108,7 +108,7 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
 def _as_array(name: str, weight: Tensor) -> np.ndarray:
     filters = weight.detach().to("cpu", torch.float64).numpy()
     if not np.isfinite(filters).all():
-        raise ValueError(f"the filters of {name!r} are not all finite: has the training diverged?")
+        raise ValueError(f"the filters of {name!r} are not all finite: did training diverge?")
     return filters
 
 

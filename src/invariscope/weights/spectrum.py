@@ -127,7 +127,7 @@ def mean_frequency(power: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
 
 
 def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None) -> FilterSpectrum:
-    """Return the spectrum of a layer's filters, from smooth to rough, and its change by training.
+    """Return the spectrum of a layer's filters, from smooth to rough, and its change during training.
 
     .. math:: c_\\lambda = \\sum_{\\Psi:\\, L\\Psi = \\lambda\\Psi}
         \\langle (w_{oi} \\cdot \\Psi)^2 \\rangle_{oi}

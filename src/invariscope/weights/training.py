@@ -1,4 +1,4 @@
-"""Filter spectra over the epochs of a training."""
+"""Filter spectra over the epochs of a training run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COLUMNS = ("epoch", "layer", "eigenvalue", "multiplicity", "power")
 def training_spectra(
     stages: Mapping[int, Any] | Iterable[tuple[int, Any]], layers: str | Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Return the filter spectra of convolutions at stages of a training, with ratios to the first stage.
+    """Return the filter spectra of convolutions at stages of training, with ratios to the first stage.
 
     Args:
         stages: {epoch: model or state dict}, or an iterable of such pairs.
@@ -73,10 +73,10 @@ class SpectrumRecorder:
 
 
 def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the records of a training as a table, with ratios to the earliest epoch of each layer.
+    """Return the records of a training run as a table, with ratios to the earliest epoch of each layer.
 
     Args:
-        records: records of a `SpectrumRecorder`, such as `Training.measured`, also of a resumed training.
+        records: records of a `SpectrumRecorder`, such as `Training.measured`, also of a resumed run.
     Raises:
         ValueError: there are no records.
     """

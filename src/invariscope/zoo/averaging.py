@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights over the steps of a training."""
+"""The exponential moving average of a network's weights over training steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class WeightAverage:
 
     after step t = 0, 1, ...: early averages cover about the last tenth of the steps, so the initial weights
     soon have no effect. Running statistics of batch normalisation are averaged in the same way; integers,
-    such as counts of batches, are not.
+    such as batch counts, are not.
 
     Args:
         model: the model whose weights are averaged.
@@ -43,7 +43,7 @@ class WeightAverage:
                 self.values[name].lerp_(value, share)
 
     def restore(self, values: Mapping[str, Tensor]) -> None:
-        """Restore the averages of an interrupted training."""
+        """Restore the averages of an interrupted training run."""
         for name, value in self.values.items():
             value.copy_(values[name])
 

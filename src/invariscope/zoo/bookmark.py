@@ -1,4 +1,4 @@
-"""The checkpoint file of a running training: when it is written, and when it can be resumed."""
+"""The checkpoint file of a training run: when it is written, and when the run can be resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVE_EVERY_S = 60.0
 
 
 class SavedTraining:
-    """The checkpoint file of a training, written after each epoch and once a minute within an epoch.
+    """The checkpoint file of a training run, written after each epoch and once a minute within an epoch.
 
     Args:
         path: the file; None: nothing is saved.
@@ -102,7 +102,7 @@ class SavedTraining:
 
 
 def _marks(model: nn.Module, data: ImageData, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """Return the values that must agree for one training to continue another."""
+    """Return the values that must agree for one training run to continue another."""
     # Schedules other than a constant rate depend on the number of epochs.
     fixed = {} if settings["schedule"] == "constant" else {"epochs": epochs}
     # The settings only name the data and the starting weights; digests identify their values.

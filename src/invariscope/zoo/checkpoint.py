@@ -1,4 +1,4 @@
-"""The state of an interrupted training in one file, replaced atomically."""
+"""The state of an interrupted training run in one file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def restore_checkpoint(
     """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: a damaged file, not a checkpoint, or a training with other settings, which are named.
+        ValueError: a damaged file, not a checkpoint, or a training run with other settings, which are named.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)

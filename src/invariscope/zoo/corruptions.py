@@ -36,7 +36,8 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
     Draws are keyed by (seed, position in the data).
 
     Args:
-        data: images in [0, 1]; standardise afterwards, by the mean and deviation of the training images.
+        data: images in [0, 1]; standardise afterwards, by the mean and standard deviation of the training
+            images.
         name: a corruption and its severity from 1 to 5, such as "gaussian_noise:3".
             gaussian_noise: standard deviation 0.08 per step. blur: a Gaussian of 0.4 px per step, with the
             border repeated. contrast: lower by 17 % of the original per step, about each channel's mean.

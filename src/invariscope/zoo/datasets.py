@@ -77,7 +77,7 @@ def files(name: str, *, split: str = "test", data_dir: str | Path | None = None)
     """Return the files that `load` reads for the same arguments; none for generated images.
 
     Raises:
-        ValueError, FileNotFoundError: as `load`.
+        ValueError, FileNotFoundError: as for `load`.
     """
     return [] if _dataset(name).make is not None else _located(name, split, data_dir)[1]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Position of a training after each batch; epochs and batches count from 1."""
+    """Position of a training run after each batch; epochs and batches count from 1."""
 
     epoch: int
     epochs: int
@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Completed share of the whole training, 0 to 1."""
+        """Completed share of the training steps, 0 to 1."""
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
 
 
@@ -68,7 +68,7 @@ class EpochPosition:
 
 
 class Bookmark(Protocol):
-    """Stores a position within an epoch, so that an interrupted training can resume there."""
+    """Stores a position within an epoch, so that an interrupted run can resume there."""
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
         """Return the position in the epoch and the generators' states; None: the beginning."""
@@ -184,7 +184,7 @@ class Loop:
 
 
 def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
-    """Return the model's outputs in float32, computed at a training's precision and memory format."""
+    """Return the model's outputs in float32, computed at the precision and memory format of the training."""
     if channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):

@@ -28,7 +28,7 @@ Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
 
 @dataclass(frozen=True)
 class Training:
-    """The record of a training, for the card of its weights and for plots.
+    """The record of a training run, for the card of its weights and for plots.
 
     Args:
         history: a dict per epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,

@@ -68,7 +68,7 @@ class FlipAndCrop:
         return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
     def _drawn(self, samples: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (sample,) whether to mirror, and how far down and right the crop begins."""
+        """Return whether to mirror, and how far down and right the crop begins, each (sample,)."""
         draws = Draws(self.seed, samples, slots=3, stream=Stream.FLIP_AND_CROP, path=(epoch,)).uniform()
         starts = np.floor(draws[:, 1:] * (2 * self.crop_px + 1)).astype(np.int64)
         return self.flip & (draws[:, 0] < 0.5), starts[:, 0], starts[:, 1]

@@ -24,7 +24,7 @@ class ImageData:
         images: float32 (sample, C, H, W), in [0, 1] unless standardised.
         labels: int64 (sample,), indices into `classes`.
         classes: names of the classes.
-        mean, std: mean and deviation by which each channel was standardised; empty if it was not.
+        mean, std: mean and standard deviation by which each channel was standardised; empty if it was not.
     """
 
     name: str
@@ -62,12 +62,10 @@ class ImageData:
         Args:
             mean, std: one number per channel; the default is those of the images themselves.
         Raises:
-            ValueError: already standardised, wrong counts, or a deviation that is not positive.
+            ValueError: already standardised, wrong counts, or a standard deviation that is not positive.
         """
         if self.mean:
-            raise ValueError(
-                f"{self.name} is already standardised, by mean {self.mean} and deviation {self.std}."
-            )
+            raise ValueError(f"{self.name} is already standardised, by mean {self.mean} and std {self.std}.")
         axes = (0, 2, 3)
         # float64, because the sum over a whole data set would lose digits in float32.
         mean = self.images.double().mean(axes).tolist() if mean is None else [float(m) for m in mean]
@@ -77,8 +75,8 @@ class ImageData:
         channels = self.images.shape[1]
         if len(mean) != channels or len(std) != channels or not all(s > 0 for s in std):
             raise ValueError(
-                f"{self.name} has {channels} channel(s): give a mean and a positive deviation per channel, "
-                f"got mean {mean} and deviation {std}."
+                f"{self.name} has {channels} channel(s): give a mean and a positive std per channel, "
+                f"got mean {mean} and std {std}."
             )
         images = (self.images - _per_channel(mean)) / _per_channel(std)
         return replace(self, images=images, mean=tuple(mean), std=tuple(std))

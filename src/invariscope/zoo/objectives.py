@@ -1,4 +1,4 @@
-"""Objectives of a training: the protocol, and classification."""
+"""Training objectives: the protocol, and classification."""
 
 from __future__ import annotations
 

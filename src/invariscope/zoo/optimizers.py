@@ -1,4 +1,4 @@
-"""The optimizers of a training, and the parameters without weight decay."""
+"""The optimizers, and the parameters without weight decay."""
 
 from __future__ import annotations
 

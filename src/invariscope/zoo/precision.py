@@ -21,7 +21,7 @@ def chosen_precision(
 ) -> str:
     """Return "bf16" if a training step is at least 1.2 times as fast with it on this machine, else "float32".
 
-    A resumed training keeps its precision.
+    A resumed run keeps its precision.
 
     Args:
         model: not changed; a copy is timed.

@@ -1,4 +1,4 @@
-"""Learning rates as a function of the completed share of a training."""
+"""Learning rates as a function of the completed share of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RISING, START = 0.3, 1 / 25
 
 
 def learning_rate(schedule: str, peak: float, done: float) -> float:
-    """Return the learning rate after a share of the training.
+    """Return the learning rate after a share of the training steps.
 
     - "constant": the peak throughout.
     - "cosine": from the peak to 0, by a half cosine.

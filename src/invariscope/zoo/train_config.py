@@ -1,4 +1,4 @@
-"""The settings of a training."""
+"""Training settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALWAYS = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Settings of a training that do not depend on the objective; `train` documents them.
+    """Training settings that do not depend on the objective; `train` documents them.
 
     Raises:
         ValueError: a setting out of range, or incompatible settings.
@@ -62,7 +62,7 @@ class TrainConfig:
         return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
     def describe(self) -> dict[str, Any]:
-        """Return, in plain values, the settings that must agree for one training to continue another."""
+        """Return, in plain values, the settings that must agree for one training run to continue another."""
         usual = {f.name: f.default for f in fields(self)}
         given = {name: value for name, value in asdict(self).items() if name != "epochs"}
         return {name: value for name, value in given.items() if name in _ALWAYS or value != usual[name]}

@@ -58,7 +58,7 @@ def last_linear(model: nn.Module, why: str, *, instead: str) -> str:
 
     Args:
         model: any module.
-        why, instead: its purpose and the alternative, for the message.
+        why: what needs the layer, for the message. instead: what to do without one.
     Raises:
         ValueError: the model has no linear layer.
     """

@@ -73,7 +73,7 @@ def train(
     Args:
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
-        epochs: passes over the data, counting those of a resumed training.
+        epochs: passes over the data, counting those before a resumption.
         augmentation: each image of each batch is transformed by a random element; None: no augmentation.
         batch_size: the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.

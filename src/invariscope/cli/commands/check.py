@@ -30,11 +30,11 @@ def check(
     settings: shared.BatchSettings,
     most: Annotated[
         list[str] | None,
-        opt("Fail above this value. May repeat.", "GLOB:MEASURE:VALUE", "--max", shown=False),
+        opt("Fail above this value. Can be repeated.", "GLOB:MEASURE:VALUE", "--max", shown=False),
     ] = None,
     least: Annotated[
         list[str] | None,
-        opt("Fail below this value. May repeat.", "GLOB:MEASURE:VALUE", "--min", shown=False),
+        opt("Fail below this value. Can be repeated.", "GLOB:MEASURE:VALUE", "--min", shown=False),
     ] = None,
     junit: Annotated[
         Path | None, opt("Also write JUnit XML to this file, replacing it.", "FILE", shown="none")

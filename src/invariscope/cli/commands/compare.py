@@ -46,4 +46,4 @@ def compare(
     shown = where(differences, stratum=stratum).to_dict("records")
     for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
         show(line)
-    show("p tests for no difference. p (Holm) is adjusted for the rows of its table; intervals are not.")
+    show("p tests whether they differ. p (Holm) is adjusted for the rows of its table; intervals are not.")

@@ -29,7 +29,7 @@ def curve(
     cutoff: Annotated[int, opt("Largest number of half waves in a deformation; more is finer.", "INT")] = 3,
     layers: Annotated[
         list[str] | None,
-        opt("Also measure these layers, such as `conv*`. May repeat.", "GLOB", shown="output"),
+        opt("Also measure these layers, such as `conv*`. Can be repeated.", "GLOB", shown="output"),
     ] = None,
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,

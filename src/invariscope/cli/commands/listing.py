@@ -107,18 +107,19 @@ def layers(
     from invariscope.readers import as_reader
 
     named, inputs = loaded(model, data or "mnist_subset", origin)
-    found = as_reader(named.model, gradients=gradients).inspect(_few(inputs))
+    reader = as_reader(named.model, gradients=gradients)
+    found = reader.inspect(_few(inputs, channels_last=reader.channels_last))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
     for remark in (*found.notes, *(f"never ran: {name}" for name in found.unused)):
         notice(f"note: {remark}")
 
 
-def _few(inputs: Any, count: int = 3) -> Any:
+def _few(inputs: Any, count: int = 3, *, channels_last: bool) -> Any:
     """Return the first samples of any data that `iv.measure` takes."""
     from invariscope.data.sources import as_source
 
-    window = next(iter(as_source(inputs).windows()))
+    window = next(iter(as_source(inputs, channels_last=channels_last).windows()))
     return window.part(0, min(count, len(window))).inputs
 
 

@@ -27,7 +27,7 @@ class MeasureSettings(shared.BatchSettings):
 
     layers: Annotated[
         list[str] | None,
-        opt("Measure only matching layers, such as `conv*`. May repeat.", "GLOB", shown="all"),
+        opt("Measure only matching layers, such as `conv*`. Can be repeated.", "GLOB", shown="all"),
     ] = None
     by_class: Annotated[bool, flag("Also measure each class alone.", "--by-class")] = False
     baseline: Annotated[
@@ -55,12 +55,16 @@ class MeasureSettings(shared.BatchSettings):
         opt("With --width: the intervals that decide, such as `conv*:anova`.", "GLOB", shown="all"),
     ] = None
     intervals: Annotated[
-        bool, flag("Leave out the intervals, for an eighth of the memory.", " /--no-intervals", shown=False)
+        bool, flag("Skip intervals, which takes an eighth of the memory.", " /--no-intervals", shown=False)
     ] = True
     memory_gb: Annotated[
         float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
+    repeats: Annotated[
+        int,
+        opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
+    ] = 1
     checkpoint: Annotated[
         Path | None,
         opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
@@ -76,7 +80,9 @@ def measure(
     settings: MeasureSettings,
     measures: Annotated[
         list[str],
-        opt("Names, or as in Python, such as `cka, Prediction()`. May repeat.", "TEXT", "--measures", "-m"),
+        opt(
+            "Names or expressions, such as `cka, Prediction()`. Can be repeated.", "TEXT", "--measures", "-m"
+        ),
     ] = ["normalized_variance"],  # noqa: B006
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,

@@ -40,7 +40,7 @@ def reproduce(
         str | None, opt("Scale of the schedule; `paper` is the published one.", "NAME", shown="campaign")
     ] = None,
     seeds: Annotated[
-        str | None, opt("Seeds of the trainings, for a replication.", "INT,INT,...", shown="the recipe's")
+        str | None, opt("Seeds of the training runs, for a replication.", "INT,INT,...", shown="the recipe's")
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def reproduce(
         Path | None,
         opt("Folder with finished cells to reuse.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[str, opt("Remark about the data for the page.", "TEXT", shown="none")] = "",
+    data_note: Annotated[str, opt("Note on the data, for the page.", "TEXT", shown="none")] = "",
     jobs: Annotated[int, opt("Cells to run at a time.", "INT", min=1)] = 1,
     threads: Annotated[
         int | None, opt("Threads, shared by the cells that run at a time.", "INT", shown="all cores", min=1)

@@ -61,15 +61,13 @@ def train(
     settings: TrainSettings,
     augmentation: Annotated[
         str | None,
-        opt(
-            "A transform, as in Python: `Rotation.circle(16)`.", "TEXT", "--augmentation", "-a", shown="none"
-        ),
+        opt("A transform, such as `Rotation.circle(16)`.", "TEXT", "--augmentation", "-a", shown="none"),
     ] = None,
     test: Annotated[
         str | None, opt("Data for the accuracy.", "DATA", shown="the data set's test split")
     ] = None,
     standardize: Annotated[
-        bool, flag("Scale each channel to mean 0 and deviation 1.", "--standardize")
+        bool, flag("Scale each channel to mean 0 and standard deviation 1.", "--standardize")
     ] = False,
     samples: Annotated[
         int | None, opt("Use a seeded subset of the training images.", "INT", shown="all")

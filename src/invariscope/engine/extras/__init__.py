@@ -1,1 +1,1 @@
-"""Optional parts of a measurement: baselines, floors, looks on the way, notes and cautions."""
+"""Optional parts of a measurement: baselines, floors, interim looks, notes and cautions."""

@@ -27,7 +27,7 @@ class Audit:
     """Repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
 
     The initial check cannot find a layer that sorts its batch by something the first samples share, or a
-    model that changes after some forwards. Checked are blocks 0, 1, 2, 4, 8, …, so that the share of
+    model that changes after some forwards. The check covers blocks 0, 1, 2, 4, 8, …, so that the share of
     additional forwards falls with the length of the run, and every block in which layers were left out.
 
     Args:

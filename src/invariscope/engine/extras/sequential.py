@@ -127,7 +127,7 @@ class Watch:
         """Return the provenance entry of a finished run, and add it to the run's notes as a sentence.
 
         Args:
-            rows: of the finished run.
+            rows: rows of the finished run.
             total: number of samples, if known.
         """
         summary = self.summary(run, rows, total)

@@ -47,7 +47,7 @@ class DeformationPhases:
             image: a tensor (H, W) or (C, H, W); channels are averaged.
             cutoffs: the largest numbers of half waves, at least 2.
             columns: number of temperatures.
-            seed: of the fields; within a row they differ only in size.
+            seed: seed of the fields; within a row they differ only in size.
         Raises:
             ValueError: fewer than two temperatures, or an image too small for a cutoff.
         """

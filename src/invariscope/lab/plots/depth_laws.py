@@ -29,10 +29,10 @@ class DepthSeries:
     """One model: layer numbers from 1, positive values with intervals, and the fitted law.
 
     Args:
-        name: of the model.
+        name: name of the model.
         number, value, low, high: one entry per layer; bounds are NaN if there is no interval.
-        slope, offset: of the least-squares line through log2(value) over the number, or through log(value)
-            over the logarithm of the number; NaN for fewer than two layers.
+        slope, offset: those of the least-squares line through log2(value) over the number, or through
+            log(value) over the logarithm of the number; NaN for fewer than two layers.
         fitted: the numbers of the layers in the fit.
     """
 
@@ -82,7 +82,7 @@ class DepthLaws(ChartPlot):
 
         Args:
             results: one or several.
-            measure: of the table; None: the normalized variance, or else the first.
+            measure: a measure of the table; None: the normalized variance, or else the first.
             law: "exponential" or "power".
             layers: patterns of the layers to count; None: all.
             first: number of the first layer in the fit, counting from 1.

@@ -38,7 +38,7 @@ class FilterImages:
         Args:
             filters: {row: (filter, k, k)}, such as `{"start": fits.filters, "fit": fits.fitted}`.
             details: {row: remark}, such as `{"start": f"R² {fits.median_r2:.2f}"}`.
-            limit: maximal number of filters, evenly spread.
+            limit: largest number of filters, evenly spread.
         Raises:
             ValueError: no rows, rows with different numbers of filters, or images without two axes.
         """
@@ -56,7 +56,7 @@ class FilterImages:
         return cls(tuple(int(number) for number in chosen), tuple(rows))
 
     def grid(self) -> PixelGrid:
-        """Return the rows under the numbers of the filters."""
+        """Return the rows of images, with filter numbers as column labels."""
         return PixelGrid(tuple(str(number) for number in self.filters), self.rows)
 
     def draw(self, *, theme: str = "light") -> Figure:

@@ -1,4 +1,4 @@
-"""Spectra of filters over a training, which show whether training makes filters pool."""
+"""Spectra of filters during training, which show whether training makes filters pool."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FilterSpectra(Plot):
             result: the table of `iv.weights.training_spectra` or of a `SpectrumRecorder`, or a result of the
                 recipe analysis `filter_spectrum`.
             layers: the panels; None: all layers of a table, or at most `most` layers of a result.
-            most: maximal number of panels from a result, evenly spread.
+            most: largest number of panels from a result, evenly spread.
         Raises:
             ValueError: not such a table, or no such layer.
         """

@@ -24,7 +24,7 @@ class GaborFilters(GridPlot):
     """The same filters of a layer at every stage, with their fits.
 
     Args:
-        layer: of the filters.
+        layer: layer of the filters.
         images: two rows per stage: the filters and their fits.
     """
 
@@ -44,8 +44,8 @@ class GaborFilters(GridPlot):
 
         Args:
             result: a result with "gabor.filters" maps, from a recipe's cell of the kind "weights".
-            layer: of the filters; None: the first with such maps.
-            limit: maximal number of filters, evenly spread.
+            layer: layer of the filters; None: the first layer with such maps.
+            limit: largest number of filters, evenly spread.
         Raises:
             ValueError: no such filters.
         """
@@ -69,5 +69,5 @@ class GaborFilters(GridPlot):
         ]
 
     def grid(self) -> PixelGrid:
-        """Return the images under the numbers of the filters."""
+        """Return the images, with filter numbers as column labels."""
         return self.images.grid()

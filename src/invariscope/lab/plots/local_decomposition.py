@@ -39,7 +39,7 @@ class Panel:
     """Parts that share an axis.
 
     Args:
-        title: of the axis.
+        title: title of the axis.
         series: what is drawn.
         theory: theoretical values for patches much smaller than the wavelengths, by name.
     """
@@ -62,7 +62,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
     """Three panels over the size of patches: shares of squares, ratios of norms, the nonlinear share.
 
     Args:
-        name: of the ensemble.
+        name: name of the ensemble.
         patch_px: sides of the patches.
         panels: what is drawn.
     """
@@ -85,7 +85,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         """Collect all parts of one ensemble.
 
         Args:
-            result: of a recipe's cell of the kind "decompose".
+            result: result of a "decompose" cell of a recipe.
         Raises:
             ValueError: the result holds no such values.
         """

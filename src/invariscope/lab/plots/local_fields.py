@@ -48,7 +48,7 @@ class LocalFields(Plot):
     """Displacement, translation of patches, and the other parts of fields, one field per row.
 
     Args:
-        name: of the ensemble.
+        name: name of the ensemble.
         patch: side of the patches in pixels.
         fields: one per row.
     """
@@ -70,7 +70,7 @@ class LocalFields(Plot):
         """Decompose the example fields of a result.
 
         Args:
-            result: of a recipe's cell of the kind "decompose".
+            result: result of a "decompose" cell of a recipe.
             patch: pixels per side.
         Raises:
             ValueError: the result has no fields, or patches do not fit into them.

@@ -61,7 +61,7 @@ def load(name: str, *, scale: str | None = None, seeds: Sequence[int] | None = N
     Args:
         name: a recipe of the package, or a .toml file.
         scale: one of the recipe's; None: "campaign" or "quick" if it has one, else the published scale.
-        seeds: replace the recipe's list `seeds`: a replication with fresh trainings.
+        seeds: replace the recipe's list `seeds`: a replication with fresh training runs.
     Raises:
         RecipeError: an error in the recipe; the message points at the line.
         FileNotFoundError, ValueError: no such recipe, scale or list of seeds.

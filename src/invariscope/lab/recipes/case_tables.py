@@ -30,7 +30,7 @@ def axis_columns(cases: Sequence[Case]) -> list[Column]:
 
 
 def number_columns(cases: Sequence[Case], heading: str) -> list[Column]:
-    """Return the values, their intervals, and the numbers of trainings if any case has several."""
+    """Return the values, their intervals, and the numbers of training runs if any case has several."""
     return [
         (heading, [NONE if case.estimate is None else number(case.estimate.value) for case in cases]),
         ("95 % interval", [_interval(case) for case in cases]),

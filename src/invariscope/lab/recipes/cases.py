@@ -1,4 +1,4 @@
-"""The numbers of tables and claims: one case per combination of axes, combined over its trainings."""
+"""The numbers behind tables and claims: one case per combination of axes, over its training runs."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Case:
         published: the published number, or None.
         learned: the trained networks it depends on.
         finished: when the earliest of its results was finished.
-        verdict: of a claim's case, by its own interval.
+        verdict: verdict on a claim's case, by its own interval.
         p: p-value of the hypothesis that the value lies at the nearest bound of the claim's comparison; NaN
             if unknown.
         p_holm: the same, adjusted for the number of tested cases of the claim.
@@ -196,10 +196,10 @@ def _judged(case: Case, comparison: Comparison) -> Case:
 
 
 def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: bool) -> Estimate:
-    """Return the difference of the quantities; over several trainings its mean, with a nested interval.
+    """Return the difference of the quantities; over several training runs its mean, with a nested interval.
 
     Raises:
-        NoValueError: there is no number, or fewer than three trainings have one.
+        NoValueError: there is no number, or fewer than three training runs have one.
     """
     if not several:
         return _difference(trainings[0], cells)

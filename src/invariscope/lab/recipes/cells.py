@@ -28,7 +28,7 @@ class Cell:
     Args:
         name: unique within the recipe.
         kind: a name in `KINDS`.
-        options: of the kind.
+        options: options of the kind.
         stage: 0 if it needs no other cell, else one more than the highest stage among its needs.
         shortened: option to (value here, published value), for options that the scale changes.
     """
@@ -122,7 +122,7 @@ def planned(recipe: Recipe, scale: str) -> RecipePlan:
         place = recipe.place("cells", number)
         for name, table in _expanded(recipe, template, place, scale):
             if name in found:
-                raise place.error(f"two cells are called {name!r}: the name must hold every axis", "name")
+                raise place.error(f"two cells are called {name!r}: the name must include every axis", "name")
             places[name], options = place, _options(template, table, place)
             changes = _changes(options, published.get(name, options))
             found[name] = Cell(name, template.kind, options, shortened=changes)
@@ -231,7 +231,7 @@ def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell
     """Return the cells with their stages.
 
     Raises:
-        RecipeError: a needed cell does not exist, or cells need each other in a circle.
+        RecipeError: a needed cell does not exist, or cells depend on each other in a cycle.
     """
     stages: dict[str, int] = {}
     while len(stages) < len(found):
@@ -241,8 +241,9 @@ def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell
             if name not in stages and all(need in stages for need in _known_needs(cell, found, places[name]))
         ]
         if not ready:
-            circle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
-            raise places[circle[0]].error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
+            cycle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
+            names = ", ".join(cycle[:4])
+            raise places[cycle[0]].error(f"these cells depend on each other in a cycle: {names}")
         stages |= {name: 1 + max((stages[need] for need in found[name].needs), default=-1) for name in ready}
     return [replace(cell, stage=stages[cell.name]) for cell in found.values()]
 

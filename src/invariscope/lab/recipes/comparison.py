@@ -25,7 +25,7 @@ class Comparison:
     Args:
         least, most: the bounds.
         beyond: whether the value has to lie outside the bounds instead of between them.
-        chosen: whether the bounds are somebody's choice: a margin, or a bound that is neither 0 nor 1.
+        chosen: whether somebody chose the bounds: a margin, or a bound that is neither 0 nor 1.
 
     >>> below, across = Interval(-0.3, -0.1), Interval(-0.1, 0.3)
     >>> Comparison.read("< 0").decided(below), Comparison.read("< 0").decided(across)

@@ -51,7 +51,7 @@ class Learned:
 
     @property
     def beside(self) -> str:
-        """The accuracy beside what it is compared to; empty if neither is known.
+        """The accuracy, followed by what it is compared with; empty if neither is known.
 
         >>> Learned("net", 0.72, Floor(cells=["net"], published=0.759)).beside
         '0.72 (published 0.759)'
@@ -79,7 +79,7 @@ def floor_of(recipe: Recipe, cell: str) -> Floor | None:
 
 
 def trained_below(plan: RecipePlan, name: str) -> tuple[str, ...]:
-    """Return the trainings whose finished network a measuring cell uses.
+    """Return the training cells whose finished network a measuring cell uses.
 
     Networks before training ("CELL@0") and networks trained without labels are left out: they have no
     accuracy to judge.
@@ -109,7 +109,7 @@ def check_floors(plan: RecipePlan) -> None:
                 f"an accuracy is a fraction between 0 and 1, got a floor of {floor.bound:g}", named
             )
         if plan.recipe.narrowed and place.text is not plan.recipe.text:
-            continue  # it may match trainings that this recipe leaves out
+            continue  # it may match training cells that this recipe leaves out
         for pattern in floor.cells:
             if not any(matches(pattern, name) for name in (*trained, *plan.left_out)):
                 raise place.error(str(unknown("training", pattern, trained)), f'"{pattern}"')

@@ -77,7 +77,7 @@ class Outcomes:
         return self._results[name]
 
     def training(self, cell: Cell) -> dict[str, Any]:
-        """Return what the card of a finished training records about it."""
+        """Return what the card of a finished training run records about it."""
         card = self.store.folder(cell) / NETWORK / "card.json"
         return json.loads(card.read_text(encoding="utf-8"))["training"]
 

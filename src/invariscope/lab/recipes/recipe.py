@@ -36,11 +36,12 @@ class Template:
     """Cells that differ in the values of some axes.
 
     Args:
-        kind: of the cells, such as "train" or "measure".
-        name: of a cell, with `{axis}` for the value of an axis.
+        kind: kind of the cells, such as "train" or "measure".
+        name: name of a cell, with `{axis}` for the value of an axis.
         axes: axis to its values, or to the name of a list under `[lists]`; the key is `for`.
         unless: combinations that are left out.
-        options: of the kind; texts may hold `{axis}`. A text that is nothing else becomes the value itself.
+        options: options of the kind; texts may hold `{axis}`. A text that is nothing else becomes the value
+            itself.
         when: changes, applied one after the other.
     """
 
@@ -102,10 +103,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The accuracy below which a trained network is no evidence on a claim.
+    """The accuracy below which a trained network does not count as evidence on a claim.
 
     Args:
-        cells: patterns of the trainings; if several floors match a cell the last one counts.
+        cells: patterns of the training cells; if several floors match a cell the last one counts.
         published: their published accuracy on the unchanged test images; the floor is `share` of it.
         share: fraction of the published accuracy.
         least: the floor itself, if nothing is published.
@@ -137,7 +138,7 @@ class Figure:
         cells: patterns of the cells shown; texts may hold `{axis}`.
         axes, unless: one figure per combination; the key is `for`.
         options: keyword options of the plot.
-        format: of the file: "png" or "svg".
+        format: file format, "png" or "svg".
     """
 
     title: str
@@ -248,7 +249,7 @@ def find(name: str) -> Path:
         return Path(name)
     if name not in names():
         raise unknown(
-            "recipe", name, names(), hint="`invariscope list recipes` shows all; or give a .toml file."
+            "recipe", name, names(), hint="`invariscope list recipes` shows all; a .toml file works too."
         )
     return FOLDER / f"{name}.toml"
 
@@ -258,7 +259,7 @@ def read(name: str) -> Recipe:
 
     Raises:
         RecipeError: an error in it; the message points at the line.
-        FileNotFoundError, ValueError: as `find`.
+        FileNotFoundError, ValueError: as for `find`.
     """
     text = Text.read(find(name))
     tables = text.parsed()

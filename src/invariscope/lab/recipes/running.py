@@ -91,7 +91,7 @@ def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, An
 
 
 def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
-    """Return the cell and those that need it, directly or not, in the order of the plan."""
+    """Return the cell and those that need it, directly or indirectly, in the order of the plan."""
     names = {cell.name}
     for other in store.plan.cells:  # needs come first
         if names & set(other.needs):
@@ -135,7 +135,7 @@ class CellRunner:
         store: where the cells go.
         command: the command line that runs a cell, without its name.
         jobs: processes at a time.
-        threads: of all processes together, shared equally.
+        threads: threads of all processes together, shared equally.
         log: called with one line at a time.
     """
 
@@ -233,7 +233,7 @@ class _Process:
 
 @contextmanager
 def _ended(running: dict[str, Any]) -> Iterator[None]:
-    """End all processes on leaving the block."""
+    """End all processes when the block ends."""
     try:
         yield
     finally:

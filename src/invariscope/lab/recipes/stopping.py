@@ -19,7 +19,7 @@ _REQUESTED = threading.Event()
 
 @contextlib.contextmanager
 def stopping_gently() -> Iterator[None]:
-    """On SIGTERM, let a training save its checkpoint before the process ends, within a few seconds.
+    """On SIGTERM, let a training run save its checkpoint before the process ends, within a few seconds.
 
     For the main thread of a process that runs one cell.
     """
@@ -32,7 +32,7 @@ def stopping_gently() -> Iterator[None]:
 
 
 def raise_if_requested() -> None:
-    """Raise KeyboardInterrupt if SIGTERM was received; for points at which a training can be resumed."""
+    """Raise KeyboardInterrupt if SIGTERM was received; for points at which training can be resumed."""
     if _REQUESTED.is_set():
         raise KeyboardInterrupt
 

@@ -25,10 +25,10 @@ def constant_filters(
 
     .. math:: f_k = \\mathrm{ReLU}(g * f_{k-1}), \\qquad g = F^{-d} \\text{ on } F^d \\text{ pixels}
 
-    The ReLU does not change positive images. Of noise on a black background it passes the positive half,
+    The ReLU does not change positive images. It passes the positive half of noise on a black background,
     whose mean accumulates over layers. For images of a few bright pixels that move by one pixel, with A the
-    width of the receptive field, the theory predicts D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and
-    D ~ A⁻¹ and G ~ A^d with filter = stride = F, where A = F^k. The borders are periodic.
+    width of the receptive field, the theory predicts D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and D
+    ~ A⁻¹ and G ~ A^d with filter = stride = F, where A = F^k. The borders are periodic.
 
     Args:
         layers: number of layers, k = 1 ... layers.

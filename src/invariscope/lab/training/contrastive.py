@@ -64,7 +64,7 @@ def contrastive(
         projection: number of values of the projection.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
     Raises:
-        ValueError: no linear layer, no views, numbers out of range, or as `train`.
+        ValueError: no linear layer, no views, numbers out of range, or as for `train`.
 
     Source:
         Chen, Kornblith, Norouzi and Hinton 2020, arXiv:2002.05709.

@@ -20,7 +20,7 @@ class Features(nn.Module):
     Args:
         model: a classifier that ends with a linear layer.
         further: makes the further layers, given the number of features.
-        seed: of their initial weights.
+        seed: seed of their initial weights.
         purpose: what the features are for, for the error if there is no linear layer.
     """
 

@@ -53,7 +53,7 @@ def recognize_elements(
             batch_size counts images, not their versions.
     Raises:
         ValueError: no linear layer, a transform that is drawn per image or has a single element, numbers
-            out of range, or as `train`.
+            out of range, or as for `train`.
 
     Source:
         Gidaris, Singh and Komodakis 2018, arXiv:1803.07728.

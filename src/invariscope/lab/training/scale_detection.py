@@ -40,7 +40,7 @@ def scale_detection(
         scale: the distance in pixels that separates the classes; by default 3/8 of the side.
         gap: width of the excluded distances around `scale`.
         split: "train" or "test", which are different draws.
-        seed: of the draws.
+        seed: seed of the draws.
     Returns:
         Images whose two pixels have the value √(pixels/2), so that their mean square is 1.
     Raises:
@@ -96,7 +96,7 @@ def unit_displacements(*, dimensions: int = 2) -> Elements:
     gap.
 
     Args:
-        dimensions: of the images.
+        dimensions: number of dimensions of the images.
     Raises:
         ValueError: an unknown number of dimensions; on application, an image without exactly two nonzero
             pixels.

@@ -25,7 +25,7 @@ class GaborFits:
     """The best Gabor function for each of several filters.
 
     Args:
-        layer: of the filters.
+        layer: layer of the filters.
         filters: (filter, k, k) the filters.
         fitted: (filter, k, k) the fits, including the offset.
         r2: (filter,) proportion of the filter's variance explained by the fit; NaN for a constant filter.
@@ -73,7 +73,7 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
         layer: name of a convolution; None if there is only one.
-        limit: maximal number of filters to fit, evenly spread over the layer.
+        limit: largest number of filters to fit, evenly spread over the layer.
     Raises:
         TypeError: `weights` is of another type.
         ValueError: no such layer, or filters smaller than 5 x 5.
@@ -127,7 +127,7 @@ def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
     Args:
         filters: (..., k, k).
-        seed: of the phases, which differ between filters.
+        seed: seed of the phases, which differ between filters.
 
     Source:
         Theiler et al. 1992, doi:10.1016/0167-2789(92)90102-S, surrogate data with random phases.

@@ -80,7 +80,7 @@ def head_frequency_correlation(
         layer: name of the convolution; None: the last one.
         head: name of the linear layer; None if there is only one.
         permutations: number of permutations of the channels, for the p-value.
-        seed: of the permutations.
+        seed: seed of the permutations.
     Raises:
         ValueError: no convolution, an ambiguous or missing head, or a head that does not read the channels of
             the convolution.

@@ -77,7 +77,7 @@ def rotation_coupling(
             as after a mean over the image; None: the convolution after the first.
         angles: number of evenly spaced rotations, including 0; quarter turns are exact, others bilinear.
         permutations: number of permutations of the filters.
-        seed: of the permutations.
+        seed: seed of the permutations.
     Raises:
         TypeError: neither a module nor a state dict.
         ValueError: too few convolutions, layers that are not consecutive, filters that are not square or have
@@ -169,7 +169,7 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     two = banks[after] if second is None else _reader(model, second)
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
-            f"{two.layer!r} reads {two.filters.shape[1]} channels, {one.layer!r} has {len(one.filters)}: "
+            f"{two.layer!r} reads {two.filters.shape[1]} channels, but {one.layer!r} has {len(one.filters)}: "
             "name two consecutive layers without groups with first= and second=."
         )
     height, width = one.filters.shape[2:]

@@ -38,7 +38,7 @@ class Band:
         return Band(*(part[np.asarray(chosen, bool)] for part in (self.low, self.mean, self.high)))
 
     def same(self, other: Band) -> bool:
-        """Return whether both bands are equal, as for two trainings of one architecture with one seed."""
+        """Return whether both bands are equal, as for two training runs of one architecture with one seed."""
         pairs = ((self.low, other.low), (self.mean, other.mean), (self.high, other.high))
         return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 

@@ -103,7 +103,7 @@ def name_ticks(axis: Any, labels: Sequence[str]) -> None:
 
 
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
-    """Put names below the columns: slanted if they would touch, upright if there are many or little space.
+    """Put names below the columns: slanted if they would touch, upright if there is little space.
 
     The chart grows by the space of the names, so that the plot area keeps its height.
     """
@@ -170,7 +170,7 @@ def strips(
     chart: Any, images: Sequence[np.ndarray], places: Mapping[str, Sequence[float]],
     columns: Mapping[str, Sequence[Any]], scale: LinearColorMapper,
 ) -> GlyphRenderer:  # fmt: skip
-    """Draw images at places (x, y, dw, dh); a column has a value per image, or an array of its cells.
+    """Draw images at (x, y) with size (dw, dh); hover columns hold one value, or one array, per image.
 
     This is fast for thousands of cells, because each image is one glyph with one binary array.
     """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
 
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
-# Legends with more entries are beside the axes; a line above the axes has so many characters per inch.
+# Most entries of a legend above the axes, and the characters per inch of its lines.
 MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
 # Characters per line above an image of a grid.
 COLUMN_CHARACTERS = 10

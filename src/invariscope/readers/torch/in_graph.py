@@ -29,7 +29,8 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
     """Return the model's prediction for each row of x, with gradients.
 
     The prediction is the only floating-point tensor in the model's output, or in the part that `output`
-    selects, whose first axis holds the rows. One forward in the model's current mode shows no more.
+    selects, whose first axis holds the rows. More cannot be inferred from one forward in the model's current
+    mode.
 
     Raises:
         TypeError: not a module.

@@ -12,8 +12,13 @@ from torch import nn
 
 Role = Literal["leaf", "container", "inner", "scripted"]
 
+
+class Whole:
+    """Marks a module that computes with its children's weights without calling them."""
+
+
 # Modules that compute with their children's weights without calling the children.
-_WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+_WHOLE = (Whole, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ class Slot:
 
     Args:
         layer: name of the layer.
-        call: number of its run within the forward.
+        call: index of the layer's run within the forward.
         path: path to the tensor in the output.
         axis: batch axis of the tensor.
         plain: whether the tensor already is (batch, *unit).

@@ -23,10 +23,11 @@ _PLAIN = frozenset([dict, OrderedDict, list, set])
 class Snapshot:
     """The attributes of all modules of a model, and their contents.
 
-    Saved at any depth are the entries of dictionaries (including those of hooks and submodules), lists, sets,
-    deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects whose class
-    comes from the package of one of the modules. Weights are not copied. Not saved is state held only by
-    closures, globals, class attributes, objects of other packages, files, queues or iterators.
+    These are saved at any depth: the entries of dictionaries (including those of hooks and submodules),
+    lists, sets, deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects
+    whose class comes from the package of one of the modules. Weights are not copied. State is not saved if it
+    is held only by closures, globals, class attributes, objects of other packages, files, queues or
+    iterators.
 
     Args:
         model: the model to save.

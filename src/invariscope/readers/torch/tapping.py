@@ -58,9 +58,9 @@ class Taps:
         self.counts: dict[SiteKey, int] = {}
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
 
-    def begin(self, batch: int, sink: Sink, fed: Any = None) -> None:
-        """Start a forward of `batch` inputs, which the model gets as `fed`."""
-        self.batch, self.sink, self.refusal, self.fed = batch, sink, None, fed
+    def begin(self, batch: int, sink: Sink) -> None:
+        """Start a forward of `batch` inputs."""
+        self.batch, self.sink, self.refusal = batch, sink, None
         self.counts.clear()
         self.thread = threading.get_ident()
 
@@ -287,14 +287,15 @@ class ModuleForward:
     def __call__(self, x: Inputs, sink: Sink) -> Any:
         """Run one forward."""
         taps = self.taps
-        batch = self.placed.feed(x)
-        batch = mapped(batch, torch.clone) if self.copies_input else batch
-        taps.begin(len(x), sink, batch)
+        taps.begin(len(x), sink)
         if self.operations is not None:
             self.operations.restart()
         try:
-            with self._gradients(), self.streams.active() if self.streams else _NOTHING, self.mode:
-                output = self._output(batch)
+            with self._gradients():
+                batch = self.placed.feed(x)
+                taps.fed = mapped(batch, torch.clone) if self.copies_input else batch
+                with self.streams.active() if self.streams else _NOTHING, self.mode:
+                    output = self._output(taps.fed)
             taps.report(sink)
         finally:
             taps.end()

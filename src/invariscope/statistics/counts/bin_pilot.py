@@ -88,7 +88,7 @@ class BinPilotState:
     Args:
         counts: (bucket,) number of samples, all in the first bucket.
         shape, double, chosen: see `Bins`.
-        keys, labels: of all samples so far.
+        keys, labels: those of all samples so far.
         hashes: (kept,) of the samples in `rows`.
         rows: (kept, chosen) responses.
     """
@@ -227,7 +227,7 @@ def element_orders(keys: np.ndarray, permutations: int, elements: int, *, seed: 
 
 
 def label_orders(keys: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
-    """Return (sample, permutation) the sample whose label each sample gets, as a position among all."""
+    """Return the position of the sample whose label each sample gets, (sample, permutation)."""
     return Draws(seed, keys, permutations, Stream.LABEL_ORDER).uniform().argsort(axis=0, kind="stable")
 
 

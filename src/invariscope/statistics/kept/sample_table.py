@@ -85,7 +85,7 @@ class SampleTable:
         return self.replicates(lambda part: part[name].mean(axis=0))
 
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
-        """Return (replicate, ...) a formula over all samples, then over all but each group's."""
+        """Evaluate a formula on all samples, then on all but each group's: (replicate, ...)."""
         return np.stack([np.asarray(formula(part), float) for part in self.parts])
 
 

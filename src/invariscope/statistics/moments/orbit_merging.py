@@ -109,7 +109,7 @@ def _add_unusual(
 ) -> None:
     """Add the counts of unusual responses.
 
-    Where the two usual responses differ, all clusters of the less supported one count as unusual.
+    If the two usual responses differ, all clusters of the less supported one count as unusual.
     """
     references, other = both.references, second.references.on_host()
     waits = stratum in first.waiting
@@ -128,7 +128,7 @@ def _add_unusual(
 
 
 def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
-    """Return (unit,) the number of clusters in these buckets that do not give the common usual response.
+    """Return the number of clusters in these buckets that do not give the common usual response, (unit,).
 
     The strata vote on the common usual response. All clusters of a stratum with a different usual response
     are counted.
@@ -160,7 +160,7 @@ def merged_usual(
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (unit,) whether two (2, unit) usual responses are the same."""
+    """Return (unit,) flags: whether two (2, unit) usual responses are the same."""
     return agree(first[0], second[0], np.maximum(first[1], second[1]))
 
 

@@ -173,7 +173,7 @@ class OrbitMoments(Statistic):
         add_orbits(state, Orbits.of_waiting(few), visits, standard=self._standard)
 
     def _lend(self, state: OrbitState) -> None:
-        """Add the waiting samples temporarily, relative to a reference from them alone."""
+        """Add the waiting samples temporarily, relative to a reference computed from them alone."""
         if state.lent:
             return
         for stratum, few in state.waiting.items():

@@ -121,7 +121,7 @@ def _reduce_on_device(state: OrbitState, orbits: Orbits, visits: Visits) -> np.n
 
 
 def _any_of_cluster(flags: Tensor, first: np.ndarray) -> Tensor:
-    """Return (cluster, unit) whether any of its (sample, unit) flags is set."""
+    """Return (cluster, unit) flags: whether any of the cluster's (sample, unit) flags is set."""
     if first.all():
         return flags
     cluster = torch.from_numpy(np.cumsum(first) - 1).to(flags.device)

@@ -171,7 +171,7 @@ def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
 
 @lru_cache(maxsize=128)
 def _directions(units: int, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (unit,) the sum that each unit enters, and its sign."""
+    """Return the sum that each unit enters, and its sign, each (unit,)."""
     draws = Draws(seed, np.arange(units), 2, Stream.PROJECTION).uniform()
     order = np.argsort(draws[:, _ORDER], kind="stable")
     place = np.empty(units, np.int64)

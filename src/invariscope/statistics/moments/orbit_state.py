@@ -120,7 +120,7 @@ class OrbitState:
         double: whether the activations were float64.
         counts, clusters: (bucket,) number of samples and of clusters, including those that wait.
         strata: (bucket,) the stratum of each bucket, -1 until a sample is counted there.
-        sums: of all samples except those that wait.
+        sums: sums over all samples except those that wait.
         references: reference orbits of the sums, by stratum.
         waiting: by stratum, samples for which there is no reference yet.
         lent: whether `sums` temporarily includes those that wait, relative to a reference from them alone.

@@ -62,9 +62,8 @@ def lie_derivative(
     "(other operations)". Terms add up to the derivative, but their norms do not add up to its norm, because
     layers undo or repeat each other.
 
-    Caveats: a layer's term depends on the action assumed for its input and output. Where a map becomes a
-        vector
-    the action ends, so flattening is charged with everything that later layers would have to undo.
+    Caveats: a layer's term depends on the action assumed for its input and output. If a map becomes a vector,
+    the action ends there, so flattening is charged with everything that later layers would have to undo.
 
     Args:
         model: a `torch.nn.Module`.
@@ -218,7 +217,7 @@ def _axes(trace: Trace) -> Iterator[Tensor]:
 
 
 def _signs(trace: Trace, keys: np.ndarray, *, probes: int, seed: int) -> Iterator[Tensor]:
-    """Yield random directions of ±1, keyed by seed, sample and number."""
+    """Yield random directions of ±1, keyed by seed, sample and probe."""
     for number in range(probes):
         draws = Draws(seed, keys, stream=Stream.OUTPUT_DIRECTION, path=(number,))
         values = np.sign(draws.normal(trace.output[0].numel()))

@@ -9,7 +9,7 @@ from invariscope.transforms.base import TRANSFORMS, Transform
 
 
 def as_transform(obj: Any) -> Transform:
-    """Return a transform from the forms that users may give.
+    """Convert any supported argument to a transform.
 
     Args:
         obj: a Transform (returned as it is), a callable on batches or a list of them (their `Elements`), or

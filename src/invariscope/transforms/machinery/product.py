@@ -17,8 +17,8 @@ _IMAGE_AXES = (2, 3)  # of (n, C, H, W)
 def product_table(parts: Sequence[Transform]) -> np.ndarray | None:
     """Return the table of all combinations, with the last part's element varying fastest; None if unknown.
 
-    It is known if every part is a finite group and no two act along the same axis: then the parts commute,
-    and the product is direct.
+    The table is known if every part is a finite group and no two parts act along the same axis, so that the
+    parts commute and the product is direct.
     """
     apart = all(_apart(a.traits.acts_on, b.traits.acts_on) for a, b in combinations(parts, 2))
     tables = [part.table() for part in parts] if apart else []

@@ -68,7 +68,7 @@ def gradient_of(
 
 
 def folds(coefficients: Float[Tensor, "row 2 i j"]) -> Bool[Tensor, " row"]:
-    """Return whether det(I − ∇τ) ≤ 0 on a grid of at least 33 points per side and 8 per half wave."""
+    """Return whether det(I − ∇τ) ≤ 0 anywhere on a grid of at least 33 points per side, 8 per half wave."""
     side = max(32, 8 * coefficients.shape[-1]) + 1
     u = gradient_of(coefficients.detach(), (side, side))
     determinant = (1 - u[:, 0, 0]) * (1 - u[:, 1, 1]) - u[:, 0, 1] * u[:, 1, 0]

@@ -55,7 +55,7 @@ def min_cnn(
         input_shape: (C, H, W).
         classes: how many.
         filters: hidden channels.
-        kernel_size: of the filters, odd; the image keeps its size.
+        kernel_size: size of the filters, odd; the image keeps its size.
         padding_mode: "zeros" or "circular".
 
     Source:

@@ -41,7 +41,7 @@ class LocallyConnected(nn.Module):
         return self.weight.transpose(0, 1).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (n, C, H, W) to (n, filters, H, W)."""
+        """Map (n, C, H, W) to (n, filters, H, W)."""
         if x.shape[-2:] != self.size:
             raise ValueError(
                 f"this layer has filters for images of {self.size[0]} x {self.size[1]}, got "
@@ -73,7 +73,7 @@ def min_lcn(
         input_shape: (C, H, W); the network accepts no other shape.
         classes: how many.
         filters: hidden channels.
-        kernel_size: of the filters, odd; the image keeps its size.
+        kernel_size: size of the filters, odd; the image keeps its size.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506.

@@ -41,7 +41,7 @@ class InvertedResidual(nn.Sequential):
         self.adds = channels == width and stride == 1
 
     def forward(self, input: Tensor) -> Tensor:
-        """Maps (n, channels, H, W) to (n, width, H / stride, W / stride)."""
+        """Map (n, channels, H, W) to (n, width, H / stride, W / stride)."""
         output = super().forward(input)
         return input + output if self.adds else output
 

@@ -42,7 +42,7 @@ def orbit_pooling(
         input_shape: (C, H, W).
         classes: how many.
         orbits: number of different filters, each in four orientations.
-        kernel_size: of the filters, odd; the image keeps its size.
+        kernel_size: size of the filters, odd; the image keeps its size.
 
     Source:
         Anselmi et al. 2013, arXiv:1311.4158.

@@ -30,7 +30,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (n, channels, H, W) to (n, width, H / stride, W / stride)."""
+        """Map (n, channels, H, W) to (n, width, H / stride, W / stride)."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
         return self.relu2(y + (x if self.shortcut is None else self.shortcut(x)))
@@ -59,7 +59,7 @@ class Bottleneck(nn.Module):
         self.relu3 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (n, channels, H, W) to (n, 4 width, H / stride, W / stride)."""
+        """Map (n, channels, H, W) to (n, 4 width, H / stride, W / stride)."""
         y = self.relu1(self.bn1(self.conv1(x)))
         y = self.relu2(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))

@@ -18,7 +18,7 @@ class ResidualPair(nn.Sequential):
         super().__init__(_convolution(1, width, width) | _convolution(2, width, width))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Maps (n, width, H, W) to the same shape."""
+        """Map (n, width, H, W) to the same shape."""
         return input + super().forward(input)
 
 

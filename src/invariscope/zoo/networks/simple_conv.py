@@ -49,7 +49,7 @@ class SimpleConv(nn.Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """The choices that make one SimpleConv; `simple_conv` documents them.
+    """The options that define a SimpleConv; `simple_conv` documents them.
 
     Raises:
         ValueError: an unknown activation or pooling, or a kernel without a centre.
@@ -120,14 +120,14 @@ def simple_conv(
     Args:
         input_shape: (C, H, W), at least 4 x 4.
         classes: how many.
-        filters: of the first block; the second has twice, the third four times as many.
+        filters: number in the first block; the second has twice, the third four times as many.
         fc: units of the first fully connected layer.
         batch_norm: normalise after each convolution; the published network does not.
         activation: "relu", as published, or "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh",
             "sigmoid". Layers are named after it: `elu1`, `fc1_elu`.
         pooling: "max", as published, "average", or "stride": no pooling layers, and a stride of 2 in the
             convolution before each.
-        kernel_size: of all convolutions, odd; 3 as published.
+        kernel_size: size of all convolutions, odd; 3 as published.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, "SimpleConv"; widths of its code.

@@ -35,7 +35,7 @@ class Turn(nn.Module):
     """
 
     def forward(self, x: Tensor, direction: Tensor) -> Tensor:
-        """Maps (n, C, H, W) and (n, 2) to (n, C, H, W)."""
+        """Map (n, C, H, W) and (n, 2) to (n, C, H, W)."""
         cosine, sine = functional.normalize(direction, dim=1).unbind(1)
         aspect = x.shape[-2] / x.shape[-1]
         zero = torch.zeros_like(cosine)
@@ -109,7 +109,7 @@ def stn_simple_conv(
     Args:
         input_shape: (C, H, W), at least 4 x 4.
         classes: how many.
-        filters, fc, batch_norm: of SimpleConv.
+        filters, fc, batch_norm: options of SimpleConv.
         localisation_filters: filters of the first of the two convolutions that predict the angle.
 
     Source:

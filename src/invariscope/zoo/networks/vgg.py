@@ -66,7 +66,7 @@ def vgg16(
     Args:
         input_shape: (C, H, W).
         classes: how many.
-        filters: of the first block; the others have 2, 4, 8 and 8 times as many.
+        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
         fc: units of the first two fully connected layers.
         batch_norm: normalise after each convolution. Without it, thirteen layers hardly train from
             random weights at the published learning rate of 1e-5.
@@ -117,7 +117,7 @@ def vgg11(
     Args:
         input_shape: (C, H, W).
         classes: how many.
-        filters: of the first block; the others have 2, 4, 8 and 8 times as many.
+        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
         batch_norm: normalise after each convolution.
 
     Source:

@@ -109,7 +109,7 @@ class Kind(abc.ABC):
 
 @contextlib.contextmanager
 def about(option: str, text: str = "") -> Iterator[None]:
-    """Note on errors which option of a cell, or which text in it, they are about, so that it can be found."""
+    """Add to errors the option or text of the cell that they are about, so that its line can be found."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -162,7 +162,7 @@ def transform_of(text: str) -> Transform:
     """Return the transform of a Python expression, or one of the zoo's tasks.
 
     Raises:
-        ValueError, TypeError: as `expressions.read_transform`.
+        ValueError, TypeError: as for `expressions.read_transform`.
     """
     from invariscope import zoo
     from invariscope.catalog.expressions import read_transform

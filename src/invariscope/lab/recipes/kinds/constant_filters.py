@@ -25,10 +25,10 @@ class ConstantFilters(Kind):
     norm of the displacement. Layer k is relu{k}.
 
     Args:
-        layers, dimensions, filter_size, stride: of the network.
+        layers, dimensions, filter_size, stride: as in `zoo.constant_filters`.
         size: pixels per side.
         samples: number of images.
-        seed: of images and noise.
+        seed: seed of images and noise.
         label: the name in figures.
     """
 
@@ -89,7 +89,7 @@ class ConstantFilters(Kind):
         return ("constant_filters", *map(str, parts)), float(self.samples)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Time a few images, the second time they are measured."""
+        """Time the second measurement of a few images."""
         self.measured(_FEW)
         started = time.perf_counter()
         self.measured(_FEW)

@@ -22,7 +22,7 @@ class Curve(NetworkResult):
 
     Args:
         radii: the number of temperatures from T1/15 to 2·T2, or the temperatures themselves.
-        cutoff, interpolation: of the deformations.
+        cutoff, interpolation: as in `iv.stability_curve`.
         layers: patterns of layers to measure besides the output.
         logits: take the input of the final log-softmax of the zoo's networks as the output, as published.
         precision: as in `iv.measure`.
@@ -36,7 +36,7 @@ class Curve(NetworkResult):
     precision: Literal["float32", "float64", "bf16"] = "float32"
 
     def check_own(self) -> None:
-        """Reject temperatures that are not a ladder."""
+        """Reject temperatures that no `DeformationLadder` accepts."""
         from invariscope.transforms import DeformationLadder
 
         if isinstance(self.radii, list):

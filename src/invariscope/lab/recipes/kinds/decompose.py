@@ -29,7 +29,7 @@ Means = dict[str, np.ndarray]
 
 @dataclass(frozen=True, kw_only=True)
 class Decompose(Kind):
-    """Translation, compression, shear and rotation on patches of random fields, as `iv.local_decomposition`.
+    """Translation, compression, shear and rotation of random fields, as in `iv.local_decomposition`.
 
     The layers of the result are the sizes of patches, "3 px" and so on. Its measures, each with an interval
     over fields:
@@ -45,7 +45,7 @@ class Decompose(Kind):
         size: pixels per side of the fields.
         fields: number of fields.
         patches: sides in pixels; patches lie side by side.
-        seed: of the draws.
+        seed: seed of the draws.
         label: the name of the ensemble in figures.
     """
 

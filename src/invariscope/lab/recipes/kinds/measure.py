@@ -27,12 +27,12 @@ class MeasureCell(NetworkResult, name="measure"):
     """Measures of a network, as in `iv.measure`.
 
     Args:
-        transform, measures: Python expressions; "zoo.unit_displacements()" is a transform, too.
+        transform, measures: Python expressions; "zoo.unit_displacements()" also works as a transform.
         layers: patterns; None: all layers.
         channels: "apart", or "mean" to replace each feature map by the mean over its channels, which leaves
             out layers without feature maps.
         by_class: "no"; "same_pass" to measure each class as well, in the same pass; "separate" to measure
-            each class on its own, with `standardize = "own"` by its own images.
+            each class on its own; with `standardize = "own"`, each is standardised by its own images.
         maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all strata.
         map_layers: patterns of the layers whose maps are kept; None: all layers.
         illustrated: store the orbit of one sample, and feature maps along it, for figures.

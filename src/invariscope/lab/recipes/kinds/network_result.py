@@ -33,15 +33,15 @@ class NetworkResult(Kind):
         network, network_options: the architecture with random weights.
         data, split, samples: the images; None: the whole split. A subset is the first draw of `seed`.
         corruption: applied to the images before they are standardised, such as "blur:3"; None: none.
-        standardize: "own": by mean and deviation of these images; "trained": as in the network's training
-            (with random weights: by the training images); "none".
+        standardize: "own": by mean and standard deviation of these images; "trained": as in the network's
+            training (with random weights: by the training images); "none".
         normalization: statistics of batch normalisation: "stored", which normalise nothing at the start of a
             training, or "calibrated" on the first of the images.
         shuffled: seed of a permutation of each convolution's input channels, made before any calibration;
             None: no permutation.
         averaged: a transform over whose orbit the outputs of the network are averaged (`iv.OrbitAverage`),
             after all other changes; layers inside then have no samples of their own. None: no averaging.
-        seed: of the draws, of the subset and of random weights.
+        seed: seed of the draws, the subset and random weights.
         label: the name of the model in figures.
     """
 
@@ -129,7 +129,7 @@ class NetworkResult(Kind):
         return _built((str(self.network), self.network_options), data, self.seed), data
 
     def own_standard(self, data: ImageData) -> ImageData:
-        """Return the images, standardised by their own mean and deviation if `standardize` is "own"."""
+        """Return the images, standardised by their own statistics if `standardize` is "own"."""
         return data.standardized() if self.standardize == "own" else data
 
     def units_of(self, other: Mapping[str, Kind], *options: str, passes: int = 1) -> tuple[Any, float]:

@@ -32,7 +32,7 @@ class TrainingCell(Kind):
         epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed also
             determines the initial weights and the subset.
         samples: size of a seeded subset of the training images; None: all.
-        standardize: whether each channel gets mean 0 and deviation 1, by the training images.
+        standardize: whether each channel gets mean 0 and standard deviation 1, by the training images.
         weights: "float16" rounds matrices and filters after training (`zoo.round_to_float16`), which halves
             the size of the network.
     """

@@ -25,7 +25,7 @@ class Findings:
     """The outcome of one analysis of one network, under the stratum "all".
 
     Args:
-        rows, points: of a result.
+        rows, points: those of a result.
         maps: by measure and layer.
     """
 
@@ -185,7 +185,7 @@ class _Jackknifed:
 
 
 def _jackknifed(count: int, formula: Callable[[np.ndarray], Any]) -> _Jackknifed:
-    """Evaluate a formula of the kept filters on all filters, and without every eighth in turn."""
+    """Evaluate a formula on all filters, then without every eighth filter, from each of eight offsets."""
     groups = np.arange(count) % GROUPS
     kept = [np.ones(count, bool), *(groups != g for g in range(GROUPS) if count >= GROUPS)]
     sizes = tuple(np.bincount(groups, minlength=GROUPS).tolist()) if count >= GROUPS else ()

@@ -51,7 +51,7 @@ class Estimate:
         value: from all samples.
         interval: over what `covers` names; bounds are NaN if there is no interval.
         omitted: the values without one group of samples each; empty if unknown.
-        sizes: of those groups.
+        sizes: sizes of those groups.
         pairing: equal for estimates from the same samples and elements.
         over: what the outermost part of the interval is over.
         scale: "log" for ratios, which are averaged as logarithms.
@@ -226,7 +226,7 @@ def rows_of(
 
     Args:
         cells, cell: where to look.
-        measure, stratum: of the rows.
+        measure, stratum: those of the rows.
         layers: patterns of layers; None: all.
         finite: whether to leave out layers without a finite value.
     Raises:

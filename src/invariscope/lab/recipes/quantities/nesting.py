@@ -1,4 +1,4 @@
-"""One estimate from those of several trainings."""
+"""One estimate from those of several training runs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ TRAININGS = "trainings"
 
 
 def nested(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the mean over trainings, with an interval that nests samples within trainings.
+    """Return the mean over training runs, with an interval that nests samples within runs.
 
     .. math:: \\mathrm{error}^2 = \\frac{s^2}{K} + e^2, \\qquad
         \\nu = \\frac{\\mathrm{error}^4}{(s^2/K)^2/(K-1) + e^4/\\nu_e}
 
-    with s the standard deviation over the K trainings and e the error over samples of their mean. Trainings
+    with s the standard deviation over the K training runs and e the error over samples of their mean. Runs
     measured on the same samples share their sampling error: e is the jackknife error of the mean of the K
     values without group g. If their groups cannot be matched, e is the root mean square of the errors of the
-    trainings, an upper bound. Without any error over samples e is 0, and the interval is over trainings
-    only. Ratios are averaged as logarithms. The part of s that comes from the interaction of sample and
-    training is counted twice, which makes intervals wider. For normal values, 93 to 96 % of the intervals
-    cover the truth for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); coverage is lowest
-    if the error over samples is about a third of that over trainings.
+    runs, an upper bound. Without any error over samples e is 0, and the interval is over runs only.
+    Ratios are averaged as logarithms. The part of s that comes from the interaction of sample and run is
+    counted twice, which makes intervals wider. For normal values, 93 to 96 % of the intervals cover the truth
+    for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); coverage is lowest if the error over
+    samples is about a third of that over runs.
 
     Args:
         estimates: one per training; with a single one there is no interval.
@@ -46,7 +46,7 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _within(parts: Sequence[Estimate]) -> Estimate | None:
-    """Return the mean with its interval over what the trainings share; None if that is unknown."""
+    """Return the mean with its interval over what the runs share; None if that is unknown."""
     first, mean = parts[0], float(np.mean([part.value for part in parts]))
     if all(first.paired_with(part) for part in parts):
         omitted = np.mean([part.omitted for part in parts], axis=0).tolist()

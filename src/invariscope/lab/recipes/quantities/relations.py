@@ -73,8 +73,8 @@ def log_slope(
     """Slope of the least-squares line through log(of) over log(against), one point per network.
 
     The interval is a jackknife over networks. With several patterns it leaves out all networks that match
-    one of them, because networks of one family, or trainings of one network, are not independent. The error
-    over samples that all networks share is added if it is known.
+    one of them, because networks of one family, or training runs of one network, are not independent. The
+    error over samples that all networks share is added if it is known.
     """
     return _over_networks(cells, among, (of, of_layer), (against, layer), slopes)
 

@@ -1,4 +1,4 @@
-"""Inputs that are no images: vectors, sequences, tokens and complex numbers, from measurement to report."""
+"""Inputs that are not images: vectors, sequences, tokens and complex numbers, from measurement to report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("inputs", list(INPUTS.values()), ids=list(INPUTS))
-def test_a_report_shows_no_pictures_of_what_is_no_image(inputs, tmp_path):
+def test_a_report_shows_no_pictures_of_what_is_not_an_image(inputs, tmp_path):
     turned = iv.Elements([lambda x: x, lambda x: x.flip(1)])
     result = iv.measure(Magnitude(), inputs, turned, progress=False)
     assert result.examples == {}

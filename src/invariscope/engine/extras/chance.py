@@ -1,0 +1,47 @@
+"""The value that a model's own randomness causes, for models that draw random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from invariscope.engine.assemble import NoLayerError, assembled
+from invariscope.engine.state import Run
+from invariscope.engine.task import Task
+from invariscope.engine.walk import walk
+from invariscope.results.rows import Row
+from invariscope.transforms.elements import Elements
+
+
+def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
+    """Return the values of the measures if every element is the identity, by the place of their rows.
+
+    The untransformed inputs are forwarded `repeats` times each, so that responses differ only by the model's
+    random numbers. Measures that do not apply to such elements have no value.
+    """
+    options = task.options
+    if options.repeats < 2:
+        return {}
+    same = [_same] * options.repeats
+    elements = Elements(same, inverses=same, actions=same, inverse_actions=same)
+    quiet = replace(options, intervals=False, checkpoint=None, progress=False, floor=False, width=None)
+    still = replace(task, transform=elements, options=replace(quiet, decided_by=None))
+    run = walk(still)
+    found = [_rows_of(replace(still, measures=(measure,)), run) for measure in task.measures]
+    return {row.place: row.value for rows in found for row in rows}
+
+
+def _rows_of(task: Task, run: Run) -> Sequence[Row]:
+    try:
+        return assembled(task, run).rows
+    except NoLayerError:
+        return ()
+
+
+def with_chance(rows: Sequence[Row], values: dict[tuple[str, str, int, str], float]) -> list[Row]:
+    """Return the rows with the column `chance` where a value is known."""
+    return [replace(row, chance=values[row.place]) if row.place in values else row for row in rows]
+
+
+def _same(x: object) -> object:
+    return x

@@ -1,0 +1,208 @@
+"""Reads programs of `torch.export`, under the names of the modules they were exported from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invariscope.readers.base import (
+    AxisChoice,
+    Forward,
+    Identity,
+    Inspection,
+    Precision,
+    Reader,
+    Selection,
+)
+from invariscope.readers.fingerprint import identify
+from invariscope.readers.prediction import OutputChoice
+from invariscope.readers.torch.modules import Whole
+from invariscope.readers.torch.reader import TorchReader
+
+# Entries of the archive that hold pickles of arbitrary classes; ordinary programs have none.
+_OBJECTS = ("custom_obj", "opaque_obj")
+_STACK = "nn_module_stack"
+_WHOLE = "MultiheadAttention"
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedReader(Reader):
+    """Reads a `torch.export.ExportedProgram` as the module it was exported from.
+
+    The program is unflattened: its modules have their names back, and so have the operations between them.
+    Everything else is as for `TorchReader`, gradients, devices and precisions included. What export made of
+    the model stays: a program keeps the mode (train or eval) it was exported in.
+
+    Args:
+        model: the program; its batch size must be dynamic.
+        layers, batch_axis, output, gradients: as for `TorchReader`.
+    Raises:
+        ValueError: the batch size is fixed, or the program takes several tensors.
+    """
+
+    model: Any
+    layers: Selection = field(default=None, kw_only=True)
+    batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
+    _reader: TorchReader = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _refuse_fixed_batch(self.model)
+        options = {"layers": self.layers, "batch_axis": self.batch_axis, "output": self.output}
+        reader = TorchReader(_unflattened(self.model), **options, gradients=self.gradients)  # type: ignore[arg-type]
+        object.__setattr__(self, "_reader", reader)
+
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Whether it is an exported program."""
+        return isinstance(model, torch.export.ExportedProgram)
+
+    @property
+    def name(self) -> str:
+        """The class of the module that was exported."""
+        return self._reader.name
+
+    @property
+    def device(self) -> str:
+        """Where its parameters are."""
+        return self._reader.device
+
+    def identity(self) -> Identity:
+        """Digest the program's operations, and its weights, buffers and constants."""
+        program = self.model
+        weights = {**program.state_dict, **program.constants}
+        whole = identify((program.graph_module.code, self.name, weights), self.name)
+        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
+
+    def inspect(
+        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    ) -> Inspection:
+        """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
+        return self._reader.inspect(x, device=device, precision=precision)
+
+    def open(
+        self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
+    ) -> AbstractContextManager[Forward]:
+        """Open the unflattened module; see `Reader.open`."""
+        return self._reader.open(device=device, precision=precision, seed=seed)
+
+
+def load_exported(path: Path) -> torch.export.ExportedProgram:
+    """Return the program of a `.pt2` file.
+
+    Its tensors are read without unpickling anything else, and a file that contains pickled objects is
+    refused. The program itself is code all the same: open only files that you would also run a script from.
+
+    Raises:
+        ValueError: truncated, not such an archive, or it holds pickled objects.
+    """
+    _refuse_objects(path)
+    try:
+        with only_tensors(), _quiet():
+            return torch.export.load(path)
+    except Exception as error:  # torch documents no exception of its own for a damaged archive
+        raise ValueError(
+            f"{path} is truncated or no exported program that this torch reads ({type(error).__name__}). "
+            "Write it again with torch.export.save, with a dynamic batch dimension."
+        ) from error
+
+
+def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
+    inputs = [
+        node.meta["val"]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
+    ]
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    if len(tensors) != 1:
+        raise ValueError(
+            f"the exported program takes {len(tensors)} tensors, and is given one: export a wrapper that "
+            "takes one, or pass a function of the inputs that returns {layer: array}"
+        )
+    batch = tensors[0].shape[0] if tensors[0].ndim else None
+    if isinstance(batch, int):  # a dynamic size is a torch.SymInt
+        raise ValueError(
+            f"the program was exported for batches of exactly {batch}. Export it with a dynamic batch: "
+            "torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},)), with at least "
+            "two samples in x"
+        )
+
+
+def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
+    """The program as a tree of modules, each of a class called like the one it was exported from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own code
+        root = torch.export.unflatten(program)
+    vars(root).pop(
+        "process_forward_inputs", None
+    )  # wrapped for torch.compile, it would tie copies to the original
+    kinds = _kinds(program)
+    for name, module in list(root.named_modules()):
+        kind = kinds.get(name)
+        if kind is not None:
+            bases = (type(module), Whole) if kind == _WHOLE else (type(module),)
+            module.__class__ = type(kind, bases, {"__module__": type(module).__module__})
+    # The nodes of its graphs hold tensors without values, which cannot be copied: a copy is made anew.
+    again = {"__deepcopy__": lambda self, memo: _unflattened(program), "__module__": type(root).__module__}
+    root.__class__ = type(type(root).__name__, (type(root),), again)
+    return root
+
+
+def _kinds(program: torch.export.ExportedProgram) -> dict[str, str]:
+    """{path: class} of the modules whose operations the program holds."""
+    stacks = (node.meta.get(_STACK) or {} for node in program.graph.nodes)
+    entries = (entry for stack in stacks for entry in stack.values() if isinstance(entry, tuple))
+    return {str(path): _class_name(cls) for path, cls in entries}
+
+
+def _class_name(cls: Any) -> str:
+    return cls.__name__ if isinstance(cls, type) else str(cls).rpartition(".")[2]
+
+
+def _refuse_objects(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is truncated or no .pt2 archive ({error})") from error
+    pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
+    if pickled:
+        raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence torch's log of the traceback: the error says what is wrong once."""
+    log = logging.getLogger("torch.export")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def only_tensors() -> Iterator[None]:
+    """Inside, `torch.load` reads tensors and plain containers only, whatever its caller asks for."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

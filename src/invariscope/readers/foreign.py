@@ -1,0 +1,101 @@
+"""Objects of other frameworks: their arrays as tensors, and what they are without importing the framework."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TRACED = (
+    "it runs inside compiled code or a loop (jit, scan, tf.function), where it has no value of its own: read "
+    "the layer around it"
+)
+
+
+def arrays_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the arrays in nested mappings, tuples and lists, with their paths; None is left out.
+
+    >>> list(arrays_in({"a": 1, "b": (2, None)}))
+    [(('a',), 1), (('b', 0), 2)]
+    """
+    if isinstance(value, Mapping):
+        parts = list(value.items())
+    elif isinstance(value, tuple | list):
+        parts = list(enumerate(value))
+    else:
+        if value is not None:
+            yield path, value
+        return
+    for key, part in parts:
+        yield from arrays_in(part, (*path, key))
+
+
+def as_tensor(array: Any) -> Tensor | str:
+    """Return an array of any framework as a tensor, bfloat16 included, or why it has no values.
+
+    >>> as_tensor(np.float32([1, 2])), as_tensor("text")
+    (tensor([1., 2.]), 'it is a str, not an array of numbers')
+    """
+    if isinstance(array, Tensor):
+        return array.detach()
+    if is_tracer(array):
+        return TRACED
+    try:
+        values = np.asarray(array)
+    except Exception:  # TensorFlow raises NotImplementedError, others TypeError or ValueError
+        return (
+            TRACED if hasattr(array, "dtype") else f"it is a {type(array).__name__}, not an array of numbers"
+        )
+    if values.dtype.name == "bfloat16":
+        return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
+    if values.dtype.kind not in "fiubc":
+        return f"it is a {type(array).__name__}, not an array of numbers"
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+
+def as_numpy(x: Tensor) -> np.ndarray:
+    """Return inputs as an array; NumPy has no bfloat16, which becomes float32."""
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+
+
+def as_tensors(output: Any) -> Any:
+    """Return an output with a tensor for each of its arrays, in mappings and tuples as they were nested."""
+    if isinstance(output, Mapping):
+        return {name: as_tensors(part) for name, part in output.items()}
+    if isinstance(output, tuple | list):
+        return tuple(as_tensors(part) for part in output)
+    tensor = as_tensor(output)
+    return tensor if isinstance(tensor, Tensor) else output
+
+
+def is_tracer(value: Any) -> bool:
+    """Whether JAX follows this value through a transformation, so that it has no numbers."""
+    return any(cls.__name__ == "Tracer" and in_package(cls, "jax") for cls in type(value).__mro__)
+
+
+def in_package(cls: type, *packages: str) -> bool:
+    """Whether a class is defined in one of these packages, which need not be imported for the answer."""
+    return cls.__module__.partition(".")[0] in packages
+
+
+def own_code(model: Any, *libraries: str) -> tuple[str, list[CodeType]]:
+    """The name of an object's class, and the code of the methods that are not from these libraries."""
+    cls = type(model)
+    own = [c for c in cls.__mro__ if not in_package(c, "builtins", "abc", "typing", *libraries)]
+    methods = [method for c in own for method in vars(c).values() if isinstance(method, FunctionType)]
+    return f"{cls.__module__}.{cls.__qualname__}", [method.__code__ for method in methods]
+
+
+def needed(module: str, extra: str) -> Any:
+    """Import an optional package; the error names the extra that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this model needs an optional package: pip install 'invariscope[{extra}]' ({error})"
+        ) from error
