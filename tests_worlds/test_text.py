@@ -187,3 +187,24 @@ def test_reading_the_last_token_of_padded_texts_is_refused(tokenizer):
             call=last,
             progress=False,
         )
+
+
+def test_the_collator_of_a_loader_pads_after_the_transform_and_labels_never_reach_the_model(bert, tokenizer):
+    from torch.utils.data import DataLoader
+    from transformers import DataCollatorWithPadding
+
+    encoded = [dict(tokenizer(text)) for text in sentences()]
+    labelled = [entry | {"labels": number % 2} for number, entry in enumerate(encoded)]
+    collator = DataCollatorWithPadding(tokenizer)
+    swapped = iv.Elements([list, lambda ids: [ids[0], *reversed(ids[1:-1]), ids[-1]]])
+
+    def measured(data: Any, **options: Any) -> iv.Result:
+        options |= {"layers": LAYERS, "pool": MASKED, "precision": "float64", "progress": False}
+        return iv.measure(bert, data, iv.On(swapped, "input_ids"), **options)
+
+    loaded = measured(DataLoader(labelled, batch_size=4, collate_fn=collator))
+    assert loaded.provenance["data"]["labelled"]
+    expected = measured(encoded, preprocess=collator).table.value
+    assert expected.iloc[-1] > 0.1
+    # A list is ordered by content and a loader by position, so that sums differ by rounding.
+    np.testing.assert_allclose(loaded.table.value, expected, rtol=1e-9)
