@@ -84,7 +84,7 @@ def test_numbers_that_the_transformed_inputs_do_not_enter_have_no_floor(net, mea
 def test_layers_without_an_action_are_listed_once_for_each_reason(net):
     flips = iv.Elements([lambda x: x, lambda x: x.flip(3)])
     with pytest.raises(
-        ValueError, match=r"applies to none of the 4 layers\. 0, 1, 2, 3: what these"
+        ValueError, match=r"applies to none of the 4 layers\. 0, 1, 2, 3: the actions of these"
     ) as caught:
         iv.measure(net, DIGITS.images[:9], flips, measures="equivariance_error", progress=False)
     assert str(caught.value).count("not declared") == 1

@@ -291,3 +291,25 @@ def test_assertions_take_samples_of_any_type():
 def test_studies_of_derivatives_refuse_samples_that_are_no_tensor():
     with pytest.raises(TypeError, match="give one tensor of inputs"):
         iv.worst_element(TextModel(), texts(), iv.Rotation([0, 90]))
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        iv.On(iv.RandomOrthogonal(3), pos="vector"),
+        iv.On(iv.RandomPermutations(3), pos="row"),
+        iv.On(iv.QuarterTurns(), image="value"),
+    ],
+)
+def test_the_inverse_brings_every_field_back(transform):
+    sample = {"pos": torch.arange(12.0, dtype=torch.float64).view(4, 3), "image": torch.rand(1, 6, 6, dtype=torch.float64,
+              generator=torch.Generator().manual_seed(0))}  # fmt: skip
+    given = np.empty(1, object)
+    given[0] = sample
+    orbit = transform.orbit(given, keys=[7], seed=3)
+    for element in range(len(transform)):
+        back = transform.inverse().orbit(orbit[:, element], keys=[7], seed=3)[0, element]
+        for name, values in sample.items():
+            torch.testing.assert_close(back[name], values)
+    with pytest.raises(TypeError, match="no known inverse"):
+        iv.On(iv.QuarterTurns(), image=lambda image, element: image).inverse()

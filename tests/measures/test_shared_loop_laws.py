@@ -339,7 +339,7 @@ def test_an_insensitive_network_is_told_from_an_invariant_one():
 def test_inputs_that_cannot_be_displaced_are_refused():
     model = nn.Sequential(nn.Flatten(), Cast())
     whole = iv.Elements([lambda x: x, lambda x: x + 1], identity=0)
-    with pytest.raises(TypeError, match=r"floating values, got torch\.int64"):
+    with pytest.raises(TypeError, match=r"floating point; got torch\.int64"):
         measured(model, torch.randint(0, 9, (20, 1, 8, 8)), iv.GradientNorm(), whole)
 
 

@@ -137,7 +137,7 @@ def test_what_nobody_knows_is_not_judged_by_the_other_actions() -> None:
     torch.manual_seed(0)
     both, x = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh(), seeded(Unknown)), images(side=32)
     with pytest.raises(
-        ValueError, match=r"layer '2\.mix'.*channels last.*\(3 such layers\)\. Leave them out"
+        ValueError, match=r"layer '2\.mix'.*channels last.*\(3 such layers\)\. Exclude them"
     ):
         iv.assert_equivariant(both, x, iv.QuarterTurns())
     known = iv.assert_equivariant(both, x, iv.QuarterTurns(), layers=["0", "1"])

@@ -95,5 +95,5 @@ def test_a_wrong_name_or_severity_is_refused(name, said):
 
 
 def test_standardised_images_are_refused():
-    with pytest.raises(ValueError, match="corrupt first, standardise then"):
+    with pytest.raises(ValueError, match="standardise after the corruption"):
         corrupted(DIGITS.standardized(), "blur:3")

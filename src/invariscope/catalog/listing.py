@@ -38,7 +38,7 @@ def explain(name: Any) -> str:
         ValueError: an unknown name; the message lists the closest ones.
 
     >>> explain("flip").splitlines()[0]
-    'The image and its mirror image, bit-exact on images of any shape: a group.'
+    'The image and its mirror image: a group, bit-exact on images of any shape.'
     """
     wanted = name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
     plain = snake_case(wanted.split(".")[0])

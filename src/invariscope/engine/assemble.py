@@ -179,7 +179,9 @@ class _Layer:
         finals = tuple(self._final(statistic, groups) for statistic in statistics)
         context = LayerContext(
             *self.key,
-            shape=getattr(self.run.states[self.key, statistics[0]], "shape", ()),
+            shape=getattr(
+                self.run.states[self.key, statistics[0]], "shape", self.run.shapes.get(self.key, ())
+            ),
             reference=self.references.get(self.key),
             dead=self.dead.get((self.key, measure.statistics()[-1])),
             input_shape=self.run.input_shape,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invariscope.common.registry import unknown
 from invariscope.common.samples import field, with_fields
-from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.machinery.along_axis import Permuting, turned
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.machinery.linear import Linear
@@ -67,6 +67,7 @@ class On(Linear):
 
     transform: Transform
     roles: tuple[tuple[Any, Any], ...]
+    _undoes: bool
 
     def __init__(self, transform: Any, *fields: Any, **roles: Any) -> None:
         found: dict[Any, Any] = {}
@@ -78,7 +79,7 @@ class On(Linear):
             raise ValueError("On needs a field to move: iv.On(transform, 'pixel_values')")
         for name, role in found.items():
             _refuse_role(name, role, inner)
-        self._keep(transform=inner, roles=tuple(found.items()))
+        self._keep(transform=inner, roles=tuple(found.items()), _undoes=False)
 
     def __new__(cls, *args: Any, **roles: Any) -> On:
         """Accept any keyword: names of fields are the user's."""
@@ -109,29 +110,45 @@ class On(Linear):
             )
 
     def inverse(self) -> Transform:
-        """Return the inverse of the transform on the same fields."""
-        return On(self.transform.inverse(), dict(self.roles))
+        """Return the same elements on the same fields, undone; TypeError if none is known."""
+        if not self.invertible:
+            raise no_inverse(self.transform)
+        found = On(self.transform, dict(self.roles))
+        found._keep(_undoes=not self._undoes)
+        return found
 
     def table(self) -> np.ndarray | None:
         """Return the group table of the transform."""
         return self.transform.table()
 
     def _traits(self) -> Traits:
-        return replace(self.transform.traits, slider=None, acts_on=None)
+        found = replace(self.transform.traits, slider=None, acts_on=None)
+        if any(_is_function(role) for _, role in self.roles):
+            found = replace(found, invertible=False)
+        return (
+            replace(found, labels=tuple(f"inverse of {own}" for own in found.labels))
+            if self._undoes
+            else found
+        )
+
+    def _own(self, motion: Motion) -> Motion:
+        """Return the motion of the inner transform."""
+        return replace(motion, inverse=motion.inverse != self._undoes)
 
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
         """Return the matrices by which vectors are turned; None if there are none."""
-        return self.transform.linear_parts(motion) if isinstance(self.transform, Linear) else None
+        inner = self.transform
+        return inner.linear_parts(self._own(motion)) if isinstance(inner, Linear) else None
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Move feature maps as the transform moves them; refuse inputs, which need fields."""
         if not motion.on_maps:
             self.check(values)
-        return self.transform.apply(values, motion)
+        return self.transform.apply(values, self._own(motion))
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
         """Return the sample with its fields moved, once for each element."""
-        rows = self._rows(sample)
+        rows, motion = self._rows(sample), self._own(motion)
         moved: dict[Any, list[Any]] = {}
         for name, role in self.roles:
             try:
@@ -174,7 +191,7 @@ def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: i
     """Return a field under each element of a motion of one sample."""
     if role == VALUE:
         return transform.moved_sample(values, motion)
-    if callable(role) and not hasattr(role, "D_from_matrix"):
+    if _is_function(role):
         return [role(values, int(element)) for element in motion.elements]
     array, restore = _as_array(values)
     if role == VECTOR:
@@ -198,6 +215,10 @@ def _as_array(values: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     if isinstance(values, np.ndarray):
         return found, lambda moved: moved.numpy()
     return found, lambda moved: moved.tolist() if isinstance(values, list) else moved.numpy()
+
+
+def _is_function(role: Any) -> bool:
+    return callable(role) and not hasattr(role, "D_from_matrix")
 
 
 def _matrices(transform: Transform, motion: Motion) -> np.ndarray:
