@@ -39,7 +39,7 @@ test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTo
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
 
-test-worlds: $(WORLDS)/.worlds  ## check models of Keras, JAX, Flax and ONNX, and write the table of frameworks (about 10 minutes)
+test-worlds: $(WORLDS)/.worlds  ## check models of other frameworks, text, audio, graphs, molecules, photographs (about 15 minutes)
 	$(WORLDS)/bin/python -m pytest tests_worlds
 	KERAS_BACKEND=jax $(WORLDS)/bin/python -m pytest tests_worlds -k keras
 	$(WORLDS)/bin/python -m benchmarks.frameworks
@@ -81,6 +81,8 @@ $(MODELS)/.models: EXTRAS := [models]
 $(WORLDS)/.worlds: EXTRAS := [worlds]
 # timm requires torchvision, which has no build for every torch; its models work without it.
 $(MODELS)/.models: ALONE := timm
+# It requires a backport of typing that breaks later versions of Python.
+$(WORLDS)/.worlds: ALONE := resemblyzer
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch
 $(BENCH)/.bench: $(BENCH)/.torch

@@ -36,6 +36,8 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
     whole = [
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
+        {"Inputs of any kind": "inputs.md"},
+        {"How to": section("worlds")},
         {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
         {"Monitoring": "monitoring.md"},

@@ -92,6 +92,7 @@ from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
 from invariscope.transforms.rotation import Rotation as Rotation
 from invariscope.transforms.scale import Scale as Scale
 from invariscope.transforms.shear import Shear as Shear
+from invariscope.transforms.slices import Slices as Slices
 from invariscope.transforms.translation import Translation as Translation
 from invariscope.transforms.vector_field import VectorField as VectorField
 from invariscope.variants.calibrated import batch_normalized as batch_normalized

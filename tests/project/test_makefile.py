@@ -64,7 +64,7 @@ def installs(commands: list[str]) -> list[str]:
         ("docs", ["torch", ".[dev,docs]"]),
         ("bench", ["torch", ".[bench]"]),
         ("test-models", ["torch", ".[models]", "timm"]),
-        ("test-worlds", ["torch", ".[worlds]"]),
+        ("test-worlds", ["torch", ".[worlds]", "resemblyzer"]),
     ],
 )
 def test_torch_is_installed_first_and_every_install_is_constrained(checkout, target, wanted):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import itertools
@@ -415,3 +416,21 @@ def test_a_tuple_without_a_length_counts_with_its_entries():
     assert same[0] == same[1] != TorchReader(holding(1, 3)).fingerprint()
     found = iv.measure(holding(1, 2), torch.eye(2), [lambda v: v, lambda v: v.flip(1)], progress=False)
     assert len(found.table)
+
+
+@contextlib.contextmanager
+def multiplied(by: float):
+    yield by
+
+
+def test_functions_decorated_by_a_context_are_identified_by_how_it_is_made():
+    """transformers decorates a method of every model with one."""
+
+    def made(by: float):
+        @multiplied(by)
+        def function() -> None: ...
+
+        return identify(function, "f")
+
+    assert made(2.0).unseen == ()
+    assert made(2.0).digest == made(2.0).digest != made(3.0).digest

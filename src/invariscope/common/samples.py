@@ -97,8 +97,8 @@ def parts_of_sample(sample: Any) -> list[tuple[Any, Any]]:
     if is_dataclass(sample) and not isinstance(sample, type):
         return [(entry.name, getattr(sample, entry.name)) for entry in fields(sample)]
     graph: Any = sample
-    if callable(getattr(graph, "to_dict", None)) and callable(getattr(graph, "keys", None)):
-        return list(graph.to_dict().items())  # of PyTorch Geometric
+    if is_graph(graph):
+        return list(graph.to_dict().items())
     return list(getattr(sample, "__dict__", {}).items())
 
 
@@ -138,8 +138,7 @@ def with_fields(sample: Any, changed: Mapping[Any, Any]) -> Any:
         return type(sample)(changed.get(place, part) for place, part in enumerate(sample))
     if is_dataclass(sample) and not isinstance(sample, type):
         return replace(sample, **changed)
-    graph = callable(getattr(sample, "to_dict", None))
-    made = copy.copy(sample) if graph else copy.deepcopy(sample)
+    made = copy.copy(sample) if is_graph(sample) else copy.deepcopy(sample)
     for name, value in changed.items():
         setattr(made, name, value)
     return made
@@ -240,3 +239,9 @@ def _add(found: Any, sample: Any, depth: int) -> None:
 def is_image(sample: Any) -> bool:
     """Return whether a sample is an image of PIL."""
     return all(hasattr(sample, name) for name in ("mode", "getbands", "tobytes", "size"))
+
+
+def is_graph(sample: Any) -> bool:
+    """Return whether a sample is a graph of PyTorch Geometric, or a batch of graphs."""
+    methods = (getattr(sample, name, None) for name in ("to_dict", "keys", "apply"))
+    return not isinstance(sample, type) and all(map(callable, methods))

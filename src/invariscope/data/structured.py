@@ -73,11 +73,19 @@ def _of_sequence(data: Any) -> Structured | None:
         first = sequence[0]
     except (KeyError, TypeError, IndexError):
         return None
-    if isinstance(data, list) and is_sample(first):
+    if isinstance(data, list) and (is_sample(first) or _are_signals(data)):
         return Structured(as_samples(data))
     if isinstance(data, list | tuple):
         return None
     return Structured(items=data) if is_sample(_input_of(first)) else None
+
+
+def _are_signals(entries: list[Any]) -> bool:
+    """Return whether a list holds signals, such as recordings of different lengths, rather than batches."""
+    return len(entries) > 2 and all(
+        isinstance(entry, Tensor | np.ndarray) and entry.ndim == 1 and "float" in str(entry.dtype)
+        for entry in entries
+    )
 
 
 def _input_of(item: Any) -> Any:

@@ -13,6 +13,7 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK
+from invariscope.readers.prediction import name_of
 from invariscope.results.provenance import NONFINITE, digest, provenance
 from invariscope.variants.calibrated import normalization_of
 
@@ -30,6 +31,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
     source, transform, options = task.source, task.transform, task.options
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
+    steps = _steps(source.name, described["family"], options.preprocess)
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
     calibrated = normalization_of(task.model)
     return provenance(
@@ -47,13 +49,18 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
             "fingerprint": run.fingerprint,
         },
         transform=described | {"fingerprint": digest(draws)},
-        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
+        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
         notes=[*run.notes, *run.inspection.notes, *lost],
         skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
     )
+
+
+def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:
+    """Return what happens to a sample, in order: the same steps in another order give other numbers."""
+    return {} if preprocess is None else {"steps": [data, transform, name_of(preprocess), "model"]}
 
 
 def _skipped(run: Run) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -33,6 +34,7 @@ _TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layo
 _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 # None of these affects a value.
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
+_CONTEXT = type(contextmanager(iter)(()))
 _DEEPEST = 80
 _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
@@ -308,6 +310,8 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (MethodType, lambda own, v, at: _sha("method", own.of(v.__func__, at), own.of(v.__self__, at))),
     ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
     (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
+    # What contextlib makes for a decorator: how it is made anew, not its generator.
+    (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
     (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
     (type, lambda own, v, at: own._named("class", [("name", v.__qualname__), *class_parts(v)], at)),
     ((staticmethod, classmethod), lambda own, v, at: own._all(type(v).__name__, (v.__func__,), at)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from inspect import getattr_static
 from typing import Any, Literal
 
 import torch
@@ -97,7 +98,7 @@ def _role(module: nn.Module, children: list[Any], *, root: bool, inside: bool) -
 
 def runs(module: nn.Module) -> bool:
     """Whether a module has its own forward; lists and dictionaries of modules have none."""
-    return "forward" in vars(module) or type(module).forward is not nn.Module.forward
+    return "forward" in vars(module) or getattr_static(type(module), "forward") is not nn.Module.forward
 
 
 def never_ran(sites: Iterable[Site], ran: set[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The tensors in a module's output: one, or any nesting of tuples, lists, dicts and dataclasses.
+"""The tensors in a module's output: one, or any nesting of tuples, lists, dicts, dataclasses and graphs.
 
 This includes tensors in the attribute `tensor` of an object, such as a feature field of escnn or e2cnn.
 """
@@ -6,11 +6,13 @@ This includes tensors in the attribute `tensor` of an object, such as a feature 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+from invariscope.common.samples import is_graph
 
 Path: TypeAlias = tuple[Any, ...]
 
@@ -34,10 +36,36 @@ def parts_of(output: Any) -> list[tuple[Any, Any]]:
         return list(output.items())
     if isinstance(output, (tuple, list)):
         return list(enumerate(output))
+    if is_graph(output):
+        return list(output.to_dict().items())
     if is_dataclass(output):
         return [(field.name, getattr(output, field.name)) for field in fields(output)]
     wrapped = getattr(output, "tensor", None)
     return [("tensor", wrapped)] if isinstance(wrapped, Tensor) else []
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The tensors in the graphs that a module gets: those in the graph that it returns are not its own.
+
+    Args:
+        tensors: by identity, each with its version.
+    """
+
+    tensors: dict[int, tuple[Tensor, int]]
+
+    @classmethod
+    def to(cls, args: tuple[Any, ...]) -> Given:
+        """Return those in a module's arguments."""
+        found = (tensor for graph in args if is_graph(graph) for _, tensor in tensors_in(graph))
+        return cls({id(tensor): (tensor, tensor._version) for tensor in found})
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Return whether a tensor was among them, and has not been written to."""
+        return id(tensor) in self.tensors and self.tensors[id(tensor)][1] == tensor._version
+
+
+NOTHING = Given({})
 
 
 def unreadable(tensor: Tensor) -> str:

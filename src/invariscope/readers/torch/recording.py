@@ -26,7 +26,7 @@ from invariscope.readers.torch.copies import Placed
 from invariscope.readers.torch.functions import OperationMode, unobserved
 from invariscope.readers.torch.layouts import Layouts
 from invariscope.readers.torch.modules import Site
-from invariscope.readers.torch.outputs import Path, suffixes, tensors_in, unreadable
+from invariscope.readers.torch.outputs import NOTHING, Given, Path, suffixes, tensors_in, unreadable
 
 FUNCTION = "function"
 _ELSEWHERE = "it ran only in another thread, not in the one that called the model, so it is not read"
@@ -104,10 +104,11 @@ class Recording:
         """Names of the modules that ran."""
         return {site for source, site in self.runs if source != FUNCTION}
 
-    def module(self, site: Site, output: Any) -> None:
-        """Record the output of a module."""
+    def module(self, site: Site, output: Any, given: Given = NOTHING) -> None:
+        """Record the output of a module; of a graph, what was not in a graph that it got."""
         with unobserved():
-            self._add("module", site.name, site.kind, site.default, output)
+            own = [(path, tensor) for path, tensor in tensors_in(output) if not given.holds(tensor)]
+            self._add("module", site.name, site.kind, site.default, output, own)
 
     def function(self, name: str, output: Any) -> None:
         """Record the output of an operation; inside a leaf only that it ran."""
@@ -115,7 +116,8 @@ class Recording:
             self.operations.add((tuple(site.name for site in self.inside), name))
             around = self.inside[-1]
             if around.role == "container":
-                self._add(FUNCTION, around.prefix + name, f"function {name}", True, output)
+                found = list(tensors_in(output))
+                self._add(FUNCTION, around.prefix + name, f"function {name}", True, output, found)
 
     def enter(self, site: Site) -> None:
         """Record the start of a module."""
@@ -133,8 +135,15 @@ class Recording:
             if name not in self.ran:
                 yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
 
-    def _add(self, source: str, site: str, kind: str, default: bool, output: Any) -> None:
-        found = list(tensors_in(output))
+    def _add(
+        self,
+        source: str,
+        site: str,
+        kind: str,
+        default: bool,
+        output: Any,
+        found: list[tuple[Path, Tensor]],
+    ) -> None:
         index = self.runs[source, site]
         if source == FUNCTION and not found:
             return
@@ -271,15 +280,18 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
 
 def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:
     returned: list[Any] = []
+    given: list[Given] = []
 
     def enter(module: nn.Module, args: Any) -> None:
+        given.append(Given.to(args))
         recording.enter(site)
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
         returned.append(output)
-        recording.module(site, output)
+        recording.module(site, output, given[-1])
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
+        given.pop()
         recording.leave(returned=bool(returned))
         returned.clear()
 
