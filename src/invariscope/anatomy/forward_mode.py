@@ -29,14 +29,14 @@ class Pushforward:
 
     Args:
         placed: a copy of the model.
-        dtype: number format of the copy.
+        dtype: dtype of the copy.
     """
 
     placed: Placed
     dtype: torch.dtype
 
     def feed(self, x: Tensor) -> Tensor:
-        """Return x on the device and in the number format of the copy."""
+        """Return x with the device and dtype of the copy."""
         return self.placed.feed(x).to(self.dtype)
 
     def __call__(
@@ -70,8 +70,8 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"derivatives need a torch.nn.Module; got {type(model).__name__}. Models of other frameworks have "
-            "no gradients here"
+            f"derivatives need a torch.nn.Module; got {type(model).__name__}. Models of other frameworks "
+            "have no gradients here"
         )
     placed = place(model, device=None, precision="float64")
     frozen(placed.model, dtype)
