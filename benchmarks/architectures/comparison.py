@@ -246,7 +246,7 @@ class Truth:
         along: transformation variance.
         across: sample variance.
         size: mean square of the responses of each unit.
-        epsilon: of the layer's number format, which may be float32 in a float64 model.
+        epsilon: of the layer's dtype, which may be float32 in a float64 model.
     """
 
     along: np.ndarray

@@ -218,7 +218,13 @@ def test_a_verdict_holds_the_measured_result(c4, images):
 SQUARES = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 CALLABLES = [lambda x: x, lambda x: -x]
 REFUSED = [
-    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, which the elements do not form"),
+    (
+        "regular",
+        iv.Rotation([0, 30]),
+        {},
+        ValueError,
+        "needs a finite group, but the elements do not form one",
+    ),
     ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare them: Elements\(\[...\], actions="),
     (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare them: Elements\(\[...\], actions="),
     (None, CALLABLES, {}, ValueError, "no tolerance can be derived.*Give below="),

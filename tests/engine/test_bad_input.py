@@ -77,7 +77,7 @@ def test_unknown_layer_measure_and_option_name_what_is_close():
 
 
 def test_a_model_that_is_none():
-    refused(TypeError, "cannot read a str", model="resnet18")
+    refused(TypeError, "cannot load a model from 'resnet18'", model="resnet18")
 
 
 def test_data_that_are_none():

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 
 
 class Magnitude(nn.Module):
-    """A linear layer of sequences of any number format."""
+    """A linear layer of sequences of any dtype."""
 
     def __init__(self):
         super().__init__()

@@ -157,7 +157,7 @@ def test_words_need_the_name_of_every_output():
 
 
 def test_words_are_not_numbers_to_be_predicted():
-    with pytest.raises(ValueError, match="one number per sample to be predicted; got words"):
+    with pytest.raises(ValueError, match="needs a number to predict for each sample; the labels are strings"):
         measured((X, WORDS), nn.Linear(5, 1), measures=[iv.Twirl(targets="values")], classes=NAMES)
 
 
@@ -268,7 +268,7 @@ def test_missing_numbers_are_refused_where_numbers_are_compared():
     y = torch.rand(N, generator=generator(6))
     y[3] = float("nan")
     model, wanted = nn.Linear(5, 1), [iv.Twirl(targets="values")]
-    with pytest.raises(ValueError, match="1 of 80 numbers to be predicted are NaN"):
+    with pytest.raises(ValueError, match="1 of 80 numbers to predict are NaN"):
         measured((X, y), model, measures=wanted)
     with pytest.raises(ValueError, match=r"1 of 80 are missing \(NaN\)"):
         measured((X, y), by_class=True)

@@ -106,7 +106,9 @@ def test_a_representation_of_the_group_that_is_not_the_layers_own_is_found_out()
 def test_matrices_that_do_not_multiply_as_the_group_does_are_refused_with_the_pair():
     matrices = iv.Group.of(iv.QuarterTurns()).regular()
     matrices[3] = matrices[1]
-    with pytest.raises(ValueError, match="the product of those of '90°' and '180°' is not that of '270°'"):
+    with pytest.raises(
+        ValueError, match="the product of the matrices of '90°' and '180°' is not the matrix of '270°'"
+    ):
         to_null(Lifted(iv.QuarterTurns()), IMAGES, iv.QuarterTurns(), iv.FibreAction(matrices))
 
 

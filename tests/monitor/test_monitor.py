@@ -288,7 +288,7 @@ torch.manual_seed(0)
             {"layers": None, "measures": "prediction"},
             r"measuring after epoch 4 failed: ",
         ),
-        ("SimpleConv", {"layers": None}, r"measuring after epoch 4 failed: cannot read a str"),
+        ("SimpleConv", {"layers": None}, r"measuring after epoch 4 failed: cannot load a model"),
     ],
     ids=["layer", "nan", "one sample", "no classes", "no model"],
 )

@@ -60,7 +60,7 @@ def test_the_drawn_cells_are_the_prepared_ones():
 def test_results_without_an_epoch_or_with_other_names_are_refused():
     with pytest.raises(ValueError, match=r"has an epoch.*iv\.Monitor"):
         EpochHeatmap.prepare(result([row("conv", 0.1)]))
-    with pytest.raises(ValueError, match=r"unknown training 'nte'. Closest: 'net'"):
+    with pytest.raises(ValueError, match=r"unknown training run 'nte'. Closest: 'net'"):
         EpochHeatmap.prepare(at(0, 0.1, 0.2), model="nte")
     with pytest.raises(ValueError, match=r"no rows of 'normalized_variance' for stratum '7'"):
         EpochHeatmap.prepare(at(0, 0.1, 0.2), stratum="7")

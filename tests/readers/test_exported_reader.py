@@ -161,7 +161,7 @@ def test_a_program_is_read_by_its_own_reader(odd):
 @pytest.mark.parametrize(
     ("path", "error", "said"),
     [
-        ("resnet18", TypeError, r"not the path of a model's file \(.keras, .onnx, .pt2\), got 'resnet18'"),
+        ("resnet18", TypeError, r"from 'resnet18'; supported files: .keras, .onnx, .pt2\."),
         ("net.pt2", FileNotFoundError, "no such file: net.pt2"),
         (Path("net.onnx"), FileNotFoundError, "no such file: net.onnx"),
     ],

@@ -237,7 +237,7 @@ def test_a_model_that_cannot_be_copied_says_why() -> None:
     model = nn.Sequential(nn.Linear(4, 2))
     model.lock = threading.Lock()  # type: ignore[assignment]
     with pytest.raises(
-        ValueError, match="precision='bf16' needs a copy of the model, and it cannot be copied"
+        ValueError, match="precision='bf16' needs a copy of the model, but the model cannot be copied"
     ):
         TorchReader(model).inspect(torch.rand(3, 4), precision="bf16")
 
@@ -245,7 +245,7 @@ def test_a_model_that_cannot_be_copied_says_why() -> None:
 def test_complex_weights_are_not_cast() -> None:
     model = nn.Sequential(nn.Linear(4, 2))
     model.register_buffer("phases", torch.rand(3, dtype=torch.complex64))
-    with pytest.raises(ValueError, match="precision='float64' cannot cast the complex 'phases'"):
+    with pytest.raises(ValueError, match="precision='float64' cannot cast the complex tensor 'phases'"):
         TorchReader(model).inspect(torch.rand(3, 4), precision="float64")
 
 

@@ -74,8 +74,8 @@ def test_the_lowest_accuracy_among_the_trainings_decides():
 
 
 def test_fewer_than_three_finished_trainings_are_not_tested():
-    assert judged([1.0, None, 1.2], [0.7, 0.7, 0.7]).untested == ["2 of 3 trainings are finished"]
-    assert judged([1.0, 1.2], [0.7, 0.7]).untested == ["2 of 2 trainings are finished; 3 are needed"]
+    assert judged([1.0, None, 1.2], [0.7, 0.7, 0.7]).untested == ["2 of 3 training runs are finished"]
+    assert judged([1.0, 1.2], [0.7, 0.7]).untested == ["2 of 2 training runs are finished; 3 are needed"]
     four = judged([1.0, None, 1.2, 1.1], [0.7, 0.1, 0.7, 0.7])
     assert four.cases[0].estimate is not None
     assert (four.word, four.cases[0].estimate.trainings) == ("confirmed", 3)

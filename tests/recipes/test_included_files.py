@@ -80,10 +80,10 @@ why = "half is right"
 
 def test_floors_of_included_trainings_that_the_recipe_leaves_out_are_passed_over(own):
     assert len(recipes.load(own(shared=SHARED + FLOOR)).recipe.floors) == 1
-    with pytest.raises(recipes.RecipeError, match=r"own.toml, line \d+: unknown training 'net/1'"):
+    with pytest.raises(recipes.RecipeError, match=r"own.toml, line \d+: unknown training run 'net/1'"):
         recipes.load(own(own=OWN + FLOOR))
     whole = OWN.replace("seeds = [5]", "seeds = [0, 1]")
-    with pytest.raises(recipes.RecipeError, match=r"networks.toml, line \d+: unknown training 'net/7'"):
+    with pytest.raises(recipes.RecipeError, match=r"networks.toml, line \d+: unknown training run 'net/7'"):
         recipes.load(own(own=whole, shared=SHARED + FLOOR.replace("net/1", "net/7")))
 
 

@@ -68,14 +68,14 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         (
             'trainings = { seed = "seeds" }',
             'trainings = { other = "seeds" }\nfor = { seed = "seeds" }',
-            "the value is the same in all trainings",
+            "the value is the same in all training runs",
         ),
         (
             'trainings = { seed = "seeds" }',
             'trainings = { seed = "seeds" }\nfor = { seed = "seeds" }',
             "'seed' is an axis of both `for` and `trainings`",
         ),
-        ('"seeded/*"', '"sedeed/*"', "unknown training 'sedeed/*'. Closest: 'seeded/"),
+        ('"seeded/*"', '"sedeed/*"', "unknown training run 'sedeed/*'. Closest: 'seeded/"),
         ("least = 0.001", "least = 1.5", "a fraction between 0 and 1, got a floor of 1.5"),
         ("least = 0.001", "leest = 0.001", "unknown key 'leest' in [[floors]]. Closest: 'least'"),
         ("least = 0.001", "least = 0.001\npublished = 0.9", "either `published` or `least`, not both"),

@@ -170,8 +170,8 @@ def test_two_trainings_of_three_test_nothing(out, recipe):
     store = recipes.Store(out, recipes.load(str(recipe())))
     store.remove(store.plan["seeds/1"])
     page = page_of(out, recipe())
-    assert claims_of(page)["It varies."][:2] == ["*not tested*", "1 of 1: 2 of 3 trainings are finished"]
-    assert "No value: 2 of 3 trainings are finished." in page
+    assert claims_of(page)["It varies."][:2] == ["*not tested*", "1 of 1: 2 of 3 training runs are finished"]
+    assert "No value: 2 of 3 training runs are finished." in page
 
 
 def test_fresh_seeds_take_the_place_of_the_recipes_own(recipe, out):

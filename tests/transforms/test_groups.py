@@ -139,7 +139,7 @@ def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
         group.kernel(-halves)
     flipped = halves.copy()
     flipped[2] *= -1
-    with pytest.raises(ValueError, match=r"the product of those of .* is not that of"):
+    with pytest.raises(ValueError, match=r"the product of the matrices of .* is not the matrix of"):
         group.kernel(flipped)
     with pytest.raises(ValueError, match=r"6 square matrices.*got shape \(3, 1, 1\)"):
         group.kernel(halves[:3])

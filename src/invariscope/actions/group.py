@@ -94,7 +94,7 @@ class Group:
         off = float(np.abs(matrices[self.identity] - np.eye(matrices.shape[-1])).max())
         if not off <= limit:
             raise ValueError(
-                f"the matrices do not represent this group: that of its identity element "
+                f"the matrices do not represent this group: the matrix of its identity element "
                 f"{self.labels[self.identity]!r} is not the identity matrix (off by {off:.2g}). Pass one "
                 f"matrix per element, in the order {list(self.labels[:8])}"
             )
@@ -103,9 +103,10 @@ class Group:
             if not (gaps <= limit).all():
                 k = int((~(gaps <= limit)).argmax())
                 raise ValueError(
-                    f"the matrices do not represent this group: the product of those of {self.labels[j]!r} "
-                    f"and {self.labels[k]!r} is not that of {self.labels[row[k]]!r} (off by {gaps[k]:.2g}). "
-                    f"Pass one matrix per element, in the order {list(self.labels[:8])}"
+                    f"the matrices do not represent this group: the product of the matrices of "
+                    f"{self.labels[j]!r} and {self.labels[k]!r} is not the matrix of {self.labels[row[k]]!r} "
+                    f"(off by {gaps[k]:.2g}). Pass one matrix per element, in the order "
+                    f"{list(self.labels[:8])}"
                 )
 
     def kernel(self, matrices: np.ndarray) -> tuple[int, ...]:

@@ -124,8 +124,8 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
     if representation == "regular":
         if acting.group is None:
             raise ValueError(
-                "the regular representation needs a finite group, which the elements do not form: "
-                "include all of them, as QuarterTurns() or Rotation.circle(8) do"
+                "the regular representation needs a finite group, but the elements do not form one: "
+                "use a transform whose elements do, such as QuarterTurns() or Rotation.circle(8)"
             )
         return _regular(acting.group)[None]
     vectors = acting.linear(block.indices, block.keys)

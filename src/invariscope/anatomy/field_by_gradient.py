@@ -35,8 +35,8 @@ def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tup
                 return tuple(_regular(layer, *axis) for axis in found)
             sizes = [2 * size for size in sizes]
     raise ValueError(
-        f"layer {layer!r} has no receptive field: its units see the whole image, tested up to "
-        f"{max(sizes) // 2} pixels. Name an earlier layer."
+        f"layer {layer!r} has no receptive field: its units see the whole image (tested up to "
+        f"{max(sizes) // 2} pixels). Name an earlier layer."
     )
 
 

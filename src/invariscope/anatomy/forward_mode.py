@@ -29,14 +29,14 @@ class Pushforward:
 
     Args:
         placed: a copy of the model.
-        dtype: number format of the copy.
+        dtype: dtype of the copy.
     """
 
     placed: Placed
     dtype: torch.dtype
 
     def feed(self, x: Tensor) -> Tensor:
-        """Return x on the device and in the number format of the copy."""
+        """Return x with the device and dtype of the copy."""
         return self.placed.feed(x).to(self.dtype)
 
     def __call__(

@@ -65,7 +65,7 @@ def traced(
 
     Args:
         layerwise: record the layers; otherwise there are no passages.
-        dtype: number format of the copy.
+        dtype: dtype of the copy.
     Raises:
         TypeError: not a module.
         ValueError: the model cannot be copied, or its output changes when its layers are recorded.
@@ -216,7 +216,7 @@ class _Operations(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, as a passage if it is one."""
+        """Run the operation; record it if it counts as a passage."""
         raw = getattr(func, "__name__", "__unnamed__")
         name, prefix = _passage_name(raw), self.watch.around[-1]
         if name is None or prefix is None:

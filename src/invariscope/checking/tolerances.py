@@ -18,7 +18,7 @@ _TF32 = 2.0**-10
 
 @dataclass(frozen=True)
 class Rounding:
-    r"""Relative error of a layer that the number format of the network explains.
+    r"""Relative error of a layer that the network's dtype explains.
 
     .. math:: \rho = 4 \sqrt{d}\, (\varepsilon_s + \varepsilon_a \sqrt{K})
 

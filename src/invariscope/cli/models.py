@@ -208,7 +208,7 @@ def _from_path(path: Path) -> Named:
     if path.suffix in SUFFIXES:
         return Named(model_of_file(path), path.stem)
     if path.suffix == ".h5":
-        raise ValueError(f"{path} has a format of Keras 2: load it in Keras and save it as .keras")
+        raise ValueError(f"{path} is in a Keras 2 format: load it in Keras and save it as .keras")
     if path.is_dir() or path.suffix == ".safetensors":
         return _trained(path)
     if path.suffix in _ONLY_WEIGHTS:

@@ -1,4 +1,4 @@
-"""Keep the caller's autocast out of measurements, which set their own number format."""
+"""Keep the caller's autocast out of measurements, which set their own dtype."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _labelled(data: Any, labels: Any) -> Form:
             "or let the items of a dataset be (input, label)"
         )
     if form.targets is not None:
-        raise ValueError("the data bring labels already; give labels= or labelled data, not both")
+        raise ValueError("the data already include labels; give labels= or labelled data, not both")
     labelling = Labelling.of(data)
     return replace(form, targets=labelling.read(labels, len(form.inputs), whole=True), labelling=labelling)
 

@@ -1,4 +1,4 @@
-"""Readings whose samples have different numbers of rows, such as atoms, as blocks of equal number."""
+"""Split readings that have a varying number of rows per sample, such as atoms, into uniform blocks."""
 
 from __future__ import annotations
 

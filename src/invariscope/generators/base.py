@@ -17,7 +17,7 @@ class Generator(ABC):
 
     Attributes:
         unit: unit of t, such as "px" or "rad".
-        step: a small t, for differences.
+        step: a small t, for finite differences.
         moves_maps: whether an equivariant feature map moves like the image; if not, it stays the same.
     """
 

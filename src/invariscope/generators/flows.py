@@ -98,7 +98,7 @@ class Blur(Generator):
 
 @dataclass(frozen=True)
 class Intensity(Generator):
-    r"""Multiply all values, of feature maps as well, by 1 + t.
+    r"""Multiply all values, including those of feature maps, by 1 + t.
 
     .. math:: X x = x
     """

@@ -136,7 +136,7 @@ class Goodfellow(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Goodfellow, ...]:
-        """Return rare and frequent firing, and both averages."""
+        """Return measures with rare and frequent firing, and with each kind of average."""
         return (cls(), cls(alpha=0.2), cls(alpha=0.2, average="all"))
 
     @classmethod

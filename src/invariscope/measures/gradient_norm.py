@@ -48,7 +48,9 @@ class TinySteps(Probe):
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """Return (sample, 2·draws, ...) displaced inputs: all forward steps, then all backward steps."""
         if not x.is_floating_point():
-            raise TypeError(f"gradient_norm displaces the inputs and needs floating values; got {x.dtype}")
+            raise TypeError(
+                f"gradient_norm displaces the inputs, so they must be floating-point; got {x.dtype}"
+            )
         draws = Draws(batch.seed, batch.keys, self.draws, Stream.GRADIENT_STEP)
         size = x[0].numel()
         normal = torch.from_numpy(draws.normal(size))

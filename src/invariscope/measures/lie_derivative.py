@@ -133,7 +133,7 @@ class LieDerivative(SampleMeasure):
         refuse_other(self, interpolation=INTERPOLATIONS)
         if isinstance(self.step, bool) or not 0 < self.step < float("inf"):
             raise ValueError(
-                f"step, a factor of the generators' own steps, must be positive; got {self.step!r}"
+                f"step, which multiplies the generators' own steps, must be positive; got {self.step!r}"
             )
         object.__setattr__(self, "generators", _written(self.generators))
         if chosen == "bilinear" and any(generator.name == "blur" for generator in self.flows):

@@ -60,7 +60,7 @@ class ClassHeatmap(ChartPlot):
 
         Args:
             result: one result, measured with `by_class=True`.
-            measure: None: the normalized variance, else the first measure.
+            measure: None: normalized variance if present, else the first.
             limit: the largest number of units shown; beyond it, neighbours are averaged.
         Raises:
             ValueError: the result has no classes, or none for that measure.

@@ -25,7 +25,7 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """The curve of one model, sorted by x; bounds are NaN if no interval was issued.
+    """The curve of one model, sorted by x; bounds are NaN if there is no interval.
 
     `spans` are the intervals as texts.
     """
@@ -79,7 +79,7 @@ class ElementCurve(ChartPlot):
 
         Args:
             results: one or several.
-            measure: a measure of `result.curves`; None: the accuracy, else the first measure.
+            measure: a measure of `result.curves`; None: accuracy if present, else the first.
             layer: None: the last layer with this curve.
             stratum: "all", a class, or "mean".
             logarithmic: scale of the y axis; None: logarithmic if no value is negative, and the models'

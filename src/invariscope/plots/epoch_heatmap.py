@@ -64,7 +64,7 @@ class EpochHeatmap(ChartPlot):
 
         Args:
             results: `monitor.results.values()`, in any order; results without an epoch are left out.
-            measure: a measure of the table; None: the normalized variance, else the first measure.
+            measure: a measure of the table; None: normalized variance if present, else the first.
             model: the training, if there are several; None: the first.
             stratum: "all", a class, or "mean".
         Raises:
@@ -73,7 +73,7 @@ class EpochHeatmap(ChartPlot):
         trainings = _trainings(names.as_results(results))
         if not trainings:
             raise ValueError("none of the results has an epoch: measure during training with iv.Monitor")
-        model = names.choose("training", model, list(trainings))
+        model = names.choose("training run", model, list(trainings))
         by_epoch = trainings[model]
         measure = names.choose("measure", measure, names.table_measures(list(by_epoch.values())))
         found = [names.rows_of(result, measure, stratum).set_index("label") for result in by_epoch.values()]

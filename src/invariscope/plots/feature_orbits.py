@@ -67,7 +67,7 @@ class FeatureOrbits(GridPlot):
 
         Args:
             result: one result.
-            measure: the measure whose values to show; None: the normalized variance, else the first measure.
+            measure: the measure whose values to show; None: normalized variance if present, else the first.
         Raises:
             ValueError: the result has no example feature maps.
         """

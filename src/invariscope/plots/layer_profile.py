@@ -86,7 +86,7 @@ class LayerProfile(ChartPlot):
 
         Args:
             results: one or several; they may differ in depth.
-            measure: a measure of the table; None: the normalized variance, else the first measure.
+            measure: a measure of the table; None: normalized variance if present, else the first.
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
             relative: None: relative depth if the models' layers differ.

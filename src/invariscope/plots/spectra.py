@@ -26,7 +26,7 @@ Y_TITLES = {
 
 @dataclass(frozen=True)
 class LayerSpectrum:
-    """Power density of one layer at each frequency, with intervals (NaN if none was issued)."""
+    """Power density of one layer at each frequency, with intervals (NaN if there is none)."""
 
     name: str
     frequency: np.ndarray

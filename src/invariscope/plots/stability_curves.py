@@ -54,7 +54,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class RadiusSeries:
-    """One curve: a value at each radius, with its interval (NaN if none was issued)."""
+    """One curve: a value at each radius, with its interval (NaN if there is none)."""
 
     name: str
     radius: np.ndarray

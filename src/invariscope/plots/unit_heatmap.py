@@ -59,7 +59,7 @@ class UnitHeatmap(ChartPlot):
 
         Args:
             result: one result.
-            measure: a measure with maps; None: the normalized variance, else the first measure.
+            measure: a measure with maps; None: normalized variance if present, else the first.
             stratum: "all", a class, or "mean".
             sort: order each column by value, dead cells last, instead of by index.
             limit: the largest number of cells in a column; beyond it, neighbours are averaged.

@@ -84,7 +84,7 @@ class LayerInfo:
         call: number of the layer's run within one forward, from 0.
         shape: shape of one sample's units, without the batch axis; for a skipped layer of the whole tensor.
             Feature maps are (C, H, W), even if the network keeps their channels last.
-        dtype: number format, such as "float32".
+        dtype: its name, such as "float32".
         kind: class of the module ("Conv2d"), or the operation ("function add").
         alias_of: (layer, call) that it repeats, if any.
         status: "ok", or why it is skipped.
@@ -187,7 +187,7 @@ class FailedForward(ValueError):
     Args:
         model: name of the model, with the layer where it failed.
         shape: shape of the user's inputs, of which a trial takes fewer; in a run that of the batch.
-        values: number format and trial size.
+        values: dtype and trial size.
         reason: the model's own message.
     """
 

@@ -27,7 +27,7 @@ class Emission:
         kind: the layer's class, or its operation.
         value: the framework's own array; None if there is none, for the reason in `problem`.
         default: read if the user selects nothing.
-        operation: left out silently if it holds no floating values with a batch axis.
+        operation: left out silently if it holds no floating-point values with a batch axis.
         channels_last: a map (sample, row, column..., channel).
         unclear: features come last, and it is not known whether the other axes are rows and columns.
         problem: why it cannot be read; "" if it can.

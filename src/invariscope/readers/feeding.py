@@ -75,9 +75,9 @@ def _shown(rows: Inputs) -> str:
 
 
 def _refuse_other_number(batch: Any, rows: int) -> None:
-    """Raise ValueError if all tensors of a batch have one length, which is not the number of samples.
+    """Raise ValueError if all tensors of a batch share a length that is not the number of samples.
 
-    A batch whose rows belong to several samples, as an index among its fields says, may have any length.
+    A batch may have any length if one of its fields is an index that maps rows to samples.
     """
     if not isinstance(batch, Tensor | Mapping | tuple | list):
         return
@@ -184,7 +184,7 @@ def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
 
 
 def described_batch(batch: Any) -> str:
-    """Return what a batch is, for the errors of a model that fails on it.
+    """Describe a batch, for the error message of a model that fails on it.
 
     >>> described_batch({"ids": torch.zeros(2, 5)})
     "the fields 'ids' (2, 5)"

@@ -10,20 +10,19 @@ SUFFIXES = (".keras", ".onnx", ".pt2")
 
 
 def model_of_file(given: str | PathLike[str]) -> Any:
-    """Return what is read in place of a file: its model, or for ONNX the path itself.
+    """Load the model of a file; for ONNX, return the path itself.
 
     Raises:
         FileNotFoundError: there is no such file.
-        TypeError: not the path of such a file.
+        TypeError: the path has none of the endings of model files.
         ValueError: a damaged file.
         ImportError: the framework is missing; the message names the extra.
     """
     path = Path(given)
     if path.suffix not in SUFFIXES:
         raise TypeError(
-            f"cannot read a {type(given).__name__} that is not the path of a model's file "
-            f"({', '.join(SUFFIXES)}), got {str(path)!r}: pass a model, or name it on the command line, "
-            "which knows more forms"
+            f"cannot load a model from {str(path)!r}; supported files: {', '.join(SUFFIXES)}. Pass a model, "
+            "or use the command line, which supports more formats"
         )
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")

@@ -150,7 +150,7 @@ def _loaded(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: the file, or its external data, is missing.
-        ValueError: it is no ONNX file.
+        ValueError: not an ONNX file.
     """
     onnx = needed("onnx", "onnx")
     if not path.is_file():
@@ -158,11 +158,12 @@ def _loaded(path: Path) -> Any:
     try:
         proto = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's own exceptions differ between its versions
-        raise ValueError(f"{path} is truncated or no ONNX file ({error})") from error
+        raise ValueError(f"{path} is truncated or not an ONNX file ({error})") from error
     missing = [file for file in _external(proto, path) if not file.is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{path.name} keeps its weights in {missing[0].name}, which is missing beside it: copy both files"
+            f"{path.name} keeps its weights in {missing[0].name}, which is not in the same folder: "
+            "copy both files"
         )
     return proto
 

@@ -30,7 +30,7 @@ class PredictionSelector:
         path: path to the tensor in the selected part.
         axis: batch axis of the tensor.
         shape: shape of one sample's prediction; without a prediction, of the whole first tensor.
-        dtype: number format of the same tensor; "" if the model returns no tensor.
+        dtype: dtype of the same tensor; "" if the model returns no tensor.
         problem: why there is no prediction; "" if there is one.
         note: which part is the prediction, if it is not the whole output.
     """

@@ -106,7 +106,7 @@ class RecordedReader(Reader):
 
     @abstractmethod
     def opened(self) -> AbstractContextManager[Opened]:
-        """Prepare the model; on exit it is as it was."""
+        """Prepare the model for measuring; it is restored on exit."""
 
     @property
     def device(self) -> str:

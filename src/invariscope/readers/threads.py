@@ -1,4 +1,4 @@
-"""Measure in the presence of other threads: one at a time per model, ignoring their forwards."""
+"""Measure while other threads use a model: one measurement at a time, without their forwards."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ class Result:
         return write_report(self, Path(path))
 
     def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
-        """Return a matplotlib figure of this result, as `iv.plot(name, result, ...)`."""
+        """Return a matplotlib figure of this result, like `iv.plot(name, result, ...)`."""
         from invariscope.plots import draw
 
         return draw(name, self, theme=theme, **options)

@@ -85,10 +85,12 @@ def predicted_numbers(labels: Tensor, *, names: int | None = None, unaligned: st
         ValueError: words, missing or infinite numbers.
     """
     if unaligned or names is not None:
-        raise ValueError("Twirl(targets='values') needs one number per sample to be predicted; got words")
+        raise ValueError(
+            "Twirl(targets='values') needs a number to predict for each sample; the labels are strings"
+        )
     bad = int((~labels.isfinite()).sum())
     if bad:
         raise ValueError(
-            f"{bad} of {len(labels)} numbers to be predicted are NaN or infinite; leave those samples out"
+            f"{bad} of {len(labels)} numbers to predict are NaN or infinite; leave those samples out"
         )
     return labels.to(torch.float64)

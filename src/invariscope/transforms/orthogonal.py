@@ -26,8 +26,8 @@ class Orthogonal(Turning):
 
     .. math:: t_j x = Q_j x, \quad Q_j^{\mathsf T} Q_j = 1
 
-    For points of a cloud (n, points, 3), or vectors along another axis of the data, which may hold several
-    vectors. There is a group table if the matrices are a group.
+    For points of a cloud (n, points, 3), or vectors along another axis of the data; one axis may hold several
+    vectors in a row. There is a group table if the matrices are a group.
 
     Caveats: vectors turn about the origin; a cloud that is not centred does not turn about its own centre.
 
@@ -105,7 +105,7 @@ class RandomOrthogonal(Turning):
 
     Q is the orthogonal factor of a Gaussian matrix, with the signs that make it unique; for SO(d), the first
     column of a Q that reflects is negated. Draws depend only on (seed, sample key, element). The vectors are
-    points of a cloud (n, points, 3), or lie along another axis, which may hold several of them.
+    points of a cloud (n, points, 3), or lie along another axis; one axis may hold several in a row.
 
     Caveats: a few draws per sample say little about the worst rotation. Vectors turn about the origin; a
     cloud that is not centred does not turn about its own centre.

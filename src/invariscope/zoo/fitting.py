@@ -1,4 +1,4 @@
-"""Common parts of all trainings: the loop over epochs, checkpoints, the record."""
+"""Common parts of all training runs: the loop over epochs, checkpoints, the record."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class AgainstAccuracy(ChartPlot):
 
         Args:
             results: one per network.
-            measure: a measure of the table; None: the normalized variance, or else the first.
+            measure: a measure of the table; None: normalized variance if present, else the first.
             layer: the layer; None: the last layer of each network that has a value.
             accuracy: None: the first available of "test.error", "test.accuracy" and "prediction.accuracy".
             logarithmic: whether the x axis, and the y axis of an error, are logarithmic; None: if all values

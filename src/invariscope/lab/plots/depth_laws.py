@@ -82,7 +82,7 @@ class DepthLaws(ChartPlot):
 
         Args:
             results: one or several.
-            measure: a measure of the table; None: the normalized variance, or else the first.
+            measure: a measure of the table; None: normalized variance if present, else the first.
             law: "exponential" or "power".
             layers: patterns of the layers to count; None: all.
             first: number of the first layer in the fit, counting from 1.

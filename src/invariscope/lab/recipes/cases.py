@@ -139,7 +139,9 @@ def _check_specs(trainings: Sequence[Sequence[Spec]], measuring: Sequence[str], 
     for spec in (spec for specs in trainings for spec in specs):
         _check_spec(spec, measuring, place)
     if any(specs == trainings[0] for specs in trainings[1:]):
-        raise place.error("the value is the same in all trainings: it names none of their axes", "trainings")
+        raise place.error(
+            "the value is the same in all training runs: it names none of their axes", "trainings"
+        )
 
 
 def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
@@ -214,7 +216,7 @@ def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: b
     if grave := [error for error in failures if not isinstance(error, NotFinishedError)]:
         raise grave[0]
     least = "" if len(trainings) >= FEWEST else f"; {FEWEST} are needed"
-    raise NoValueError(f"{len(found)} of {len(trainings)} trainings are finished{least}")
+    raise NoValueError(f"{len(found)} of {len(trainings)} training runs are finished{least}")
 
 
 def _difference(specs: Sequence[Spec], cells: Results) -> Estimate:

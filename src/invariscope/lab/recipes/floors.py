@@ -91,7 +91,7 @@ def trained_below(plan: RecipePlan, name: str) -> tuple[str, ...]:
 
 
 def check_floors(plan: RecipePlan) -> None:
-    """Reject floors that are incomplete, contradictory, or match no training.
+    """Reject floors that are incomplete, contradictory, or match no training run.
 
     Raises:
         RecipeError: with the line.
@@ -112,7 +112,7 @@ def check_floors(plan: RecipePlan) -> None:
             continue  # it may match training cells that this recipe leaves out
         for pattern in floor.cells:
             if not any(matches(pattern, name) for name in (*trained, *plan.left_out)):
-                raise place.error(str(unknown("training", pattern, trained)), f'"{pattern}"')
+                raise place.error(str(unknown("training run", pattern, trained)), f'"{pattern}"')
 
 
 def _reason(floor: Floor) -> str:

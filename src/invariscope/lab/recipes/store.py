@@ -41,7 +41,7 @@ class Store:
     """The cells of one output folder.
 
     A finished cell lies in `cells/NAME-KEY`, where the key is a hash of the cell's options, of the data it
-    reads and of the keys of the cells it needs: a change of any of them leads to another folder.
+    reads and of the keys of the cells it needs: changing any of them gives a different folder.
 
     Args:
         root: the output folder.

@@ -107,7 +107,7 @@ def rotation_coupling(
 
 
 def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
-    """Return the (filter, filter) cosine similarity of the best rotation minus that without; symmetric.
+    """Return how much the best rotation raises the cosine similarity, symmetric (filter, filter).
 
     Args:
         filters: (filter, in, k, k); the similarity with a zero filter is 0.

@@ -135,7 +135,7 @@ def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, 
 
 
 def hover_points(chart: Any, source: ColumnDataSource, columns: Mapping[str, str]) -> None:
-    """Show columns near the points (x, y) of a source; the target is larger than the marker, for touch."""
+    """Show columns on hovering near the points (x, y); the hit area exceeds the marker, for touch screens."""
     target = chart.scatter("x", "y", source=source, size=24, fill_alpha=0, line_alpha=0)
     hover(chart, [target], columns)
 

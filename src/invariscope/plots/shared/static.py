@@ -60,7 +60,7 @@ def axis_titles(ax: Axes, x: str, y: str, colours: Theme) -> None:
 
 
 def name_ticks(ax: Axes, labels: Sequence[str], *, axis: str = "x") -> None:
-    """Set one tick per label at 0, 1, 2, ..., slanted or upright if labels would touch."""
+    """Set one tick per label at 0, 1, 2, ..., rotated if labels would overlap."""
     texts = axis_labels(labels)
     if axis == "y":
         ax.set_yticks(range(len(texts)), texts)

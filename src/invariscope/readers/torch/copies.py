@@ -1,4 +1,4 @@
-"""Place a model on a device and in a number format: as it is, or as a copy."""
+"""Place a model on a device with a given dtype: as it is, or as a copy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Placed:
     Args:
         model: the user's model, or a copy.
         device: device of the inputs; None leaves them where they are.
-        dtype: number format of floating-point inputs; None leaves them unchanged.
+        dtype: dtype of floating-point inputs; None leaves them unchanged.
         channels_last: whether images are in channels-last memory format.
         compiled: whether calls would run compiled code.
         gradients: whether forwards need autograd.
@@ -69,7 +69,7 @@ class Placed:
 
 
 def place(model: nn.Module, *, device: str | None, precision: Precision) -> Placed:
-    """Return the model itself, or a copy if the device or number format requires one.
+    """Return the model itself, or a copy if the device or dtype requires one.
 
     Raises:
         ValueError: an unknown precision, or a model that cannot be copied.
@@ -153,7 +153,7 @@ def _check_real(model: nn.Module, precision: str) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_complex():
             raise ValueError(
-                f"precision={precision!r} cannot cast the complex {name!r}: use precision='float32'"
+                f"precision={precision!r} cannot cast the complex tensor {name!r}: use precision='float32'"
             )
 
 
@@ -185,7 +185,9 @@ def copied(model: nn.Module, why: str) -> nn.Module:
         with exclusive(model), torch.no_grad():
             made = copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
-        raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+        raise ValueError(
+            f"{why} needs a copy of the model, but the model cannot be copied: {error}"
+        ) from error
     if not isinstance(made, nn.Module):
         raise ValueError(
             f"{why} needs a copy of the model, but copy.deepcopy(model) returned {type(made).__name__}, "
@@ -195,7 +197,7 @@ def copied(model: nn.Module, why: str) -> nn.Module:
 
 
 def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convert a copy to this number format, in eval mode and without gradients of its weights."""
+    """Convert a copy to this dtype, in eval mode and without gradients of its weights."""
     made = made.to(dtype=dtype).eval()
     for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
         weight.requires_grad_(False)

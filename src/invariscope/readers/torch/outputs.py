@@ -80,7 +80,7 @@ def unreadable(tensor: Tensor) -> str:
 
 
 def dtype_name(tensor: Tensor) -> str:
-    """Return the name of a tensor's number format, such as "float32"."""
+    """Return the name of a tensor's dtype, such as "float32"."""
     return str(tensor.dtype).removeprefix("torch.")
 
 

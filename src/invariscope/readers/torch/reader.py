@@ -58,7 +58,7 @@ from invariscope.readers.torch.tapping import ModuleForward
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The result of an inspection for one device and number format.
+    """The result of an inspection for one device and dtype.
 
     Args:
         sets_up: whether the first forward changes hooks or submodules, so that it must run before our hooks
@@ -256,7 +256,7 @@ def _run_once(placed: Placed, x: Inputs) -> None:
 
 
 def _moved(generators: Sequence[RandomGenerator], states: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of the generators that were used since these states."""
+    """Return the names of the generators that were used since these states were recorded."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 

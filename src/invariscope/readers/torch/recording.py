@@ -130,7 +130,7 @@ class Recording:
             self.failed = error, site
 
     def in_other_threads(self) -> Iterator[Event]:
-        """Yield the modules that ran only in other threads, of this forward or of another caller."""
+        """Yield the modules that ran only in other threads, started by this forward or by another caller."""
         for name, site in list(self.elsewhere.items()):
             if name not in self.ran:
                 yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)

@@ -76,7 +76,7 @@ class TopResponses(Statistic):
         return 8 * len(SIGNS) * units * self.kept(_LEAST)
 
     def kept(self, samples: int) -> int:
-        """Return how many of the largest values the interpolated quantile of so many values needs.
+        """Return how many of the largest values are needed to interpolate the quantile of all samples.
 
         >>> TopResponses(0.01).kept(101), TopResponses(0.25).kept(4)
         (2, 2)

@@ -87,7 +87,7 @@ class AffineTransform(Linear):
         return None if self.per_sample else group_table(self.nominal, compose)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Apply the maps in one sampling."""
+        """Apply the maps in a single interpolation."""
         return moved(values, self.maps(motion), motion, families=[self])
 
 
@@ -114,7 +114,7 @@ class SampledTransform(AffineTransform):
 def moved(
     values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Sequence[AffineTransform]
 ) -> Tensor:
-    """Apply its matrix to each column of the values (sample, column, C, H, W), in one sampling.
+    """Apply its matrix to each column of the values (sample, column, C, H, W), in one interpolation.
 
     Args:
         values: images or feature maps; expanded columns are not copied.

@@ -71,7 +71,7 @@ class Chain(Linear):
 
     @cached_property
     def runs(self) -> list[list[Step]]:
-        """The steps, grouped into those that are applied in one sampling."""
+        """The steps, grouped into those that are applied in one interpolation."""
         return runs_of(self.steps)
 
     def chained_traits(self, labels: Sequence[str], parameters: Mapping[str, tuple[float, ...]]) -> Traits:
@@ -146,7 +146,7 @@ def steps_of(transform: Transform, elements: Sequence[int]) -> tuple[Step, ...]:
 
 
 def runs_of(steps: Iterable[Step]) -> list[list[Step]]:
-    """Group adjacent steps that can be applied in one sampling."""
+    """Group adjacent steps that can be applied in one interpolation."""
     runs: list[list[Step]] = []
     for step in steps:
         families = affine_families([*runs[-1], step]) if runs else []

@@ -20,8 +20,8 @@ _MODES = ("L", "RGB", "RGBA")
 def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
     """Return a sample's values as a tensor, and what turns such a tensor into a sample of the same kind.
 
-    Images of PIL and tensors or arrays of bytes become floating values from 0 to 1; on the way back they are
-    rounded, so that exact elements change no pixel. Images become (channel, row, column).
+    PIL images and tensors or arrays of bytes become floating-point values from 0 to 1; on the way back they
+    are rounded, so that exact elements change no pixel. Images become (channel, row, column).
 
     Args:
         sample: a tensor, an array or an image.

@@ -43,7 +43,7 @@ def read_python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not such a pickle, a pickle with other objects, or other contents.
+        ValueError: not a CIFAR pickle, or one with unexpected objects or contents.
     """
     content = path.read_bytes()
     try:

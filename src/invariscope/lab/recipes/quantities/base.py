@@ -55,7 +55,7 @@ class Estimate:
         pairing: equal for estimates from the same samples and elements.
         over: what the outermost part of the interval is over.
         scale: "log" for ratios, which are averaged as logarithms.
-        trainings: number of trainings that were combined.
+        trainings: number of training runs that were combined.
         inner: the same value with its interval over what is nested inside, such as samples within trainings;
             its error is already part of this interval.
     """
@@ -247,7 +247,7 @@ def rows_of(
 
 
 def bounded(estimate: Estimate, least: float, most: float) -> Estimate:
-    """Return the estimate with its interval cut at the smallest and largest possible value."""
+    """Return the estimate with its interval clipped to the possible values."""
     low, high = max(estimate.interval.low, least), min(estimate.interval.high, most)
     return replace(estimate, interval=replace(estimate.interval, low=low, high=high))
 

@@ -65,7 +65,7 @@ def departure(cells: Results, *, cell: str, way: Literal["noise", "toward"] = "n
     bump = layer_value(cells, cell=cell, measure=f"stability_curve.bump_{way}").value
     points = _positive(result, _WAYS[way], "output")
     if not math.isfinite(bump) or not points:
-        raise NoValueError(f"in {cell} half of the predictions flip at no measured radius ({way})")
+        raise NoValueError(f"in {cell}, no measured radius flips half of the predictions ({way})")
     at_bump = min(points, key=lambda point: abs(math.log(point.x / bump)))
     return quotient(_point(at_bump), _point(points[0]))
 
