@@ -229,6 +229,8 @@ class TorchReader(Reader):
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
+        for pattern in as_pooling(self.pool):
+            directory.find(pattern, option="pool: ")
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
         if not chosen and self.layers is None:  # only views, or only complex or integer values
             chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
