@@ -220,3 +220,19 @@ def test_every_value_of_a_sample_counts_for_its_key():
     for a, b in [(np.int64(1), np.int64(2)), (one, other), (Path("a"), Path("b")), (array, changed)]:
         assert sample_digest({"field": a}) != sample_digest({"field": b})
         assert sample_digest({"field": a}) == sample_digest({"field": a})
+
+
+def test_chance_needs_data_that_can_be_walked_again():
+    batches = ({name: torch.stack([row[name]]) for name in row} for row in pairs())
+    with pytest.raises(ValueError, match="repeats=2 walks the data more than once: pass an array"):
+        quiet(TwoInputs(), batches, TURNS, repeats=2)
+
+
+def test_the_line_that_replays_a_broken_sample_works_for_lists():
+    rows = pairs()
+    with pytest.raises(iv.SymmetryError) as caught:
+        iv.assert_invariant(TwoInputs(), rows, TURNS)
+    line = str(caught.value).split("the input is ")[1].split("\n")[0]
+    moved = eval(line, {"transform": TURNS, "inputs": rows})  # as a user would
+    assert set(moved) == {"image", "vector"}
+    assert not any(torch.equal(moved["image"], row["image"]) for row in rows)
