@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from toy_inputs import GraphModel, TextModel, graphs, packed, texts, tokenized
 
 import invariscope as iv
 from invariscope.common.samples import sample_digest
+from invariscope.data.order import Identities
 
 quiet = partial(iv.measure, progress=False)
 SHOUTS = iv.Elements([str, str.upper], labels=["as it is", "upper case"], identity=0)
@@ -44,6 +47,22 @@ TURNS = iv.On(iv.QuarterTurns(), "image")
 
 def values(result: iv.Result) -> dict[str, float]:
     return {f"{row['measure']} {row['layer']}": row["value"] for row in result.rows}
+
+
+class Named(NamedTuple):
+    """A sample whose parts have names and numbers."""
+
+    image: torch.Tensor
+    vector: torch.Tensor
+    source: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A sample of any class."""
+
+    image: torch.Tensor
+    vector: torch.Tensor
 
 
 class Listed(torch.utils.data.Dataset):
@@ -236,3 +255,46 @@ def test_the_line_that_replays_a_broken_sample_works_for_lists():
     moved = eval(line, {"transform": TURNS, "inputs": rows})  # as a user would
     assert set(moved) == {"image", "vector"}
     assert not any(torch.equal(moved["image"], row["image"]) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["image", 0])
+@pytest.mark.parametrize("make", [lambda row: Named(*row.values(), "camera"), lambda row: Record(**row)])
+def test_named_tuples_and_dataclasses_have_fields(name, make):
+    def batched(given):
+        return {field: torch.stack([getattr(one, field) for one in given]) for field in ("image", "vector")}
+
+    rows = [make(row) for row in pairs()]
+    turns = iv.On(iv.QuarterTurns(), {name: "value"})
+    if name == 0 and isinstance(rows[0], Record):
+        with pytest.raises(ValueError, match=r"unknown field '0'\. Known: 'image', 'vector'"):
+            quiet(TwoInputs(), rows, turns, preprocess=batched)
+        return
+    found = values(quiet(TwoInputs(), rows, turns, preprocess=batched))
+    assert found == pytest.approx(values(quiet(TwoInputs(), pairs(), TURNS)), rel=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_rows_in_clusters_match_a_loop_over_single_graphs(batch_size):
+    model, given = GraphModel().double(), [{**g, "x": g["x"].double()} for g in graphs(30)]
+    swaps, ids, clusters = iv.On(iv.RandomPermutations(3), x="row"), np.arange(30), np.arange(30) // 3
+    result = quiet(model, given, swaps, ids=ids, clusters=clusters, batch_size=batch_size,
+                   measures=[DEVIATION], **ROWS)  # fmt: skip
+    order, orbits = Identities(ids, "ids", clusters).ranked(0), swaps.orbit(given, keys=ids, seed=0)
+    found: list[np.ndarray] = []
+    handle = model.conv1.register_forward_hook(lambda _m, _a, out: found.append(out.detach().numpy()))
+    for graph in orbits.ravel():
+        model(**packed([graph]))
+    handle.remove()
+    responses = [found[3 * k : 3 * k + 3] for k in range(30)]
+    centres = [np.mean(each, axis=0) for each in responses]
+    mates = {own: order.walk[order.partners[rank]] for rank, own in enumerate(order.walk)}
+    alike = [k for k in range(30) if len(centres[k]) == len(centres[mates[k]])]
+
+    def mean_distance(pairs: list[tuple[int, int]]) -> float:
+        return float(np.mean([np.linalg.norm(one - centres[b]) for a, b in pairs for one in responses[a]]))
+
+    row = next(row for row in result.rows if row["layer"] == "conv1")
+    assert row["value"] == pytest.approx(mean_distance([(k, k) for k in range(30)]), rel=1e-12)
+    assert row["null"] == pytest.approx(mean_distance([(k, mates[k]) for k in alike]), rel=1e-12)
+    assert 0 < len(alike) < 30
+    assert f"nulls are without {30 - len(alike)} of 30 samples" in " ".join(result.provenance["notes"])

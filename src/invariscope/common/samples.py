@@ -111,13 +111,18 @@ def field(sample: Any, name: Any) -> Any:
         ValueError: the sample has no such part; names the closest ones.
     """
     try:
-        if isinstance(sample, Mapping | list | tuple):
+        if isinstance(sample, Mapping | list | tuple) and not _is_named(sample, name):
             return sample[name]
         if isinstance(name, str):
             return getattr(sample, name)
     except (KeyError, IndexError, TypeError, AttributeError):
         pass
     raise no_field(sample, name)
+
+
+def _is_named(sample: Any, name: Any) -> bool:
+    """Return whether a name is that of a part of a named tuple."""
+    return isinstance(sample, tuple) and name in getattr(sample, "_fields", ())
 
 
 def no_field(sample: Any, name: Any) -> ValueError:

@@ -129,7 +129,9 @@ class Transform(ABC):
         Raises:
             TypeError: the transform cannot act on these data.
         """
-        x = as_samples(x) if isinstance(x, list) else x
+        if isinstance(x, list):
+            samples: Any = as_samples(x)
+            return self.orbit(samples, indices=indices, keys=keys, seed=seed)
         motion = self.motion_of(len(x), indices, keys, seed)
         if is_structured(x):
             return self._of_samples(x, motion)
