@@ -298,3 +298,16 @@ def test_rows_in_clusters_match_a_loop_over_single_graphs(batch_size):
     assert row["null"] == pytest.approx(mean_distance([(k, mates[k]) for k in alike]), rel=1e-12)
     assert 0 < len(alike) < 30
     assert f"nulls are without {30 - len(alike)} of 30 samples" in " ".join(result.provenance["notes"])
+
+
+@pytest.mark.parametrize("words", [2, 3, 5])
+def test_padded_axes_are_found_even_if_other_axes_are_as_long(words):
+    """The mixer has 5 units, and trial forwards are of 2 and 3 texts."""
+    given = [" ".join("abcdefgh"[:words])] * 8 + ["a b c d e f g"] * 8
+    result = quiet(TextModel().double(), given, SHOUTS, preprocess=tokenized, pool=MASKED, layers=["mixer"],
+                   ids=np.arange(16))  # fmt: skip
+    one = quiet(TextModel().double(), given, SHOUTS, preprocess=tokenized, pool=MASKED, layers=["mixer"],
+                batch_size=2, ids=np.arange(16))  # fmt: skip
+    assert {row["layer"] for row in result.rows} == {"mixer"}
+    assert result.rows[0]["units"] == 5
+    assert values(result) == pytest.approx(values(one), rel=1e-9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -146,24 +146,48 @@ class PooledAxis:
         return index_of(batch, self.pooling.index, rows) if isinstance(self.pooling, Rows) else None
 
 
-def locate(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> PooledAxis | str:
-    """Return where the rows of the samples are in a tensor, or why they cannot be found."""
-    shape = tuple(tensor.shape)
-    mask = getattr(pooling, "mask", None)
+def locate(pooling: Pooling, trials: Sequence[tuple[Tensor, Any, int]]) -> PooledAxis | str:
+    """Return where the rows of the samples are in a layer's tensor, or why they cannot be found.
+
+    Args:
+        trials: the layer's tensor, the batch and the number of samples, of forwards of different numbers and
+            sizes of samples: axes that agree by accident in one of them differ in another.
+    """
+    tensor, batch, rows = trials[0]
+    found = _places(pooling, tensor, batch, rows)
+    for trial in trials[1:]:
+        found = [place for place in found if place in _places(pooling, *trial)] or found
+    shape, mask = tuple(tensor.shape), getattr(pooling, "mask", None)
     if mask is None:
         count = len(index_of(batch, pooling.index, rows))
-        found = [axis for axis, size in enumerate(shape) if size == count]
-        if not found:
-            return f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
-        return PooledAxis(pooling, found[0])
+        return (
+            PooledAxis(pooling, *found[0])
+            if found
+            else f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
+        )
     entries = mask_of(batch, mask, rows).shape[1]
-    samples = next((axis for axis in (0, 1) if axis < len(shape) and shape[axis] == rows), None)
-    others = [axis for axis, size in enumerate(shape) if size == entries and axis != samples]
-    if samples is None or not others:
+    others = [axis for samples, axis in found if samples == found[0][0]]
+    if not others:
         return f"it has shape {shape}, and no axes of the {rows} samples and {entries} entries of {mask!r}"
     if len(others) > 1:
         return f"it has shape {shape}, in which axes {others} all fit the {entries} entries of {mask!r}"
-    return PooledAxis(pooling, samples, others[0])
+    return PooledAxis(pooling, *found[0])
+
+
+def _places(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> list[tuple[int, int]]:
+    """Return all (axis, entries) where a tensor may hold the rows of the samples, as in `PooledAxis`."""
+    shape, mask = tuple(tensor.shape), getattr(pooling, "mask", None)
+    if mask is None:
+        count = len(index_of(batch, pooling.index, rows))
+        return [(axis, 1) for axis, size in enumerate(shape) if size == count]
+    entries = mask_of(batch, mask, rows).shape[1]
+    return [
+        (samples, axis)
+        for samples in (0, 1)
+        if samples < len(shape) and shape[samples] == rows
+        for axis, size in enumerate(shape)
+        if size == entries and axis != samples
+    ]
 
 
 def mask_of(batch: Any, name: Any, rows: int) -> Tensor:
