@@ -122,3 +122,14 @@ def test_padded_layers_are_found_whatever_the_lengths_in_characters():
         result = quiet(TextModel(), Listed(order), SHOUTS, preprocess=tokenized, samples=16)
         skipped = {entry["layer"] for entry in result.provenance["skipped"]}
         assert {"embedding", "mixer"} <= skipped
+
+
+def test_layers_of_constant_length_that_hold_padding_are_noted_with_the_pool_to_use():
+    def to_one_length(given):
+        return {name: field[:-1] for name, field in tokenized([*given, " ".join("abcdefghijkl")]).items()}
+
+    measured_layers = partial(quiet, TextModel(), texts(), SHOUTS, preprocess=to_one_length)
+    plain = " ".join(measured_layers(layers=["mixer", "head"]).provenance["notes"])
+    assert "units of 'mixer' include padding, which 'attention_mask' marks; pool" in plain
+    pooled = measured_layers(layers=["mixer", "head"], pool=MASKED)
+    assert "padding" not in " ".join(pooled.provenance["notes"])

@@ -26,6 +26,7 @@ from invariscope.readers.base import (
 )
 from invariscope.readers.feeding import Feeding
 from invariscope.readers.fingerprint import identify
+from invariscope.readers.irregular import padding_notes
 from invariscope.readers.pooling import as_pooling
 from invariscope.readers.prediction import OutputChoice, PredictionSelector, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
@@ -205,10 +206,11 @@ class TorchReader(Reader):
         unused = never_ran(sites, ran)
         chosen = self._chosen(candidates, unused, trials)
         prediction = self._prediction(trials)
+        padding = padding_notes([candidate.info for candidate in chosen], large.fed, large.batch)
         inspection = Inspection(
             layers=tuple(candidate.info for candidate in chosen),
             unused=_shown(unused, as_selector(self.layers)),
-            notes=_notes(placed, sites, drawn),
+            notes=(*_notes(placed, sites, drawn), *padding),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
         )
