@@ -13,10 +13,10 @@ import numpy as np
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
-class Labelled(NamedTuple):
-    """A sample and its label; a plain tuple of an image and a word could be two inputs."""
+class LabelledImage(NamedTuple):
+    """An image and its label; a plain tuple of an image and a word could be two inputs."""
 
-    sample: Any
+    image: Any
     label: Any
 
 
@@ -76,4 +76,4 @@ class ImageFolder:
                 image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
         except OSError as error:
             raise ValueError(f"{path} cannot be read as an image ({error}); repair or remove it") from error
-        return Labelled(image, path.parent.name) if self.labelled else image
+        return LabelledImage(image, path.parent.name) if self.labelled else image

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, Sub
 
 from invariscope.common.samples import as_samples, field, is_image, without_field
 from invariscope.common.wording import listed
-from invariscope.data.image_folder import Labelled
+from invariscope.data.image_folder import LabelledImage
 
 _LABELS = ("labels", "label")
 
@@ -149,8 +149,8 @@ def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
 
     A word beside a mapping is its label; beside anything else it is a second input, such as a caption.
     """
-    if isinstance(item, Labelled):
-        return item.sample, item.label
+    if isinstance(item, LabelledImage):
+        return item.image, item.label
     mapping = isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Mapping)
     word = mapping and isinstance(item[1], str)
     if isinstance(item, tuple | list) and (word or not (isinstance(item, tuple) and is_sample(item[1:]))):
