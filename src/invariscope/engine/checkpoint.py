@@ -98,7 +98,7 @@ class Checkpoint:
             run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
         run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
         for name, own in _COUNTS:
-            setattr(run, own, {(layer, call): count for layer, call, count in document[name]})
+            setattr(run, own, {(layer, call): count for layer, call, count in document.get(name, [])})
         for layer, call, reason in document["withdrawn"]:
             run.withdraw((layer, call), reason, statistics)
         run.strata.classes = dict(document["classes"])
