@@ -10,6 +10,8 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from datetime import date
+from pathlib import PurePath
 from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
@@ -22,7 +24,7 @@ from invariscope.common.wording import listed
 Inputs: TypeAlias = Any
 """A tensor (sample, ...), or an array of objects (sample,)."""
 
-_PLAIN = (str, bytes, bool, int, float, complex, type(None))
+_PLAIN = (str, bytes, bool, int, float, complex, type(None), date, PurePath)
 _MAX_DEPTH = 30
 
 
@@ -109,13 +111,18 @@ def field(sample: Any, name: Any) -> Any:
         ValueError: the sample has no such part; names the closest ones.
     """
     try:
-        if isinstance(sample, Mapping | list | tuple):
+        if isinstance(sample, Mapping | list | tuple) and not _is_named(sample, name):
             return sample[name]
         if isinstance(name, str):
             return getattr(sample, name)
     except (KeyError, IndexError, TypeError, AttributeError):
         pass
     raise no_field(sample, name)
+
+
+def _is_named(sample: Any, name: Any) -> bool:
+    """Return whether a name is that of a part of a named tuple."""
+    return isinstance(sample, tuple) and name in getattr(sample, "_fields", ())
 
 
 def no_field(sample: Any, name: Any) -> ValueError:
@@ -224,11 +231,17 @@ def _add(found: Any, sample: Any, depth: int) -> None:
         found.update(f"{array.dtype} {tuple(array.shape)}\0".encode())
         if isinstance(array, Tensor):
             array = array.contiguous().reshape(-1).view(torch.uint8).numpy()
-        found.update(array.astype(str).tobytes() if array.dtype == object else array.tobytes())
+        if array.dtype != object:
+            found.update(array.tobytes())
+        for part in array.ravel() if array.dtype == object and depth < _MAX_DEPTH else ():
+            _add(found, part, depth + 1)
     elif isinstance(sample, _PLAIN):
         found.update(f"{sample!r}\0".encode("utf-8", "backslashreplace"))
+    elif isinstance(sample, np.generic):
+        found.update(f"{sample.dtype}\0".encode() + sample.tobytes())
     elif is_image(sample):
         found.update(f"{sample.mode} {sample.size}\0".encode() + sample.tobytes())
+        found.update(bytes(sample.getpalette() or ()))
     elif depth < _MAX_DEPTH:
         parts = parts_of_sample(sample)
         for name, part in sorted(parts, key=lambda entry: str(entry[0])):

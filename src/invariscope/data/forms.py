@@ -21,7 +21,7 @@ from invariscope.data.structured import (
     refuse_field,
     rows_of,
     split_item,
-    split_sample,
+    split_listed,
     structured,
 )
 
@@ -107,8 +107,21 @@ def form_of(data: Any, labels: Any = None) -> Form:
 
 
 def _is_labelled_list(data: Any) -> bool:
-    pair = isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], list)
-    return pair and len(data[0]) > 0 and is_sample(data[0][0])
+    if not isinstance(data, tuple) or len(data) != 2 or isinstance(data[1], Mapping | str):
+        return False
+    samples = data[0]
+    listed = isinstance(samples, list) and len(samples) > 0 and is_sample(samples[0])
+    return listed or (isinstance(samples, Mapping) and len(samples) > 0)
+
+
+def _is_labelled_batch(batch: Any) -> bool:
+    """Return whether a batch of a stream is (samples, labels), also as a loader collates it."""
+    if not isinstance(batch, tuple | list):
+        return False
+    if _is_labelled_list(tuple(batch)):
+        return True
+    words = len(batch) == 2 and isinstance(batch[0], tuple) and all(isinstance(x, str) for x in batch[0])
+    return words and isinstance(batch[1], Tensor) and len(batch[1]) == len(batch[0])
 
 
 def _labelled(data: Any, labels: Any) -> Form:
@@ -176,8 +189,13 @@ def read(batch: Any, labelling: Labelling, labels: Any = None) -> Batch:
     """
     if isinstance(batch, Mapping):
         batch = as_samples(rows_of(batch))
+    elif _is_labelled_batch(batch):
+        samples = as_samples(rows_of(batch[0]) if isinstance(batch[0], Mapping) else batch[0])
+        return samples, labelling.read(batch[1], len(samples), whole=True)
+    elif isinstance(batch, list) and batch and is_sample(batch[0]):
+        batch = as_samples(batch)
     if is_structured(batch):
-        split = [split_sample(sample, labels) for sample in batch]
+        split = [split_listed(sample, labels) for sample in batch]
         samples, targets = as_samples(sample for sample, _ in split), joined_labels([y for _, y in split])
         return samples, labelling.read(targets, len(samples), whole=True)
     first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
@@ -195,7 +213,8 @@ def joined(batches: list[Batch]) -> Batch:
     if len(shapes) > 1:
         raise ValueError(
             f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize all inputs to "
-            "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets)"
+            "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets). "
+            "Samples of different sizes are given as mappings, [{'x': x0}, {'x': x1}, ...], with iv.On"
         )
     labels = [y for _, y in batches if y is not None]
     return joined_inputs([x for x, _ in batches]), torch.cat(labels) if labels else None

@@ -6,11 +6,18 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+class LabelledImage(NamedTuple):
+    """An image and its label; a plain tuple of an image and a word could be two inputs."""
+
+    image: Any
+    label: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +71,9 @@ class ImageFolder:
         from PIL import Image
 
         path = self.files[place]
-        with Image.open(path) as opened:
-            image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
-        # A tuple of an image and a word could also be a sample with two inputs.
-        return [image, path.parent.name] if self.labelled else image
+        try:
+            with Image.open(path) as opened:
+                image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read as an image ({error}); repair or remove it") from error
+        return LabelledImage(image, path.parent.name) if self.labelled else image

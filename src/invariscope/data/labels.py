@@ -84,7 +84,8 @@ class Labelling:
             shape = "" if found.kind != OTHER else f" ({found.came})"
             raise ValueError(
                 f"{inputs} inputs came with {found.length} labels{shape}; give one label per input. In a "
-                "tuple of two arrays, the second holds the targets; give batches of inputs as a list"
+                "tuple of two arrays, the second holds the targets; give batches of inputs as a list, and "
+                "samples of several inputs as mappings, [{'a': x, 'b': y}, ...]"
             )
         self._meet(found)
         return found.values

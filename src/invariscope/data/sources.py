@@ -284,7 +284,7 @@ def as_source(
         ids, clusters: see `iv.measure`.
         few: reason why one sample is too few, for the error.
         labels: see `iv.measure`.
-        structured: whether samples may be anything but rows of one tensor.
+        structured: whether samples of raw data may be anything but rows of one tensor.
         channels_last: images are (n, H, W, C), and the source gives them as (n, C, H, W).
 
     Raises:
@@ -296,18 +296,23 @@ def as_source(
     else:
         form = form_of(data, labels)
         source = _ordered(channels_first(form) if channels_last else form, seed, ids, clusters)
-    if not structured and _holds_samples(source):
+    if not structured and source is not data and _holds_samples(source):
         raise TypeError(
             "only iv.measure and the assertions take structured samples (mappings, text, images, graphs); "
             "give one tensor of inputs here"
         )
     if source.length is not None and source.length < 2:
-        shape = f" of shape {tuple(source.inputs.shape[1:])}" if isinstance(source, ArraySource) else ""
-        raise ValueError(
-            f"got {source.length} sample{shape}: {few}. Samples are counted along the first axis; if it is "
-            "missing, stack several inputs: torch.stack([x0, x1, ...])."
-        )
+        raise _too_few(source, few)
     return source if samples is None else _subset(source, samples, seed)
+
+
+def _too_few(source: Source, few: str) -> ValueError:
+    if not isinstance(source, ArraySource) or is_structured(source.inputs):
+        return ValueError(f"got {source.length} sample{'s' * (not source.length)}: {few}")
+    return ValueError(
+        f"got {source.length} sample of shape {tuple(source.inputs.shape[1:])}: {few}. Samples are counted "
+        "along the first axis; if it is missing, stack several inputs: torch.stack([x0, x1, ...])."
+    )
 
 
 def _holds_samples(source: Source) -> bool:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, Subset
 
 from invariscope.common.samples import as_samples, field, is_image, without_field
 from invariscope.common.wording import listed
+from invariscope.data.image_folder import LabelledImage
 
 _LABELS = ("labels", "label")
 
@@ -41,8 +43,11 @@ def structured(data: Any) -> Structured | None:
     """
     if isinstance(data, Mapping):
         return Structured(as_samples(rows_of(data)))
+    if isinstance(data, np.ndarray) and data.ndim == 1 and data.dtype.kind == "U":
+        return Structured(as_samples(data.tolist()))
+    graphs: Any = data
     if callable(getattr(data, "to_data_list", None)):  # a batch of PyTorch Geometric
-        return Structured(as_samples(data.to_data_list()))
+        return Structured(as_samples(graphs.to_data_list()))
     if isinstance(data, torch.utils.data.DataLoader):
         return _of_loader(data)
     if _is_hugging_face(data):
@@ -61,7 +66,21 @@ def _of_loader(loader: Any) -> Structured | None:
         return None
     if not is_sample(_input_of(data[0])):
         return None
-    return Structured(items=data, collate=loader.collate_fn)
+    chosen = _chosen_by(loader)
+    return Structured(items=data if chosen is None else Subset(data, chosen), collate=loader.collate_fn)
+
+
+def _chosen_by(loader: Any) -> list[int] | None:
+    """Return the sorted positions that a loader's own sampler selects; None if it selects all."""
+    whole = type(loader.sampler) in (SequentialSampler, RandomSampler)
+    if type(loader.batch_sampler) in (BatchSampler, type(None)):
+        if whole and len(loader.sampler) == len(loader.dataset):
+            return None
+        walked: Any = loader.sampler
+    else:
+        walked = (place for batch in loader.batch_sampler for place in batch)
+    with torch.random.fork_rng(devices=[]):  # samplers may draw from the global generator
+        return sorted(map(int, walked))
 
 
 def _of_sequence(data: Any) -> Structured | None:
@@ -116,6 +135,8 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     Raises:
         ValueError: no column, or columns of different lengths.
     """
+    if not columns:
+        raise ValueError("the data are an empty mapping; give {field: one entry per sample}")
     lengths = {name: len(column) for name, column in columns.items() if hasattr(column, "__len__")}
     if not lengths or len(lengths) < len(columns):
         single = [repr(name) for name in columns if name not in lengths]
@@ -123,17 +144,42 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
             f"every field of the data needs one entry per sample; these have none: {listed(single)}"
         )
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"fields of the data must have equal lengths; got {lengths}")
+        raise ValueError(
+            f"fields of the data must have equal lengths; got {lengths}. A mapping is read as columns, with "
+            "one entry per sample in each field; give single samples as a list, [{...}, {...}]"
+        )
     for place in range(next(iter(lengths.values()))):
         yield {name: column[place] for name, column in columns.items()}
 
 
 def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
-    """Return the sample and the label of a dataset's item, which may be (sample, label)."""
-    if isinstance(item, tuple | list) and not (isinstance(item, tuple) and is_sample(item[1:])):
+    """Return the sample and the label of a dataset's item, which may be (sample, label).
+
+    A word beside a mapping is its label; beside anything else it is a second input, such as a caption.
+    """
+    if isinstance(item, LabelledImage):
+        return item.image, item.label
+    mapping = isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], Mapping)
+    word = mapping and isinstance(item[1], str)
+    if isinstance(item, tuple | list) and (word or not (isinstance(item, tuple) and is_sample(item[1:]))):
         sample, target = item[0], item[1] if len(item) > 1 else None
         return (sample, target) if target is not None else split_sample(sample, labels)
     return split_sample(item, labels)
+
+
+def split_listed(item: Any, labels: Any) -> tuple[Any, Any]:
+    """Return the sample and the label of an entry of a list: a tuple is (sample, label) if it ends in one.
+
+    Other tuples are samples of several inputs.
+    """
+    if isinstance(item, tuple) and len(item) == 2 and _is_label(item[0], item[1]):
+        return split_item(item, labels)
+    return split_sample(item, labels)
+
+
+def _is_label(sample: Any, target: Any) -> bool:
+    whole = isinstance(target, int | np.integer)
+    return is_sample(sample) and (whole or (isinstance(target, str) and isinstance(sample, Mapping)))
 
 
 def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invariscope.statistics.base import Statistic
 
 _EVERY_SECONDS = 30.0
+_COUNTS = (("skipped", "skipped_samples"), ("uneven", "uneven"), ("unpaired", "unpaired"))
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Checkpoint:
             "walked": [windows, blocks],
             "states": names,
             "aliases": [[*key, *source] for key, source in run.aliases.items()],
-            "skipped": [[*key, count] for key, count in run.skipped_samples.items()],
+            **{name: [[*key, count] for key, count in getattr(run, own).items()] for name, own in _COUNTS},
             "withdrawn": [[*key, reason] for key, reason in run.withdrawn.items()],
             "classes": [[value, number] for value, number in run.strata.classes.items()],
             "groups": run.strata.groups,
@@ -96,7 +97,8 @@ class Checkpoint:
             own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
             run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
         run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
-        run.skipped_samples = {(layer, call): count for layer, call, count in document["skipped"]}
+        for name, own in _COUNTS:
+            setattr(run, own, {(layer, call): count for layer, call, count in document.get(name, [])})
         for layer, call, reason in document["withdrawn"]:
             run.withdraw((layer, call), reason, statistics)
         run.strata.classes = dict(document["classes"])

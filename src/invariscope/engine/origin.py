@@ -18,6 +18,7 @@ from invariscope.results.provenance import NONFINITE, digest, provenance
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
+_UNEVEN = "no rows, or different numbers of rows for their elements"
 _ROWS = {"positions": "position", "unit_only": "unit"}
 
 
@@ -51,7 +52,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
-        notes=[*run.notes, *run.inspection.notes, *lost],
+        notes=[*run.notes, *run.inspection.notes, *lost, *_uneven(run)],
         skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
@@ -72,6 +73,22 @@ def _skipped(run: Run) -> Iterator[dict[str, Any]]:
         if count >= run.samples:
             reason = f"all {count} samples have {_LOST}"
             yield {"layer": layer, "call": call, "reason": reason, "kind": NONFINITE}
+    for (layer, call), count in run.uneven.items():
+        if count >= run.samples:
+            yield {"layer": layer, "call": call, "reason": f"all {count} samples have {_UNEVEN}"}
+
+
+def _uneven(run: Run) -> Iterator[str]:
+    """Yield notes on layers with samples whose rows (`iv.Rows`) cannot be compared."""
+    for (layer, _), count in run.uneven.items():
+        if count:
+            yield (f"layer {layer}: {count} of {run.samples} samples left out, which have {_UNEVEN}")
+    for (layer, _), count in run.unpaired.items():
+        if count:
+            yield (
+                f"layer {layer}: nulls are without {count} of {run.samples} samples, whose partners have "
+                "another number of rows"
+            )
 
 
 def _drawn(options: Options) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from invariscope.data.sources import as_source
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.cautions import with_cautions
-from invariscope.engine.extras.chance import chance_values, with_chance
+from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
 from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -52,6 +52,7 @@ def measured(
             options = replace(options, preprocess=source.collate)
             reader = options.reader(model)
         task = Task(model, reader, source, transform, wanted, options)
+        refuse_streams(task)
         references = random_references(task)
         band = random_band(task, references=references)
         check = check_precision(task)

@@ -135,9 +135,9 @@ class Reduction:
     def _read_rows(self, key: LayerKey, values: Tensor, row_of: Tensor) -> None:
         """Add a layer whose samples have different numbers of rows, as several blocks."""
         frame = partial(self.frame, layer=key[0])
-        if uneven := left_out(frame, row_of, self.rows):
-            skipped = self.run.skipped_samples
-            skipped[key] = skipped.get(key, 0) + uneven
+        uneven, unpaired = left_out(frame, row_of, self.rows)
+        self.run.uneven[key] = self.run.uneven.get(key, 0) + uneven
+        self.run.unpaired[key] = self.run.unpaired.get(key, 0) + unpaired
         for block in row_blocks(frame, values, row_of, self.rows):
             self._add(key, self.needs.layers, block)
 

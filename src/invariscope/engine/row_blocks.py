@@ -24,22 +24,31 @@ def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: in
         row_of: (row,) the forwarded input of each row, ascending.
         inputs: number of forwarded inputs.
     """
-    places = torch.arange(inputs)[:, None]
-    whole = frame(values=places, ragged=True)
+    whole = frame(values=torch.arange(inputs)[:, None], ragged=True)
     counts = np.bincount(row_of.cpu().numpy(), minlength=inputs)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    own = counts[whole.rows_of(np.arange(whole.samples), np.arange(whole.width))]  # (sample, column)
-    steady = (own == own[:, :1]).all(axis=1)
-    for count in np.unique(own[steady, 0]).tolist():
-        if count:
-            part = whole.repeated((steady & (own[:, 0] == count)).astype(np.int64))
-            rows = starts[part.values[:, 0].numpy()][:, None] + np.arange(count)
-            yield replace(part, values=values[torch.from_numpy(rows).to(values.device)])
+    own = _rows_per_sample(whole, counts)
+    for count in np.unique(own[own > 0]).tolist():
+        part = whole.repeated((own == count).astype(np.int64))
+        rows = starts[part.values[:, 0].numpy()][:, None] + np.arange(count)
+        yield replace(part, values=values[torch.from_numpy(rows).to(values.device)])
 
 
-def left_out(frame: partial[Block], row_of: Tensor, inputs: int) -> int:
-    """Return how many samples have a number of rows that differs between elements."""
+def left_out(frame: partial[Block], row_of: Tensor, inputs: int) -> tuple[int, int]:
+    """Return how many samples have no rows that can be compared, and how many have none for their null.
+
+    The former have rows whose number differs between elements, or no rows; the latter have a partner with
+    another number of rows.
+    """
     whole = frame(values=torch.zeros(inputs, 1))
-    counts = np.bincount(row_of.cpu().numpy(), minlength=inputs)
-    own = counts[whole.rows_of(np.arange(whole.samples), np.arange(whole.width))]
-    return int((own != own[:, :1]).any(axis=1).sum())
+    own = _rows_per_sample(whole, np.bincount(row_of.cpu().numpy(), minlength=inputs))
+    if whole.partners is None:
+        return int((own <= 0).sum()), 0
+    other = (own > 0) & (whole.partners >= 0) & (own[whole.partners] != own)
+    return int((own <= 0).sum()), int(other.sum())
+
+
+def _rows_per_sample(whole: Block, counts: np.ndarray) -> np.ndarray:
+    """Return (sample,) the number of rows, -1 if it differs between elements, from (input,) numbers."""
+    own = counts[whole.rows_of(np.arange(whole.samples), np.arange(whole.width))]  # (sample, column)
+    return np.where((own == own[:, :1]).all(axis=1), own[:, 0], -1)

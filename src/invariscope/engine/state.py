@@ -33,6 +33,8 @@ class Run:
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
         arrival: whether the labels of a stream come sorted.
         withdrawn: layers left out of the whole run after the inspection, with the reason.
+        uneven: number of samples per layer whose elements gave different numbers of rows (`iv.Rows`).
+        unpaired: number of samples per layer whose partner has another number of rows.
     """
 
     strata: Strata
@@ -55,6 +57,8 @@ class Run:
     clusters: set[tuple[int, int]] | None = None
     arrival: Arrival = field(default_factory=Arrival)
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
+    uneven: dict[LayerKey, int] = field(default_factory=dict)
+    unpaired: dict[LayerKey, int] = field(default_factory=dict)
 
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
         """Leave a layer, and the layers that repeat it, out of the whole run.

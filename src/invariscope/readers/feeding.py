@@ -48,7 +48,7 @@ class Feeding:
         except Exception as error:
             raise ValueError(
                 f"preprocess failed on {len(rows)} samples ({_shown(rows)}) with {type(error).__name__}: "
-                f"{error}"
+                f"{error}{_of_labels(error)}"
             ) from error
         if found is None:
             raise TypeError("preprocess must return what the model gets; it returned None")
@@ -68,6 +68,16 @@ def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
     """Call on all samples, or on each if it is a chain of transforms of single images."""
     single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
     return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
+
+
+def _of_labels(error: Exception) -> str:
+    """Return what to do if a label was missed."""
+    missed = isinstance(error, KeyError | AttributeError) and "label" in str(error)
+    advice = (
+        ". Labels are taken out of the samples before preprocess=, or the collate_fn of a loader, gets them: "
+        "give preprocess= without them"
+    )
+    return advice if missed else ""
 
 
 def _shown(rows: Inputs) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 
 from invariscope.common.samples import leaves
+from invariscope.common.wording import listed
+from invariscope.readers.base import OK, LayerInfo
 from invariscope.readers.torch.axes import BatchAxis
 
 
@@ -50,3 +53,29 @@ def _field(fed: tuple[Any, Any], one: tuple[int, ...], other: tuple[int, ...]) -
             found.append(path[0])
     named = [name for name in found if any(word in str(name) for word in ("mask", "batch", "index"))]
     return next(iter([*named, *found]), None)
+
+
+def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator[str]:
+    """Yield a note for each mask by which some entries of layers are padding, which count as units.
+
+    Args:
+        layers: those that are read.
+        fed: what the model got in a trial forward.
+        batch: number of samples in it.
+    """
+    read = [one for one in layers if one.status == OK and len(one.shape) > 1]
+    for path, mask in leaves(fed):
+        if len(path) != 1 or not isinstance(mask, Tensor) or not _marks_padding(str(path[0]), mask, batch):
+            continue
+        padded = dict.fromkeys(repr(one.layer) for one in read if one.shape[:1] == mask.shape[1:])
+        if padded:
+            yield (
+                f"units of {listed(padded)} include padding, which {path[0]!r} marks; pool their rows: "
+                f"pool={{...: iv.Pool('mean', mask={path[0]!r})}}"
+            )
+
+
+def _marks_padding(name: str, mask: Tensor, batch: int) -> bool:
+    """Return whether a field is a mask with entries that do not count; a padding mask marks the others."""
+    fits = mask.ndim == 2 and len(mask) == batch and not mask.is_floating_point()
+    return "mask" in name and "padding" not in name and fits and not bool(mask.all())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,6 +15,7 @@ from invariscope.common.samples import field
 from invariscope.readers.torch.axes import BatchAxis
 
 _KINDS = ("mean", "sum", "max")
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Pool:
     R_i are the rows of sample i: entries of a padded axis that a mask marks, or rows that an index assigns.
 
     Caveats: a mean or sum over rows does not see that rows change places: the permutation variance of a
-    layer that mixes up atoms can be 0. Sums of forces vanish. Keep the rows apart: `iv.Rows`.
+    layer that mixes up atoms can be 0. Sums of forces vanish. Keep the rows apart: `iv.Rows`. The mean and
+    the maximum of a sample without rows are NaN.
 
     Args:
         kind: "mean", "sum" or "max".
@@ -144,36 +146,65 @@ class PooledAxis:
         return index_of(batch, self.pooling.index, rows) if isinstance(self.pooling, Rows) else None
 
 
-def locate(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> PooledAxis | str:
-    """Return where the rows of the samples are in a tensor, or why they cannot be found."""
-    shape = tuple(tensor.shape)
-    mask = getattr(pooling, "mask", None)
+def locate(pooling: Pooling, trials: Sequence[tuple[Tensor, Any, int]]) -> PooledAxis | str:
+    """Return where the rows of the samples are in a layer's tensor, or why they cannot be found.
+
+    Args:
+        trials: the layer's tensor, the batch and the number of samples, of forwards of different numbers and
+            sizes of samples: axes that agree by accident in one of them differ in another.
+    """
+    tensor, batch, rows = trials[0]
+    found = _places(pooling, tensor, batch, rows)
+    for trial in trials[1:]:
+        found = [place for place in found if place in _places(pooling, *trial)] or found
+    shape, mask = tuple(tensor.shape), getattr(pooling, "mask", None)
     if mask is None:
         count = len(index_of(batch, pooling.index, rows))
-        found = [axis for axis, size in enumerate(shape) if size == count]
-        if not found:
-            return f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
-        return PooledAxis(pooling, found[0])
+        return (
+            PooledAxis(pooling, *found[0])
+            if found
+            else f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
+        )
     entries = mask_of(batch, mask, rows).shape[1]
-    samples = next((axis for axis in (0, 1) if axis < len(shape) and shape[axis] == rows), None)
-    others = [axis for axis, size in enumerate(shape) if size == entries and axis != samples]
-    if samples is None or not others:
+    others = [axis for samples, axis in found if samples == found[0][0]]
+    if not others:
         return f"it has shape {shape}, and no axes of the {rows} samples and {entries} entries of {mask!r}"
     if len(others) > 1:
         return f"it has shape {shape}, in which axes {others} all fit the {entries} entries of {mask!r}"
-    return PooledAxis(pooling, samples, others[0])
+    return PooledAxis(pooling, *found[0])
+
+
+def _places(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> list[tuple[int, int]]:
+    """Return all (axis, entries) where a tensor may hold the rows of the samples, as in `PooledAxis`."""
+    shape, mask = tuple(tensor.shape), getattr(pooling, "mask", None)
+    if mask is None:
+        count = len(index_of(batch, pooling.index, rows))
+        return [(axis, 1) for axis, size in enumerate(shape) if size == count]
+    entries = mask_of(batch, mask, rows).shape[1]
+    return [
+        (samples, axis)
+        for samples in (0, 1)
+        if samples < len(shape) and shape[samples] == rows
+        for axis, size in enumerate(shape)
+        if size == entries and axis != samples
+    ]
 
 
 def mask_of(batch: Any, name: Any, rows: int) -> Tensor:
     """Return the (sample, entry) mask in a batch.
 
     Raises:
-        ValueError: the batch has no such field, or it has another shape.
+        ValueError: the batch has no such field, or it has another shape or other values than 0 and 1.
     """
     found = field(batch, name)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != rows:
         came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
         raise ValueError(f"the mask {name!r} must be a tensor of shape ({rows}, entries); got {came}")
+    if found.dtype != torch.bool and bool(((found != 0) & (found != 1)).any()):
+        raise ValueError(
+            f"the mask {name!r} must hold 1 for entries that count and 0 for the others; it holds values "
+            f"from {float(found.min()):g} to {float(found.max()):g}"
+        )
     return found
 
 
@@ -184,42 +215,48 @@ def index_of(batch: Any, name: Any, rows: int) -> Tensor:
         ValueError: the batch has no such field; it is not a sorted index of the samples.
     """
     found = field(batch, name)
-    if not isinstance(found, Tensor) or found.ndim != 1 or found.is_floating_point():
+    if not isinstance(found, Tensor) or found.ndim != 1 or found.dtype not in _INTEGERS:
         came = (
             f"{found.dtype} of shape {tuple(found.shape)}"
             if isinstance(found, Tensor)
             else type(found).__name__
         )
         raise ValueError(f"the index {name!r} must be a tensor of integers, one per row; got {came}")
-    if len(found) and (bool((found[1:] < found[:-1]).any()) or int(found[-1]) >= rows or int(found[0]) < 0):
+    if len(found) and (int(found.min()) < 0 or int(found.max()) >= rows):
         raise ValueError(
-            f"the index {name!r} must be sorted and run from 0 to {rows - 1}, one number per sample; it runs "
-            f"from {int(found.min())} to {int(found.max())}"
+            f"the index {name!r} must run from 0 to {rows - 1}, one number per sample; it runs from "
+            f"{int(found.min())} to {int(found.max())}"
+        )
+    if bool((found[1:] < found[:-1]).any()):
+        raise ValueError(
+            f"the index {name!r} must be sorted: the rows of sample 0 first, then those of sample 1, ...; "
+            "sort the rows in preprocess="
         )
     return found
 
 
 def _by_mask(kind: str, values: Tensor, mask: Tensor) -> Tensor:
     """(sample, unit...) from (sample, entry, unit...) values."""
-    shape = (*mask.shape, *(1 for _ in values.shape[2:]))
-    counts = mask.bool().view(shape)
+    counts = mask.bool().view(*mask.shape, *(1 for _ in values.shape[2:]))
     if kind == "max":
-        return values.masked_fill(~counts, float("-inf")).amax(1)
+        return _or_nan(values.masked_fill(~counts, float("-inf")).amax(1), counts.any(1))
     total = torch.where(counts, values, torch.zeros((), dtype=values.dtype, device=values.device)).sum(1)
-    return total if kind == "sum" else total / counts.sum(1).clamp_min(1)
+    return total if kind == "sum" else total / counts.sum(1)
 
 
 def _by_index(kind: str, values: Tensor, index: Tensor, rows: int) -> Tensor:
     """(sample, unit...) from (row, unit...) values."""
-    found = values.new_zeros(rows, *values.shape[1:])
+    found, index = values.new_zeros(rows, *values.shape[1:]), index.long()
+    counts = torch.bincount(index, minlength=rows).view(-1, *(1 for _ in values.shape[1:]))
     if kind == "max":
         where = index.view(-1, *(1 for _ in values.shape[1:])).expand_as(values)
-        return found.scatter_reduce(0, where, values, "amax", include_self=False)
+        return _or_nan(found.scatter_reduce(0, where, values, "amax", include_self=False), counts > 0)
     found = found.index_add(0, index, values)
-    if kind == "sum":
-        return found
-    counts = torch.bincount(index, minlength=rows).clamp_min(1).to(values.dtype)
-    return found / counts.view(-1, *(1 for _ in values.shape[1:]))
+    return found if kind == "sum" else found / counts.to(values.dtype)
+
+
+def _or_nan(values: Tensor, known: Tensor) -> Tensor:
+    return values.masked_fill(~known, float("nan"))
 
 
 def arranged(axis: BatchAxis | PooledAxis, tensor: Tensor, batch: Any, rows: int) -> Tensor:

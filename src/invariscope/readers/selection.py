@@ -84,10 +84,10 @@ class Directory:
         for pattern in selector.excluded:
             self.find(pattern, sign="!")
 
-    def find(self, pattern: str, *, sign: str = "") -> None:
+    def find(self, pattern: str, *, sign: str = "", option: str = "") -> None:
         """Raise ValueError if the pattern matches no layer."""
         if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
-            raise self._unknown(pattern, sign)
+            raise self._unknown(pattern, sign, option)
 
     def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:
         """Return the error for a selection that matches no layer."""
@@ -98,14 +98,14 @@ class Directory:
             )
         return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
 
-    def _unknown(self, pattern: str, sign: str) -> ValueError:
+    def _unknown(self, pattern: str, sign: str, option: str) -> ValueError:
         near = closest(pattern, self.names)
         numbered = [] if near else [name for name in self.names if name[:1].isdecimal()]
         lead = "Its layers have numbers for names, such as" if numbered else "Closest:"
         listed = ", ".join(map(repr, near or (numbered or self.names)[:3]))
         kinds = ", with what each is" if numbered else ""
         return ValueError(
-            f"no layer matches {sign + pattern!r} in {self.model}. {lead} {listed}. "
+            f"{option}no layer matches {sign + pattern!r} in {self.model}. {lead} {listed}. "
             f"`invariscope list layers MODEL` shows all {self.listed}{kinds}."
         )
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invariscope.common.draws import Draws, sample_keys
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
-from invariscope.common.samples import is_structured
+from invariscope.common.samples import as_samples, is_structured
 from invariscope.transforms.machinery.pixels import as_values
 from invariscope.transforms.machinery.traits import Motion, Traits
 
@@ -120,7 +120,7 @@ class Transform(ABC):
         """Apply all elements to each sample.
 
         Args:
-            x: the batch, on any device; or a one-dimensional array of objects, of which each is a sample.
+            x: the batch, on any device; or a list, or one-dimensional array of objects, of samples.
             indices: (sample,) positions in the data, for transforms whose coefficients are given by
                 position; 0, 1, 2, ... by default.
             keys: (sample,) integers that identify the samples, for families that draw per sample; the
@@ -128,10 +128,13 @@ class Transform(ABC):
             seed: seed of the draws.
         Returns:
             The orbits. Elements may come first in memory, so `orbit(x).transpose(0, 1)` can be contiguous.
-            For an array of objects, such an array (sample, element).
+            For samples in a list or an array of objects, such an array (sample, element).
         Raises:
             TypeError: the transform cannot act on these data.
         """
+        if isinstance(x, list):
+            samples: Any = as_samples(x)
+            return self.orbit(samples, indices=indices, keys=keys, seed=seed)
         motion = self.motion_of(len(x), indices, keys, seed)
         if is_structured(x):
             return self._of_samples(x, motion)

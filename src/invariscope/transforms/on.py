@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -39,7 +40,8 @@ class On(Linear):
     - `"index"`: entries are numbers of such rows, and are renumbered: the edges of a graph.
     - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
       matrix.
-    - a function `(field, element) -> field`, where `element` is the number of the element, from 0.
+    - a function `(field, element) -> field`, where `element` is the number of the element, from 0. It
+      receives a copy.
 
     Feature maps of layers are moved as the transform itself moves them.
 
@@ -106,7 +108,8 @@ class On(Linear):
         if isinstance(x, Tensor):
             raise TypeError(
                 f"On moves the fields {self.fields!r}, but the data are one tensor of shape "
-                f"{tuple(x.shape)}: give samples with fields, or the transform without On"
+                f"{tuple(x.shape)}: give samples with fields, or the transform without On. Of a tuple of "
+                "arrays, the second is the target; give several inputs as mappings, [{'a': x, 'b': y}, ...]"
             )
 
     def inverse(self) -> Transform:
@@ -151,10 +154,13 @@ class On(Linear):
         rows, motion = self._rows(sample), self._own(motion)
         moved: dict[Any, list[Any]] = {}
         for name, role in self.roles:
+            values = field(sample, name)
             try:
-                moved[name] = _moved(self.transform, field(sample, name), role, motion, rows)
+                moved[name] = _moved(self.transform, values, role, motion, rows)
             except TypeError as error:
                 raise TypeError(f"field {name!r}: {error}") from error
+            except ValueError as error:
+                raise ValueError(f"field {name!r}: {error}") from error
         count = len(motion.elements)
         return [with_fields(sample, {name: found[j] for name, found in moved.items()}) for j in range(count)]
 
@@ -192,7 +198,7 @@ def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: i
     if role == VALUE:
         return transform.moved_sample(values, motion)
     if _is_function(role):
-        return [role(values, int(element)) for element in motion.elements]
+        return [_by_function(role, values, int(element)) for element in motion.elements]
     array, restore = _as_array(values)
     if role == VECTOR:
         return [restore(v) for v in _turned(array, _matrices(transform, motion))]
@@ -202,6 +208,23 @@ def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: i
         return [restore(v) for v in _renumbered(array, transform, motion, rows)]
     matrices = torch.from_numpy(np.ascontiguousarray(_matrices(transform, motion)))
     return [restore(v) for v in _turned(array, _by_irreps(role, matrices))]
+
+
+def _by_function(role: Callable[[Any, int], Any], values: Any, element: int) -> Any:
+    """Return a field as a function moves it, which may work in place.
+
+    Raises:
+        ValueError: the function fails.
+    """
+    try:
+        return role(copy.deepcopy(values), element)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"its role, a function (field, element) -> field, failed for element {element} with "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _as_array(values: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from invariscope.data.sources import refuse_second_walk
 from invariscope.engine.assemble import NoLayerError, assembled
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.results.rows import Row
 from invariscope.transforms.elements import Elements
+
+
+def refuse_streams(task: Task) -> None:
+    """Raise ValueError if chance is to be measured on data that can be walked only once."""
+    if task.options.repeats > 1:
+        refuse_second_walk(task.source, f"repeats={task.options.repeats} walks the data more than once")
 
 
 def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:

@@ -115,7 +115,9 @@ class Trials:
         if event.tensor is None:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
             return Candidate(event, info, None)
-        verdict = event.problem or self._pooled(event.tensor, name) or self._axis(event, event.tensor, name)
+        verdict = (
+            event.problem or self._pooled(event, event.tensor, name) or self._axis(event, event.tensor, name)
+        )
         verdict = _with_layout(verdict, event)
         if event.source == FUNCTION and self._no_layer(event, event.tensor, verdict):
             return None
@@ -123,12 +125,19 @@ class Trials:
         info = replace(info, unclear=event.unclear)
         return Candidate(event, info, None if isinstance(verdict, str) else verdict)
 
-    def _pooled(self, tensor: Tensor, name: str) -> PooledAxis | str | None:
+    def _pooled(self, event: Event, tensor: Tensor, name: str) -> PooledAxis | str | None:
         """Return where the rows of the samples are, if the layer is to be pooled; None if it is not."""
         pooling = pooling_of(self.pool, name)
         if pooling is None:
             return None
-        return unreadable(tensor) or locate(pooling, tensor, self.large.fed, self.large.batch)
+        if reason := unreadable(tensor):
+            return reason
+        trials = [(tensor, self.large.fed, self.large.batch)]
+        for other in (self.small, self.other()):
+            run = None if other is None else other.events.get(event.key)
+            if other is not None and run is not None and run.tensor is not None:
+                trials.append((run.tensor, other.fed, other.batch))
+        return locate(pooling, trials)
 
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
         before = self.small.events.get(event.key)

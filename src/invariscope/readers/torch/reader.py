@@ -26,6 +26,7 @@ from invariscope.readers.base import (
 )
 from invariscope.readers.feeding import Feeding
 from invariscope.readers.fingerprint import identify
+from invariscope.readers.irregular import padding_notes
 from invariscope.readers.pooling import as_pooling
 from invariscope.readers.prediction import OutputChoice, PredictionSelector, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
@@ -205,10 +206,11 @@ class TorchReader(Reader):
         unused = never_ran(sites, ran)
         chosen = self._chosen(candidates, unused, trials)
         prediction = self._prediction(trials)
+        padding = padding_notes([candidate.info for candidate in chosen], large.fed, large.batch)
         inspection = Inspection(
             layers=tuple(candidate.info for candidate in chosen),
             unused=_shown(unused, as_selector(self.layers)),
-            notes=_notes(placed, sites, drawn),
+            notes=(*_notes(placed, sites, drawn), *padding),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
         )
@@ -229,6 +231,8 @@ class TorchReader(Reader):
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
+        for pattern in as_pooling(self.pool):
+            directory.find(pattern, option="pool: ")
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
         if not chosen and self.layers is None:  # only views, or only complex or integer values
             chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]

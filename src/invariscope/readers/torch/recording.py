@@ -192,15 +192,24 @@ def other_size(x: Inputs) -> Inputs | None:
     """Return two copies of the sample that differs most in size from the first; None if none does."""
     if not is_structured(x):
         return None
-    own = sizes_of(x[0])
-    unlike = [_unlike(own, sizes_of(sample)) for sample in x]
-    other = int(np.argmax(unlike))
-    return _repeated(x[other : other + 1], SMALL) if unlike[other] else None
+    own = dict(sizes_of(x[0]))
+    unlike = [_unlike(own, dict(sizes_of(sample))) for sample in x]
+    other = max(range(len(x)), key=unlike.__getitem__)
+    return _repeated(x[other : other + 1], SMALL) if unlike[other][0] else None
 
 
-def _unlike(own: tuple[Any, ...], other: tuple[Any, ...]) -> int:
-    """Return how many parts of two samples differ in size."""
-    return len(set(own) ^ set(other))
+def _unlike(own: dict[Any, Any], other: dict[Any, Any]) -> tuple[int, float]:
+    """Return how many parts of two samples differ in size, and by how much.
+
+    The number alone would not do: texts of different lengths may have equally many words.
+    """
+    differ = [path for path in own.keys() | other.keys() if own.get(path) != other.get(path)]
+    return len(differ), sum(abs(_log_size(own.get(path)) - _log_size(other.get(path))) for path in differ)
+
+
+def _log_size(size: Any) -> float:
+    whole = isinstance(size, int | tuple)
+    return float(np.log1p(np.prod(size, dtype=float))) if whole else 0.0
 
 
 def _repeated(one: np.ndarray, times: int) -> np.ndarray:

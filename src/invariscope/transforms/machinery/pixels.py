@@ -15,6 +15,7 @@ from invariscope.common.wording import listed
 Restore: TypeAlias = Callable[[Tensor], Any]
 
 _MODES = ("L", "RGB", "RGBA")
+_CHANNELS = (1, 3, 4)
 
 
 def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
@@ -31,6 +32,7 @@ def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
     """
     if is_image(sample):
         return _of_image(sample, family)
+    _refuse_channels_last(sample, family)
     if isinstance(sample, np.ndarray) and sample.dtype.kind in "biufc":
         values, restore = _of_tensor(torch.from_numpy(np.ascontiguousarray(sample)))
         return values, lambda moved: restore(moved).numpy()
@@ -43,6 +45,18 @@ def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
     else:
         advice = "Give callables on single samples: iv.Elements([...])"
     raise TypeError(f"{family} moves tensors, arrays and images, but a sample is {kind_of(sample)}. {advice}")
+
+
+def _refuse_channels_last(sample: Any, family: str) -> None:
+    """Raise TypeError for bytes (row, column, channel), the layout of decoded images."""
+    if not isinstance(sample, Tensor | np.ndarray) or sample.ndim != 3:
+        return
+    shape = tuple(sample.shape)
+    if sample.dtype in (torch.uint8, np.uint8) and shape[0] not in _CHANNELS and shape[2] in _CHANNELS:
+        raise TypeError(
+            f"{family} moves images (channel, row, column); got bytes of shape {shape}, which look like "
+            "(row, column, channel): move the channels to the front, or give images of PIL"
+        )
 
 
 def _is_numeric(leaf: Any) -> bool:
