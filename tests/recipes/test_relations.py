@@ -184,7 +184,7 @@ def test_the_departure_is_read_off_where_predictions_flip():
     linear = evaluate(curve(1.5), spec)
     assert linear.value == pytest.approx(1.0)
     assert linear.interval.low < 1 < linear.interval.high
-    with pytest.raises(NoValueError, match="flip at no measured radius"):
+    with pytest.raises(NoValueError, match="no measured radius flips half"):
         evaluate(curve(math.nan), spec)
     with pytest.raises(ValueError, match="unknown way 'nois'"):
         evaluate(curve(7.0), {**spec, "way": "nois"})
