@@ -47,7 +47,9 @@ def test_weights_beside_the_file_are_read_and_missed(tmp_path):
     assert as_reader(path).fingerprint() != first
     weights.unlink()
     refused(
-        path, FileNotFoundError, r"net\.onnx keeps its weights in net\.weights, which is missing beside it"
+        path,
+        FileNotFoundError,
+        r"net\.onnx keeps its weights in net\.weights, which is not in the same folder",
     )
 
 
@@ -70,7 +72,7 @@ def test_a_damaged_file_and_several_inputs_are_refused(tmp_path):
     path = tmp_path / "net.onnx"
     onnx.save(dense(), path)
     path.write_bytes(path.read_bytes()[:-500])
-    refused(path, ValueError, "truncated or no ONNX file")
+    refused(path, ValueError, "truncated or not an ONNX file")
     two = dense()
     two.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 6]))
     onnx.save(two, path)
@@ -109,7 +111,7 @@ def test_the_command_line_measures_and_lists_a_file(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).random((9, 6), np.float32))
     run = CliRunner()
     files = [str(tmp_path / "net.onnx"), str(tmp_path / "x.npy")]
-    transform = ["-t", "random_permutations(6, draws=4)"]
+    transform = ["-t", "random_permutations(4, size=6)"]
     done = run.invoke(app, ["measure", *files, *transform, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert "dense" in done.output

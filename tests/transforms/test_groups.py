@@ -236,3 +236,15 @@ def test_elements_that_do_not_match_the_datas_dimension_are_refused(transform, x
 def test_a_transform_that_turns_no_plane_makes_no_vector_field():
     with pytest.raises(TypeError, match="map of the image plane; Permutations is not one"):
         VectorField(Permutations.cyclic(3))
+
+
+def test_the_number_of_entries_may_still_come_first():
+    expected = RandomPermutations(4, size=6)
+    assert expected == RandomPermutations(draws=4, size=6)
+    with pytest.warns(DeprecationWarning, match=r"RandomPermutations\(4, size=6\)"):
+        assert RandomPermutations(6, 4) == expected
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        assert RandomPermutations(6, draws=4) == expected
+    assert (RandomPermutations().draws, RandomPermutations(3).size) == (8, None)
+    with pytest.raises(TypeError, match="takes one count"):
+        RandomPermutations(1, 2, 3)

@@ -30,6 +30,14 @@ def refuse_places(**places: tuple[Any, int]) -> None:
     ValueError: sizes do not match: bucket 3 of 2
     """
     for name, (found, length) in places.items():
-        for place in (np.min(found), np.max(found)) if np.size(found) else ():
+        for place in _ends(found):
             if not 0 <= place < length:
                 raise ValueError(f"sizes do not match: {name} {place} of {length}")
+
+
+def _ends(places: Any) -> tuple[int, ...]:
+    """Return the smallest and largest index; NumPy's functions would be slow on a plain integer."""
+    if isinstance(places, int):
+        return (places,)
+    array = np.asarray(places)
+    return (int(array.min()), int(array.max())) if array.size else ()

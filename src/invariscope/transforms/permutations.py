@@ -144,15 +144,20 @@ class RandomPermutations(Permuting):
     size: int | None
     axis: int
 
-    def __init__(self, draws: int = 8, *later: int, size: int | None = None, axis: int = 1) -> None:
-        if later:
+    def __init__(
+        self, *counts: int, draws: int | None = None, size: int | None = None, axis: int = 1
+    ) -> None:
+        if len(counts) > 2 or (counts and draws is not None and size is not None):
+            raise TypeError("RandomPermutations takes one count, of draws: RandomPermutations(8, size=100)")
+        if len(counts) == 2 or (counts and draws is not None):  # as it was before sizes were optional
+            size, draws = counts[0], counts[1] if len(counts) == 2 else draws
             warnings.warn(
                 "RandomPermutations(size, draws) is deprecated: "
-                f"RandomPermutations({later[0]}, size={draws}), or without size= for any number of entries",
+                f"RandomPermutations({draws}, size={size}), or without size= for any number of entries",
                 DeprecationWarning,
                 stacklevel=2,
             )
-            draws, size = later[0], draws
+        draws = draws if draws is not None else counts[0] if counts else 8
         self._keep(draws=draws, size=size, axis=axis)
         set_integers(self, draws=1)
         set_integers(self, size=1, besides=(None,))
