@@ -38,6 +38,7 @@ bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and agains
 test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTorch Geometric against plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
+	$(MODELS)/bin/python -m benchmarks.architectures.own_inputs
 
 test-worlds: $(WORLDS)/.worlds  ## check models of other frameworks, text, audio, graphs, molecules, photographs (about 15 minutes)
 	$(WORLDS)/bin/python -m pytest tests_worlds

@@ -41,8 +41,8 @@ def page(outcomes: list[Outcome]) -> list[str]:
         "| library | architecture | readings | equal | skipped | operations read | unchanged | remark |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
         *map(_row, outcomes),
-        *_reasons("Skipped leaf readings", [(o.name, Counter(o.skipped.values())) for o in outcomes]),
-        *_reasons("Other skipped layers", [(o.name, o.others) for o in outcomes]),
+        *reasons_table("Skipped leaf readings", [(o.name, Counter(o.skipped.values())) for o in outcomes]),
+        *reasons_table("Other skipped layers", [(o.name, o.others) for o in outcomes]),
     ]
 
 
@@ -76,7 +76,7 @@ def _row(outcome: Outcome) -> str:
         outcome.name,
         *map(str, (outcome.leaves, outcome.equal, len(outcome.skipped), outcome.operations)),
         "no" if outcome.changed else "yes",
-        _cell("; ".join(_remarks(outcome))),
+        cell("; ".join(_remarks(outcome))),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -97,11 +97,12 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
             yield f"{what}: {listed(layers, limit=2)}"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text as a cell of a table in Markdown."""
     return text.replace("|", "\\|").replace("\n", " ")[:300]
 
 
-def _reasons(title: str, skipped: Iterable[tuple[str, Counter[str]]]) -> list[str]:
+def reasons_table(title: str, skipped: Iterable[tuple[str, Counter[str]]]) -> list[str]:
     """Return a section of reasons, given their counts by architecture."""
     found: dict[str, Counter[str]] = {}
     for name, reasons in skipped:
@@ -110,5 +111,5 @@ def _reasons(title: str, skipped: Iterable[tuple[str, Counter[str]]]) -> list[st
             found.setdefault(kind, Counter())[name] += count
     lines = ["", f"## {title}", "", "| reason | layers | architectures |", "| --- | --- | --- |"]
     for reason, names in sorted(found.items(), key=lambda entry: -entry[1].total()):
-        lines.append(f"| {_cell(reason)} | {names.total()} | {listed(names, limit=6)} |")
+        lines.append(f"| {cell(reason)} | {names.total()} | {listed(names, limit=6)} |")
     return lines if found else []

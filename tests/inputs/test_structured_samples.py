@@ -80,6 +80,25 @@ def test_a_padded_layer_without_a_mask_is_skipped_with_the_mask_to_use():
     assert "head" in {row["layer"] for row in result.rows}
 
 
+class Tagger(TextModel):
+    """Classifies every word, so that the output has as many rows as the longest text of a batch."""
+
+    def forward(self, input_ids, attention_mask):
+        words = self.embedding(input_ids)
+        return self.head(self.mixer(torch.cat([words, words], -1)))
+
+
+def test_outputs_for_every_word_do_not_keep_layers_from_being_measured():
+    result = quiet(Tagger(), texts(), SHOUTS, preprocess=tokenized, pool={"*": MASKED["mixer"]})
+    assert {"embedding", "mixer", "head"} <= {row["layer"] for row in result.rows}
+
+
+def test_outputs_for_every_word_are_not_measured_themselves():
+    options = {"preprocess": tokenized, "pool": {"*": MASKED["mixer"]}}
+    with pytest.raises(ValueError, match="of another shape"):
+        quiet(Tagger(), (texts(), [k % 2 for k in range(72)]), SHOUTS, measures="twirl", **options)
+
+
 def test_a_graph_network_is_invariant_to_the_order_of_nodes_if_edges_are_renumbered():
     options = {"labels": "y", "preprocess": packed, "pool": NODES}
     result = quiet(GraphModel(), graphs(), SWAPS, measures=["normalized_variance", "prediction"], **options)

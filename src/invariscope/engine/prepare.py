@@ -38,7 +38,7 @@ from invariscope.engine.validation import (
     refuse_what_needs_tensors,
 )
 from invariscope.intervals import SEQUENTIAL_REACH
-from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader
+from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.batch_dependence import PredictingForward, Responses, distinct_rows, examine
 from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
@@ -152,13 +152,19 @@ def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Resp
     each = np.arange(len(moved))
     inputs = moved[each, each % moved.shape[1]]
     with walk.reader.open(device=options.device, precision=options.precision) as forward:
-        found, responses = examine(PredictingForward(forward, run.inspection.prediction), inputs)
+        found, responses = examine(predicting(walk, run, forward, inputs), inputs)
     run.notes += refuse_unstable(found, options)
     run.inspection = run.inspection.unrepeated(found.unrepeated)
     if options.unstable == "refuse":
         for key, reason in found.layers.items():
             run.withdraw(key, reason, walk.needs.layers)
     return inputs, responses
+
+
+def predicting(walk: Walk, run: Run, forward: Forward, inputs: Inputs) -> PredictingForward:
+    """Return the forward that the checks of dependence run; outputs that nothing measures may be padded."""
+    padded = is_structured(inputs) and not walk.needs.output
+    return PredictingForward(forward, run.inspection.prediction, padded)
 
 
 def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:

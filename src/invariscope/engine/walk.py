@@ -18,14 +18,13 @@ from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
 from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
-from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, prepared
+from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
-from invariscope.readers.batch_dependence import PredictingForward
 from invariscope.statistics.probes import Batch
 
 Tick = Callable[[int, int | None], None]
@@ -58,7 +57,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
     with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
         loop = _Loop(plan, run, forward, tick)
         if options.refuses_chance:
-            model = PredictingForward(forward, run.inspection.prediction)
+            model = predicting(walk, run, forward, inputs)
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
         run.fingerprint = loop.over(windows)
     if run.samples < 2:

@@ -141,10 +141,18 @@ def _of_extreme_sizes(x: np.ndarray) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class PredictingForward:
-    """A model's forward, with the position of the prediction in its output."""
+    """A model's forward, with the position of the prediction in its output.
+
+    Args:
+        forward: runs the model.
+        prediction: its position.
+        padded: whether the prediction may have another shape in another batch, because samples are padded to
+            the longest of a batch and nothing measures the prediction.
+    """
 
     forward: Forward
     prediction: PredictionSelector
+    padded: bool = False
 
     def predicted(self, output: Any, rows: int) -> Tensor | None:
         """Return the prediction; None if there is none, and only layers are compared."""
@@ -205,7 +213,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
     if chance:
         return Dependence(chance=chance, chance_layer=chance_layer), first
     turned, last = Responses.of(model, turned_round(rows)), len(rows) - 1
-    found, forwards = _Changes(), [first, again, turned]
+    found, forwards = _Changes(padded=model.padded), [first, again, turned]
     for number in range(len(rows)):
         alone = Responses.of(model, copies_of(rows, number, len(rows)), (number, last - number))
         forwards.append(alone)
@@ -231,13 +239,20 @@ def compare_block(block: Responses, few: Responses) -> Dependence:
 
 @dataclass
 class _Changes:
-    """The change of each layer's response to an input with the rest of the batch."""
+    """The change of each layer's response to an input with the rest of the batch.
 
+    Args:
+        padded: as in `PredictingForward`.
+        sizes: largest change by layer.
+    """
+
+    padded: bool = False
     sizes: dict[LayerKey, float] = field(default_factory=dict)
 
     def compare(self, one: Responses, row: int, other: Responses, place: int) -> None:
         for key, values in one.values.items():
-            if key in other.values and (key == _OUTPUT or values.shape[1:] == other.values[key].shape[1:]):
+            always = key == _OUTPUT and not self.padded
+            if key in other.values and (always or values.shape[1:] == other.values[key].shape[1:]):
                 self.add(key, _difference(values[row], other.values[key][place]))
 
     @property

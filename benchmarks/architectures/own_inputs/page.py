@@ -1,0 +1,80 @@
+"""The section of this sweep: totals, one row per architecture, and the reasons for skipped readings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from benchmarks.architectures.own_inputs.comparison import Outcome
+from benchmarks.architectures.page import ASKED, cell, reasons_table
+
+TITLE = "# The same architectures with their own inputs"
+
+
+def totals(outcomes: list[Outcome]) -> list[str]:
+    """Return a table of the requirements and the outcomes."""
+    readings, equal = sum(o.readings for o in outcomes), sum(o.equal for o in outcomes)
+    return [
+        "| | required | found |",
+        "| --- | --- | --- |",
+        f"| architectures | at least 80 | {len(outcomes)} |",
+        f"| leaf readings that are read and equal | at least {ASKED:.0%} | {equal} of {readings} "
+        f"({equal / max(readings, 1):.1%}) |",
+        f"| of these, pooled | | {sum(o.pooled for o in outcomes)} |",
+        f"| read, but not equal | 0 | {sum(len(o.wrong) for o in outcomes)} |",
+        f"| skipped with a reason | | {sum(len(o.skipped) for o in outcomes)} |",
+        f"| of these, as depending on the batch, which plain hooks confirm | all | "
+        f"{sum(len(o.depend) for o in outcomes)} of {sum(o.said_to_depend for o in outcomes)} |",
+        f"| neither read nor skipped | 0 | {sum(len(o.absent) for o in outcomes)} |",
+        f"| rejected models, all of which draw random numbers | | {sum(bool(o.refusal) for o in outcomes)} |",
+        f"| other errors | 0 | {sum(bool(o.crash) for o in outcomes)} |",
+    ]
+
+
+def section(outcomes: list[Outcome]) -> list[str]:
+    """Return the lines of the section in Markdown."""
+    kinds = [(o.own.name, Counter(map(_kind, o.skipped.values()))) for o in outcomes]
+    others = [(o.own.name, Counter(map(_kind, o.others.elements()))) for o in outcomes]
+    return [
+        TITLE,
+        "",
+        "Every model gets samples as its library has them: texts, recordings and graphs of different sizes, "
+        "padded or collated in `preprocess=`; mappings with masks; images with texts; molecules. Three "
+        "elements (two for spectrograms and series) move 12 samples; some change the sizes. Made by "
+        "`python -m benchmarks.architectures.own_inputs`.",
+        "",
+        "A *reading* is a floating tensor of a leaf module with an axis of samples, or with rows of nodes or "
+        "edges, as found by plain forward hooks on 12, 7 and 5 samples. It is pooled by its mean if it has a "
+        "padded axis, or such rows: `iv.Pool` with the mask or index of the batch. It is *equal* if the "
+        "transformation, sample and normalized variance of every unit, and of the layer, agree to 1e-6 "
+        "with those of plain hooks on the same batch, in float64 (float32 for SevenNet and GPT-Neo, which "
+        "compute in it anyway). Readings of rejected models count as not read.",
+        "",
+        "Texts are padded to the longest of a batch, but to one length for models that let padding reach "
+        "the tokens (by convolutions, Fourier transforms or shorter sequences), take no mask, or put the "
+        "tokens of all samples on one axis.",
+        "",
+        *totals(outcomes),
+        "",
+        "| library | architecture | inputs | readings | pooled | equal | skipped | operations | remark |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *map(_row, outcomes),
+        *reasons_table("Skipped readings of the models' own inputs", kinds),
+        *reasons_table("Other skipped layers of the models' own inputs", others),
+    ]
+
+
+def _kind(reason: str) -> str:
+    """Return a reason without the shapes and names of one model."""
+    reason = re.sub(r"\(\d+(, \d+)*,?\) and \(\d+(, \d+)*,?\) for \d+ inputs", "(…) and (…)", reason)
+    reason = re.sub(r"(the|all fit the) \d+ (rows|entries|samples)", r"\1 k \2", reason)
+    return re.sub(r"shape \([\d, ]+\)", "shape (…)", reason)
+
+
+def _row(outcome: Outcome) -> str:
+    own, wrong = outcome.own, list(outcome.wrong.items())[:2]
+    remarks = [outcome.crash, outcome.refusal, *(f"`{name}`: {what}" for name, what in wrong)]
+    remarks += [f"neither read nor skipped: `{name}`" for name in outcome.absent[:2]]
+    counts = (outcome.readings, outcome.pooled, outcome.equal, len(outcome.skipped), outcome.operations)
+    cells = [own.library, own.name, own.kind, *map(str, counts), cell("; ".join(filter(None, remarks)))]
+    return f"| {' | '.join(cells)} |"
