@@ -127,7 +127,7 @@ def test_the_comparison_with_plain_hooks_detects_an_error_of_one_in_a_hundred_th
         ("it runs for some inputs and not for others", False),
         ("how often it runs depends on the values or number of the inputs", False),
         ("its response to an input depends on the other inputs of the batch, or their order", False),
-        ("it returned no tensor but a str", False),
+        ("it returned a str instead of a tensor", False),
         ("it looked odd", None),
     ],
 )
