@@ -114,7 +114,10 @@ class On(Linear):
 
     def inverse(self) -> Transform:
         """Return the same elements on the same fields, undone; TypeError if none is known."""
-        if not self.invertible:
+        functions = [repr(name) for name, role in self.roles if _is_function(role)]
+        if functions:
+            raise TypeError(f"On has no known inverse: the role of {', '.join(functions)} is a function")
+        if not self.transform.invertible:
             raise no_inverse(self.transform)
         found = On(self.transform, dict(self.roles))
         found._keep(_undoes=not self._undoes)
