@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.unit_draw import UnitDraw
+
 if TYPE_CHECKING:
     from invariscope.actions.group import Group
 
@@ -138,6 +140,7 @@ class Block:
         unclear: whether features come last, and it is not known whether the other axes are rows and columns.
         ragged: whether units are (row, unit...) of samples with different numbers of rows, so that units of
             different blocks are not the same.
+        draw: the units that are drawn from the layer, for statistics that treat units one by one; None: all.
     """
 
     values: Tensor
@@ -168,6 +171,7 @@ class Block:
     layer: str = ""
     unclear: bool = False
     ragged: bool = False
+    draw: UnitDraw | None = None
 
     def __post_init__(self) -> None:
         for name in ("keys", "ranks"):
@@ -175,6 +179,13 @@ class Block:
                 object.__setattr__(self, name, self.indices)
         if self.values.ndim == 1:
             object.__setattr__(self, "values", self.values[:, None])
+
+    @cached_property
+    def drawn(self) -> Block:
+        """The block with the drawn units only, as (row, drawn) values; the block itself without a draw."""
+        if self.draw is None:
+            return self
+        return replace(self, values=self.draw.take(self.values), draw=None)
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """Return the (sample, element) rows of the given samples and elements."""

@@ -12,6 +12,7 @@ import numpy as np
 GROUPS = 8
 MIN_PER_GROUP = 8
 LEVEL = 0.95
+_LEAST_LOG_P = -600.0
 # Factor that widens the intervals of a run that stops when they are narrow, because such a run tends to stop
 # when chance has made them narrow: simulated in benchmarks/sequential.py.
 SEQUENTIAL_REACH = 1.1
@@ -63,6 +64,8 @@ class Interval:
         error: standard error; NaN if unknown.
         freedom: degrees of freedom of the error.
         logarithmic: whether the interval is symmetric in the logarithm.
+        drawing: standard error due to a draw of units, which is independent of `error`, and its degrees of
+            freedom.
     """
 
     low: float
@@ -71,6 +74,7 @@ class Interval:
     error: float = math.nan
     freedom: float = GROUPS - 1
     logarithmic: bool = False
+    drawing: tuple[float, float] = (0.0, math.inf)
 
     @property
     def columns(self) -> dict[str, Any]:
@@ -101,17 +105,56 @@ class Interval:
 
         It is 0.05 if `bound` is an end of the interval, and NaN if the standard error is unknown.
         """
-        from scipy import special
+        from scipy import optimize, special
 
         if not self.error > 0:
             return math.nan
         distance = abs(self.centre - bound)
         if self.logarithmic:
             distance = self.centre * abs(math.log(self.centre / bound)) if bound > 0 else math.inf
-        return float(2 * special.stdtr(self.freedom, -distance / self.error))
+        if not self.drawing[0] or not 0 < distance < math.inf:
+            return float(2 * special.stdtr(self.freedom, -distance / self.error))
+
+        def excess(log_p: float) -> float:
+            return self._half(math.exp(log_p)) - distance
+
+        if excess(_LEAST_LOG_P) <= 0:
+            return 0.0
+        return math.exp(optimize.root_scalar(excess, bracket=(_LEAST_LOG_P, 0.0)).root)
+
+    def _half(self, p: float) -> float:
+        """Return half the width of the interval of level 1 − p."""
+        error, freedom = self.drawing
+        return math.hypot(_times(p, self.freedom) * self.error, _times(p, freedom) * error)
+
+    def with_drawing(self, error: float, freedom: float) -> Interval:
+        r"""Return the interval widened by the error of a draw of units.
+
+        .. math:: \hat\theta_J \pm \sqrt{t_{G-1}^2 v_1 + t_{\nu_2}^2 v_2}
+
+        Each part has its own degrees of freedom: for normal errors the interval covers 95.0 to 96.5 %.
+
+        Args:
+            error: standard error √v₂.
+            freedom: its degrees of freedom, ν₂.
+
+        >>> wide = Interval(-2.0, 2.0, 0.0, 1.0, 7).with_drawing(1.0, 7)
+        >>> round(wide.high, 3), round(wide.p_at(wide.high), 6)
+        (3.344, 0.05)
+        """
+        whole = replace(self, drawing=(error, freedom))
+        half = whole._half(1 - LEVEL)
+        return replace(whole, low=self.centre - half, high=self.centre + half)
 
 
 MISSING = Interval(math.nan, math.nan)
+
+
+def _times(p: float, freedom: float) -> float:
+    """Return how many standard errors an interval of level 1 − p extends to each side."""
+    from scipy import special
+
+    return -float(special.ndtri(p / 2) if math.isinf(freedom) else special.stdtrit(freedom, p / 2))
 
 
 def jackknife(
@@ -142,8 +185,6 @@ def jackknife(
     >>> round(interval.centre, 3), round(interval.error, 3)
     (3.0, 1.0)
     """
-    from scipy import special
-
     omitted, size = np.asarray(replicates, float), np.asarray(sizes, float)
     count = len(omitted)
     if count < 2 or not np.isfinite([value, *omitted]).all() or (size <= 0).any():
@@ -152,7 +193,7 @@ def jackknife(
     centre = float(count * value - np.sum((1 - share) * omitted))
     pseudo = value / share - (1 / share - 1) * omitted
     error = reach * math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
-    half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
+    half = _times(1 - LEVEL, count - 1) * error
     return Interval(centre - half, centre + half, centre, error, count - 1)
 
 

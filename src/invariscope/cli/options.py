@@ -45,8 +45,8 @@ def _parameters(group: type) -> list[inspect.Parameter]:
     return [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
 
 
-def batch_size_of(text: str) -> int | str:
-    """Return a batch size as an integer, or a word such as "auto" as it is."""
+def number_or_word(text: str) -> int | str:
+    """Return a number as an integer, or a word such as "auto" as it is."""
     return int(text) if text.isdigit() else text
 
 
@@ -167,7 +167,7 @@ class RunSettings:
 class BatchSettings(RunSettings):
     """Further options of commands that measure with any transform."""
 
-    batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)] = "auto"
+    batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=number_or_word)] = "auto"
     nonfinite: Annotated[str, opt("Samples with NaN or infinite responses: `raise` or `skip`.", "NAME")] = (
         "raise"
     )

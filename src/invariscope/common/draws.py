@@ -48,6 +48,7 @@ class Stream(IntEnum):
     RANDOM_WEIGHTS = 61
     CHANNEL_ORDER = 62
     CHANCE = 63
+    DRAWN_UNIT = 64
     FLIP_AND_CROP = 70
 
 

@@ -56,6 +56,7 @@ def measure(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
     repeats: int = 1,
+    units: int | str = "auto",
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -148,6 +149,11 @@ def measure(
         repeats: above 1, for models that draw random numbers in their forward: the untransformed inputs are
             also forwarded this many times each, and the column `chance` holds the value that the model's own
             randomness causes. A value near it says nothing about the transformation.
+        units: "all" units of every layer, a number to draw from each layer, or "auto": all units of layers
+            with up to 65,536, and 4,096 units drawn from each larger one. A layer of which a quarter or
+            more would be drawn is taken whole. Intervals include the error that drawing causes, which the
+            column `drawing_error` holds as a standard error; measures of whole vectors and published presets
+            take all units. Maps hold NaN for units that were not drawn.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -196,6 +202,7 @@ def measure(
         call=call,
         pool=pool,
         repeats=repeats,
+        units=units,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -18,12 +18,14 @@ from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
+from invariscope.results.maps import DrawnMap
 from invariscope.results.rows import ABSENT
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
+from invariscope.unit_draw import UnitDraw
 
-References = Mapping[LayerKey, np.ndarray]
+References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
 
 
@@ -177,15 +179,16 @@ class _Layer:
         """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
         groups = [list(chain.from_iterable(stratum.members))] if whole else stratum.members
         finals = tuple(self._final(statistic, groups) for statistic in statistics)
+        draw = next(filter(None, (self.run.draw_of(self.key, s) for s in statistics)), None)
+        shape = None if draw else getattr(self.run.states[self.key, statistics[0]], "shape", None)
         context = LayerContext(
             *self.key,
-            shape=getattr(
-                self.run.states[self.key, statistics[0]], "shape", self.run.shapes.get(self.key, ())
-            ),
-            reference=self.references.get(self.key),
+            shape=self.run.shapes.get(self.key, ()) if shape is None else shape,
+            reference=_reference(self.references.get(self.key), draw),
             dead=self.dead.get((self.key, measure.statistics()[-1])),
             input_shape=self.run.input_shape,
             identity=self.transform.identity,
+            draw=draw,
         )
         return measure.evaluate(finals, context)
 
@@ -209,12 +212,18 @@ class _Layer:
             units = [part for part in parts if isinstance(part, UnitValues)]
             if units == parts:
                 means = finite_mean(np.stack([part.values[0] for part in units]))
-                found.add(
-                    Part([place.row(units, **counts_over_classes(units), **floor)], maps=place.map(means))
-                )
+                row = place.row(units, **counts_over_classes(units), **floor)
+                found.add(Part([row], maps=place.map(means, units[0].draw)))
             elif layers == parts:
                 found.rows.append(place.row(layers, undefined=left_out(layers), **floor))
         return found
+
+
+def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:
+    """Return the per-unit reference values of the units that are measured."""
+    if isinstance(known, DrawnMap):
+        return known.values
+    return known if known is None or draw is None else known.ravel()[draw.indices]
 
 
 def _class_label(label: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +43,7 @@ from invariscope.readers.batch_dependence import PredictingForward, Responses, d
 from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
+from invariscope.unit_draw import UnitDraw
 
 _CHECKED = 16  # samples spread over the first window
 
@@ -128,6 +129,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
         input_shape=shape_of(x),
         reach=1.0 if walk.enough is None else SEQUENTIAL_REACH,
         shapes={(info.layer, info.call): info.shape for info in inspection.layers},
+        draws=_draws(inspection.layers, options),
         grids=grids_for(walk.reader, x, inspection, needs.layers, options),
         labelled=first.labels is not None,
         labelling=walk.labelling,
@@ -140,6 +142,15 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     if needs.paired and first.labels is None and walk.source.walked()["order"] == "arrival":
         run.notes.append(UNKNOWN)
     return run, *checked
+
+
+def _draws(layers: Sequence[LayerInfo], options: Options) -> dict[LayerKey, UnitDraw]:
+    """Return the draws of the units of large layers."""
+    found = {}
+    for info in layers:
+        if info.status == OK and (draw := UnitDraw.of(info.shape, options.units, seed=options.seed)):
+            found[info.layer, info.call] = draw
+    return found
 
 
 def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Responses]:
@@ -175,10 +186,14 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     device = options.device or walk.reader.device
     rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
     room = max(1, rows // needs.width(walk.forwarded))
-    found = [_bytes_of(statistic, info, walk, pilot) for statistic in needs.layers for info in read]
+    found = [_bytes_of(statistic, info, walk, run, pilot) for statistic in needs.layers for info in read]
     size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
     budget, cells = available_bytes(options.memory_gb), _known_cells(walk.source, run.strata)
-    unit_bytes = (budget - size.of(1, 1)) / max(sum(sizes) * len(needs.layers), 1)
+    drawn = [
+        run.draws[key].count if (key := (info.layer, info.call)) in run.draws else units
+        for info, units in zip(read, sizes, strict=True)
+    ]
+    unit_bytes = (budget - size.of(1, 1)) / max(sum(drawn) * len(needs.layers), 1)
     if why := choose_buckets(run.strata, size, budget=budget, intervals=options.intervals, cells=cells):
         run.notes.append(f"no intervals: {why}")
     checkpoint = _checkpoint(walk) if options.checkpoint else None
@@ -206,9 +221,11 @@ def _settled(walk: Walk, size: int) -> Needs:
     return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
-def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, pilot: Pilot) -> tuple[int, int]:
+def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> tuple[int, int]:
     """Return the bytes that a layer's state takes per bucket and per stratum, given the pilot."""
-    units, elements = statistic.units_of(info.shape), len(walk.forwarded)
+    draw = run.draw_of((info.layer, info.call), statistic)
+    units = statistic.units_of(info.shape) if draw is None else draw.count
+    elements = len(walk.forwarded)
     stratum = statistic.stratum_bytes(units, elements)
     if statistic.pilot is None:
         return statistic.bucket_bytes(units, elements), stratum

@@ -123,7 +123,7 @@ class Reduction:
             self.withdraw(key, f"it repeats {run.aliases[key][0]!r} for some inputs and not for others")
             return
         unclear = key in run.inspection.unclear
-        block = self.frame(values=values, layer=key[0], unclear=unclear)
+        block = self.frame(values=values, layer=key[0], unclear=unclear, draw=run.draws.get(key))
         if not self.needs.layers or self._masked(key, block, self._shown(block)):
             return
         try:
@@ -148,9 +148,9 @@ class Reduction:
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
 
     def _shown(self, block: Block) -> Tensor:
-        """Return the responses to search for a mask: all of the first block, then one per orbit."""
+        """Return the responses to search for a mask: those of the first block, then one per orbit."""
         firsts = slice(0, block.samples * block.sample_step, block.sample_step)
-        return block.values[firsts] if self.run.samples else block.values
+        return block.drawn.values[firsts] if self.run.samples else block.drawn.values
 
     def _masked(self, key: LayerKey, block: Block, shown: Tensor) -> bool:
         """Whether a block's responses are masked scores; if so, leave the layer out."""
@@ -182,6 +182,8 @@ class Reduction:
         run = self.run
         if (key, statistic) in run.inapplicable:
             return
+        if statistic.drawable and not statistic.needs_maps:
+            block = block.drawn
         try:
             if block.ragged and not statistic.takes_ragged:
                 raise NotApplicableError(_NO_UNITS)

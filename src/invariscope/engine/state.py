@@ -14,6 +14,7 @@ from invariscope.engine.arrival import Arrival
 from invariscope.engine.plan import Strata
 from invariscope.readers.base import Inspection, LayerKey
 from invariscope.statistics.base import Statistic
+from invariscope.unit_draw import UnitDraw
 
 OUTPUT: LayerKey = ("output", 0)
 
@@ -27,6 +28,7 @@ class Run:
         forwards: number of inputs forwarded through the model, including those of a pilot.
         reach: factor that widens the intervals if their width decides when the walk stops.
         shapes: the unit shape of each layer, from the inspection.
+        draws: the units to draw from each large layer.
         grids: positions of the units of feature maps, if needed and known.
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
@@ -51,6 +53,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
+    draws: dict[LayerKey, UnitDraw] = field(default_factory=dict)
     grids: dict[LayerKey, UnitGrid] = field(default_factory=dict)
     labelled: bool = False
     labelling: Labelling = field(default_factory=Labelling)
@@ -59,6 +62,10 @@ class Run:
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
+
+    def draw_of(self, key: LayerKey, statistic: Statistic) -> UnitDraw | None:
+        """Return the draw that the statistic's state of a layer is limited to; None for all units."""
+        return self.draws.get(key) if statistic.drawable else None
 
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
         """Leave a layer, and the layers that repeat it, out of the whole run.

@@ -44,6 +44,11 @@ class ElementCovariance(SumStatistic):
     Keeps (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements 135, more than a kilobyte.
     """
 
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own covariance."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Return one sum per unit and difference, and one product per pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
@@ -227,7 +232,7 @@ class Anova(Measure):
 
     def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
         """Return shares, F and p per unit, and shares of rejecting units per layer."""
-        parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
+        parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead, draw=layer.draw)
         table = SumsOfSquares(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}

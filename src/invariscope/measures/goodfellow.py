@@ -98,12 +98,16 @@ class Goodfellow(Measure):
         outputs = {"": score, "local": local, "global": shares.fires}
         few = shares.samples * self.alpha < _FIRING
         uncovered = Reason.few_decide(f"fewer than {_FIRING} samples are expected to fire") if few else ""
+        if layer.draw is not None:
+            uncovered = _BEST_OF_DRAWN
         return {
             name: UnitValues(
                 _of_sign(values[:1] if few else values, better, dead),
                 counted,
                 dead=int(dead.sum()),
                 uncovered=uncovered,
+                draw=layer.draw,
+                note="" if layer.draw is None else _OF_DRAWN,
             )
             for name, values in outputs.items()
         }
@@ -161,6 +165,8 @@ class Goodfellow(Measure):
 
 
 _FIRING = 8  # one per jackknife group: with fewer, leaving a group out changes the score systematically
+_OF_DRAWN = "the best fifth is that of the drawn units"
+_BEST_OF_DRAWN = "no interval: which units are the best depends on the draw; units='all' takes all of them"
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:

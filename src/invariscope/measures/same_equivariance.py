@@ -14,13 +14,14 @@ from invariscope.block import Block
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.naive_actions import naive_errors
 from invariscope.measures.relative_errors import mean_error
-from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues
+from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, drawing_error
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.orbit_state import OrbitState
 from invariscope.statistics.moments.variances import Moments
+from invariscope.unit_draw import DrawingError, UnitDraw
 
 # Arrays of `Moments` with and without a leading replicate axis.
 _WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
@@ -32,7 +33,7 @@ class UndoneState:
     """Sums of the undone responses, and the units that no element moved out of the image.
 
     Args:
-        moments: sums over all units, including those that left.
+        moments: sums over all units, or the drawn ones, including those that left.
         kept: (unit...) flags.
     """
 
@@ -72,8 +73,14 @@ class UndoneMoments(Statistic):
         mask: leave out units that some element moves out of the image, for any sample.
     """
 
+    needs_maps: ClassVar[bool] = True
     spread: str = "variance"
     mask: bool = True
+
+    @property
+    def drawable(self) -> bool:
+        """Return True: sums are over units, which are drawn after whole maps are moved back."""
+        return True
 
     @property
     def _sums(self) -> OrbitMoments:
@@ -93,7 +100,7 @@ class UndoneMoments(Statistic):
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> UndoneState:
         """Return an empty state, or reject a layer without an action."""
-        moments = self._sums.init(block.with_orbits(block.undone()), buckets=buckets)
+        moments = self._sums.init(block.with_orbits(block.undone()).drawn, buckets=buckets)
         kept = np.ones(moments.shape, bool)
         return UndoneState(moments, kept & _kept(block) if self.mask else kept)
 
@@ -104,7 +111,8 @@ class UndoneMoments(Statistic):
         undone = block.undone()
         # Units that left the image must not affect which samples are decisive.
         gone = torch.from_numpy(~state.kept).to(undone.device)
-        self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
+        drawn = block.with_orbits(undone).drawn
+        self._sums.update(state.moments, replace(drawn, values=drawn.values.masked_fill(gone, 0.0)))
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
         """Make room for more buckets."""
@@ -133,7 +141,12 @@ class UndoneMoments(Statistic):
 
 def _kept(block: Block) -> np.ndarray:
     """Return (unit...) flags of the units that no element moves out of the image in any sample."""
-    return kept_positions(block).all(0).all(0).cpu().numpy()
+    flags = kept_positions(block).all(0).all(0)
+    return (
+        (flags if block.draw is None else block.draw.take(flags.expand(1, *block.draw.shape))[0])
+        .cpu()
+        .numpy()
+    )
 
 
 _PARTS = {
@@ -238,8 +251,10 @@ class SameEquivariance(Measure):
         measure = cls(spread=self.spread, min_firing=self.min_firing)
         # The mask tolerates an action's error of a thousandth, so smaller variances are not resolved.
         resolution = 0.0 if final.kept.all() else LOST
-        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, resolution=resolution)
+        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, draw=None)
+        of_kept = replace(of_kept, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
+        values = replace(values, draw=layer.draw, ratio_error=_ratio_error(values, final, layer.draw))
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -275,6 +290,16 @@ class SameEquivariance(Measure):
             KnownAnswer({}, maps, along / across),
             KnownAnswer({}, maps, 2**0.5 / 2, output="direct"),
         )
+
+
+def _ratio_error(values: UnitValues, final: UndoneFinal, draw: UnitDraw | None) -> DrawingError | None:
+    """Return the error of the ratio of means due to the draw; None without a draw or a ratio."""
+    if draw is None or values.ratio is None:
+        return None
+    above, below = np.zeros(draw.count), np.zeros(draw.count)
+    above[final.kept] = final.moments.transformation_variance[0]
+    below[final.kept] = final.moments.sample_variance[0]
+    return drawing_error(above, below, draw)
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:

@@ -78,15 +78,17 @@ class VarianceMeasure(Measure):
         """Return the moments for the spreads along orbits and across samples, usually one and the same."""
         collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
         along, across = ("windows", "whole_batches") if self.protocol else (None, None)
+        every_unit = self.preset is not None or self.pool in ("after", "ratio")
         return (
-            OrbitMoments(self.spread, collapse, along),
-            OrbitMoments(self.spread, collapse, across),
+            OrbitMoments(self.spread, collapse, along, every_unit),
+            OrbitMoments(self.spread, collapse, across, every_unit),
         )
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
         """Return the per-unit values of one layer."""
         standard = self.spread == "std"
-        parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
+        known = {"known_dead": layer.dead, "resolution": layer.resolution, "draw": layer.draw}
+        parts = Parts(*finals, standard=standard, **known)
         return {"": self._units(parts, layer)}
 
     @abc.abstractmethod
@@ -124,7 +126,8 @@ def plain_units(
     sparse = parts.sparse(measure.min_firing)
     counted = ~parts.dead & ~sparse
     rare = parts.rarely_respond(counted, measure.min_firing)
-    return UnitValues(values, counted, int(parts.dead.sum()), int(sparse.sum()), null=null, uncovered=rare)
+    out = (int(parts.dead.sum()), int(sparse.sum()))
+    return UnitValues(values, counted, *out, null=null, uncovered=rare, draw=parts.draw)
 
 
 NORMS = ("sample", "total", "random_net", None)
@@ -273,7 +276,8 @@ class NormalizedVariance(VarianceMeasure):
             null = None if parts.standard or self.norm != "sample" else quotient(parts.null, below[0])
             out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
             rare = parts.uncovered(counted, self.min_firing)
-            return UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
+            found = UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
+            return replace(found, draw=parts.draw, ratio_error=parts.ratio_error(above, below))
         everywhere = np.ones_like(counted)
         after = self.pool == "after"
         folded = (

@@ -29,6 +29,9 @@ class Statistic(abc.ABC):
     paired: bool = False
     """Whether `block.partners` is read."""
 
+    needs_maps: ClassVar[bool] = False
+    """Whether `update` needs whole maps even if it keeps drawn units only, which `block.draw` then names."""
+
     takes_ragged: ClassVar[bool] = False
     """Whether blocks may differ in units: the numbers that are kept are those of single samples."""
 
@@ -37,6 +40,11 @@ class Statistic(abc.ABC):
 
     sized: ClassVar[bool] = False
     """Whether `block.total` is read; a stream of unknown length is then counted before the pilot."""
+
+    @property
+    def drawable(self) -> bool:
+        """Whether units are treated one by one, so that some drawn units of a large layer suffice."""
+        return False
 
     @property
     def pilot(self) -> Statistic | None:

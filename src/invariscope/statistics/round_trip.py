@@ -37,6 +37,11 @@ class OnRoundTrip(Statistic):
         """Delegate to the wrapped statistic."""
         return self.of.bucket_bytes(units, elements)
 
+    @property
+    def drawable(self) -> bool:
+        """Delegate to the wrapped statistic."""
+        return self.of.drawable
+
     def stratum_bytes(self, units: int, elements: int) -> int:
         """Delegate to the wrapped statistic."""
         return self.of.stratum_bytes(units, elements)

@@ -10,7 +10,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
-from invariscope.cli.options import flag, opt
+from invariscope.cli.options import flag, number_or_word, opt
 
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
@@ -65,6 +65,10 @@ class MeasureSettings(shared.BatchSettings):
         int,
         opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
     ] = 1
+    units: Annotated[
+        str,
+        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+    ] = "auto"
     checkpoint: Annotated[
         Path | None,
         opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),

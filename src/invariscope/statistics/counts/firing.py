@@ -71,6 +71,11 @@ class TopResponses(Statistic):
 
     sized: ClassVar[bool] = True
 
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own threshold."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Return the memory for the smallest subset; more is used only if there is room."""
         return 8 * len(SIGNS) * units * self.kept(_LEAST)
@@ -189,6 +194,11 @@ class FiringCounts(SumStatistic):
     def pilot(self) -> TopResponses:
         """The statistic that determines the thresholds."""
         return TopResponses(self.alpha, self.seed)
+
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own counts."""
+        return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Return three counts per unit and sign."""

@@ -66,12 +66,19 @@ class OrbitMoments(Statistic):
         collapse: reduce each feature map over its positions before any statistic: None,
             "before_mean", "before_max" or "before_sum"; units without positions are unaffected.
         selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
+        every_unit: take all units of a layer, even if others draw some of them.
     """
 
     refuses_nonfinite: ClassVar[bool] = True
     spread: str = "variance"
     collapse: str | None = None
     selection: str | None = None
+    every_unit: bool = False
+
+    @property
+    def drawable(self) -> bool:
+        """Whether some units suffice: not if whole maps are collapsed, or all units are wanted."""
+        return self.collapse is None and not self.every_unit
 
     @property
     def _standard(self) -> bool:

@@ -15,8 +15,9 @@ from invariscope.anatomy.layer_gradients import Trace
 from invariscope.data.sources import Source
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 from invariscope.measures.lie_derivative import LieDerivative
+from invariscope.results.maps import MapKey
 from invariscope.results.provenance import digest, provenance
-from invariscope.results.result import MapKey, Result
+from invariscope.results.result import Result
 from invariscope.results.rows import ABSENT, Row
 from invariscope.studies.lie.contributions import Contributions
 

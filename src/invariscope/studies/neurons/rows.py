@@ -14,8 +14,9 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.intervals import MISSING, Interval, jackknife
 from invariscope.measures.values import UnitValues
 from invariscope.readers.base import as_reader
+from invariscope.results.maps import MapKey
 from invariscope.results.provenance import digest, provenance
-from invariscope.results.result import MapKey, Result
+from invariscope.results.result import Result
 from invariscope.results.rows import Row
 from invariscope.studies.neurons.cost import Cost
 from invariscope.studies.neurons.settings import NeuronSettings
