@@ -228,7 +228,7 @@ def test_a_stream_is_checked_for_chance_too():
 
 def test_classes_that_a_stream_shows_late_must_fit_the_memory_too():
     batches = [(IMAGES[i : i + 1], torch.tensor([i])) for i in range(20)]
-    refused(ValueError, "classes met so far need", data=batches, by_class=True, memory_gb=1.5e-4)
+    refused(ValueError, "classes found so far need", data=batches, by_class=True, memory_gb=1.5e-4)
 
 
 def test_random_weights_need_data_that_can_be_walked_twice():

@@ -137,7 +137,7 @@ def test_a_model_that_cannot_be_followed_is_measured_and_says_what_is_not_known(
 
     rows, _ = measured(elsewhere, images(28, 28), iv.QuarterTurns(), iv.EquivarianceError())
     assert rows["maps"]["grid"].startswith(
-        "coarser than the inputs, by operations that could not be followed"
+        "coarser than the inputs, due to operations that could not be followed"
     )
 
 

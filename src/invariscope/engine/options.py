@@ -90,7 +90,7 @@ class Options:
         return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
-        """Return the options of a walk within a run: all samples, no classes, intervals or progress."""
+        """Return the options of an auxiliary walk: all samples, without classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 

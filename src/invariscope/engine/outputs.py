@@ -60,11 +60,11 @@ class Stratum:
 
 
 def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
-    """Return why groups of these sizes give no interval; "" if they give one.
+    """Return the reason why groups of these sizes allow no interval; "" if they allow one.
 
     Args:
         clusters: (group,) number of clusters; None without clusters.
-        why: why all samples are in one group, if they are.
+        why: the reason why all samples are in one group, if they are.
     """
     if len(sizes) < GROUPS:
         return f"no interval: {why}"
@@ -90,7 +90,7 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer whose units have this shape."""
+        """Return the same numbers for another layer that is a view of this one with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -246,7 +246,7 @@ class OutputPlace:
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the parameter that distinguishes the elements, and their labels and values of it."""
+        """Return the name of the parameter that varies along the elements, and their labels and values."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -273,7 +273,7 @@ class OutputPlace:
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """Return the jackknife interval, cut at the range of the output."""
+        """Return the jackknife interval, clipped to the range of the output."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()

@@ -69,7 +69,7 @@ class Walk:
 
     @cached_property
     def forwarded(self) -> Transform:
-        """The transform whose elements are forwarded: the identity alone if no measure reads the others."""
+        """The transform whose elements are forwarded: only the identity if no measure reads the others."""
         return self.transform if self.needs.orbits else as_it_is()
 
     @cached_property
@@ -89,7 +89,7 @@ class WalkPlan:
         size: memory of the sums.
         budget: bytes that the sums may take.
         unit_bytes: bytes that a state may take per unit.
-        checkpoint: the file for the sums, if requested.
+        checkpoint: file for the sums, if requested.
         resumed: window, block and data digest to resume from; None to start from the beginning.
     """
 
@@ -173,7 +173,7 @@ def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Resp
 
 
 def predicting(walk: Walk, run: Run, forward: Forward, inputs: Inputs) -> PredictingForward:
-    """Return the forward that the checks of dependence run; outputs that nothing measures may be padded."""
+    """Return the forward for checks of dependence; outputs may be padded if no measure reads them."""
     padded = is_structured(inputs) and not walk.needs.output
     return PredictingForward(forward, run.inspection.prediction, padded)
 
@@ -205,7 +205,7 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
 
 
 def _settled(walk: Walk, size: int) -> Needs:
-    """Return the needs after their probes have seen all inputs, without forwarding any."""
+    """Return the needs with probes that have seen all inputs; nothing is forwarded."""
     needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
     if not any(probe.unsettled for probe in needs.probes):
         return needs
@@ -241,7 +241,7 @@ def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:
 
 
 def _checkpoint(walk: Walk) -> Checkpoint:
-    """Return the file for the sums, with the identity that must be unchanged to resume."""
+    """Return the checkpoint, with the identity that a resumed measurement must share."""
     options = walk.options
     identities = {
         "model": walk.reader.identity(),

@@ -1,4 +1,4 @@
-"""Reduce each layer to states as soon as it is read, or leave it out."""
+"""Reduce each layer to states as soon as it is read, or exclude it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from invariscope.statistics.errors import NonFiniteError
 
 _NO_UNITS = (
     "its samples have different numbers of rows, so they have no units in common: pool the rows with "
-    "pool={...: iv.Pool(...)}, or choose a measure that compares the responses of one sample"
+    "pool={...: iv.Pool(...)}, or choose a measure that compares responses within a sample"
 )
 
 # A block without its values, which differ between layers.
@@ -38,12 +38,12 @@ BlockFrame: TypeAlias = partial[Block]
 
 
 class Reduction:
-    """Adds the readings of successive forwards to the states of a run.
+    """Accumulator of the readings of successive forwards in the states of a run.
 
     Args:
-        run: whose states are updated.
+        run: the run whose states are updated.
         needs: statistics of the layers and of the output.
-        options: give the treatment of responses that are not finite.
+        options: determine how non-finite responses are treated.
         pilot: final values of the statistics' pilots.
     """
 
@@ -65,12 +65,12 @@ class Reduction:
         self.seen.clear()
 
     def end(self) -> None:
-        """Finish a forward, and leave layers that it did not run out of the whole run."""
+        """Finish a forward, and exclude layers that it did not reach from the whole run."""
         for key in self.run.inspection.readable - self.seen:
             self.withdraw(key, NOT_ALWAYS)
 
     def withdraw(self, key: LayerKey, reason: str) -> None:
-        """Leave a layer out of the whole run.
+        """Exclude a layer from the whole run.
 
         Raises:
             ValueError: no layer is left, and only layers are measured.
@@ -86,7 +86,7 @@ class Reduction:
         self._add(OUTPUT, self.needs.output, self.frame(values=values, layer=OUTPUT[0]))
 
     def layer(self, reading: Reading) -> None:
-        """Add a layer's reading, or leave the layer out of the whole run."""
+        """Add a layer's reading, or exclude the layer from the whole run."""
         key, values = (reading.layer, reading.call), reading.values
         if reading.status != OK or values is None:
             self.withdraw(key, reading.status)
@@ -142,7 +142,7 @@ class Reduction:
             self._add(key, self.needs.layers, block)
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
-        """Whether a view reduces to the same numbers, which pooling prevents if it has another shape."""
+        """Return whether a view reduces to the same numbers; with pooling, only if its shape is the same."""
         if original in self.run.withdrawn:
             return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
@@ -153,7 +153,7 @@ class Reduction:
         return block.drawn.values[firsts] if self.run.samples else block.drawn.values
 
     def _masked(self, key: LayerKey, block: Block, shown: Tensor) -> bool:
-        """Whether a block's responses are masked scores; if so, leave the layer out."""
+        """Return whether a block's responses are masked scores; if so, exclude the layer."""
         reason = self.masks.reason(
             key, block.values, shown, kind=self.kinds.get(key, ""), before=self.run.samples > 0
         )
@@ -195,6 +195,6 @@ class Reduction:
             statistic.update(state, block)
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
-            run.states.pop((key, statistic), None)  # it would hold only part of the samples
+            run.states.pop((key, statistic), None)  # it would cover only some of the samples
         except NonFiniteError:
             raise non_finite(key, block) from None

@@ -33,10 +33,10 @@ class Run:
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
-        arrival: whether the labels of a stream come sorted.
-        withdrawn: layers left out of the whole run after the inspection, with the reason.
-        uneven: number of samples per layer whose elements gave different numbers of rows (`iv.Rows`).
-        unpaired: number of samples per layer whose partner has another number of rows.
+        arrival: how often neighbours in a stream share a label.
+        withdrawn: layers excluded from the whole run after the inspection, with the reason.
+        uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
+        unpaired: number of samples per layer whose partner has a different number of rows.
     """
 
     strata: Strata
@@ -68,10 +68,10 @@ class Run:
         return self.draws.get(key) if statistic.drawable else None
 
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
-        """Leave a layer, and the layers that repeat it, out of the whole run.
+        """Exclude a layer, and the layers that repeat it, from the whole run.
 
         Args:
-            statistics: whose states are discarded.
+            statistics: the statistics whose states are discarded.
         """
         known = any((info.layer, info.call) == key for info in self.inspection.layers)
         if key in self.withdrawn or (known and key not in self.inspection.readable):

@@ -49,7 +49,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
     options, windows = walk.options, walk.source.windows()
     first = next(windows, None)
     if first is None:
-        raise ValueError("the data are empty: the iterable gave no batch")
+        raise ValueError("the data are empty: the iterable yielded no batch")
     run, inputs, responses = begun(walk, first)
     plan = prepared(walk, run, _piloted(walk, run))
     windows = chain([first], windows)
@@ -85,13 +85,13 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
-    run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs in addition")
+    run.notes.append(f"a pilot pass forwarded {pilot.forwards} additional untransformed inputs")
     run.notes += dict.fromkeys(note for (_, s), final in finals.items() for note in s.notes(final))
     return finals
 
 
 class _Loop:
-    """Forwards the windows block by block and updates the run."""
+    """Loop that forwards the windows block by block and updates the run."""
 
     def __init__(self, plan: WalkPlan, run: Run, forward: Forward, tick: Tick) -> None:
         self.plan, self.walk, self.run, self.forward, self.tick = plan, plan.walk, run, forward, tick
@@ -131,7 +131,7 @@ class _Loop:
             self.tick(self.done, self.walk.source.length)
 
     def _meet(self, window: Window, cells: np.ndarray) -> None:
-        """Record clusters, and whether the labels of a stream come sorted."""
+        """Record clusters, and how often neighbours in a stream share a label."""
         run = self.run
         if window.clusters is not None:
             buckets = run.strata.membership(cells).buckets.T
@@ -158,7 +158,7 @@ class _Loop:
         return by_cell(cells, self.run.strata, self.plan.room)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
-        """Whether a checkpoint already holds this block."""
+        """Return whether the checkpoint already includes this block."""
         if self.plan.resumed is None:
             return False
         windows, blocks, data = self.plan.resumed
@@ -167,10 +167,10 @@ class _Loop:
         return (number, block) < (windows, blocks)
 
     def _enlarge(self) -> None:
-        """Make room for new classes of a stream."""
+        """Enlarge the states for new classes of a stream."""
         strata = self.run.strata
         needed = self.plan.size.of(strata.buckets, strata.references)
-        refuse_too_large(needed, self.plan.budget, "the classes met so far")
+        refuse_too_large(needed, self.plan.budget, "the classes found so far")
         for (_, statistic), state in self.run.states.items():
             if len(state.counts) < strata.buckets:
                 statistic.enlarge(state, strata.buckets)

@@ -24,17 +24,17 @@ _ROWS = 4
 
 
 class Audit:
-    """Repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
+    """Check that repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
 
-    The initial check cannot find a layer that sorts its batch by something the first samples share, or a
-    model that changes after some forwards. The check covers blocks 0, 1, 2, 4, 8, …, so that the share of
-    additional forwards falls with the length of the run, and every block in which layers were left out.
+    The initial check misses a layer that sorts its batch by a property that the first samples share, and a
+    model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are checked, so that the share of
+    additional forwards falls with the length of the run. So is every block in which a layer was excluded.
 
     Args:
         model: the model's forward.
         rows: inputs of the initial check.
         first: responses to these inputs.
-        withdraw: leaves a layer out of the run.
+        withdraw: excludes a layer from the run.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Audit:
         return output
 
     def recheck(self, rows: Inputs) -> None:
-        """Repeat the initial check on inputs of a block in which layers were left out."""
+        """Repeat the initial check on inputs of a block in which layers were excluded."""
         self._judge(examine(self.model, taken(rows, distinct_rows(rows)))[0])
 
     def finish(self) -> None:

@@ -23,18 +23,18 @@ from invariscope.results.maps import DrawnMap
 from invariscope.results.rows import BaselineRow
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
-# Share of the draws beyond either end of the band, which holds the middle 95 %.
+# Share of the draws beyond either end of the band, which covers the middle 95 %.
 TAIL = 0.025
 
 Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
-    """Raise TypeError for a model without weights to draw, ValueError for data that can be walked only once.
+    """Raise TypeError unless the model is an `nn.Module`, ValueError if the data can be walked only once.
 
     Args:
         model, source: as passed to `iv.measure`.
-        what: the option that needs both, for the message.
+        what: the option that needs random networks, for the message.
     """
     if not isinstance(model, nn.Module):
         kind = type(model).__name__

@@ -38,7 +38,7 @@ class RoundTrip(Probe):
         return elements
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """Return the samples, transformed and transformed back with the draws of their orbits."""
+        """Return the samples after transforming them and back, with the draws of their orbits."""
         return self.transform.round_trip(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
 
 

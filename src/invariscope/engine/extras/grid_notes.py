@@ -28,8 +28,8 @@ _REMEDY = (
     "odd kernels, even sizes for 2 × 2 pools"
 )
 _UNKNOWN = (
-    "coarser than the inputs, by operations that could not be followed: rotations and flips can be exact "
-    "only if strides leave its grid centred on the image"
+    "coarser than the inputs, due to operations that could not be followed: rotations and flips can be exact "
+    "only if strides keep its grid centred on the image"
 )
 
 
@@ -38,7 +38,7 @@ def grids_for(
 ) -> dict[LayerKey, UnitGrid]:
     """Return the grids of the layers, from one forward of x; empty if no statistic moves feature maps.
 
-    Layers that cannot be followed are missing; nothing raises an error.
+    Layers that cannot be followed are missing. Errors are suppressed.
     """
     wanted = tuple(statistics)
     if (

@@ -29,11 +29,11 @@ _KINDS = {
     "": ("How fast the output stops moving with its input.", "0: the output moves as its input does."),
     "term": (
         "How fast the output loses its symmetry because of one layer alone.",
-        "Norms of terms do not add up, because layers undo or repeat each other; see `cross`.",
+        "Norms of terms do not add up, because layers cancel or reinforce each other; see `cross`.",
     ),
     "cross": (
         "Alignment of a layer's term with those of other layers.",
-        "Below 0: the layer undoes the effect of others. Not a property of the layer alone.",
+        "Below 0: the layer counteracts others. This is not a property of the layer alone.",
     ),
     "share": (
         "A layer's share of the output's loss of symmetry.",
@@ -103,7 +103,7 @@ class Terms:
         )
 
     def followed_by(self, other: Terms) -> Terms:
-        """Return the terms of the samples of both."""
+        """Return the terms of these samples followed by those of other samples."""
         if other.layers != self.layers:
             raise ValueError("the model runs different layers for different inputs; use layerwise=False")
         names = ("products", "whole", "shares", "spread")
@@ -112,7 +112,7 @@ class Terms:
 
     @property
     def shown(self) -> list[int]:
-        """Indices of the layers to show, with the remainder if it exceeds rounding."""
+        """Indices of the layers to show, including the remainder if it exceeds rounding errors."""
         count, rest = len(self.layers), self.products[..., -1, -1].mean(0)
         visible = count > 1 and bool((rest > self.negligible * np.abs(self.products).max()).any())
         return list(range(count if visible else count - 1))
@@ -171,7 +171,7 @@ def _row(
     """Return the mean over values (sample,) as a row with its interval.
 
     Args:
-        error: standard error over random directions, if there are any.
+        error: standard error over random directions; `ABSENT` without random directions.
     """
     sizes, value = np.bincount(groups, minlength=GROUPS), float(values.mean())
     found: dict[str, Any] = {"measure": measure + (kind and f".{kind}"), "output": kind, "value": value}

@@ -14,7 +14,7 @@ from invariscope.studies.neurons.crops import Field, Patches, Run, centre_respon
 from invariscope.studies.neurons.responses import NeuronResponses
 from invariscope.studies.neurons.settings import NeuronSettings
 
-# Number of images for the check of the crops, and of patches for a centroid.
+# Number of images used to check the crops, and number of patches used to find a centroid.
 CALIBRATION = (4, 32)
 
 
