@@ -18,6 +18,9 @@ from invariscope.statistics.moments.references import FIRST
 # Larger forwards are not faster on a CPU, since their activations no longer fit in the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
 _CPU_BYTES, _DEVICE_BYTES = 16 << 20, 1 << 30
+_LEAST_ROWS = 16
+# Number of units of which `_LEAST_ROWS` inputs exceed the cache.
+SMALL_LAYER = _CPU_BYTES // (4 * _LEAST_ROWS)
 
 
 @dataclass
@@ -113,7 +116,7 @@ def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
     if isinstance(batch_size, int):
         return batch_size
     rows, budget = (_CPU_ROWS, _CPU_BYTES) if device == "cpu" else (_DEVICE_ROWS, _DEVICE_BYTES)
-    return int(np.clip(budget // max(4 * largest, 1), 16, rows))
+    return int(np.clip(budget // max(4 * largest, 1), _LEAST_ROWS, rows))
 
 
 def available_bytes(memory_gb: float | None) -> int:

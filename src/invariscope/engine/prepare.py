@@ -22,7 +22,9 @@ from invariscope.engine.extras.padding import padding_notes
 from invariscope.engine.feature_motion import as_it_is
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
+from invariscope.engine.pace import Pace
 from invariscope.engine.plan import (
+    SMALL_LAYER,
     Size,
     Strata,
     available_bytes,
@@ -91,6 +93,7 @@ class WalkPlan:
         unit_bytes: bytes that a state may take per unit.
         checkpoint: file for the sums, if requested.
         resumed: window, block and data digest to resume from; None to start from the beginning.
+        largest: number of units of the largest layer.
     """
 
     walk: Walk
@@ -101,6 +104,19 @@ class WalkPlan:
     unit_bytes: float
     checkpoint: Checkpoint | None
     resumed: tuple[int, int, str] | None
+    largest: int
+
+    def pace(self) -> Pace:
+        """Return how blocks are divided among forwards.
+
+        Smaller forwards are tried only for large layers, of which few inputs fill the cache, and only if the
+        parts of orbits need little memory.
+        """
+        options = self.walk.options
+        if isinstance(options.batch_size, int):
+            return Pace(most=options.batch_size)
+        whole = any(not s.drawable or s.needs_maps for s in self.walk.needs.layers)
+        return Pace(tries=not whole and self.largest > SMALL_LAYER)
 
 
 def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
@@ -201,7 +217,9 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     settled = replace(walk, needs=_settled(walk, whole_fours(room)))
     if not needs.output:
         refuse_unreadable(run.inspection)
-    return WalkPlan(settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed)
+    return WalkPlan(
+        settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed, max(sizes, default=1)
+    )
 
 
 def _settled(walk: Walk, size: int) -> Needs:

@@ -12,6 +12,7 @@ from invariscope.block import Block, NotApplicableError
 from invariscope.engine.extras.masks import Masks
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
+from invariscope.engine.pieces import Pieces
 from invariscope.engine.row_blocks import left_out, row_blocks
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.engine.validation import (
@@ -23,7 +24,7 @@ from invariscope.engine.validation import (
     refuse_other_shape,
     refuse_unreadable,
 )
-from invariscope.readers.base import OK, LayerKey, Reading
+from invariscope.readers.base import OK, Enough, LayerKey, Reading
 from invariscope.readers.batch_dependence import NOT_ALWAYS
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.errors import NonFiniteError
@@ -56,18 +57,40 @@ class Reduction:
         self.masks = Masks()
         self.output_shape: tuple[int, ...] | None = None
         self.frame: BlockFrame = partial(Block)
+        self.part = slice(0, 0)
         self.rows = 0
         self.seen: set[LayerKey] = set()
+        self.pieces: dict[LayerKey, Pieces] | None = None
+        self.keeps_maps = any(not s.drawable or s.needs_maps for s in needs.layers)
 
-    def begin(self, frame: BlockFrame, *, rows: int) -> None:
-        """Start a forward of `rows` inputs; `frame` holds what the blocks of all layers share."""
+    def begin(self, frame: BlockFrame, *, rows: int, forwards: int = 1) -> None:
+        """Start a block of `rows` inputs; `frame` holds what the blocks of all layers share."""
         self.frame, self.rows = frame, rows
+        self.pieces = {} if forwards > 1 else None
+
+    def forward(self, part: slice) -> None:
+        """Start the forward of some inputs of the block."""
+        self.part = part
         self.seen.clear()
 
-    def end(self) -> None:
+    def forwarded(self) -> None:
         """Finish a forward, and exclude layers that it did not reach from the whole run."""
         for key in self.run.inspection.readable - self.seen:
             self.withdraw(key, NOT_ALWAYS)
+
+    def end(self) -> None:
+        """Finish a block: add the readings of several forwards together."""
+        for key, pieces in (self.pieces or {}).items():
+            if key in self.run.withdrawn:
+                if pieces.values:
+                    self._refuse_moved_mask(key, pieces.together())
+            elif pieces.mixed:
+                self._withdraw_repeating(key, next(filter(None, pieces.originals)))
+            elif (rows := pieces.rows()) is not None:
+                self._read_rows(key, pieces.together(), rows)
+            else:
+                self._read(key, pieces.together(), pieces.original, drawn=pieces.draw is not None)
+        self.pieces = None
 
     def withdraw(self, key: LayerKey, reason: str) -> None:
         """Exclude a layer from the whole run.
@@ -80,30 +103,50 @@ class Reduction:
             refuse_unreadable(self.run.inspection)
 
     def output(self, values: Tensor) -> None:
-        """Add the model's output."""
+        """Add the model's output for all inputs of the block."""
         self.output_shape = self.output_shape or tuple(values.shape[1:])
         refuse_other_shape(OUTPUT, other_shape(tuple(values.shape), self.output_shape, rows=self.rows))
         self._add(OUTPUT, self.needs.output, self.frame(values=values, layer=OUTPUT[0]))
 
     def layer(self, reading: Reading) -> None:
         """Add a layer's reading, or exclude the layer from the whole run."""
-        key, values = (reading.layer, reading.call), reading.values
+        key, values, rows = (reading.layer, reading.call), reading.values, self.part.stop - self.part.start
         if reading.status != OK or values is None:
             self.withdraw(key, reading.status)
         elif key in self.run.withdrawn:
-            self._refuse_moved_mask(key, values)
+            if self.pieces is None:
+                self._refuse_moved_mask(key, values)
+            elif key in self.masks.places:
+                self._keep(key, reading, values)
         elif key not in self.run.inspection.readable:
             self.withdraw(key, NOT_ALWAYS)
-        elif problem := self._other_shape(
-            key, values, len(values) if reading.row_of is not None else self.rows
-        ):
+        elif problem := self._other_shape(key, values, len(values) if reading.row_of is not None else rows):
             self.withdraw(key, problem)
         else:
             self.seen.add(key)
-            if reading.row_of is None:
+            if self.pieces is not None:
+                self._keep(key, reading, values)
+            elif reading.row_of is None:
                 self._read(key, values, reading.alias_of)
             else:
                 self._read_rows(key, values, reading.row_of)
+
+    def until_enough(self, reading: Reading) -> None:
+        """Add a layer's reading, and stop the forward if all layers have been read."""
+        self.layer(reading)
+        if self.run.inspection.readable <= self.seen:
+            raise Enough
+
+    def _keep(self, key: LayerKey, reading: Reading, values: Tensor) -> None:
+        """Copy a reading for the end of the block."""
+        assert self.pieces is not None
+        draw = None if self.keeps_maps else self.run.draws.get(key)
+        pieces = self.pieces.setdefault(key, Pieces(draw))
+        original = reading.alias_of
+        if original is not None and self._repeats(key, original):
+            pieces.repeat(original)
+        else:
+            pieces.add(values, row_of=reading.row_of, first=self.part.start)
 
     def _other_shape(self, key: LayerKey, values: Tensor, rows: int) -> str:
         """Return why the shape differs; raise ValueError for a layer that the user named."""
@@ -114,16 +157,16 @@ class Reduction:
             refuse_other_shape(key, problem)
         return problem
 
-    def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None) -> None:
+    def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None, *, drawn: bool = False) -> None:
         run = self.run
-        if original is not None and key in self.repeating and self._same_numbers(key, original):
+        if original is not None and self._repeats(key, original):
             run.aliases[key] = run.aliases.get(original, original)
             return
         if key in run.aliases:
-            self.withdraw(key, f"it repeats {run.aliases[key][0]!r} for some inputs and not for others")
+            self._withdraw_repeating(key, run.aliases[key])
             return
-        unclear = key in run.inspection.unclear
-        block = self.frame(values=values, layer=key[0], unclear=unclear, draw=run.draws.get(key))
+        unclear, draw = key in run.inspection.unclear, None if drawn else run.draws.get(key)
+        block = self.frame(values=values, layer=key[0], unclear=unclear, draw=draw)
         if not self.needs.layers or self._masked(key, block, self._shown(block)):
             return
         try:
@@ -140,6 +183,13 @@ class Reduction:
         self.run.unpaired[key] = self.run.unpaired.get(key, 0) + unpaired
         for block in row_blocks(frame, values, row_of, self.rows):
             self._add(key, self.needs.layers, block)
+
+    def _withdraw_repeating(self, key: LayerKey, original: LayerKey) -> None:
+        self.withdraw(key, f"it repeats {original[0]!r} for some inputs and not for others")
+
+    def _repeats(self, key: LayerKey, original: LayerKey) -> bool:
+        """Return whether a reading needs no reduction because it repeats that of another layer."""
+        return key in self.repeating and self._same_numbers(key, original)
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
         """Return whether a view reduces to the same numbers; with pooling, only if its shape is the same."""

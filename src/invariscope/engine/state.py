@@ -67,6 +67,17 @@ class Run:
         """Return the draw that the statistic's state of a layer is limited to; None for all units."""
         return self.draws.get(key) if statistic.drawable else None
 
+    def forget(self) -> None:
+        """Discard the states of a first block that was not completed."""
+        for part in (self.states, self.aliases, self.inapplicable):
+            part.clear()
+        for count in (self.skipped_samples, self.uneven, self.unpaired):
+            count.clear()
+
+    def note_once(self, note: str) -> None:
+        """Add a note, unless there is an equal one."""
+        self.notes += [] if note in self.notes else [note]
+
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
         """Exclude a layer, and the layers that repeat it, from the whole run.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
+from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
 from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
@@ -98,6 +100,8 @@ class _Loop:
         self.reduction = Reduction(run, self.walk.needs, self.walk.options, plan.pilot)
         self.acting = acting_elements(self.walk.transform, seed=self.walk.options.seed)
         self.audit: Audit | None = None
+        self.pace = plan.pace()
+        self.stops = self._stops()
         self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
 
     def over(self, windows: Iterable[Window]) -> str:
@@ -179,15 +183,55 @@ class _Loop:
         run, needs, audit = self.run, self.walk.needs, self.audit
         inputs, batch = window.take(chosen), self._batch(window, chosen)
         laid = lay_out(self.walk.forwarded, needs.probes, inputs, batch=batch)
-        self.reduction.begin(self._frame(window, chosen, frame, inputs, batch, laid), rows=len(laid.rows))
         left_out = len(run.withdrawn)
-        output = (self.forward if audit is None else audit.run)(laid.rows, self.reduction.layer)
+        self._reduce(self._frame(window, chosen, frame, inputs, batch, laid), laid.rows)
         run.forwards += len(laid.rows)
-        if needs.output:
-            self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
-        self.reduction.end()
         if audit is not None and len(run.withdrawn) > left_out:
             audit.recheck(laid.rows)
+
+    def _reduce(self, frame: BlockFrame, rows: Inputs) -> None:
+        """Forward and reduce a block, in smaller parts if the memory does not suffice.
+
+        A forward that runs out of memory can be repeated only if nothing of it has been reduced, that is, if
+        it is one of several of its block, or the first of the run.
+        """
+        parts = self.pace.parts(len(rows))
+        try:
+            with self.pace.timed(len(rows), parts[0].stop):
+                self._forward(frame, rows, parts)
+        except Exception as error:
+            first = not self.run.samples
+            if not (out_of_memory(error) and (first or len(parts) > 1) and self.pace.halve(parts[0].stop)):
+                raise
+            if first:
+                self.run.forget()
+            self.run.note_once(f"memory for {parts[0].stop} inputs per forward was short: {HALVED}")
+            self._reduce(frame, rows)
+
+    def _forward(self, frame: BlockFrame, rows: Inputs, parts: list[slice]) -> None:
+        """Forward the parts of a block, and reduce the responses."""
+        needs, prediction, outputs = self.walk.needs, self.run.inspection.prediction, []
+        self.reduction.begin(frame, rows=len(rows), forwards=len(parts))
+        for part in parts:
+            self.reduction.forward(part)
+            output = self._run(rows[part])
+            if needs.output:
+                outputs.append(prediction.of(output, part.stop - part.start).detach())
+            self.reduction.forwarded()
+        self.reduction.end()
+        if needs.output:
+            self.reduction.output(torch.cat(outputs) if len(outputs) > 1 else outputs[0])
+
+    def _run(self, rows: Inputs) -> Any:
+        sink = self.reduction.until_enough if self.stops else self.reduction.layer
+        if self.audit is None:
+            return self.forward(rows, sink)
+        return self.audit.run(rows, sink, whole=self.reduction.layer)
+
+    def _stops(self) -> bool:
+        """Return whether forwards end after the last layer: if only some are measured, without the output."""
+        walk = self.walk
+        return walk.reader.stops and walk.options.layers is not None and not walk.needs.output
 
     def _frame(
         self,

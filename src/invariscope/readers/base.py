@@ -223,6 +223,13 @@ class FailedForward(ValueError):
         return FailedForward(self.model, shape, self.values, self.reason)
 
 
+class Enough(BaseException):
+    """Raised by a sink to stop a forward that no further layer is needed from.
+
+    It is not an `Exception`, which a model may catch. Only readers with `stops` end the forward for it.
+    """
+
+
 class Forward(Protocol):
     """Runs one forward, passing each layer's output to `sink` at once; returns the model's output."""
 
@@ -240,6 +247,9 @@ class Reader(ABC):
 
     fallback: ClassVar[bool] = False
     """Whether to try this reader last, for models that no other reader recognises."""
+
+    stops: ClassVar[bool] = False
+    """Whether a sink may raise `Enough` to stop a forward, which then returns None."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,7 +9,7 @@ import torch
 
 from invariscope.common.samples import Inputs, taken
 from invariscope.engine.validation import unstable
-from invariscope.readers.base import LayerKey, Reading
+from invariscope.readers.base import LayerKey, Reading, Sink
 from invariscope.readers.batch_dependence import (
     Dependence,
     PredictingForward,
@@ -48,17 +48,22 @@ class Audit:
         self.block = 0
         self.inputs = 0
 
-    def run(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
-        """Run the forward of a block, and check it if it is due.
+    def run(self, rows: Inputs, sink: Sink, *, whole: Sink) -> Any:
+        """Run a forward of a block, and check it if it is due.
+
+        Args:
+            rows: the inputs.
+            sink: receives the readings; it may stop the forward.
+            whole: receives the readings of a forward that is checked, for which the output is needed.
 
         Raises:
             ValueError: the output depends on something other than the input.
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, sink)
+        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, whole)
 
-    def _checked(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
+    def _checked(self, rows: Inputs, sink: Sink) -> Any:
         chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
         block = Responses()
 

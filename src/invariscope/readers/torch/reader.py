@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -95,6 +95,7 @@ class TorchReader(Reader):
         output, gradients, preprocess, call, pool: see `iv.measure`.
     """
 
+    stops: ClassVar[bool] = True
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Streams
 from invariscope.common.samples import Inputs
-from invariscope.readers.base import LayerKey, Reading, Sink
+from invariscope.readers.base import Enough, LayerKey, Reading, Sink
 from invariscope.readers.feeding import mapped
 from invariscope.readers.pooling import PooledAxis
 from invariscope.readers.torch.aliases import same_values
@@ -285,7 +285,7 @@ class ModuleForward:
             stack.callback(handle.remove)
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward."""
+        """Run one forward; return None if the sink stops it."""
         taps = self.taps
         taps.begin(len(x), sink)
         if self.operations is not None:
@@ -297,6 +297,8 @@ class ModuleForward:
                 with self.streams.active() if self.streams else _NOTHING, self.mode:
                     output = self._output(taps.fed)
             taps.report(sink)
+        except Enough:
+            return None
         finally:
             taps.end()
         return output
