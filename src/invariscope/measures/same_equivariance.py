@@ -107,7 +107,7 @@ class UndoneMoments(Statistic):
         self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         self._sums.enlarge(state.moments, buckets)
 
     def pack(self, state: UndoneState) -> dict[str, np.ndarray]:

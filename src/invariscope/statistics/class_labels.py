@@ -1,4 +1,4 @@
-"""Labels: class numbers that refer to outputs, or numbers to be predicted."""
+"""Checks of labels, which are class numbers that refer to outputs, or numbers to be predicted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _about_floats(labels: Tensor) -> str:
 
 
 def labels_among(block: Block, outputs: int) -> Tensor | None:
-    """Return each sample's label as the number of a model output; None if there are no labels.
+    """Return each sample's label as the index of a model output; None without labels.
 
     Raises:
         ValueError: labels that cannot be matched with outputs, or refer to outputs that do not exist.
@@ -82,7 +82,7 @@ def predicted_numbers(labels: Tensor, *, names: int | None = None, unaligned: st
     Args:
         names, unaligned: see `Block`.
     Raises:
-        ValueError: words, missing or infinite numbers.
+        ValueError: labels that are words, NaN or infinite.
     """
     if unaligned or names is not None:
         raise ValueError(

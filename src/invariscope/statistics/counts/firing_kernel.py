@@ -1,4 +1,4 @@
-"""The compiled loops of the firing statistics; they read every response once, in tiles of units."""
+"""The compiled loops of the firing statistics, which read every response once, in tiles of units."""
 
 from __future__ import annotations
 

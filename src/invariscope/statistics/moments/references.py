@@ -17,7 +17,7 @@ from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 
 @numba.njit(**OPTIONS)
 def _median_of_five(a, b, c, d, e, found):
-    """Compute the median without sorting: it is neither the smallest nor the largest of any four."""
+    """Compute the median without sorting: of any four values, it is neither the smallest nor the largest."""
     for u in range(len(found)):
         low = max(min(a[u], b[u]), min(c[u], d[u]))
         high = min(max(a[u], b[u]), max(c[u], d[u]))
@@ -171,7 +171,7 @@ class References:
         pivot: (stratum, element, unit) in the precision of the rows: the element-wise lower median.
         usual: (stratum, 2, unit) float64: the weighted sum of the sample with which most of the first samples
             agree (the first such sample), and the tolerance τ·s·Σ_j w_j.
-        settled: (stratum,) whether there were `FIRST` samples to take them from.
+        settled: (stratum,) whether the reference is final, because it was computed from `FIRST` samples.
     """
 
     pivot: Any
@@ -180,13 +180,13 @@ class References:
 
     @classmethod
     def empty(cls, strata: int, elements: int, units: int, kind: np.dtype) -> References:
-        """Return empty references with room for this many strata."""
+        """Return references without values, with memory for this many strata."""
         return cls(
             np.zeros((strata, elements, units), kind), np.zeros((strata, 2, units)), np.zeros(strata, bool)
         )
 
     def make_room(self, strata: int) -> None:
-        """Make room for this many strata, at least four times the present number, since growing copies."""
+        """Allocate memory for this many strata, or four times the present number, since growing copies."""
         if strata > len(self.settled):
             room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (
@@ -194,7 +194,7 @@ class References:
             )
 
     def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
-        """Take the reference of a stratum from at most `FIRST` orbits.
+        """Compute the reference of a stratum from at most `FIRST` orbits.
 
         Args:
             rows: (row, unit) responses.
