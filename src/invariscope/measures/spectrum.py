@@ -103,7 +103,7 @@ class Spectrum(Measure):
             moment += radius * power
         whole = np.stack([np.sum(rings[ring], axis=0) for ring in sorted(rings)], axis=1)
         varied = whole[:, 1:].sum(axis=1)
-        with np.errstate(invalid="ignore"):  # shares of a silent map are undefined
+        with np.errstate(invalid="ignore"):  # shares of a map that is zero are undefined
             return {
                 "power": whole.mean(axis=0),
                 "share": np.nanmean(whole[:, 1:] / varied[:, None], axis=0),
@@ -113,7 +113,7 @@ class Spectrum(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """1 + a cosine of three cycles on four positions, which aliases to −1 cycle; and a flat map."""
+        """Return 1 + a cosine of 3 cycles on 4 positions, which aliases to −1 cycle, and a flat map."""
         wave = 1 + np.cos(2 * np.pi * 3 * np.arange(4) / 4)
         maps = np.stack([np.tile(wave, (4, 1)), np.full((4, 4), 2.0)])
         activations = np.stack([maps, maps])[:, None]
@@ -139,7 +139,7 @@ def _curve(values: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> Cu
     return CurveValues(mean, PARAMETER, tuple(map(float, frequency)), labels, units=values[0])
 
 
-_VALUES = 1 << 22  # of the maps that are transformed at once
+_VALUES = 1 << 22  # number of values that are transformed at once
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class RingPowers(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return one number per unit at most: there are fewer rings than positions."""
+        """Return the memory of at most one number per unit: there are fewer rings than positions."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:

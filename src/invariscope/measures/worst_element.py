@@ -43,13 +43,13 @@ class WorstElement(Measure):
     of d; `largest_by_element`. For samples with a zero untransformed response, d is undefined: the tails
     leave them out and count them (`undefined`). The null of W takes a(x) from another sample.
 
-    W is a ratio of means because d is huge for samples that barely respond, and a few of them would dominate
+    W is a ratio of means, because d is huge for samples that barely respond, and a few of them would dominate
     a mean of d.
 
     Caveats: W is a maximum of estimates: with few samples, noise selects the element and W is too large. If
     chance decides between many elements that are about equally bad, W has no interval, and a note says so.
-    `largest` grows with the number of samples and has no interval; nor do `element` and `tail`. Only the
-    listed elements are searched; `iv.worst_element` also searches between them.
+    `largest` grows with the number of samples and has no interval; `element` and `tail` have none either.
+    Only the listed elements are searched; `iv.worst_element` also searches between them.
 
     Reading:
         Distances relative to the norm of the untransformed responses: 0 is invariant, 1 is as far as the
@@ -127,7 +127,7 @@ class WorstElement(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with a ratio of 2 / (3/2)."""
+        """Return norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with 2 / (3/2)."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
         answers = {
             "": 4 / 3,
