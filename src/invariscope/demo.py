@@ -213,7 +213,7 @@ def _networks_kept(folder: Path, scratch: Path) -> bool:
 
 def _takeover(reused: bool) -> str:
     if reused:
-        return "its networks are reused, everything else is replaced."
+        return "its networks are reused, and everything else is replaced."
     return "its settings differ or its networks are missing, so everything is replaced."
 
 

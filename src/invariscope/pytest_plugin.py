@@ -23,13 +23,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--invariscope-seed",
         type=int,
         metavar="INT",
-        help="default seed of assertions about symmetry (default: 0)",
+        help="default seed of symmetry assertions (default: 0)",
     )
     group.addoption(
         "--invariscope-samples",
         type=int,
         metavar="INT",
-        help="default size of the seeded subset for assertions about symmetry (default: all samples)",
+        help="default number of samples, drawn with the seed, for symmetry assertions (default: all samples)",
     )
 
 

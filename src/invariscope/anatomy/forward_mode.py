@@ -25,7 +25,8 @@ class Pushforward:
 
     .. math:: x, v \mapsto f(x),\; df(x)\, v
 
-    Costs about two and a half forwards, whatever the size of the output; no finite differences are used.
+    A call costs about two and a half forwards, whatever the size of the output. Finite differences are not
+    used.
 
     Args:
         placed: a copy of the model.

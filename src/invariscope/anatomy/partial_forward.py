@@ -34,7 +34,9 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
             row per input, or the model fails.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"a layer must be part of a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"the model must be a torch.nn.Module to run it up to a layer; got {type(model).__name__}"
+        )
     inner = uncompiled(model)
     target = _named(inner, layer)
 

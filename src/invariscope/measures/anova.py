@@ -211,11 +211,11 @@ class Anova(Measure):
     def outputs(self) -> dict[str, Output]:
         """Return shares of the variation, tests per unit, and shares of rejecting units."""
         # Test statistics grow with the number of samples, so leave-one-group-out values are not comparable.
-        rejecting = Output("share of units that reject", SHARE, interval=False)
+        rejecting = Output("share of units that reject the hypothesis", SHARE, interval=False)
         return {
-            "share_sample": Output("share of the sample", SHARE, ideal=1.0),
-            "share_transform": Output("share of the transformation", SHARE),
-            "share_residual": Output("share of the residual", SHARE),
+            "share_sample": Output("share due to the sample", SHARE, ideal=1.0),
+            "share_transform": Output("share due to the transformation", SHARE),
+            "share_residual": Output("residual share", SHARE),
             "F": Output("two-way F", kind="unit", interval=False),
             "p": Output("p-value of F", SHARE, kind="unit", interval=False),
             "F_oneway": Output("one-way F, as published", kind="unit", interval=False),

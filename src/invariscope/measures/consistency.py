@@ -40,7 +40,7 @@ class Consistency(SampleMeasure):
 
     Reading:
         1: the prediction never changes along an orbit. The null is the chance agreement between different
-        samples. Consistency is not accuracy: a constant prediction has 1.
+        samples. Consistency is not accuracy: a constant prediction has a consistency of 1.
 
     Raises:
         ValueError: outputs that are not scores of at least two classes.
@@ -60,8 +60,8 @@ class Consistency(SampleMeasure):
         """Return both shares, and the second one by element."""
         return {
             "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
-            "untransformed": Output("kept predictions", SHARE, ideal=1.0),
-            "by_element": Output("kept predictions by element", SHARE, ideal=1.0),
+            "untransformed": Output("unchanged predictions", SHARE, ideal=1.0),
+            "by_element": Output("unchanged predictions by element", SHARE, ideal=1.0),
         }
 
     def rows(self, block: Block) -> Columns:

@@ -125,8 +125,8 @@ class TransformationDistance(_Distance):
     directions.
 
     Reading:
-        0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider
-        layers: do not compare layers with it; use normalized_distance for that.
+        0 is invariant. Except for the cosine, the distance is in (squared) units of the activation and larger
+        for wider layers, so do not compare layers with it: use normalized_distance for that.
 
     Raises:
         ValueError: an unknown distance, or a reservoir too small for a pair.
@@ -172,8 +172,8 @@ class SampleDistance(_Distance):
 
     Reading:
         0: the layer responds identically to every sample, so its invariance means nothing. Larger: it
-        separates samples more. In (squared) units of the activation, except for the cosine; wider layers
-        have larger distances, so do not compare layers with it.
+        separates samples more. Except for the cosine, the distance is in (squared) units of the activation
+        and larger for wider layers, so do not compare layers with it.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.

@@ -73,8 +73,8 @@ class EquivariancePSNR(SampleMeasure):
     def outputs(self) -> dict[str, Output]:
         """Return decibels over all elements, and per element."""
         return {
-            "": Output("signal to noise (dB)", (-float("inf"), _BEST), ideal=_BEST),
-            "by_element": Output("signal to noise by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
+            "": Output("signal-to-noise ratio (dB)", (-float("inf"), _BEST), ideal=_BEST),
+            "by_element": Output("ratio by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
         }
 
     def rows(self, block: Block) -> Columns:

@@ -120,8 +120,8 @@ class GradientNorm(SampleMeasure):
         """Return the gradient, its error, its size relative to samples, and both displacements."""
         return {
             "": Output("gradient norm", floor=False),
-            "probe_error": Output("error from the directions", interval=False, floor=False),
-            "relative": Output("gradient norm among samples", floor=False),
+            "probe_error": Output("error due to random directions", interval=False, floor=False),
+            "relative": Output("gradient norm relative to sample distances", floor=False),
             "moved": Output("displacement by the transformation", noise_ratio="moved_to_noisy"),
             "noisy": Output("displacement by noise", floor=False),
             "moved_to_noisy": Output("displacement relative to noise"),

@@ -93,9 +93,9 @@ class Information(Measure):
         most = float(np.log2(BINS))
         titles = {
             "transform": "bits about the element",
-            "transform_share": "share of the bits about the element",
+            "transform_share": "bits about the element, relative to their maximum",
             "label": "bits about the class",
-            "label_share": "share of the bits about the class",
+            "label_share": "bits about the class, relative to their maximum",
         }
         return {name: Output(title, (-most, most), float("nan")) for name, title in titles.items()}
 

@@ -75,7 +75,8 @@ class LieDerivative(SampleMeasure):
     replicated; df is a central difference.
 
     `rotation` is the LEE of that generator, `rotation.absolute` the mean of |L_X f| over units, and
-    `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples: comparable between layers.
+    `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples, which is comparable between
+    layers.
 
     Caveats: compare a generator only with itself, since pixels, radians and factors have different units. The
     derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated as `a` maps

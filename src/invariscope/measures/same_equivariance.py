@@ -160,8 +160,8 @@ class SameEquivariance(Measure):
     variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
     is one number per layer. The action is the one declared by the transform: image transforms move the map as
     they move the image, scaled to the map's size. Layers without an action are left out, with the reason in
-    the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last, transforms
-    without a declared action or inverse.
+    the result's `provenance["skipped"]`. Examples are flat layers under a rotation, maps with channels last,
+    and transforms without a declared action or inverse.
 
     The variances compare how well the b of one sample agree with each other and with those of other samples.
     `direct` compares with the response to the untransformed input, relative to that response, and leaves out
@@ -216,8 +216,8 @@ class SameEquivariance(Measure):
     def outputs(self) -> dict[str, Output]:
         """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
-            "": Output("variance once moved back, among samples"),
-            "transformation_variance": Output("variance once moved back", unit="activation"),
+            "": Output("normalized variance after moving back"),
+            "transformation_variance": Output("variance after moving back", unit="activation"),
             "sample_variance": Output("variance across samples"),
             "direct": Output("relative error"),
         }

@@ -43,8 +43,9 @@ class Spectrum(Measure):
     afterwards; a ReLU adds harmonics; padded maps have an edge, which has power at all frequencies.
 
     Reading:
-        In cycles per position of the map: 0 is constant, 0.5 alternates between neighbouring positions.
-        Layers of different resolution are not directly comparable. `dc` near 1: maps are nearly flat.
+        Frequencies are in cycles per position of the map: 0 is constant, and 0.5 alternates between
+        neighbouring positions. Layers of different resolution are not directly comparable. `dc` near 1: maps
+        are nearly flat.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, who relate the frequencies of filters to pooling; here applied

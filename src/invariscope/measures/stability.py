@@ -48,9 +48,9 @@ class Stability(Measure):
         \\qquad R = \\frac{D}{G}
 
     Shapes: responses (sample, element, unit...) to the moved inputs, to as many noisy ones, and to the
-    untransformed ones; one dimensionless number of each kind per layer. Designed for ensembles of
-    diffeomorphisms, for which R was defined, but valid for any transform; an identity element is left out.
-    The null of D and G takes f(x) from another sample.
+    untransformed ones; one dimensionless number of each kind per layer. R was defined for ensembles of
+    diffeomorphisms, but is valid for any transform; an identity element is left out. The null of D and G
+    takes f(x) from another sample.
 
     Caveats: R can be below 1 because D is small or because G is large, so look at both. A layer that does not
     respond to its input has neither.

@@ -226,7 +226,7 @@ class StabilityCurve(_Curves):
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
             found |= {f"{share}{suffix}": Output(f"{share} {_BY[suffix]}", SHARE, **rest) for share in ROWS}
-            found[f"bump{suffix}"] = Output(f"radius of half of the flips {_BY[suffix]}", **rest)
+            found[f"bump{suffix}"] = Output(f"radius at which half flip {_BY[suffix]}", **rest)
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:

@@ -79,7 +79,7 @@ class Twirl(SampleMeasure):
     def outputs(self) -> dict[str, Output]:
         """Return the share, and the three terms."""
         return {
-            "": Output("share of the loss that is asymmetry", SHARE),
+            "": Output("share of the loss due to asymmetry", SHARE),
             "loss": Output("squared loss"),
             "twirled": Output("squared loss of the orbit's mean"),
             "symmetry": Output("squared distance from the orbit's mean"),

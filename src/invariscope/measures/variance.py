@@ -188,8 +188,8 @@ class SampleVariance(VarianceMeasure):
 
     Reading:
         0: the unit responds identically to every sample, so its invariance means nothing. Larger: it
-        separates samples more. In squared units of the activation, so it cannot be compared between layers
-        of different scale.
+        separates samples more. The value is in squared units of the activation, so it cannot be compared
+        between layers of different scale.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.

@@ -53,8 +53,8 @@ class WorstElement(Measure):
 
     Reading:
         Distances relative to the norm of the untransformed responses: 0 is invariant, 1 is as far as the
-        origin. Compare with the null, the distance from another sample. Means hide tails: `tail` and
-        `largest` do not, but `largest` grows with the number of samples.
+        origin. Compare with the null, the distance from another sample. Means hide tails. `tail` and
+        `largest` show them, but `largest` grows with the number of samples.
 
     Source:
         Worst-case transformations of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.

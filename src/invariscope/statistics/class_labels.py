@@ -38,7 +38,7 @@ def _about_floats(labels: Tensor) -> str:
     if bool((labels == labels.round()).all()):
         return f"got whole numbers as {kind}: use labels.long(), or labels.astype(int) in NumPy"
     return (
-        f"got {kind}. Give classes as integers or words; numbers to be predicted are only for "
+        f"got {kind}. Give classes as integers or words; numbers to predict are accepted only by "
         "Twirl(targets='values') without by_class"
     )
 
