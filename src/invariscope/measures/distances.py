@@ -221,7 +221,7 @@ class NormalizedDistance(_Distance):
 
     Reading:
         0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
-        units that vary most dominate; those that vary little hardly matter.
+        units that vary most dominate; the value does not reflect those that vary little.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.

@@ -21,7 +21,7 @@ from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
-_AN_ERROR = "no interval: it is itself an error estimate, over directions rather than samples"
+_AN_ERROR = "no interval: the value is itself an error estimate, over directions rather than samples"
 
 
 @dataclass(frozen=True)

@@ -176,8 +176,8 @@ class SameEquivariance(Measure):
 
     Reading:
         0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
-        much as those of different samples. `direct` is the error relative to the response itself. None of
-        these is meaningful if the transformation permutes channels, or if strides move a map's grid off the
+        much as those of different samples. `direct` is the error relative to the response itself. The values
+        are not meaningful if the transformation permutes channels, or if strides move a map's grid off the
         image's centre.
 
     Args:

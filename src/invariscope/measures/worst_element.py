@@ -21,7 +21,7 @@ from invariscope.statistics.rounding import ratio
 _TAIL = 0.95
 # Largest average excess, in standard errors, at which a maximum of means still has an interval.
 _MOST_EXCESS = 1.2
-_FEW = "no interval: too few samples lie in a tail for eight groups to show its uncertainty"
+_FEW = "no interval: too few samples are in a tail to estimate its uncertainty from eight groups"
 
 
 @dataclass(frozen=True)
