@@ -24,7 +24,7 @@ class UnclearLayoutError(NotApplicableError):
 
 
 UNCLEAR = (
-    "its features come last, and the forward does not reveal which other axes are rows and columns; if "
+    "its features come last, and the forward does not show which other axes are rows and columns; if "
     "it is a map with channels last, read it through a callable that moves the channels to the front"
 )
 
