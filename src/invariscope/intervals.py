@@ -124,8 +124,8 @@ def jackknife(
         \\tilde\\theta_g = h_g\\hat\\theta - (h_g - 1)\\hat\\theta_{(g)}, \\ h_g = n/n_g
 
     The interval is θ_J ± t·s with G − 1 degrees of freedom. It is centred at the bias-corrected
-    estimate, so `value` itself need not lie in its middle. It covers sampling of the inputs only:
-    elements and weights are held fixed.
+    estimate, so `value` itself need not be in its middle. It covers sampling of the inputs only: elements and
+    weights are held fixed.
 
     Args:
         value: the estimate from all samples.

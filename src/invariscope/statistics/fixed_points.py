@@ -13,7 +13,7 @@ from invariscope.statistics.base import with_buckets
 
 @dataclass
 class FixedPoints:
-    """A reference point per stratum: its first sample, which is close to all others.
+    """A reference point per stratum, its first sample, which sums are relative to for precision.
 
     Args:
         values: (stratum, ...) float64.

@@ -133,7 +133,7 @@ def displacements(x: Tensor, orbit: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TowardNeighbour(Probe):
-    """A step from x toward another sample z for each element, as long as the element's displacement of x.
+    """For each element, a step from x toward another sample z, with the length of the element's step.
 
     .. math:: x_i + \\rho_{ij} (z_i - x_i), \\qquad \\rho_{ij} = \\frac{\\|t_j x_i - x_i\\|}{\\|z_i - x_i\\|}
 

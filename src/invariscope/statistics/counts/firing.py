@@ -174,8 +174,8 @@ class FiringCounts(SumStatistic):
     """Counts of responses above the thresholds of all untransformed inputs.
 
     The sums "fires" (3, sign, unit) count samples that fire untransformed, firing elements of those samples,
-    and firing elements of all samples. Of the facts, "bounds" (2, unit) are the thresholds, so that responses
-    above the first, or below the second, fire; "columns" is the number of elements in an orbit, including the
+    and firing elements of all samples. Of the facts, "bounds" (2, unit) are the thresholds: responses above
+    the first, or below the second, fire. "columns" is the number of elements in an orbit, including the
     untransformed input.
 
     Args:

@@ -20,7 +20,7 @@ class DrawnState:
     Args:
         counts: (bucket,) number of samples seen.
         keys: (kept,) uint64 hashes.
-        buckets: (kept,) the bucket of each.
+        buckets: (kept,) each sample's bucket.
         rows: (kept, ...) float32 or float64 responses.
         sums: (bucket, ...) further sums over all samples, by name.
         facts: arrays that are equal in all states of a layer.

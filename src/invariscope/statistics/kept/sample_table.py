@@ -48,7 +48,7 @@ class SampleTable:
 
     Args:
         columns: (sample, ...) float64, by name.
-        group: (sample,) the jackknife group of each.
+        group: (sample,) each sample's jackknife group.
         groups: number of groups.
         clusters: (sample,) cluster numbers; None if every sample is its own cluster.
     """

@@ -4,9 +4,10 @@ Two references avoid cancellation. Along an orbit, the sample's own first respon
 e_ij = a_ij − a_i0, so that neither the unit's offset nor the spread between samples affects the variance
 along orbits. Across samples, one reference orbit per stratum is subtracted, h_ij = a_ij − p_j, so that
 neither the offset nor the common effect of the transformation affects the variance across samples. Sums
-around a single shift lose precisely the invariant units (a normalized variance of 1e-4 is wrong by 40 %).
-Responses are converted to float64 before subtraction: the rounding of float32 differences, although small
-relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by up to 2 %).
+around a single shift would be inaccurate for invariant units in particular (a normalized variance of 1e-4 is
+wrong by 40 %). Responses are converted to float64 before subtraction: the rounding of float32 differences,
+although small relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by
+up to 2 %).
 """
 
 from __future__ import annotations

@@ -18,12 +18,17 @@ from invariscope.statistics.visits import Visits
 class Sums:
     """Sums over the samples of each bucket: arrays on the host, tensors on another device.
 
-    With h_ij = a_ij − p_j for the reference orbit p of the bucket's stratum:
-    columns: (bucket, element, unit) Σ_i h_ij; within: (bucket, unit) Σ_ij (a_ij − ā_i)²;
-    total: Σ_ij h_ij²; unusual: number of clusters with an unusual response, see `References`;
-    decisive: (bucket, 3) number of clusters, Σ d and Σ d² over clusters, where d is a cluster's contribution
-    to `within`, summed over units;
-    deviations: Σ_i std_j a_ij and squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
+    Here h_ij = a_ij − p_j, with p the reference orbit of the bucket's stratum.
+
+    Args:
+        columns: (bucket, element, unit) Σ_i h_ij.
+        within: (bucket, unit) Σ_ij (a_ij − ā_i)².
+        total: (bucket, unit) Σ_ij h_ij².
+        unusual: (bucket, unit) number of clusters with an unusual response, see `References`.
+        decisive: (bucket, 3) number of clusters, Σ d and Σ d² over clusters, where d is a cluster's
+            contribution to `within`, summed over units.
+        deviations: (bucket, unit) Σ_i std_j a_ij, for spread "std" only.
+        squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
     """
 
     columns: Any

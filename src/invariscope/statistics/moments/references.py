@@ -111,7 +111,7 @@ def take_reference(
         rows: (row, unit), C-contiguous float32 or float64.
         starts: (sample,) the first row of each of one to five orbits.
         step: rows from one element to the next.
-        weights: (element,) of the weighted sum.
+        weights: (element,) weights of the weighted sum.
         share: τ.
         pivot: (element, unit) in the type of `rows`.
         usual: (2, unit) float64.
@@ -144,7 +144,7 @@ def rounding(double: bool) -> float:
 
 @cache
 def orbit_weights(elements: int) -> np.ndarray:
-    """Return (element,) weights w_j between 1 and 2 of the sum by which orbits are compared.
+    """Return (element,) weights w_j, between 1 and 2, for the weighted sum by which orbits are compared.
 
     Their ratios are irrational, so that different orbits are very unlikely to have equal weighted sums.
 
@@ -156,7 +156,7 @@ def orbit_weights(elements: int) -> np.ndarray:
 
 @dataclass
 class References:
-    r"""A reference orbit per stratum, near all others, and the usual response of its units.
+    r"""A reference orbit per stratum, to which sums are relative, and the usual response of its units.
 
     A sample gives a unit's usual response if its weighted sum
 
