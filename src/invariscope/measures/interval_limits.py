@@ -8,7 +8,7 @@ import numpy as np
 
 from invariscope.intervals import DECISIVE, Reason
 
-# Below these, intervals cover the true value too rarely (benchmarks/coverage.py, benchmarks/decisive.py).
+# Below these limits, intervals cover the true value too rarely (benchmarks/coverage.py, decisive.py).
 _EVEN_SHARE = 0.85
 EVENTS = 5
 # Below this evenness (Σd)²/(n Σd²), intervals are widened in proportion to the shortfall.

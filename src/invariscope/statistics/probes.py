@@ -133,7 +133,7 @@ def displacements(x: Tensor, orbit: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TowardNeighbour(Probe):
-    """For each element, a step from x toward another sample z, with the length of the element's step.
+    """For each element, a step from x toward another sample z, of the same length as t_j x − x.
 
     .. math:: x_i + \\rho_{ij} (z_i - x_i), \\qquad \\rho_{ij} = \\frac{\\|t_j x_i - x_i\\|}{\\|z_i - x_i\\|}
 

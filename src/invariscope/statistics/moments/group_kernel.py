@@ -44,8 +44,8 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
             _add_bucket(columns[bucket, j, left:right], counts[k], away, part, moved)
 
 
-# Only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and signed
-# indices might count from the end.
+# Use only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and
+# signed indices might count from the end.
 @numba.njit(**OPTIONS)
 def _add_replicate(fixed, start, part, share, found, into, width):
     """Add Σ_i h_ij of one element to the sums over elements of one replicate.
