@@ -165,7 +165,8 @@ class RingMeans:
 class RingPowers(SumStatistic):
     """Σ over samples of |F(k)|²/(HW)² by ring, with F the transform of the untransformed input's maps.
 
-    Computed in float64. Frequencies are folded: those above half a cycle per position are negative.
+    The sums are computed in float64. Frequencies are folded: those above half a cycle per position are
+    negative.
     """
 
     reads = (Untransformed(),)

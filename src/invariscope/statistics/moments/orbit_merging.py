@@ -167,8 +167,8 @@ def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
     """Return the (2, unit) usual response of most clusters, from those of the strata.
 
-    Each stratum's usual response counts as often as clusters agree with it. A response shared by more than
-    half of all clusters is always found; without one, the unit is not sparse.
+    Each stratum votes for its own usual response, weighted by the number of clusters that agree with it. A
+    response shared by more than half of all clusters is always found; without one, the unit is not sparse.
     """
     found, weight = usual[0].copy(), support[0]
     for own, votes in zip(usual[1:], support[1:], strict=True):
