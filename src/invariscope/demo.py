@@ -50,7 +50,7 @@ class DemoSettings:
     Args:
         seed: seed of all random draws.
         filters: width of the first block of SimpleConv, which is 32 in the publication.
-        plain_epochs, rotated_epochs: passes over the training digits; rotated digits take longer to learn.
+        plain_epochs, rotated_epochs: passes over the training digits; rotated digits need more of them.
         training_digits: number of training digits, up to the 8,000 bundled ones.
         digits: number of test digits to measure, with 16 rotations each.
     """
@@ -91,7 +91,7 @@ class Demonstration:
 
     @property
     def sentence(self) -> str:
-        """The table in words."""
+        """The table and the accuracies in words."""
         text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
         return f"{text} {_accuracies(self.plain, self.rotated)}"
 
@@ -110,7 +110,7 @@ def run(
 
     Args:
         folder: new, empty, or from an earlier demonstration.
-        settings: by default those that take about a minute on two cores.
+        settings: by default, settings that take about a minute on two cores.
         bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
         log: called with progress messages.
     Raises:
@@ -134,7 +134,7 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
     before, after = (float(table["value"].iloc[0]) for table in tables)
     return (
-        f"Over all rotations it recognises {100 * after:.0f} % of the digits, the plain network "
+        f"Over all rotations, it recognises {100 * after:.0f} % of the digits, and the plain network "
         f"{100 * before:.0f} %."
     )
 
@@ -213,7 +213,7 @@ def _networks_kept(folder: Path, scratch: Path) -> bool:
 
 def _takeover(reused: bool) -> str:
     if reused:
-        return "its networks are reused, everything else is replaced."
+        return "its networks are reused, and everything else is replaced."
     return "its settings differ or its networks are missing, so everything is replaced."
 
 
@@ -221,11 +221,11 @@ def _takeover(reused: bool) -> str:
 def _staged(folder: Path) -> Iterator[Path]:
     """Yield a scratch folder inside `folder` whose entries replace those of the same names at the end."""
     scratch = folder / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
+    shutil.rmtree(scratch, ignore_errors=True)  # left behind by a killed run
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        # The mark is removed first and moved last: it marks the folder as complete.
+        # The mark is removed first and moved last, since it marks the folder as complete.
         (folder / _MARK).unlink(missing_ok=True)
         for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():

@@ -13,24 +13,24 @@ GROUPS = 8
 MIN_PER_GROUP = 8
 LEVEL = 0.95
 _LEAST_LOG_P = -600.0
-# Factor that widens the intervals of a run that stops when they are narrow, because such a run tends to stop
-# when chance has made them narrow: simulated in benchmarks/sequential.py.
+# Factor that widens the intervals of a run that stops once they are narrow, because such a run tends to stop
+# when they are narrow by chance (simulated in benchmarks/sequential.py).
 SEQUENTIAL_REACH = 1.1
-# Share of the doubly counted variance to subtract: simulated in benchmarks/coverage.py.
+# Share of the doubly counted variance to subtract (simulated in benchmarks/coverage.py).
 _TAKEN_OFF = 0.8
-# Groups ignore classes: with 150 samples of a class, hardly any group has fewer than eight of them.
+# Groups ignore classes, so a class needs about 150 samples for each group to have eight of them.
 ENOUGH = "64 samples suffice, or about 150 per class for intervals of single classes"
-# Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
+# Effective number of samples (clusters), (Σd)²/Σd², that a mean of variances or squared distances needs.
 DECISIVE = 5.0
 
 ReasonKind: TypeAlias = Literal["never", "small_groups", "few_decide"]
 
 
 class Reason(str):
-    """Why a value has no interval: a text with a kind.
+    """Why a value has no interval: a text, with a kind for programs.
 
     Args:
-        text: the text for users.
+        text: the explanation shown to users.
         kind: "small_groups": groups have too few samples; "few_decide": too few samples decide the value;
             "never": no number of samples would give an interval.
     """
@@ -78,11 +78,11 @@ class Interval:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Columns of a result row: both ends, and the bias-corrected estimate between them."""
+        """Columns of a result row: both ends and the bias-corrected estimate."""
         return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
 
     def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
-        """Return the interval cut at the smallest and largest possible value; NaN stays NaN.
+        """Return the interval clipped to the smallest and largest possible values; NaN stays NaN.
 
         >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
         {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
@@ -167,15 +167,15 @@ def jackknife(
         \\tilde\\theta_g = h_g\\hat\\theta - (h_g - 1)\\hat\\theta_{(g)}, \\ h_g = n/n_g
 
     The interval is θ_J ± t·s with G − 1 degrees of freedom. It is centred at the bias-corrected
-    estimate, so `value` itself need not lie in its middle. It covers sampling of the inputs only:
-    elements and weights are held fixed.
+    estimate, so `value` itself need not be in its middle. It covers sampling of the inputs only: elements and
+    weights are held fixed.
 
     Args:
         value: the estimate from all samples.
         replicates: the estimate without group g, for each of the G groups.
         sizes: number of samples in each group; they may differ.
-        reach: factor that widens the interval and its error, as simulations require for medians and for runs
-            that stop by the width of their intervals.
+        reach: factor that widens the interval and its error. Simulations show that medians need one, and so
+            do runs that stop once their intervals are narrow enough.
     Returns:
         The interval; NaN bounds if a replicate is not finite or a group is empty.
     Source:
@@ -202,22 +202,21 @@ def interaction_reach(
 ) -> float:
     """Return the factor, at most 1, that narrows an interval if pairs of groups interact in the value.
 
-    A jackknife counts the variance due to pairs of samples almost twice. If this part dominates, as for a
-    positive quantity close to zero, intervals are too wide. Its size follows from leaving out two groups
-    at once. For any quadratic functional,
+    A jackknife counts the variance due to pairs of samples almost twice. If this part dominates, as it does
+    for a positive quantity close to zero, intervals are too wide. Leaving out two groups at once reveals its
+    size. For any quadratic functional,
 
     .. math:: n^2\\theta - (n - n_g)^2\\theta_{(g)} - (n - n_h)^2\\theta_{(h)}
         + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
 
-    and the residuals of these after fitting the additive parts estimate the variance of β. Four fifths of
-    the excess are subtracted, which gives intervals of information the right coverage in simulations. The
-    share is below 1 because information is not a quadratic functional, and triples of samples interact as
-    well.
+    and the residuals after fitting the additive parts estimate the variance of β. Four fifths of the excess
+    are subtracted, which gives intervals of information the right coverage in simulations. The share is below
+    1 because information is not a quadratic functional, so triples of samples interact as well.
 
     Args:
         values: (replicate,) the value, and the values without each group.
-        together: (pair,) the values without two groups.
-        pairs: (pair, 2) the two groups; all pairs of at least four groups.
+        together: (pair,) the values without each pair of groups.
+        pairs: (pair, 2) the groups of each pair; all pairs of at least four groups.
         sizes: number of samples in each group.
     Source:
         Efron and Stein 1981, doi:10.1214/aos/1176345462, on the bias.
@@ -245,7 +244,7 @@ def interaction_reach(
 
 
 def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
-    """Whether a value cannot be distinguished from its null, or is farther from the ideal than the null.
+    """Return whether a value is indistinguishable from its null, or farther from the ideal than the null.
 
     Args:
         row: a result row with its value, its interval if there is one, and its null.
@@ -265,12 +264,12 @@ def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Adjust the p-values of one family for their number.
+    """Return the p-values of one family, adjusted for the number of tests.
 
     .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
 
     with the m values in ascending order. If hypotheses with an adjusted value of at most 0.05 are rejected,
-    the probability of rejecting any true one is at most 0.05, whatever the dependence between tests. NaN
+    the probability of rejecting any true one is at most 0.05, however the tests depend on each other. NaN
     values are not counted and stay NaN.
 
     Source:

@@ -214,7 +214,7 @@ class _Loop:
         self.reduction.begin(frame, rows=len(rows), forwards=len(parts))
         for part in parts:
             self.reduction.forward(part)
-            output = self._run(rows[part])
+            output = self._run(rows, part)
             if needs.output:
                 outputs.append(prediction.of(output, part.stop - part.start).detach())
             self.reduction.forwarded()
@@ -222,11 +222,11 @@ class _Loop:
         if needs.output:
             self.reduction.output(torch.cat(outputs) if len(outputs) > 1 else outputs[0])
 
-    def _run(self, rows: Inputs) -> Any:
+    def _run(self, rows: Inputs, part: slice) -> Any:
         sink = self.reduction.until_enough if self.stops else self.reduction.layer
         if self.audit is None:
-            return self.forward(rows, sink)
-        return self.audit.run(rows, sink, whole=self.reduction.layer)
+            return self.forward(rows[part], sink)
+        return self.audit.run(rows[part], sink, whole=self.reduction.layer, block=rows)
 
     def _stops(self) -> bool:
         """Return whether forwards end after the last layer: if only some are measured, without the output."""

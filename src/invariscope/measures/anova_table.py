@@ -1,4 +1,4 @@
-"""Sums of squares of a two-way layout per unit, and the tests based on them."""
+"""Sums of squares per unit in a two-way layout, and the tests based on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
-        moments, parts: those of the layer.
+        moments, parts: the layer's moments, and the parts of its variance measures.
         sparse: (unit...) units to leave out in addition to the dead ones.
         min_firing: the threshold for sparse units.
     """
@@ -98,12 +98,12 @@ class SumsOfSquares:
 
     @cached_property
     def unpaired_sample(self) -> np.ndarray:
-        """(unit...) expected sum of squares of samples if rows consist of independently drawn samples."""
+        """(unit...) expected sum of squares of samples, for rows of independently drawn samples."""
         return self._across[0] / self.moments.elements
 
     @cached_property
     def unpaired_residual(self) -> np.ndarray:
-        """(unit...) the same for the residual; that of the transformation is unchanged."""
+        """(unit...) the same for the residual; the transformation's sum does not change."""
         return self._across[0] - self.unpaired_sample
 
     def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
@@ -111,7 +111,7 @@ class SumsOfSquares:
 
         Args:
             part: sum of squares.
-            null: the part expected without pairing.
+            null: the expected sum of squares without pairing.
         """
         values, chance = quotient(part, self.total), None if null is None else quotient(null, self.total[0])
         values[:, self.parts.dead] = np.nan
@@ -123,7 +123,7 @@ class SumsOfSquares:
     def units(
         self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""
     ) -> UnitValues:
-        """Return values with the units that count; infinite ones are left out of means."""
+        """Return values and the units that count; infinite values are left out of means."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
         return UnitValues(
@@ -156,7 +156,7 @@ class FTests:
 
     @cached_property
     def p(self) -> np.ndarray:
-        """(replicate, unit...) p-values; without `epsilon`, of replicate 0 only."""
+        """(replicate, unit...) p-values; for replicate 0 only, without `epsilon`."""
         replicates = range(len(self.table.f) if self.epsilon is not None else 1)
         return np.stack([self._p(r) for r in replicates])
 

@@ -128,12 +128,13 @@ class TransformationDistance(_Distance):
     exactly twice the sum of the units' transformation variances. The null is the value for rows of
     independently drawn samples; it is available for "sqeuclidean", from the same sums.
 
-    Caveats: wide layers and large responses have large distances, and the few units that vary most dominate.
-    The cosine ignores length, and in a rectified layer all responses point in similar directions.
+    Caveats: distances grow with the width of a layer and the size of its responses, and the few units that
+    vary most dominate. The cosine ignores length, and in a rectified layer all responses point in similar
+    directions.
 
     Reading:
-        0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider
-        layers: do not compare layers with it; use normalized_distance for that.
+        0 is invariant. Except for the cosine, the distance is in (squared) units of the activation and larger
+        for wider layers, so do not compare layers with it: use normalized_distance for that.
 
     Raises:
         ValueError: an unknown distance, or a reservoir too small for a pair.
@@ -158,7 +159,7 @@ class TransformationDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 17.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 4.0),
@@ -176,14 +177,14 @@ class SampleDistance(_Distance):
 
     .. math:: SD = \\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j
 
-    Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the normaliser of
-    :class:`NormalizedDistance`: over all pairs of samples, across batches; for "euclidean", over all pairs
-    within a reservoir of `reservoir` samples.
+    Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the denominator of
+    :class:`NormalizedDistance`. It covers all pairs of samples, also across batches; with "euclidean", all
+    pairs within a reservoir of `reservoir` samples.
 
     Reading:
         0: the layer responds identically to every sample, so its invariance means nothing. Larger: it
-        separates samples more. In (squared) units of the activation, except for the cosine; wider layers
-        have larger distances, so do not compare layers with it.
+        separates samples more. Except for the cosine, the distance is in (squared) units of the activation
+        and larger for wider layers, so do not compare layers with it.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -205,7 +206,7 @@ class SampleDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 5.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -230,11 +231,11 @@ class NormalizedDistance(_Distance):
     moves have no value: they are left out and counted as dead.
 
     Caveats: those of :class:`NormalizedVariance`, except that a few nearly dead units cannot inflate it. It
-    describes the units of large variance and says nothing about the others.
+    reflects the units of large variance, and hardly any others.
 
     Reading:
         0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
-        units that vary most dominate; quiet units do not show.
+        units that vary most dominate; the value does not reflect those that vary little.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -254,7 +255,7 @@ class NormalizedDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 3.4),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),

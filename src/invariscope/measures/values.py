@@ -24,7 +24,7 @@ class Output:
         kind: "number"; "unit" if only the map is meaningful (a mean of p-values is not); "position" if it is
             an index in a list, so that means over classes are meaningless.
         interval: whether it can have an interval; otherwise only the value over all samples is computed.
-        floor: whether the transformed inputs enter, so that round trips give a floor.
+        floor: whether it depends on the transformed inputs, so that round trips yield a floor.
         of_partners: whether it depends on the samples' partners, as the null of every paired statistic does.
         noise_ratio: the output that divides this one by the same quantity for noise; "" if there is none.
     """
@@ -163,16 +163,16 @@ class ElementValues:
 
 @dataclass(frozen=True)
 class LayerValues:
-    """(replicate,) one number of a layer that is not a mean over units, such as a distance between vectors.
+    """One number per layer that is not a mean over units, such as a distance between vectors.
 
     Args:
-        values: replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate,) replicate 0 uses all samples, each other one leaves a group out.
         null: the value expected if the pairing is destroyed.
-        undefined: number of terms left out because they are undefined (the cosine of a zero vector); None if
-            terms of this kind are always defined.
+        undefined: number of terms left out because they are undefined (such as the cosine of a zero
+            vector); None if terms of this kind are always defined.
         note: a note for readers of the value, such as why it is missing.
         uncovered: why the value has no valid interval; "" if it has one.
-        reach: factor by which its interval must be widened to cover, found by simulation.
+        reach: factor by which its interval must be widened for correct coverage, found by simulation.
         error: error due to a draw of units; None if the value takes all units.
     """
 

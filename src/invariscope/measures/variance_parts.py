@@ -17,7 +17,7 @@ from invariscope.unit_draw import DrawingError, UnitDraw
 
 # If half of the units deviate from their usual response for fewer than 50 samples and fewer than a third of
 # all, the coverage of intervals of means over units is below 92 % (benchmarks/decisive.py). The ratio of
-# means, from which no unit is left out, needs no such rule.
+# means leaves out no unit and does not need this rule.
 RARE, _RARE_SHARE = 50, 1 / 3
 
 
@@ -79,8 +79,8 @@ class Parts:
     def sparse(self, min_firing: int) -> np.ndarray:
         """Return (unit...) flags of the units that too few samples move away from their usual response.
 
-        Too few: fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead units,
-        and those that no sample moves, are not sparse.
+        Too few means fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead
+        units, and units that no sample moves, are not sparse.
         """
         few = self.across.unusual < min(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead

@@ -22,6 +22,7 @@ from invariscope.common.samples import (
 )
 from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading
 from invariscope.readers.prediction import PredictionSelector
+from invariscope.unit_draw import UnitDraw
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
@@ -200,10 +201,14 @@ class Responses:
 
 
 def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
+    """Return a copy of some rows, with drawn units only of large layers, which would take much memory."""
     values = values.detach()
-    return (
-        values.clone() if rows is None else values.index_select(0, torch.tensor(rows, device=values.device))
-    )
+    if rows is not None:
+        values = values.index_select(0, torch.tensor(rows, device=values.device))
+    draw = UnitDraw.of(tuple(values.shape[1:]), "auto", seed=0)
+    if draw is not None:
+        return draw.take(values)
+    return values if rows is not None else values.clone()
 
 
 def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from invariscope.common.samples import Inputs, taken
+from invariscope.common.samples import Inputs, joined_inputs, taken
 from invariscope.engine.validation import unstable
 from invariscope.readers.base import LayerKey, Reading, Sink
 from invariscope.readers.batch_dependence import (
@@ -48,23 +48,25 @@ class Audit:
         self.block = 0
         self.inputs = 0
 
-    def run(self, rows: Inputs, sink: Sink, *, whole: Sink) -> Any:
+    def run(self, rows: Inputs, sink: Sink, *, whole: Sink, block: Inputs) -> Any:
         """Run a forward of a block, and check it if it is due.
 
         Args:
             rows: the inputs.
             sink: receives the readings; it may stop the forward.
             whole: receives the readings of a forward that is checked, for which the output is needed.
+            block: all inputs of the block, which fill up the batch of the check.
 
         Raises:
             ValueError: the output depends on something other than the input.
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, whole)
+        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, whole, block)
 
-    def _checked(self, rows: Inputs, sink: Sink) -> Any:
-        chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
+    def _checked(self, rows: Inputs, sink: Sink, others: Inputs) -> Any:
+        chosen = _spread(len(rows), min(_ROWS, len(rows)))
+        few = joined_inputs([taken(rows, chosen), taken(others, _spread(len(others), _ROWS - len(chosen)))])
         block = Responses()
 
         def both(reading: Reading) -> None:
@@ -73,7 +75,7 @@ class Audit:
 
         output = self.model.forward(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
-        self._judge(compare_block(block, Responses.of(self.model, taken(rows, chosen))))
+        self._judge(compare_block(block, Responses.of(self.model, few, range(len(chosen)))))
         return output
 
     def recheck(self, rows: Inputs) -> None:
@@ -100,3 +102,8 @@ class Audit:
             raise unstable(str(found))
         for key, reason in found.layers.items():
             self.withdraw(key, reason)
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    """Return the positions of this many rows, spread over all."""
+    return torch.linspace(0, rows - 1, count).round().long().tolist()
