@@ -36,7 +36,7 @@ class DeformationSeries:
 
 @dataclass(frozen=True)
 class NeuronStability(ChartPlot):
-    """Mean stability of neurons, a line per deformation, with the middle half of the neurons.
+    """Plot of the mean stability of neurons, a line per deformation, with the middle half of the neurons.
 
     Args:
         model: the model's name.
@@ -48,7 +48,7 @@ class NeuronStability(ChartPlot):
     reading = (
         "Each line is a deformation of the neurons' receptive fields, each dot the mean over a layer's "
         "neurons with its 95 % interval over images; the thin bar covers the middle half of the neurons. "
-        "0: responses do not change; 1: they change as much as from one patch to another."
+        "At 0, responses do not change; at 1, they change as much as from one patch to another."
     )
     order = 64
 

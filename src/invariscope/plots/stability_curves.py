@@ -25,7 +25,7 @@ AXIS = "radius r (L2 norm of the change of an input)"
 
 @dataclass(frozen=True)
 class Shown:
-    """Contents of one view: menu entry, y axis, curves with their names, scale."""
+    """Contents of one view: menu entry, y axis, curves with their names, and scale."""
 
     label: str
     axis: str
@@ -65,7 +65,7 @@ class RadiusSeries:
 
 @dataclass(frozen=True)
 class StabilityCurves(ChartPlot):
-    """Displacement of the response against displacement of the input.
+    """Plot of the displacement of the response against the displacement of the input.
 
     Args:
         shown: a key of `SHOWN`.
@@ -181,13 +181,13 @@ class StabilityCurves(ChartPlot):
 
 @dataclass(frozen=True)
 class BumpImages(GridPlot):
-    """A few inputs at the radius at which predictions flip: original, deformed, noisy, toward another.
+    """Images of a few inputs at the radius at which predictions flip, moved in each way.
 
     Args:
         columns: the ways of moving the input.
         frames: values in [0, 1], (sample, way, H, W) or (sample, way, H, W, 3).
         radius: the root mean square displacement.
-        reached: whether predictions flip at this radius; otherwise it is the largest one.
+        reached: whether half of the predictions flip at this radius; if not, it is the largest radius.
     """
 
     title = "Inputs at this radius"
@@ -258,7 +258,7 @@ def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSe
 
 
 def _bump(results: Sequence[Result]) -> float:
-    """Return the radius of the bump if there is a single result that reaches it, else NaN."""
+    """Return the radius of the bump if there is a single result and it reaches one, otherwise NaN."""
     about = results[0].provenance.get("curve", {}) if len(results) == 1 else {}
     bump = about.get("bumps", {}).get(about.get("shown_for"))
     return float("nan") if bump is None else float(bump)

@@ -60,7 +60,7 @@ class UnitDistribution(ChartPlot):
 
         Args:
             result: one result.
-            measure: a measure with maps; None: normalized variance if present, else the first.
+            measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
         Raises:
             ValueError: no maps, or none of that measure and stratum.

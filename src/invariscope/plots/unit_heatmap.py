@@ -29,7 +29,7 @@ class UnitHeatmap(ChartPlot):
         measure: the measure shown by colour.
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
-        span: the values at the two ends of the colour scale; values beyond have the colour of the end.
+        span: the values at the two ends of the colour scale; values outside get the colour of the nearer end.
     """
 
     title = "Unit by unit"
@@ -59,10 +59,10 @@ class UnitHeatmap(ChartPlot):
 
         Args:
             result: one result.
-            measure: a measure with maps; None: normalized variance if present, else the first.
+            measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            sort: order each column by value, dead cells last, instead of by index.
-            limit: the largest number of cells in a column; beyond it, neighbours are averaged.
+            sort: whether to order each column by value, with dead cells last, instead of by index.
+            limit: the largest number of cells in a column; if there are more, neighbours are averaged.
         Raises:
             ValueError: no maps, or none for that measure.
         """
