@@ -1,6 +1,6 @@
-"""Pytest plugin: options that reproduce assertions, and a summary of their verdicts.
+"""Pytest plugin: options for reproducible assertions about symmetry, and a summary of their verdicts.
 
-Loaded into every pytest run where the package is installed, so it imports nothing heavy.
+Pytest loads it in every run if the package is installed, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def invariscope_seed(request: pytest.FixtureRequest) -> int:
-    """Return the seed of this run, for a test's own draws, such as weights and images."""
+    """Return the seed of this run, for draws in the test itself, such as weights and images."""
     return request.config.getoption("--invariscope-seed") or 0
 
 
-@pytest.hookimpl(hookwrapper=True)  # also supported by older versions of pytest
+@pytest.hookimpl(hookwrapper=True)  # unlike `wrapper`, supported by older versions of pytest
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Apply the run's options to the assertions of a test, and keep their verdicts with its report."""
+    """Apply the run's options to the assertions of a test, and add their verdicts to its report."""
 
     def keep(line: str) -> None:
         item.user_properties.append((_PROPERTY, line))

@@ -30,7 +30,7 @@ class Picture:
         label: its entry in the menu.
         target: HTML id of its element.
         kind: "chart", "grid" or "image".
-        legend: names of the series, in the order of their colours; empty if there is only one.
+        legend: names of the series, in the order of their colours; empty if there are fewer than two.
         content: images of a grid or of both themes; None for a chart, whose data are in the payload.
     """
 
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One plot of the registry and its views."""
+    """Section of the page for one registered plot, with its views."""
 
     name: str
     title: str

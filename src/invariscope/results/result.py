@@ -32,11 +32,11 @@ MapKey = tuple[str, str, str, int]
 
 
 class Maps(Mapping[MapKey, np.ndarray]):
-    """Per-unit values, each in the shape of its layer.
+    """Arrays of per-unit values, each in the shape of its layer.
 
     Keys are `(measure, layer, stratum, call)`. The last two default to `"all"` and `0`, so the usual look-up
-    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit, infinity a unit that only the
-    transformation moves.
+    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit; infinity marks a unit that responds to
+    the transformation, but not to a change of sample.
     """
 
     def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:
@@ -67,7 +67,7 @@ class Result:
 
     Args:
         rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
-            values behind the interval, if there is one. Mappings of columns become rows.
+            values behind the interval, if there is one. Mappings of columns are converted to rows.
         curve_rows: one per measure × layer × element.
         arrays: per-unit maps.
         provenance: versions, seed, model, data, transform, options and notes.
@@ -139,7 +139,7 @@ class Result:
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Return the mean over all counted units of all layers, in which large layers weigh more.
+        """Return the mean over all counted units of all layers, so that large layers weigh more.
 
         This is the single number per network of the 2019 experiments. Compare it only between networks of the
         same architecture.
@@ -156,7 +156,7 @@ class Result:
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """Return the result under another model name, for tables and plots."""
+        """Return the result with another model name for tables and plots."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
@@ -171,7 +171,7 @@ class Result:
         return replace(self, provenance={**self.provenance, "model": model})
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write result.json and maps.safetensors to `folder`, both or neither.
+        """Write result.json and maps.safetensors to `folder`: either both or neither.
 
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.
