@@ -21,7 +21,7 @@ _USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a message that says which results were kept."""
+    """Interruption by Ctrl-C, with a message on what was kept of the work so far."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

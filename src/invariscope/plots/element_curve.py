@@ -53,9 +53,9 @@ class ElementCurve(ChartPlot):
 
     title = "Element by element"
     reading = (
-        "A value for each element of the transformation, at the named layer or else at the network's "
-        "output. The shaded band is the 95 % interval over samples. A network whose output is invariant "
-        "has a flat accuracy curve; other measures are explained below."
+        "Each point is the value for one element of the transformation, at the named layer or, if none is "
+        "named, at the network's output. The shaded band is the 95 % interval over samples. A network whose "
+        "output is invariant has a flat accuracy curve; other measures are explained below."
     )
     order = 60
 

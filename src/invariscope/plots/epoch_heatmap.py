@@ -79,7 +79,7 @@ class EpochHeatmap(ChartPlot):
         found = [names.rows_of(result, measure, stratum).set_index("label") for result in by_epoch.values()]
         layers = tuple(dict.fromkeys(label for rows in found for label in rows.index))
         if not layers:
-            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; result.table lists the strata")
         value, low, high = (
             np.stack([rows[column].reindex(list(layers)).to_numpy(float) for rows in found], axis=1)
             for column in ("value", "ci_low", "ci_high")

@@ -106,7 +106,7 @@ class LayerProfile(ChartPlot):
         rows = [part.loc[k] for part, k in zip(rows, kept, strict=True)]
         found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
         if not found:
-            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; result.table lists the strata")
         if relative is None:
             relative = len({tuple(r["label"]) for _, r, _ in found}) > 1
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)

@@ -50,8 +50,8 @@ class Spectra(ChartPlot):
 
     title = "Spatial frequencies"
     reading = (
-        "Each line is a layer: how much of the variation of its feature maps has a given spatial "
-        "frequency, in cycles per position of the map; 0.5 alternates from one position to the next. "
+        "Each line shows how much of the variation of a layer's feature maps has a given spatial frequency. "
+        "Frequencies are in cycles per position of the map; 0.5 alternates from one position to the next. "
         "Steeply falling lines mean smooth maps. After pooling, positions are further apart. Bands are 95 % "
         "intervals over samples."
     )
@@ -87,7 +87,7 @@ class Spectra(ChartPlot):
         rows["layer"] = names.layer_labels(rows)
         known = list(dict.fromkeys(rows["layer"]))
         if not known:
-            raise ValueError(f"no {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no {measure!r} for stratum {stratum!r}; result.curves lists the strata")
         if layers is None:
             chosen = names.evenly(known, most)
         else:

@@ -76,13 +76,13 @@ class StabilityCurves(ChartPlot):
 
     title = "Stability against the size of the displacement"
     reading = (
-        "The radius is the distance by which inputs are moved, by a smooth deformation, by noise of the "
-        "same norm, or toward another sample: the L2 norm of the change over all values (pixels and "
-        "channels), in the scale of the network's input, as the root mean square over samples. If the "
-        "curve of deformations is below that of noise, the network is more stable to deformations. A "
-        "vertical line, if present, is the radius at which half of the predictions have flipped under "
-        "noise (or, if noise never flips half of them, toward another sample or under deformations). Bands "
-        "are 95 % intervals over samples."
+        "The radius is the distance by which inputs are moved by a smooth deformation, by noise of the same "
+        "norm, or toward another sample. It is the L2 norm of the change over all values (pixels and "
+        "channels), in the units of the network's input, as a root mean square over samples. If the curve of "
+        "deformations is below that of noise, the network is more stable to deformations than to noise. A "
+        "vertical line, if present, is the radius at which half of the predictions have flipped under noise "
+        "(or, if noise never flips half of them, toward another sample or under deformations). Bands are "
+        "95 % intervals over samples."
     )
     order = 20
 
@@ -192,8 +192,8 @@ class BumpImages(GridPlot):
 
     title = "Inputs at this radius"
     reading = (
-        "A few inputs, and the same inputs moved by the radius given for each row: the one at which half of "
-        "the predictions have flipped, or the largest radius if they never do."
+        "A few inputs, and the same inputs moved by the radius given for each row. This is the radius at "
+        "which half of the predictions have flipped, or the largest radius if they never do."
     )
     order = 21
 

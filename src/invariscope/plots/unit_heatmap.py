@@ -34,8 +34,8 @@ class UnitHeatmap(ChartPlot):
 
     title = "Unit by unit"
     reading = (
-        "Each column is a layer, each cell a unit or a feature map (the mean over its positions). Dark "
-        "cells respond least to the transformation; hatched cells are dead: they never respond, so they "
+        "Each column is a layer, and each cell is a unit or a feature map (the mean over its positions). "
+        "Dark cells respond least to the transformation. Hatched cells are dead: they never respond, so they "
         "have no value."
     )
     order = 40
@@ -73,7 +73,7 @@ class UnitHeatmap(ChartPlot):
             if array.size
         ]
         if not columns:
-            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
         span = shared_range(column.values for column in columns)
         return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
 

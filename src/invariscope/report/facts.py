@@ -136,7 +136,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
 
 
 def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return each result's name, record as (heading, text) lines, notes, skipped layers and unused layers."""
+    """Return each result's name, its record as (heading, text) lines, notes, skipped and unused layers."""
     return [
         {
             "name": name,
@@ -193,7 +193,7 @@ def _row_notes(result: Result) -> list[str]:
 
 
 def citation(results: Sequence[Result]) -> dict[str, str]:
-    """Return the version, and a BibTeX entry of the library."""
+    """Return the library's version, and a BibTeX entry for it."""
     version = str(results[0].provenance.get("versions", {}).get("invariscope") or "")
     year = str(results[0].provenance.get("created") or "")[:4]
     return {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
     from invariscope.results.result import Result
 
-# Plots of smaller order are above the table of all rows, the others below it.
+# Plots with a smaller order are above the table of all rows, the others below it.
 TABLE_ORDER = 30
 # Frames are stored at twice the displayed size, for high-resolution screens.
 FRAME, GAP, SHOWN_FRAME = 112, 8, 56
@@ -99,7 +99,7 @@ def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
 
 
 def strip(pixels: np.ndarray) -> np.ndarray:
-    """Put images (m, h, w, 3) side by side with transparent gaps: (FRAME, m·(FRAME + GAP), 4).
+    """Join images (m, h, w, 3) side by side, with transparent gaps, to (FRAME, m·(FRAME + GAP), 4).
 
     All frames have the same size, so that rows of different resolution are aligned. Images that are not
     square keep their proportions.

@@ -61,7 +61,7 @@ class MeasureSettings(shared.BatchSettings):
         flag("Do not compute intervals; takes an eighth of the memory.", " /--no-intervals", shown=False),
     ] = True
     memory_gb: Annotated[
-        float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
+        float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     repeats: Annotated[

@@ -83,12 +83,12 @@ def positions(results: Sequence[Result]) -> set[str]:
 
 
 def unit_only(results: Sequence[Result]) -> set[str]:
-    """Return measures that are only read per unit; tables and profiles omit their means over a layer."""
+    """Return measures to be read only per unit; tables and profiles omit their means over a layer."""
     return _declared(results, "unit_only")
 
 
 def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """Return the rows to show in tables: all except those of measures that are only read per unit."""
+    """Return the rows to show in tables: all except those of measures to be read only per unit."""
     return rows.loc[~rows["measure"].isin(list(unit_only(results)))].copy()
 
 
@@ -182,7 +182,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 
 
 def class_strata(result: Result, measure: str) -> list[str]:
-    """Return the strata that are classes, in the order of the data's classes, then of appearance."""
+    """Return the strata that are classes: first in the order of the data's classes, then of appearance."""
     table = result.table
     present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
