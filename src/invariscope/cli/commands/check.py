@@ -37,7 +37,8 @@ def check(
         opt("Fail below this value. Can be repeated.", "GLOB:MEASURE:VALUE", "--min", shown=False),
     ] = None,
     junit: Annotated[
-        Path | None, opt("Also write JUnit XML to this file, replacing it.", "FILE", shown="none")
+        Path | None,
+        opt("Also write JUnit XML to this file; an existing file is replaced.", "FILE", shown="none"),
     ] = None,
     debug: Debug = False,
 ) -> None:

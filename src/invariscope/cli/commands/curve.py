@@ -38,8 +38,8 @@ def curve(
     """Measure how a model's output changes under deformations of increasing size.
 
     Compares smooth deformations with noise of equal size and with steps of equal size toward another sample.
-    Writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`: either all of them or
-    none.
+    Writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`. Either all files are
+    written or none.
 
     Examples:
 

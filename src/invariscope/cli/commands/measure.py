@@ -58,7 +58,9 @@ class MeasureSettings(shared.BatchSettings):
     ] = None
     intervals: Annotated[
         bool,
-        flag("Do not compute intervals; takes an eighth of the memory.", " /--no-intervals", shown=False),
+        flag(
+            "Do not compute intervals; this takes an eighth of the memory.", " /--no-intervals", shown=False
+        ),
     ] = True
     memory_gb: Annotated[
         float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
@@ -97,8 +99,8 @@ def measure(
 ) -> None:
     """Measure how a model's layers respond when its inputs are transformed.
 
-    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`:
-    either all of them or none.
+    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`.
+    Either all files are written or none.
 
     Examples:
 

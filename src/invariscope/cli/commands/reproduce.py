@@ -142,7 +142,7 @@ def _check_device(device: str) -> None:
 
 
 def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
-    """Return the unfinished cells; all cells without an archive, or if data to identify them are missing."""
+    """Return the unfinished cells, or all cells if there is no archive or no data to identify them by."""
     from invariscope.lab import recipes
 
     if store.archive is None:

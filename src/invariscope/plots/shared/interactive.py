@@ -29,7 +29,7 @@ from invariscope.plots.shared.theme import DARK, DASHES, LIGHT, MARKERS, Theme, 
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MANY, MIN_WIDTH = 24, 300
-# Minimal pixels per column for upright and for slanted names.
+# Minimum number of pixels per column for upright and for slanted names.
 UPRIGHT, SLANTED = 14, 20
 EDGES = 80
 M = TypeVar("M", bound=Any)
@@ -130,7 +130,7 @@ def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:
-    """Show columns of the source, given as {label: "@column"}, on hovering."""
+    """Show columns of the source on hovering, given as {label: "@column"}."""
     chart.add_tools(HoverTool(renderers=list(renderers), tooltips=list(columns.items())))
 
 
