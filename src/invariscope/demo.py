@@ -91,7 +91,7 @@ class Demonstration:
 
     @property
     def sentence(self) -> str:
-        """The table and the accuracies in words."""
+        """Differences and accuracies in words."""
         text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
         return f"{text} {_accuracies(self.plain, self.rotated)}"
 
@@ -110,11 +110,11 @@ def run(
 
     Args:
         folder: new, empty, or from an earlier demonstration.
-        settings: by default, settings that take about a minute on two cores.
+        settings: None for the default settings, which take about a minute on two cores.
         bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
         log: called with progress messages.
     Raises:
-        FileExistsError: the folder holds other files.
+        FileExistsError: the folder contains other files.
     """
     settings, folder = settings or DemoSettings(), Path(folder)
     mark = asdict(settings) | {"invariscope": invariscope.__version__}
@@ -122,7 +122,7 @@ def run(
     with _staged(folder) as scratch:
         reused = earlier == mark and _networks_kept(folder, scratch)
         if earlier is not None:
-            log(f"{folder} holds an earlier demonstration: {_takeover(reused)}")
+            log(f"{folder} contains an earlier demonstration: {_takeover(reused)}")
         with (bars or _no_bars)() as bar:
             plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
         write_report([plain, rotated], scratch / "report.html")
@@ -196,7 +196,9 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         mark = None
     if not isinstance(mark, dict) or "invariscope" not in mark:
-        raise FileExistsError(f"{folder} holds files that are not from a demonstration. Give another folder.")
+        raise FileExistsError(
+            f"{folder} contains files that are not from a demonstration. Give another folder."
+        )
     return mark
 
 
@@ -219,13 +221,13 @@ def _takeover(reused: bool) -> str:
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder inside `folder` whose entries replace those of the same names at the end."""
+    """Yield a scratch folder inside `folder` whose entries finally replace entries of the same name."""
     scratch = folder / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)  # left behind by a killed run
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        # The mark is removed first and moved last, since it marks the folder as complete.
+        # The mark is removed first and moved last, because it marks the folder as complete.
         (folder / _MARK).unlink(missing_ok=True)
         for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():

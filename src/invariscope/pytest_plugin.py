@@ -1,4 +1,4 @@
-"""Pytest plugin: options that reproduce assertions, and a summary of their verdicts.
+"""Pytest plugin: options for reproducible assertions about symmetry, and a summary of their verdicts.
 
 Pytest loads the plugin in every environment that has the package, so it imports nothing heavy.
 """
@@ -39,7 +39,7 @@ def invariscope_seed(request: pytest.FixtureRequest) -> int:
     return request.config.getoption("--invariscope-seed") or 0
 
 
-@pytest.hookimpl(hookwrapper=True)  # also supported by older versions of pytest
+@pytest.hookimpl(hookwrapper=True)  # unlike `wrapper`, supported by older versions of pytest
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Apply the run's options to a test's assertions, and attach their verdicts to the test's report."""
 

@@ -318,7 +318,7 @@ def test_a_text_file_holds_one_sample_per_line(workplace):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b" \n", "holds no text"), (b"\xff\xfe a", "is not text in UTF-8")]
+    ("content", "said"), [(b" \n", "contains no text"), (b"\xff\xfe a", "is not UTF-8 text")]
 )
 def test_a_text_file_without_text_is_refused(content, said, workplace):
     Path("t.txt").write_bytes(content)
@@ -343,7 +343,7 @@ def test_code_of_the_user_may_return_data(workplace):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"a": np.zeros(3)}, "holds .'a'.; name the inputs x or images"),
+        ({"a": np.zeros(3)}, "contains .'a'.; name the inputs x or images"),
         ({"x": np.zeros(3), "images": np.zeros(3)}, "both 'x' and 'images'; keep one"),
         ({"x": np.array(["a", "b"])}, "must be numbers"),
         ({"x": np.array([None, {}], dtype=object)}, "pickled objects are never read"),

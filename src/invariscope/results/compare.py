@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     """Compare each result with the first one by paired differences on the same samples.
 
-    The variation that both results share cancels, so the interval of a difference is narrower than the two
+    Variation shared by both results cancels, so the interval of a difference is narrower than the two
     separate intervals suggest.
 
     Args:
         results: two or more results, as separate arguments or as a list.
     Returns:
-        One row per measure × layer × stratum that both results hold, in the order of the first one's layers:
+        One row per measure × layer × stratum that both results have, in the layer order of the first:
         `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. Holm's
-        procedure adjusts `p_holm` for the rows of one measure output and stratum, over all layers, calls and
-        pairs of results in this call. Intervals and `p` are not adjusted.
+        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. The
+        latter is adjusted by Holm's procedure for all rows of the same measure output and stratum, over all
+        layers, calls and pairs of results in this call. Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """

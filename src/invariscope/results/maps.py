@@ -31,11 +31,11 @@ class DrawnMap:
 
 
 class Maps(Mapping[MapKey, np.ndarray]):
-    """Per-unit values, each in the shape of its layer.
+    """Arrays of per-unit values, each in the shape of its layer.
 
     Keys are `(measure, layer, stratum, call)`. The last two default to `"all"` and `0`, so the usual look-up
-    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit or one that was not drawn, infinity a
-    unit that only the transformation moves.
+    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit or one that was not drawn; infinity
+    marks a unit that responds to the transformation, but not to a change of sample.
     """
 
     def __init__(self, arrays: Mapping[MapKey, np.ndarray | DrawnMap]) -> None:

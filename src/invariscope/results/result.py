@@ -46,7 +46,7 @@ class Result:
 
     Args:
         rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
-            values behind the interval, if there is one. Mappings of columns become rows.
+            values behind the interval, if there is one. Mappings of columns are converted to rows.
         curve_rows: one per measure × layer × element.
         arrays: per-unit maps; those of drawn units are a `DrawnMap`, which `maps` spreads over the layer.
         provenance: versions, seed, model, data, transform, options and notes.
@@ -118,7 +118,7 @@ class Result:
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Return the mean over all counted units of all layers, in which large layers weigh more.
+        """Return the mean over all counted units of all layers, so that large layers weigh more.
 
         This is the single number per network of the 2019 experiments. Compare it only between networks of the
         same architecture.
@@ -135,7 +135,7 @@ class Result:
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """Return the result under another model name, for tables and plots."""
+        """Return the result with another model name for tables and plots."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
@@ -150,7 +150,7 @@ class Result:
         return replace(self, provenance={**self.provenance, "model": model})
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write result.json and maps.safetensors to `folder`, both or neither.
+        """Write result.json and maps.safetensors to `folder`: either both or neither.
 
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.

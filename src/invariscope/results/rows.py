@@ -25,7 +25,7 @@ class ResultRow(Mapping[str, Any]):
 
     Args:
         measure: name of the measure with its form and output, such as "stability.petrini2021.D".
-        layer, call: the layer, and which of its runs within one forward.
+        layer, call: the layer, and the index of its run within one forward pass.
         stratum: "all", the name of a class, or "mean" over the classes.
         output: the measure's output, such as "D"; "" for most measures. Not saved.
     """
@@ -38,7 +38,7 @@ class ResultRow(Mapping[str, Any]):
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], measures: Iterable[str] = ()) -> Self:
-        """Return a row from a mapping of columns; a row is returned unchanged.
+        """Convert a mapping of columns to a row; a row is returned unchanged.
 
         Args:
             columns: only those that apply; call 0 and stratum "all" may be omitted.
@@ -101,7 +101,7 @@ class Row(ResultRow):
         units_total: number of units of the layer; more than `units` if they were drawn.
         drawing_error: standard error of the value due to the draw of units; 0 if all were taken.
         dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
-        counted_units: number of units whose mean is the value.
+        counted_units: number of units that the value is the mean of.
         undefined: number of terms excluded because they have no value.
         note: why a number or an interval is missing, and other remarks.
         caution: an alternative explanation of a value that looks invariant.
@@ -153,7 +153,7 @@ class Point(ResultRow):
     """A point of a curve.
 
     Args:
-        element: position of the transform's element or of the point.
+        element: index of the transform's element, or of the point.
         label, parameter, x: name of the element, name of the axis, and position on the axis.
         value, ci_low, ci_high, corrected, floor, samples, replicates, group_sizes: as in `Row`.
     """
@@ -183,7 +183,7 @@ class BaselineRow(ResultRow):
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a frame of rows with these columns; missing numbers are NaN, missing notes ""."""
+    """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
     found = [{name: row.get(name, "" if name == "note" else np.nan) for name in columns} for row in rows]

@@ -129,7 +129,7 @@ def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
     from safetensors.numpy import load_file
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; it holds the maps listed in {JSON_NAME}")
+        raise FileNotFoundError(f"{path} is missing; it contains the maps listed in {JSON_NAME}")
     try:
         arrays = load_file(path)
         draws = {int(i): _draw(*facts) for i, facts in document["draws"].items()}
@@ -186,5 +186,5 @@ def to_xarray(result: Result) -> Any:
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
     found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
-    # Combinations without a row have NaN as their note, which could not be written to a file among texts.
+    # Combinations without a row have NaN as their note. A mixture of texts and NaN could not be saved.
     return found.assign(note=found["note"].fillna("").astype(str))
