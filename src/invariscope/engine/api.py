@@ -102,7 +102,7 @@ def measure(
         batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
         output: the part of the model's output that is its prediction, for measures of the output: the name
             of a key or field ("logits"), an index (1), or a function of the model's output that returns a
-            tensor with one row per sample. None: the only floating-point tensor with one row per sample,
+            tensor with one row per sample. None: its only floating-point tensor with one row per sample,
             found at two batch sizes; if there is none, or more than one, such measures raise an error.
         gradients: run forwards with autograd enabled, for models that differentiate inside their forward,
             such as potentials that return forces. Responses are detached when they are read. Forwards take
@@ -145,9 +145,9 @@ def measure(
             tuple or list as positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
             sample, such as tokens, nodes or atoms.
-        repeats: number of forwards of each untransformed input, for models that draw random numbers in their
-            forward. Above 1, the column `chance` holds the value that the model's own randomness causes. A
-            value near it is no evidence about the transformation.
+        repeats: above 1, number of extra forwards of each untransformed input, for models that draw random
+            numbers in their forward. The column `chance` then holds the value that the model's own randomness
+            causes; a value near it says nothing about the transformation.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.

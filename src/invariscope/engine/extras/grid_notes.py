@@ -78,7 +78,7 @@ def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
-    """Whether a statistic applies an action that moves the values of this feature map."""
+    """Return whether a statistic applies an action that moves the values of this feature map."""
     if info.status != OK or len(info.shape) != 3:
         return False
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
@@ -93,7 +93,7 @@ def _astray(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, 
 
 
 def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
-    """Return why even a perfect layer cannot follow the elements on this grid; "" if it can."""
+    """Return why no layer on this grid can be exactly equivariant; "" if one can."""
     if len(info.shape) != 3:
         return ""
     known = (info.layer, info.call) in run.grids
