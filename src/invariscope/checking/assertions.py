@@ -262,7 +262,7 @@ def _every_name(model: Any, x: Inputs, how: dict[str, Any], reading: dict[str, A
 
 
 def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
-    """Return the class of each layer that is a module; the names of operations already say what they are."""
+    """Return the class of each layer that is a module; operations are named after their function."""
     own = (info for info in inspection.layers if not info.kind.startswith("function"))
     return {(info.layer, info.call): info.kind for info in own}
 

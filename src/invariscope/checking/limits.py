@@ -72,7 +72,7 @@ class Limit:
 
     @property
     def row(self) -> str:
-        """Name of the limited values in a result's table."""
+        """Name under which a result's table lists the limited values."""
         form = self.measure.form  # optional in the text
         named = form and (self.output == form or self.output.startswith(f"{form}."))
         return self.measure.row_name(
@@ -123,7 +123,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """One line that says what is wrong."""
+        """The problem on one line."""
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
@@ -202,8 +202,8 @@ def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:
     for entry in result.provenance["skipped"]:
         if matches(limit.pattern, str(entry["layer"])):
             return ValueError(
-                f"{limit.measure.name} has no value for the layers {limit.pattern!r}: {entry['layer']}: "
-                f"{entry['reason']}"
+                f"{limit.measure.name} has no value for the layers {limit.pattern!r} ({entry['layer']}: "
+                f"{entry['reason']})"
             )
     return unknown("layer", limit.pattern, dict.fromkeys(layers))
 

@@ -156,7 +156,7 @@ class Verdict:
         return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
 
     def _place(self, first: LayerVerdict) -> str:
-        """Return the position of the first broken layer, and the errors before it."""
+        """Return a phrase with the position of the first broken layer, and the largest earlier error."""
         before = [layer for layer in self.layers[: self.layers.index(first)] if layer.worst is not None]
         place = self.order.index((first.layer, first.call)) if (first.layer, first.call) in self.order else -1
         number = f", layer {place + 1} of {len(self.order)}" if place >= 0 else ""
@@ -180,7 +180,7 @@ class Verdict:
 
 
 class SymmetryError(AssertionError):
-    """A model breaks an asserted symmetry; `verdict` says where and by how much."""
+    """Raised if a model breaks an asserted symmetry; `verdict` holds where and by how much."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message())

@@ -86,7 +86,7 @@ def measure(
             strings, measures that compare labels with outputs require class names, unless the data provide
             them (`data.classes`, `class_to_idx`).
         samples: measure a seeded random subset of this many samples, or the first ones of a stream.
-        batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
+        batch_size: inputs per forward, or "auto". Orbits larger than this are forwarded in parts.
         device: device to run on; None: the device of the model's parameters.
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy). A surrounding
             `torch.autocast` has no effect on the model; one inside the model's own forward does.
@@ -103,7 +103,7 @@ def measure(
         batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
         output: the part of the model's output that is its prediction, for measures of the output: the name
             of a key or field ("logits"), an index (1), or a function of the model's output that returns a
-            tensor with one row per sample. None: the only floating-point tensor with one row per sample,
+            tensor with one row per sample. None: its only floating-point tensor with one row per sample,
             found at two batch sizes; if there is none, or more than one, such measures raise an error.
         gradients: run forwards with autograd enabled, for models that differentiate inside their forward,
             such as potentials that return forces. Responses are detached when they are read. Forwards take
@@ -146,9 +146,9 @@ def measure(
             tuple or list as positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
             sample, such as tokens, nodes or atoms.
-        repeats: number of forwards of each untransformed input, for models that draw random numbers in their
-            forward. Above 1, the column `chance` holds the value that the model's own randomness causes. A
-            value near it is no evidence about the transformation.
+        repeats: above 1, number of extra forwards of each untransformed input, for models that draw random
+            numbers in their forward. The column `chance` then holds the value that the model's own randomness
+            causes; a value near it says nothing about the transformation.
         units: "all" units of every layer, a number to draw from each layer, or "auto": all units of layers
             with up to 65,536, and 4,096 units drawn from each larger one. A layer of which a quarter or
             more would be drawn is taken whole. Intervals include the error that drawing causes, which the

@@ -51,7 +51,7 @@ class Needs:
 
     @property
     def pilot(self) -> Needs | None:
-        """The needs of a preceding walk over the untransformed inputs; None if it is not needed."""
+        """The needs of a preceding walk over the untransformed inputs; None if there is no such walk."""
         layers, output = (
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )

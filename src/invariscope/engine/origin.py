@@ -97,7 +97,7 @@ def _drawn(options: Options) -> dict[str, Any]:
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    """Return a measure's options, its texts for reports, and its rows that reports show in another form."""
+    """Return a measure's options, its texts for reports, and the rows that reports show in another form."""
     plain = json.loads(json.dumps(measure.options, default=str))
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
     rows = {title: names for title, kind in _ROWS.items() if (names := measure.rows_of_kind(kind))}

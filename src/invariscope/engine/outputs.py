@@ -90,7 +90,7 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for another layer that is a view of this one with units of this shape."""
+        """Return the same numbers for a view of the layer, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -336,7 +336,7 @@ def _note(value: float, why: str, own: str, empty: str) -> str:
 
 
 def _beyond_float32(values: np.ndarray) -> bool:
-    """Whether a finite value overflows or underflows float32, as squares of extreme responses do."""
+    """Return whether a finite value overflows or underflows float32, as squares of responses may."""
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     limits = np.finfo(np.float32)
     return bool(((size > limits.max) | (size < limits.tiny)).any())

@@ -225,7 +225,7 @@ def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
 
 
 def whole_fours(room: int) -> int:
-    """Round the number of samples per block down to a multiple of four, because the reduction takes fours.
+    """Round the number of samples per block down to a multiple of four, the step of the reduction.
 
     >>> whole_fours(14), whole_fours(3)
     (12, 3)

@@ -223,7 +223,7 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
 
 
 def _settled(walk: Walk, size: int) -> Needs:
-    """Return the needs with probes that have seen all inputs; nothing is forwarded."""
+    """Return the needs with their probes settled on all inputs, without forwarding any."""
     needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
     if not any(probe.unsettled for probe in needs.probes):
         return needs

@@ -14,7 +14,7 @@ from invariscope.block import Block
 
 
 def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: int) -> Iterator[Block]:
-    """Yield a block for each number of rows that samples have; its units are (row, unit...).
+    """Yield one block for every number of rows that occurs; its units are (row, unit...).
 
     Samples whose number of rows differs between elements are left out, since their rows cannot be compared.
 

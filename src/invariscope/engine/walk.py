@@ -46,7 +46,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
     """Walk the source, calling `tick(samples done, total samples)` after each block.
 
     Raises:
-        ValueError: fewer than two samples, no readable layer, or responses that must not be counted.
+        ValueError: fewer than two samples, no readable layer, or responses that are rejected.
     """
     options, windows = walk.options, walk.source.windows()
     first = next(windows, None)

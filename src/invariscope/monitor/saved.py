@@ -18,7 +18,7 @@ JSON_NAME = "monitor.json"
 
 
 class SavedResults(Mapping[int, Result]):
-    """Results in a folder by epoch, loaded on access."""
+    """Mapping from epochs to the results saved in a folder, loaded on access."""
 
     def __init__(self, folder: Path, epochs: tuple[int, ...]) -> None:
         self._folder, self._epochs = folder, epochs

@@ -87,7 +87,7 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def _validate(self) -> None:
-        """Raise for invalid options."""
+        """Raise ValueError or TypeError for invalid options."""
 
     @property
     @abc.abstractmethod
@@ -96,7 +96,7 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def _value(self, block: Block) -> Tensor:
-        """Return the formula of one layer, a scalar; 0 if it is undefined."""
+        """Return the value of the formula for one layer, a scalar; 0 if it is undefined."""
 
     @property
     def draws(self) -> bool:

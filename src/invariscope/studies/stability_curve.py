@@ -130,7 +130,7 @@ def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -
 
 
 def _versions(few: Window, ladder: Transform, seed: int) -> dict[str, torch.Tensor]:
-    """Return the kinds of forwarded inputs by name, each (sample, element, ...)."""
+    """Return the forwarded inputs by kind, each (sample, element, ...)."""
     x, batch = few.inputs.detach(), Batch(few.indices, few.keys, few.partners, seed)
     orbit = ladder.orbit(x, indices=batch.indices, keys=batch.keys, seed=seed)
     return {

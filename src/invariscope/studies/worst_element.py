@@ -135,7 +135,7 @@ class _Search:
     inputs: int = 0
 
     def measure(self, transform: Transform) -> Result:
-        """Measure the elements and store the points."""
+        """Measure the elements, store the points, and return the result."""
         result = measure(self.model, self.source, transform, measures=WorstElement(), **self.options)
         assert transform.traits.slider is not None
         places = transform.traits.slider.values
@@ -167,7 +167,7 @@ class _Search:
         return found
 
     def neighbours(self, key: LayerKey, place: float) -> list[float]:
-        """Return the nearest known places below and above, across the ends if the elements are periodic."""
+        """Return the nearest known places below and above, wrapping around if the elements are periodic."""
         known = sorted(self.known[key])
         period = self.slider.period
         if period and self._is_periodic():
@@ -182,11 +182,11 @@ class _Search:
         return listed[0] + self.slider.period - listed[-1] <= 1.5 * max(b - a for a, b in pairwise(listed))
 
     def reach(self, key: LayerKey, place: float) -> float:
-        """Return the distance to the more distant neighbour."""
+        """Return the distance from a place to the farther of its neighbours."""
         return max(abs(other - place) for other in self.neighbours(key, place))
 
     def wanted(self, near: float) -> list[float]:
-        """Return new places around every peak whose neighbours are more distant than `near`."""
+        """Return new places around every peak that has a neighbour farther away than `near`."""
         found: set[float] = set()
         for key, place in self.peaks.items():
             for other in self.neighbours(key, place):

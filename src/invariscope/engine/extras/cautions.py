@@ -1,4 +1,4 @@
-"""Cautions about values that insensitivity or a few units may explain; the rules suit all measures."""
+"""Cautions about values that insensitivity or a few units may explain, by the same rules for all measures."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Ratio between successive interim looks. Looking after every block would favour intervals that are narrow by
 # chance.
 _APART = math.sqrt(2)
-_RUN = 64  # looks follow whole runs of the jackknife groups
+_RUN = 64  # later looks come after multiples of this many samples, at which jackknife groups are equal
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ class LookSource(Source):
         return self.whole.walked()
 
     def windows(self) -> Iterator[Window]:
-        """Yield the samples, cut at the looks or at the end of the pair that contains one."""
+        """Yield the samples in windows that end at the looks, or at the end of the pair that contains one."""
         looks = self.stopping.looks()
         due = next(looks)
         for window in self.whole.windows():

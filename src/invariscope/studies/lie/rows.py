@@ -26,9 +26,9 @@ REST = "(other operations)"
 _NEGLIGIBLE = {8: 1e-18, 4: 1e-8}
 
 _KINDS = {
-    "": ("How fast the output stops moving with its input.", "0: the output moves as its input does."),
+    "": ("Rate at which the output departs from equivariance.", "0: the output moves as its input does."),
     "term": (
-        "How fast the output loses its symmetry because of one layer alone.",
+        "Rate at which one layer alone makes the output depart from equivariance.",
         "Norms of terms do not add up, because layers cancel or reinforce each other; see `cross`.",
     ),
     "cross": (
@@ -36,8 +36,8 @@ _KINDS = {
         "Below 0: the layer counteracts others. This is not a property of the layer alone.",
     ),
     "share": (
-        "A layer's share of the output's loss of symmetry.",
-        "Shares add up to the norm of the Lie derivative; a layer that corrects others has a share below 0.",
+        "A layer's share of the output's departure from equivariance.",
+        "Shares add up to the value of the output; a layer that counteracts others may have one below 0.",
     ),
 }
 
@@ -178,7 +178,7 @@ def _row(
     found |= {"layer": key[0], "call": key[1], "stratum": "all"}
     found |= {"samples": len(values), "elements": 1, "probe_error": error}
     if sizes.min() < MIN_PER_GROUP:
-        note = f"no interval: a group has {sizes.min()} samples, {MIN_PER_GROUP} are needed"
+        note = f"no interval: a group has {sizes.min()} samples, but {MIN_PER_GROUP} are needed"
         return Row(**found, **MISSING.columns, note=note)
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()

@@ -118,7 +118,7 @@ class Patches:
 def cut(
     images: Float[Tensor, "sample C H W"], patches: Patches, crop: tuple[int, int]
 ) -> Float[Tensor, "row C height width"]:
-    """Return the patches unchanged."""
+    """Return the patches as they are in the images."""
     rows = torch.from_numpy(patches.images)[:, None, None]
     corners = torch.from_numpy(patches.corners)
     y = (corners[:, :1] + torch.arange(crop[0]))[:, :, None]
@@ -129,7 +129,7 @@ def cut(
 def cut_moved(
     images: Float[Tensor, "sample C H W"], patches: Patches, fields: Float[Tensor, "row 2 height width"]
 ) -> Float[Tensor, "row C height width"]:
-    """Return the patches read at s − τ(s) in the whole image, bilinearly and with repeated edges."""
+    """Return the patches with τ applied, read bilinearly from the whole image, whose edges are repeated."""
     height, width = images.shape[-2:]
     y, x = (torch.arange(n, dtype=torch.float64) for n in fields.shape[-2:])
     corners = torch.from_numpy(patches.corners).double()

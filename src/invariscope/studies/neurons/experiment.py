@@ -66,7 +66,7 @@ class PatchExperiment:
         return found
 
     def _random_places(self) -> np.ndarray:
-        """Return rows and columns of neurons whose windows lie inside, (image, 2)."""
+        """Return rows and columns of random neurons with windows inside the image, (image, 2)."""
         chance = Draws(self.settings.seed, self.keys, 2, Stream.NEURON_PLACE).uniform()
         rows, columns = self.field.interior
         first = np.array([rows.start, columns.start])

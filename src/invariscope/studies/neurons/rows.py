@@ -23,7 +23,7 @@ from invariscope.studies.neurons.settings import NeuronSettings
 
 SUMMARY = "Effect of a local deformation on a neuron, relative to a change of patch."
 READING = (
-    "0: the deformation has no effect. 1: it changes the response as much as another patch does. "
+    "0: the deformation has no effect. 1: it changes the response as much as a change of patch does. "
     "Compare deformations within a layer, not layers with windows of different size."
 )
 SOURCE = "Tomasini et al. 2022, arXiv:2210.01506, the ratio for one neuron and one kind of deformation."
