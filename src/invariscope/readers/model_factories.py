@@ -24,7 +24,7 @@ def no_model(maker: Any) -> TypeError:
 
 
 def makes_models(function: Any) -> bool:
-    """Whether a function is annotated to return a module, or cannot be called with inputs alone."""
+    """Return whether a function is annotated to return a module, or cannot be called with inputs alone."""
     if not inspect.isroutine(function):
         return False
     try:
