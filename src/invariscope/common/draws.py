@@ -84,7 +84,7 @@ class Draws:
     indices: np.ndarray | None = None
 
     def under(self, *path: int, stream: Stream | None = None) -> Draws:
-        """Return independent draws for the same samples, under a longer path or another stream."""
+        """Return independent draws for the same samples, with a longer path or another stream."""
         return replace(self, path=(*self.path, *path), stream=self.stream if stream is None else stream)
 
     def take(self, rows: np.ndarray) -> Draws:
@@ -145,7 +145,7 @@ def numpy_generator(seed: int, stream: Stream, *path: int) -> np.random.Generato
 
 
 def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarray:
-    """Return the given integers, one per sample, as an array; 0 … samples - 1 by default.
+    """Return the given integers, one per sample, as an array; by default 0 … samples - 1.
 
     Raises:
         ValueError: wrong length, or values that are not integers.
@@ -156,7 +156,7 @@ def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarra
     if chosen.shape != (samples,) or chosen.dtype.kind not in "iu":
         raise ValueError(
             f"{name} must be one integer per sample of the batch, of shape ({samples},); "
-            f"got shape {chosen.shape} of {chosen.dtype}."
+            f"got shape {chosen.shape} and dtype {chosen.dtype}."
         )
     return chosen
 

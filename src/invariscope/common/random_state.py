@@ -175,7 +175,7 @@ def _wrapped(value: Any) -> RandomGenerator | None:
 
 @contextmanager
 def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
-    """Restore the generators on exit; yield their states on entry.
+    """Yield the states of the generators, and restore these on exit.
 
     Only one thread at a time holds the global generators, so that measurements in several threads do not
     share draws.
@@ -192,7 +192,7 @@ def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
 class Streams:
     """Private streams that replace the global generators for models that draw from them.
 
-    Inside `active()` the global generators continue the private streams; outside they are unchanged.
+    Inside `active()`, the global generators continue the private streams; outside, they are unchanged.
     """
 
     def __init__(self, generators: Sequence[RandomGenerator], seed: int) -> None:

@@ -218,7 +218,7 @@ class FailedForward(ValueError):
         return cls(model, batch.shape, f"dtype {dtype_name(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
-        """Return the same error with the shape of all inputs, of which the trial took some."""
+        """Return the same error with the shape of all inputs instead of the trial's."""
         if not self.shape:
             return self
         return FailedForward(self.model, shape, self.values, self.reason)
@@ -236,8 +236,8 @@ class Reader(ABC):
     """Abstract base of readers, each of which reads one kind of model.
 
     Concrete subclasses in this package are registered automatically. Their constructor is
-    `(model, *, layers=None, ...)`, with any of the options of `as_reader`. Options that it lacks raise a
-    TypeError.
+    `(model, *, layers=None, ...)`, with any of the options of `as_reader`. An option that it does
+    not take raises TypeError.
     """
 
     fallback: ClassVar[bool] = False

@@ -32,7 +32,7 @@ _COARSE = 5e-2
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
-_FAR_BELOW = 1e-4  # share of the rms below which a difference is small whatever the spread
+_FAR_BELOW = 1e-4  # smaller shares of the rms are negligible, whatever the spread
 _BEYOND = 1e37  # larger values are masked scores
 _NO_SCALE = 1e12  # larger shares are relative to a layer of zeros
 
@@ -208,7 +208,7 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
 
 
 def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:
-    """Return what the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
+    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
@@ -220,7 +220,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
         forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    if found.any:  # due to the rest of the batch only if the same inputs still give the same responses
+    if found.any:  # due to the rest of the batch, but only if a repeated forward still agrees
         chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
@@ -305,7 +305,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Return the largest distance between rows relative to the rms; 0 if small against the rows' spread."""
+    """Return the largest distance between rows as a share of the rms; 0 if small relative to their spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
@@ -319,7 +319,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Return both in float64, with non-finite and masked values set to 0, and whether both mask the same."""
+    """Return both in float64, with non-finite and masked values set to 0, and whether these coincide."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

@@ -145,5 +145,5 @@ class ChannelMean(Reader):
 def _alias(
     original: LayerKey | None, shape: tuple[int, ...], shapes: dict[LayerKey, tuple[int, ...]]
 ) -> LayerKey | None:
-    """Return the reading that a mean repeats: only if the shapes agree before averaging."""
+    """Return the reading that a mean repeats; None if their shapes before averaging differ."""
     return original if original is not None and shapes.get(original) == shape else None

@@ -1,4 +1,4 @@
-"""The parts of a function or class that determine its results: code, constants, closures, globals."""
+"""List the parts of a function or class that determine its results: code, constants, closures, globals."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    """Return whether the first constant is a docstring: a text that no instruction loads."""
+    """Return whether the first constant is a docstring: a string that no instruction loads."""
     if not code.co_consts or not isinstance(code.co_consts[0], str):
         return False
     return not any(i.opcode in dis.hasconst and i.arg == 0 for i in dis.get_instructions(code))

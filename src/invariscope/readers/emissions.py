@@ -27,7 +27,8 @@ class Emission:
         kind: class of the layer, or name of the operation.
         value: the framework's own array; None if there is none, with the reason in `problem`.
         default: whether it is read if the user selects nothing.
-        operation: whether it is an operation: those on shapes, indices and weights are left out silently.
+        operation: whether it is an operation; operations on shapes, indices and weights are left out
+            silently.
         channels_last: whether it is a map (sample, row, column..., channel).
         unclear: whether features are known to come last, but not whether the other axes are rows and columns.
         problem: why it cannot be read; "" if it can.

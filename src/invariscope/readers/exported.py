@@ -29,7 +29,7 @@ from invariscope.readers.prediction import OutputChoice
 from invariscope.readers.torch.modules import Whole
 from invariscope.readers.torch.reader import TorchReader
 
-# Entries of the archive that hold pickles of arbitrary classes; ordinary programs have none.
+# Entries of the archive with pickles of arbitrary classes; ordinary programs have none.
 _OBJECTS = ("custom_obj", "opaque_obj")
 _STACK = "nn_module_stack"
 _WHOLE = "MultiheadAttention"
@@ -178,7 +178,10 @@ def _refuse_objects(path: Path) -> None:
         raise ValueError(f"{path} is truncated or not a .pt2 archive ({error})") from error
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
-        raise ValueError(f"{path} contains pickled objects ({pickled[0]}), which could run code when loaded")
+        raise ValueError(
+            f"{path} contains pickled objects ({pickled[0]}), which could run code when loaded: export a "
+            "model without custom objects"
+        )
 
 
 @contextmanager

@@ -40,7 +40,7 @@ _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
 def identify(value: Any, name: str) -> Identity:
-    """Return the identity of a model, a function, or anything composed of them, arrays and plain values.
+    """Return the identity of a model, a function, or any object that holds these, arrays or plain values.
 
     For modules, the digest covers classes, configuration, weights, buffers, hooks and the code of forwards.
     For functions, it covers code, defaults, closures, bound arguments and the globals they name; for other

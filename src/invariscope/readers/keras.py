@@ -155,7 +155,7 @@ def _children(parent: Any) -> list[Any]:
     if not KerasReader.accepts(parent):
         return []
     layers = parent._flatten_layers(include_self=False, recursive=False)
-    operations = getattr(parent, "operations", ())  # of functional models, including layers
+    operations = getattr(parent, "operations", ())  # functional models list operations and layers together
     found = {id(child): child for child in (*operations, *layers)}
     return [child for child in found.values() if type(child).__name__ != "InputLayer"]
 

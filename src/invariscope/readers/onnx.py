@@ -50,7 +50,7 @@ class _Site:
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """A file's graph with its inner values exposed.
+    """The graph of a file, with its inner values as outputs.
 
     Args:
         feed: name of the input.
@@ -228,7 +228,7 @@ def _input(graph: Any, path: Path) -> Any:
 
 
 def _wants_last(graph: Any, feed: str) -> bool:
-    """Return whether every node that uses the input moves its last axis to the second place."""
+    """Return whether every node that uses the input only moves its last axis to axis 1."""
     users = [node for node in graph.node if feed in node.input]
     return bool(users) and all(_permutation(node) == _TO_FIRST for node in users)
 

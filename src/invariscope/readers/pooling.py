@@ -27,7 +27,7 @@ class Pool:
     R_i are the rows of sample i: entries of a padded axis that a mask marks, or rows that an index assigns
     to it.
 
-    Caveats: means and sums do not change if rows change places, so the permutation variance of a layer that
+    Caveats: means and sums do not change if rows are permuted, so the permutation variance of a layer that
     mixes up atoms can be 0. Likewise, forces may sum to zero. `iv.Rows` keeps rows apart. The mean and the
     maximum of a sample without rows are NaN.
 
@@ -47,15 +47,15 @@ class Pool:
         if self.kind not in _KINDS:
             raise unknown("pooling", str(self.kind), _KINDS)
         if (self.mask is None) == (self.index is None):
-            raise ValueError("Pool needs mask= (a padded axis) or index= (rows of several samples), not both")
+            raise ValueError("Pool needs either mask= (a padded axis) or index= (rows of several samples)")
 
 
 @dataclass(frozen=True)
 class Rows:
     """Rows of each sample (nodes, atoms) that are kept apart and compared one by one.
 
-    Use it for vectors per atom, and whenever pooling would hide that rows change places. Measures that need
-    the same units in every sample do not apply; measures that compare rows within a sample do.
+    Use it for vectors per atom, and whenever pooling would hide a permutation of rows. Measures that need the
+    same units in every sample do not apply; measures that compare rows within a sample do.
 
     Args:
         index: field of the batch, (row,): the sample that each row belongs to, counted from 0.

@@ -47,7 +47,7 @@ class PredictionSelector:
         """Return the (batch, *unit) prediction for `batch` inputs; one number per sample is (batch, 1).
 
         Raises:
-            ValueError: the model returns no prediction, or its shape differs from that in the trial.
+            ValueError: the model returns no prediction, or its shape differs from the trial forwards.
         """
         if self.problem:
             raise ValueError(self.problem)
@@ -137,7 +137,7 @@ def name_of(choice: OutputChoice) -> str:
 
 
 def described_choice(choice: OutputChoice) -> str | int | None:
-    """Return a choice as plain data, the same in another process: a function by its name and a digest."""
+    """Return a choice as plain data, equal in every process: a function by its name and a digest."""
     from invariscope.readers.fingerprint import identify  # circular
 
     return f"{name_of(choice)} {identify(choice, 'output').digest[:16]}" if callable(choice) else choice

@@ -338,7 +338,7 @@ class _Delivery:
         self.missing = set(plan.axes)
 
     def __call__(self, event: Emission) -> None:
-        """Deliver an array if it is planned and was not delivered yet."""
+        """Deliver an array if it is planned and has not been delivered yet."""
         if event.key not in self.missing:
             return
         self.missing.discard(event.key)

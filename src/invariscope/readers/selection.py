@@ -118,7 +118,7 @@ def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
     """
     values = list(batch_axis.values()) if isinstance(batch_axis, Mapping) else [batch_axis]
     if batch_axis is not None and not all(type(axis) is int for axis in values):
-        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, got {batch_axis!r}")
+        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, as integers; got {batch_axis!r}")
     return batch_axis
 
 

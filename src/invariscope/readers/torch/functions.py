@@ -1,4 +1,4 @@
-"""Functional operations: which of them are layers, their names, and how they are observed."""
+"""Observe functional operations, and decide which of them are layers and how they are named."""
 
 from __future__ import annotations
 

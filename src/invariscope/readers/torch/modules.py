@@ -1,4 +1,4 @@
-"""The tree of modules: which of them are layers, and their names."""
+"""Find the modules of a model, and decide which of them are layers and how they are named."""
 
 from __future__ import annotations
 

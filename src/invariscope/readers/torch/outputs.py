@@ -69,7 +69,7 @@ NOTHING = Given({})
 
 
 def unreadable(tensor: Tensor) -> str:
-    """Return why no measure applies to such a tensor; "" if measures apply."""
+    """Return why no measure applies to a tensor; "" if measures apply."""
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
         return "it runs inside torch.func or vmap, where single values cannot be read"
     if tensor.is_nested or tensor.layout is not torch.strided:

@@ -56,7 +56,7 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """What to read in the successive runs of one site.
+    """Readings to take in the successive runs of one site.
 
     Args:
         slots: slots of each run; runs without slots are not read.

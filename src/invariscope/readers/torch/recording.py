@@ -130,7 +130,7 @@ class Recording:
             self.failed = error, site
 
     def in_other_threads(self) -> Iterator[Event]:
-        """Yield the modules that ran only in other threads, started by this forward or by another caller."""
+        """Yield the modules that ran only in other threads, started by this model or by another caller."""
         for name, site in list(self.elsewhere.items()):
             if name not in self.ran:
                 yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
@@ -283,7 +283,7 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
             yield site.module.register_forward_hook(in_this_thread(note))
             # Also called after an error, which the model itself may catch.
             yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
-    if scripted:  # scripted modules do not support their own hooks
+    if scripted:  # scripted modules do not support hooks of their own
         yield register_module_forward_hook(in_this_thread(on_scripted))
 
 

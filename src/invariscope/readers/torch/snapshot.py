@@ -24,10 +24,10 @@ class Snapshot:
     """The saved attributes of all modules of a model, and their contents.
 
     Contents are saved at any depth: the entries of dictionaries (including those of hooks and submodules),
-    lists, sets, deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects
-    whose class comes from the package of one of the modules. Weights are not copied. State is not saved if it
-    is held only by closures, globals, class attributes, objects of other packages, files, queues or
-    iterators.
+    lists, sets, deques and byte arrays; the values of tensors and NumPy arrays; and the attributes of objects
+    whose class comes from the package of one of the modules. Weights are not copied. State that is held only
+    by closures, globals, class attributes, objects of other packages, files, queues or iterators is not
+    saved.
 
     Args:
         model: the model to save.
@@ -69,7 +69,7 @@ class Snapshot:
                 waiting += self._remember(value)
 
     def _remember(self, value: Any) -> Iterable[Any]:
-        """Save one value; return what it holds."""
+        """Save one value, and return the values that it holds."""
         if isinstance(value, Tensor):
             if self._is_copied(value):
                 self._note_tensor(value)

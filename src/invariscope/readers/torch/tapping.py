@@ -34,10 +34,10 @@ _NOTHING = nullcontext()
 
 
 class Taps:
-    """What to read during a forward, and what has been read so far, ignoring forwards of other threads.
+    """State of a forward: what to read, and what has been read, ignoring forwards of other threads.
 
     Args:
-        calls: what to read of each site.
+        calls: readings to take from each site.
 
     Attributes:
         left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
@@ -70,7 +70,7 @@ class Taps:
         self.kept.clear()
 
     def ours(self) -> bool:
-        """Whether the current call belongs to the forward being read."""
+        """Return whether the current call belongs to the forward being read."""
         return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
