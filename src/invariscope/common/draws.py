@@ -62,7 +62,7 @@ class Draws:
         keys: (sample,) 64-bit integers that identify the samples.
         slots: number of elements to draw for each sample.
         stream: purpose of the draws.
-        path: position within a composition, or attempt number; different paths draw independently.
+        path: position within a composition, or attempt number; different paths give independent draws.
         chosen: (slot,) the element of each slot; default: 0, 1, 2, ...
         indices: (sample,) positions in the data set, for coefficients listed by position; default: the keys.
 

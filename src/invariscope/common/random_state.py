@@ -175,7 +175,7 @@ def _wrapped(value: Any) -> RandomGenerator | None:
 
 @contextmanager
 def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
-    """Yield the states of the generators, and restore these on exit.
+    """Yield the states of the generators, and restore them on exit.
 
     Only one thread at a time holds the global generators, so that measurements in several threads do not
     share draws.

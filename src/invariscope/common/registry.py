@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         """Return all registered names in alphabetical order."""
         for package in (self.package, *self.also):
             _import_all(package)
-        # `add` runs before a class is complete, when it is not known yet whether it is abstract.
+        # `add` runs before a class is complete, when it is not yet known whether it is abstract.
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
     def get(self, name: str) -> type[T]:
@@ -108,7 +108,7 @@ class Registry(Generic[T]):
 
 @cache
 def _import_all(package: str) -> None:
-    """Import every module of a package, only once since searching its files is slow."""
+    """Import every module of a package; cached, because searching its files is slow."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)
 

@@ -68,7 +68,7 @@ def same_inputs(one: Any, other: Any) -> bool:
 
 
 def copies_of(inputs: Inputs, row: int, times: int) -> Inputs:
-    """Return a batch that repeats one of the inputs; for a tensor, a view."""
+    """Return a batch that repeats one of the inputs; a view if the inputs are a tensor."""
     if isinstance(inputs, Tensor):
         return inputs[row].expand(times, *inputs.shape[1:])
     return np.repeat(inputs[row : row + 1], times)
@@ -170,7 +170,7 @@ def kind_of(sample: Any) -> str:
 
 
 def leaves(sample: Any, path: tuple[Any, ...] = (), depth: int = 0) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the parts of a sample that have no parts themselves, with their paths."""
+    """Yield the innermost parts of a sample, with their paths."""
     parts = parts_of_sample(sample) if depth < _MAX_DEPTH else []
     if not parts:
         yield path, sample

@@ -87,7 +87,7 @@ class LayerInfo:
         dtype: name of the dtype, such as "float32".
         kind: class of the module ("Conv2d"), or the operation ("function add").
         alias_of: (layer, call) of the reading that it repeats, if any.
-        status: "ok", or why it is skipped.
+        status: "ok", or why the layer is skipped.
         unclear: whether features are known to come last, but not whether the other axes are rows and columns.
         ragged: whether rows are kept apart, so that samples may differ in their number of rows; `shape` is
             then the shape of one row.
@@ -154,7 +154,7 @@ AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
 
 
 def _reason(reason: object, copied_for: str) -> str:
-    """Return the model's own message, with advice if there is any."""
+    """Return the model's own message, followed by advice for common causes."""
     words = str(reason)
     if not isinstance(
         reason, RuntimeError | ValueError | TypeError
@@ -349,7 +349,7 @@ def as_reader(
     Raises:
         TypeError: an unsupported model, a class or function that returns a model, options together with a
             reader, or an option that does not apply to the model.
-        ValueError: a damaged file.
+        ValueError: the model file is damaged.
     """
     if isinstance(model, str | PathLike):
         model = model_of_file(model)

@@ -99,7 +99,8 @@ def depends_on_batch(
 ) -> Dependence:
     """Check whether responses depend on chance or on the rest of the batch.
 
-    The inputs are forwarded twice in the same order, once in reverse order, and each in a batch of copies.
+    The inputs are forwarded twice in the same order, once in reverse order, and each one in a batch of copies
+    of itself.
 
     Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
     dependence on the rest of the batch is found only if x holds different inputs; it is not checked if
@@ -109,7 +110,7 @@ def depends_on_batch(
         reader: reader of the model.
         x: (batch, ...) inputs; four are used, distinct if possible.
         device, precision: see `Reader.open`.
-        prediction: as found by an inspection of such inputs; None: inspect here.
+        prediction: the prediction found by an inspection of such inputs; None runs an inspection.
     """
     if prediction is None:
         prediction = reader.inspect(x, device=device, precision=precision).prediction
@@ -169,7 +170,7 @@ class Responses:
     Args:
         values: (row, unit...) by layer, in the order of the forward; the output has its own key.
         skipped: layers that could not be read, with the reason.
-        repeats: layers that repeat another layer, with that layer.
+        repeats: layers that repeat another one, with the repeated layer.
     """
 
     values: dict[LayerKey, Tensor] = field(default_factory=dict)
@@ -291,7 +292,7 @@ def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference relative to the rms, ignoring non-finite values; 0 within rounding."""
+    """Return the largest difference relative to the rms, ignoring non-finite values; 0 if within rounding."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):

@@ -118,7 +118,7 @@ class CallableReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Seed the random numbers that the callable draws, without changing the global generators."""
+        """Prepare seeded random streams for the callable; the global generators are unchanged afterwards."""
         _check_precision(precision)
         streams: Streams | None = None
 

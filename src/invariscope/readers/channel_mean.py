@@ -28,7 +28,7 @@ from invariscope.readers.prediction import OutputChoice
 
 @dataclass(frozen=True, eq=False)
 class ChannelMean(Reader):
-    """Reader of the mean over channels, instead of each feature map of a model.
+    """Reader that averages the feature maps of a model over channels.
 
     .. math:: \\bar a_s(x) = \\frac{1}{C} \\sum_{c=1}^{C} a_{c, s}(x)
 

@@ -34,8 +34,8 @@ class Feeding:
         """Return the batch that the model takes.
 
         Raises:
-            ValueError: `preprocess` fails or returns another number of rows; samples of different shapes.
-            TypeError: samples that cannot be stacked without `preprocess`, or `preprocess` returns None.
+            ValueError: `preprocess` fails or returns the wrong number of rows, or samples differ in shape.
+            TypeError: samples cannot be stacked without `preprocess`, or `preprocess` returns None.
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows

@@ -157,7 +157,7 @@ def _site(path: str, module: Any) -> _Site:
 
 
 def _defaults(sites: Iterable[_Site]) -> dict[str, bool]:
-    """Return {name: whether it is read by default}; modules inside a module read by default are not."""
+    """Return {name: whether it is read by default}; modules nested in one that is read by default are not."""
     defaults = {site.name: site.default for site in sites}
     whole = [f"{name}." for name, default in defaults.items() if default]
     return {name: default and not name.startswith(tuple(whole)) for name, default in defaults.items()}
@@ -300,7 +300,10 @@ class _Function:
 
 
 def _flat(named: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield entries of nested dictionaries, joining names, without `__call__` and tuples of one (Linen)."""
+    """Yield the entries of nested dictionaries under joined names.
+
+    Flax Linen's `__call__` keys are left out of names, and its one-element tuples are unpacked.
+    """
     for key, value in named.items():
         if not isinstance(key, str):
             raise RefusedModel(f"layer names must be strings, got {key!r}")

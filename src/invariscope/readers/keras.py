@@ -56,7 +56,7 @@ class KerasReader(RecordedReader):
     distinguished by `call`. Operations of functional models (`keras.ops.add`) are read too; those in the
     `call` of a subclassed layer are not.
 
-    Read by default: layers without layers inside, and all layers that Keras provides, such as attention and
+    Read by default: layers that contain no others, and all layers that Keras provides, such as attention and
     recurrent layers. Nested models, and your own layers that contain others, are read if a pattern names
     them.
 
@@ -130,7 +130,7 @@ class KerasReader(RecordedReader):
 
 
 def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator[_Site]:
-    """Yield every layer inside, in the order in which Keras lists them; a shared layer once."""
+    """Yield every layer inside, in the order in which Keras lists them; shared layers once."""
     used: set[str] = set()
     for child in _children(parent):
         name, number = f"{prefix}{child.name}", 1
@@ -151,7 +151,7 @@ def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator
 
 
 def _children(parent: Any) -> list[Any]:
-    """Return the layers and operations directly inside, without the placeholders of inputs."""
+    """Return the layers and operations directly inside, without input placeholders."""
     if not KerasReader.accepts(parent):
         return []
     layers = parent._flatten_layers(include_self=False, recursive=False)
@@ -162,7 +162,7 @@ def _children(parent: Any) -> list[Any]:
 
 @contextmanager
 def _watched(site: _Site, emit: Emitter, layouts: _Layouts) -> Iterator[None]:
-    """Make a layer emit what it returns inside the context."""
+    """Make a layer emit its output inside the context."""
     layer, before = site.layer, vars(site.layer).get("call")
     original: Callable[..., Any] = layer.call
     unbuilt = not site.operation and not layer.built

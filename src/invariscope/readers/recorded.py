@@ -126,7 +126,7 @@ class RecordedReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Open the model; the first forward inspects it, if that was not done before."""
+        """Open the model; the first forward inspects it if `inspect` was not called."""
         self._check_place(device, precision)
         with self.opened() as model:
             streams: Streams | None = None
@@ -172,7 +172,7 @@ class RecordedReader(Reader):
     def _explained(
         self, error: Exception, emitter: Emitter, failed: Callable[[Exception], FailedForward]
     ) -> Exception:
-        """Return the error to raise: our own unchanged, the model's with a description of its inputs."""
+        """Return the error to raise: our errors unchanged, the model's with a description of its inputs."""
         if emitter.failure is not None:
             return emitter.failure
         return error if isinstance(error, RefusedModel) else failed(_plain(error))

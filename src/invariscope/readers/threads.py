@@ -40,7 +40,7 @@ def exclusive(model: nn.Module) -> Iterator[None]:
 
 
 def _modules_of(model: nn.Module) -> list[nn.Module]:
-    """Return all modules; unlike `modules()`, safe while another thread adds or removes some."""
+    """Return all modules; unlike `modules()`, this is safe while another thread adds or removes some."""
     found: dict[int, nn.Module] = {}
     waiting = [model]
     while waiting:

@@ -34,7 +34,7 @@ class Footprint:
         return cls(tensor.data_ptr(), tensor._version, float(order.double().abs().sum()) + float(order[0]))
 
     def repeats(self, earlier: Footprint) -> bool:
-        """Return whether two footprints are those of the same values."""
+        """Return whether two footprints identify the same values."""
         return self.version is not None and self == earlier
 
 

@@ -37,7 +37,7 @@ class Placed:
         compiled: whether calls would run compiled code.
         gradients: whether forwards need autograd.
         copied_for: the argument that made a copy necessary; "" for the user's own model.
-        left_training: modules that are in training mode and affected by it, in a model in eval mode.
+        left_training: modules in training mode that are affected by it, although the model is in eval mode.
         feeding: turns rows of samples into a batch, and calls the model on it.
     """
 

@@ -46,7 +46,7 @@ def parts_of(output: Any) -> list[tuple[Any, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Tensors in the graphs that a module takes, which are not its own output if it returns them.
+    """Tensors in the graphs that a module takes, which do not count as its output if it returns them.
 
     Args:
         tensors: by identity, each with its version.

@@ -183,7 +183,7 @@ class Trials:
         return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
-        """Return the number of a run; of an operation, only runs that are layers count."""
+        """Return the number of a run; for operations, only runs that are layers count."""
         if event.source != FUNCTION:
             return event.index
         numbers = self.numbers.setdefault((event.source, event.site), {})
@@ -224,7 +224,7 @@ def describe(
     verdict: BatchAxis | PooledAxis | str,
     trial: Recording | int,
 ) -> LayerInfo:
-    """Describe one sample of a tensor if its batch axis is known, otherwise the whole, with the reason."""
+    """Describe one sample of a tensor, or the whole tensor with the reason if it has no known batch axis."""
     dtype = dtype_name(tensor)
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)

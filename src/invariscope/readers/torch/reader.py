@@ -146,7 +146,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Set eval mode and hooks until exit; the first forward inspects, if that was not done before."""
+        """Set eval mode and hooks until exit; the first forward inspects if `inspect` was not called."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
@@ -286,7 +286,7 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
         notes.append(f"traced or scripted, so only the output is read: {', '.join(scripted)}")
     if placed.left_training:
         listed = ", ".join(placed.left_training)
-        notes.append(f"read in eval mode like the rest of the model, but left in training mode: {listed}")
+        notes.append(f"in training mode, but read in eval mode like the rest of the model: {listed}")
     if placed.compiled:
         notes.append("the compiled model is read uncompiled")
     if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):

@@ -201,7 +201,7 @@ def other_size(x: Inputs) -> Inputs | None:
 def _unlike(own: dict[Any, Any], other: dict[Any, Any]) -> tuple[int, float]:
     """Return how many parts of two samples differ in size, and by how much.
 
-    The number alone is not enough: texts of slightly different lengths may have equally many tokens.
+    The number alone is not enough: texts of slightly different lengths may have the same number of tokens.
     """
     differ = [path for path in own.keys() | other.keys() if own.get(path) != other.get(path)]
     return len(differ), sum(abs(_log_size(own.get(path)) - _log_size(other.get(path))) for path in differ)
