@@ -126,7 +126,7 @@ class RecordedReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Open the model; the first forward inspects it if `inspect` was not called."""
+        """Open the model; the first forward inspects it if necessary."""
         self._check_place(device, precision)
         with self.opened() as model:
             streams: Streams | None = None

@@ -159,7 +159,7 @@ class Trials:
         return irregular(before, after.tensor, found, (self.small.fed, other.fed), other.batch)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
-        """Return the batch axis of a layer's tensors; a choice for all layers applies only if needed."""
+        """Return the batch axis of a layer's tensors; a choice for all layers is only a fallback."""
         sizes = self.small.batch, self.large.batch
         found = find_batch_axis(small.shape, large.shape, sizes)
         choice = axis_choice(self.batch_axis, name)

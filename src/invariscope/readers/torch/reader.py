@@ -146,7 +146,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Set eval mode and hooks until exit; the first forward inspects if `inspect` was not called."""
+        """Put the model in eval mode with hooks until exit; the first forward inspects it if necessary."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
