@@ -107,7 +107,7 @@ def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
 
 @pytest.mark.parametrize("model", [net(), lambda x: {"a": nn.functional.conv2d(x, torch.ones(2, 1, 3, 3))}])
 def test_a_wrong_channel_count_names_the_shape_that_the_user_gave(model):
-    said = r"failed on inputs of shape \(20, 3, 6, 6\) of float32, 2 of which were tried"
+    said = r"failed on inputs of shape \(20, 3, 6, 6\) and dtype float32, 2 of which were tried"
     refused(ValueError, said, model=model, data=torch.rand(20, 3, 6, 6))
 
 

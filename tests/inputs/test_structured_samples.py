@@ -258,7 +258,7 @@ def test_a_resumed_run_refuses_another_preprocess_or_pool(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"preprocess": None}, TypeError, "Give preprocess="),
+        ({"preprocess": None}, TypeError, "Pass preprocess="),
         ({"preprocess": lambda given: tokenized(given[1:])}, ValueError, "one row per sample"),
         ({"preprocess": lambda given: None}, TypeError, "returned None"),
         ({"preprocess": lambda given: given.shape}, ValueError, "preprocess failed on .* AttributeError"),

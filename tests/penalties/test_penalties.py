@@ -276,5 +276,5 @@ def test_a_layer_without_the_batch_in_front_is_refused_by_name():
             return x.flatten(1).T
 
     model = nn.Sequential(Across(), nn.Linear(144, 3).double())
-    with pytest.raises(ValueError, match=r"'0' gave shape \(36, 144\)"):
+    with pytest.raises(ValueError, match=r"'0' has shape \(36, 144\)"):
         penalties.NormalizedVariance(ANGLES, layers="0")(model, images())
