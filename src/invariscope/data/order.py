@@ -50,7 +50,7 @@ class Order:
         return len(self.walk)
 
     def first(self, samples: int) -> Order:
-        """Return the first samples of the walk, paired anew."""
+        """Return the order of the first samples of the walk, which are paired again."""
         clusters = None if self.clusters is None else self.clusters[:samples]
         if self.arrival:
             mates = without_own_cluster(partners(samples), clusters)
@@ -167,7 +167,7 @@ def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:
 
     Args:
         given: integers or strings, one per sample.
-        samples: how many there must be; None if unknown.
+        samples: required number of entries; None if unknown.
         name: name of the option, for errors.
     Raises:
         ValueError: wrong length, or neither integers nor strings.

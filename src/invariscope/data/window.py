@@ -19,7 +19,7 @@ class Window:
     """Consecutive samples in the order of the walk, in whole pairs.
 
     Args:
-        store: (row, ...) inputs, or (row,) samples, not necessarily in that order.
+        store: (row, ...) inputs, or (row,) samples, not necessarily in the order of the walk.
         rows: (sample,) rows of the store; None if the store is in the order of the walk.
         labels: (sample,) or None.
         indices: (sample,) positions in the data.

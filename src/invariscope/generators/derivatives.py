@@ -1,4 +1,4 @@
-"""Derivatives of images at the pixels."""
+"""Spatial derivatives of images at their pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from invariscope.common.checks import refuse_other
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
-_LARGE = 16  # from this size on, one product per image is faster than one for all
+_LARGE = 16  # from this size on, one matrix product per image is faster than one for all images
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class Derivatives:
 
     .. math:: f'' \approx (s''_{k-1} + 10\, s''_k + s''_{k+1}) / 12 = -\omega^2 (1 + O(\omega^4))\, f
 
-    Every wave keeps a second derivative; the shortest has −8, where −π² is exact and s″ is −12.
+    The corrected second derivative does not vanish for any wave. For the shortest one it is −8; the exact
+    value is −π², and s″ is −12.
 
     Args:
         images: (row, ..., height, width), floating-point.

@@ -49,8 +49,8 @@ class OrbitAverage(nn.Module):
         self.model, self.transform = model, as_transform(transform)
         if self.transform.per_sample:
             raise ValueError(
-                f"{type(self.transform).__name__} draws its elements for each sample, by keys that a model "
-                "does not see; give elements that are the same for all samples"
+                f"{type(self.transform).__name__} draws its elements per sample, from keys that a model does "
+                "not receive; give elements that are the same for all samples"
             )
 
     def forward(self, x: Shaped[Tensor, "sample ..."]) -> Tensor:

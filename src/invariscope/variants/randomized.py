@@ -1,4 +1,4 @@
-"""Networks with random weights, from the modules' own initialisers or from a function of the user."""
+"""Networks with random weights, from the modules' own initialisers or from a user's function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Make = Callable[[], nn.Module]
 
 
 def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
-    """Return a network like the model with random weights, from the user's function or re-initialised.
+    """Return the model's architecture with random weights, built by the user's function or re-initialised.
 
     Raises:
         TypeError: as in `from_function`.

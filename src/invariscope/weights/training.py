@@ -76,7 +76,7 @@ def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the records of a training run as a table, with ratios to the earliest epoch of each layer.
 
     Args:
-        records: records of a `SpectrumRecorder`, such as `Training.measured`, also of a resumed run.
+        records: records of a `SpectrumRecorder`, such as `Training.measured`, including a resumed run's.
     Raises:
         ValueError: there are no records.
     """

@@ -12,8 +12,8 @@ def as_transform(obj: Any) -> Transform:
     """Convert any supported argument to a transform.
 
     Args:
-        obj: a Transform (returned as it is), a callable on batches or a list of them (their `Elements`), or
-            the registry name of a family that needs no arguments.
+        obj: a Transform (returned unchanged), a callable on batches or a list of them (converted to
+            `Elements`), or the registry name of a family that needs no arguments.
     Raises:
         TypeError: another type.
         ValueError: an unknown name (with the closest ones), or a family that needs arguments.
