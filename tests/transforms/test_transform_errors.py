@@ -82,7 +82,7 @@ TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "of Rotation 'interpolaton'. Closest: 'interpolation'",
     ),
     (lambda: QuarterTurns(jitter_deg=1), "unknown option of QuarterTurns 'jitter_deg'.* Its options: none"),
-    (lambda: as_transform(Rotation), "Rotation is a family: give one of its transforms"),
+    (lambda: as_transform(Rotation), "must be an instance, not a class: give Rotation"),
 ]
 
 

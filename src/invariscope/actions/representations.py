@@ -113,8 +113,8 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
     """Return the (sample or 1, element, d, d) matrices of a block's elements, checked against their group.
 
     Raises:
-        ValueError: they do not represent the group, their number differs from that of the elements, or
-            the representation is not defined for these elements.
+        ValueError: the matrices do not represent the group, there is not one per element, or the
+            representation is not defined for these elements.
     """
     acting = block.acting
     if acting is None:

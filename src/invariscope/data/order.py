@@ -27,14 +27,14 @@ class Order:
     """The samples in the order of the walk.
 
     Args:
-        keys: (sample,) by position in the data.
+        keys: (sample,) keys, by position in the data.
         walk: (rank,) positions in the data.
         pairs: (rank,) pair numbers, ascending: the samples of a pair are adjacent.
         partners: (rank,) rank of each sample's partner, -1 for none.
         groups: (rank,) jackknife groups.
         clusters: (rank,) cluster numbers; None if there are no clusters.
         kind: origin of the keys: "content", "ids" or "index".
-        arrival: whether samples are walked as they are stored, not by rank.
+        arrival: whether samples are walked in stored order instead of by rank.
     """
 
     keys: np.ndarray
@@ -74,7 +74,7 @@ class Identities:
     clusters: np.ndarray | None = None
 
     def ranked(self, seed: int, samples: int | None = None) -> Order:
-        """Order all samples, or only the first ones, by rank."""
+        """Return the order by rank of all samples, or of the first ones only."""
         own = drawn_words(self.keys, seed, Stream.RANK)
         if self.clusters is None:
             walk = np.lexsort((self.keys, own))[:samples]
@@ -84,7 +84,7 @@ class Identities:
         return _order(self, walk, _runs(self.clusters[walk]))
 
     def arrived(self, seed: int) -> Order:
-        """Order all samples as they are stored, for a stream that is held in memory."""
+        """Return all samples in stored order, for a stream that is held in memory."""
         known = _order(self, np.arange(len(self.keys)), None)
         mates = without_own_cluster(known.partners, self.clusters)
         groups = arrival_groups(known.pairs, self.clusters, seed)

@@ -220,7 +220,7 @@ class StreamSource(Source):
             return None
         if ranks[-1] >= len(given):
             raise ValueError(
-                f"{name} has {len(given)} entries, but the stream gave more samples; give one per sample"
+                f"{name} has {len(given)} entries, but the stream yielded more samples; give one per sample"
             )
         return given[ranks]
 
@@ -229,8 +229,8 @@ class StreamSource(Source):
             given = getattr(self, name)
             if self.limit is None and given is not None and len(given) != samples:
                 raise ValueError(
-                    f"{name} has {len(given)} entries, but the stream gave {samples} samples; give one per "
-                    "sample"
+                    f"{name} has {len(given)} entries, but the stream yielded {samples} samples; give one "
+                    "per sample"
                 )
 
 

@@ -30,9 +30,9 @@ class Derivatives:
 
     Args:
         images: (row, ..., height, width), floating-point.
-        interpolation: "spline": the cubic B-spline through the pixels, mirrored at the edges; "fourier": the
-            trigonometric polynomial, for periodic images; "bilinear": the one-sided derivative that
-            automatic differentiation gives.
+        interpolation: "spline" is the cubic B-spline through the pixels, mirrored at the edges; "fourier" is
+            the trigonometric polynomial, for periodic images; "bilinear" is the one-sided derivative from
+            automatic differentiation.
     Raises:
         TypeError: the images are not floating-point images.
         ValueError: an unknown interpolation.

@@ -186,7 +186,7 @@ def as_generators(given: Any) -> tuple[Generator, ...]:
 
     Raises:
         ValueError: an empty list, an unknown name, or the same name twice.
-        TypeError: another type.
+        TypeError: a type that is not supported.
 
     >>> [generator.name for generator in as_generators(["rotation", lambda x, t: x + t])]
     ['rotation', '<lambda>']

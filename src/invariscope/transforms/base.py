@@ -100,7 +100,7 @@ class Transform(ABC):
 
     @property
     def exact(self) -> tuple[bool, ...]:
-        """Whether each element moves square images by whole pixels, bit for bit, without interpolation."""
+        """For each element, whether it moves whole pixels of square images, without interpolation."""
         return self.traits.exact or (False,) * len(self)
 
     @property

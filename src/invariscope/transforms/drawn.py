@@ -111,7 +111,7 @@ class Drawn(Transform):
         return traits_of_draws(name, self.draws)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Call the function on each sample, seeded anew for every draw."""
+        """Call the function on each sample, with a new seed for every draw."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
                 "Drawn only acts on inputs: its action on feature maps and its inverse are not known. List "
@@ -123,7 +123,7 @@ class Drawn(Transform):
             return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
-        """Call the function on a copy of the sample, seeded anew for every draw."""
+        """Call the function on a copy of the sample, with a new seed for every draw."""
         generators = (*global_generators("cpu"), *callable_generators(self.function))
         words = motion.draws.under(stream=Stream.DRAWN_ELEMENT).words()[0] >> np.uint64(11)
 

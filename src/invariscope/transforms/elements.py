@@ -62,7 +62,7 @@ class Elements(Transform):
             draws random numbers or mixes samples.
 
     >>> import torch
-    >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["as it is", "doubled"], identity=0)
+    >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["unchanged", "doubled"], identity=0)
     >>> gains.orbit(torch.tensor([[1.0], [3.0]]))[..., 0]
     tensor([[1., 2.],
             [3., 6.]])

@@ -52,7 +52,7 @@ class Flip(AffineTransform):
         return tuple(cls(direction) for direction in _SIGNS)
 
     def inverse(self) -> Transform:
-        """Return itself: every flip undoes itself."""
+        """Return this transform, since every flip undoes itself."""
         return self
 
     def _traits(self) -> Traits:

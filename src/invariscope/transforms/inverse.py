@@ -11,7 +11,7 @@ from invariscope.transforms.machinery.given import as_transform
 
 @dataclass(frozen=True)
 class Inverse(Chain):
-    r"""Undo the elements of another transform: element j is the inverse of its element j.
+    r"""The inverse elements of another transform, in the same order.
 
     .. math:: t_j^{-1}, \quad (b \circ a)^{-1} = a^{-1} \circ b^{-1}
 

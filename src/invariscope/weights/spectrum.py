@@ -142,7 +142,7 @@ def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
         layer: name of a convolution; may be None if there is only one.
-        start: the same network or filters before training; None: ratios are NaN.
+        start: the same network or filters before training; without them, ratios are NaN.
     Raises:
         TypeError: the type of the weights is not supported.
         ValueError: no convolution, no such layer, or a different shape at the start.

@@ -39,7 +39,7 @@ def result_of(
 
     Args:
         earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
-        role: what the function is, such as "the action of element", for messages.
+        role: role of the function in messages, such as "the action of element".
     Raises:
         ValueError: it fails (its own message is included), or returns a different number of samples.
         TypeError: it does not return a dense tensor.
@@ -190,7 +190,7 @@ def moved_by(
 
     found = called()
     if found is None:
-        raise TypeError(f"{role} {label!r} must return the moved sample; it returned None.")
+        raise TypeError(f"{role} {label!r} must return the transformed sample; it returned None.")
     if tried is not None and label not in tried:
         generators = (*global_generators("cpu"), *callable_generators(function))
         with put_back(generators):

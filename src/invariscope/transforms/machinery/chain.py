@@ -58,7 +58,7 @@ class Chain(Linear):
     """
 
     factors: tuple[Transform, ...] = ()
-    """Transforms of which this is the full product, with the last one's element varying fastest."""
+    """The transforms whose full product this is; the last one's element varies fastest."""
 
     @abstractmethod
     def _build(self) -> tuple[Step, ...]:
