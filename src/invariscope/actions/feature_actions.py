@@ -1,4 +1,4 @@
-"""Actions of a transform's elements on layers; every result on equivariance depends on their choice."""
+"""Actions of a transform's elements on layers; results on equivariance depend on the choice of action."""
 
 from __future__ import annotations
 
@@ -164,10 +164,10 @@ class FibreAction(FeatureAction):
     dimension d of ρ: each run of d channels is one fibre.
 
     Args:
-        representation: "regular": one channel per element, permuted by multiplication in the group;
-            "vector": channels are components of vectors and rotate like those of the inputs (x to
-            the right, y down); matrices (m, d, d), one per element; or an object with `representation(g)`,
-            such as a field type of escnn, or `D_from_matrix(R)`, such as e3nn's irreps.
+        representation: "regular" (one channel per element, permuted by multiplication in the group), "vector"
+            (channels are components of vectors that rotate like those of the inputs, x to the right and y
+            down), matrices (m, d, d) with one per element, or an object with `representation(g)`, such as a
+            field type of escnn, or with `D_from_matrix(R)`, such as e3nn's irreps.
         elements: arguments for `representation(g)`, in the order of the transform's elements; by default
             the elements that the object's own group lists, in its order.
         label: name used in result rows, so that a run can include several such actions.
@@ -249,7 +249,7 @@ class MatrixAction(FeatureAction):
 
 @dataclass(frozen=True)
 class ActionByLayer(FeatureAction):
-    """A choice of action for each layer, made by the first pattern that matches the layer's name.
+    """A different action in each layer, given by the first pattern that matches the layer's name.
 
     Args:
         actions: (name or glob, action) pairs; `*` crosses dots.
@@ -280,7 +280,7 @@ class ActionByLayer(FeatureAction):
             if matches(pattern, layer):
                 return action
         raise NotApplicableError(
-            f"the mapping has no action for it: add {layer!r}, or a pattern that matches it"
+            f"the mapping has no action for this layer: add {layer!r}, or a pattern that matches it"
         )
 
     def kernel(self, block: Block) -> np.ndarray | None:

@@ -38,9 +38,9 @@ class Targets(NamedTuple):
 class Labelling:
     """The meaning of a source's labels.
 
-    The number of a word is a digest of it, so that results do not depend on the order in which words occur.
-    The model output for a word is known only if the data or the user give the class names in the order of
-    the outputs.
+    Words are numbered by their digests, so that results do not depend on the order in which words occur. The
+    model output for a word is known only if the data or the user provide the class names in the order of the
+    outputs.
 
     Args:
         order: class names in the order of the model's outputs; () if unknown.

@@ -50,7 +50,7 @@ class Order:
         return len(self.walk)
 
     def first(self, samples: int) -> Order:
-        """Return the order of the first samples of the walk, which are paired again."""
+        """Return the order of the first samples of the walk, with new pairs."""
         clusters = None if self.clusters is None else self.clusters[:samples]
         if self.arrival:
             mates = without_own_cluster(partners(samples), clusters)
@@ -84,7 +84,7 @@ class Identities:
         return _order(self, walk, _runs(self.clusters[walk]))
 
     def arrived(self, seed: int) -> Order:
-        """Return all samples in stored order, for a stream that is held in memory."""
+        """Return the stored order of all samples, for a stream that is held in memory."""
         known = _order(self, np.arange(len(self.keys)), None)
         mates = without_own_cluster(known.partners, self.clusters)
         groups = arrival_groups(known.pairs, self.clusters, seed)

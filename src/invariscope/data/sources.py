@@ -182,7 +182,7 @@ class StreamSource(Source):
         return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Yield batches gathered into windows of bounded size and whole pairs; the last may be of three."""
+        """Yield windows of bounded size and of whole pairs, the last of which may have three samples."""
         waiting, first = _Waiting(), 0
         for batch in self._batches():
             waiting.add(batch)

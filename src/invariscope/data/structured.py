@@ -141,7 +141,7 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     if not lengths or len(lengths) < len(columns):
         single = [repr(name) for name in columns if name not in lengths]
         raise ValueError(
-            f"every field of the data needs one entry per sample; these have none: {listed(single)}"
+            f"every field of the data needs one entry per sample; these have no length: {listed(single)}"
         )
     if len(set(lengths.values())) > 1:
         raise ValueError(

@@ -93,6 +93,7 @@ def _checked(matrices: Any) -> np.ndarray:
     if (flat := area < 1e-9 * np.abs(found[..., :2]).max(axis=(-2, -1)) ** 2).any() or (area == 0).any():
         which = int(np.argmax(flat | (area == 0)))
         raise ValueError(
-            f"matrices[{which}] flattens the image (determinant {area[which]:g}): it has no inverse."
+            f"matrices[{which}] flattens the image (determinant {area[which]:g}) and has no inverse: give an "
+            "invertible matrix."
         )
     return found

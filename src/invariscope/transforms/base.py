@@ -42,7 +42,7 @@ class Transform(ABC):
             TRANSFORMS.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Reject misspelt options and suggest the closest ones, which a dataclass would not do."""
+        """Reject unknown options and suggest the closest ones, which a dataclass would not do."""
         refuse_unknown_options(cls, options)
         return super().__new__(cls)
 

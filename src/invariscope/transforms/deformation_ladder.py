@@ -25,8 +25,8 @@ class DeformationLadder(Deforming):
     .. math:: C^a_{ij} \sim N\!\left(0, \frac{T_j}{i^2 + j^2}\right) \text{ for element } j
 
     The fields are those of :class:`Diffeomorphism`, drawn independently at each temperature. Use this family
-    for curves against the size of the displacement. `spanning` covers the published range, from displacements
-    far below one pixel to fields that fold.
+    to plot curves against the size of the displacement. `spanning` covers the published range, from
+    displacements far below one pixel to fields that fold.
 
     Caveats: at the lowest temperatures, interpolation dominates the effect; at the highest, fields fold the
     image. There is no warning, since such curves are meant to leave the allowed range at both ends.

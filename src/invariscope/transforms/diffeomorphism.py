@@ -55,7 +55,7 @@ class Diffeomorphism(Deforming):
         c: largest number of half waves.
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
         displacement: whether delta_px is "nominal" or "exact".
-        reject_folded: redraw each field until it does not fold.
+        reject_folded: redraw folded fields until none folds.
         preset: "petrini2021" uses scale "n", as the published code does.
     Raises:
         TypeError: the inputs are not images, or an inverse is requested.

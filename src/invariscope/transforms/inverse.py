@@ -16,7 +16,7 @@ class Inverse(Chain):
     .. math:: t_j^{-1}, \quad (b \circ a)^{-1} = a^{-1} \circ b^{-1}
 
     A composition is undone in reverse order, and a jittered element is undone with the same draw. The method
-    `inverse()` returns an instance of this class unless the inverse belongs to the family itself.
+    `inverse()` returns an instance of this class unless the family itself contains the inverse.
 
     Caveats: an inverse restores positions, not what interpolation blurred or what left the image.
 

@@ -59,7 +59,7 @@ class Permutations(Permuting):
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
         """Return the cyclic shifts of a sequence by multiples of `step`."""
         if integer("size", size) % integer("step", step):
-            raise ValueError(f"step must divide size for the shifts to be a group; got {step} and {size}.")
+            raise ValueError(f"step must divide size for the shifts to form a group; got {step} and {size}.")
         places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
         return cls(places, axis=axis)
 

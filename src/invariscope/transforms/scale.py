@@ -86,7 +86,7 @@ class Scale(Jittered):
 def _positive(name: str, value: Any) -> float:
     factor = number(name, value)
     if factor == 0:
-        raise ValueError(f"{name} is 0: it would shrink the image to a point, which has no inverse.")
+        raise ValueError(f"{name} is 0, which would shrink the image to a point: give a positive factor.")
     if factor < 0:
         raise ValueError(
             f"{name} is negative, {factor:g}: combine Scale with Rotation([180]) or Flip instead."

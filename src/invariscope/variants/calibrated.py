@@ -73,7 +73,8 @@ def batch_normalized(model: nn.Module) -> nn.Module:
     """Return a copy in eval mode whose batch normalisation uses the statistics of each batch.
 
     Its outputs depend on the samples that are forwarded together, including orbits and noise: measure it
-    with `unstable="measure"`, and expect different numbers at another batch size. `calibrated` avoids this.
+    with `unstable="measure"`, and expect different values for a different batch size. `calibrated` avoids
+    this.
 
     Args:
         model: a model with batch normalisation; it is not changed.

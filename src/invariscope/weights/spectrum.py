@@ -166,7 +166,7 @@ def spectrum_of(bank: FilterBank, start: FilterBank | None = None) -> FilterSpec
     """
     if start is not None and start.filters.shape != bank.filters.shape:
         raise ValueError(
-            f"filters of {bank.layer!r} have shape {bank.filters.shape}, but at the start "
+            f"filters of {bank.layer!r} have shape {bank.filters.shape}, but those at the start have shape "
             f"{start.filters.shape}: give the same network before training."
         )
     modes = laplacian_modes(*bank.filters.shape[2:])
