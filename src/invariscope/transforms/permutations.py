@@ -153,8 +153,8 @@ class RandomPermutations(Permuting):
         if len(counts) == 2 or (counts and draws is not None):  # the signature before sizes were optional
             size, draws = counts[0], counts[1] if len(counts) == 2 else draws
             warnings.warn(
-                "RandomPermutations(size, draws) is deprecated: "
-                f"RandomPermutations({draws}, size={size}), or without size= for any number of entries",
+                "RandomPermutations(size, draws) is deprecated: use "
+                f"RandomPermutations({draws}, size={size}), or leave out size= for any number of entries",
                 DeprecationWarning,
                 stacklevel=2,
             )

@@ -17,7 +17,7 @@ PROBED = 3
 """Number of samples on which a callable is tried."""
 
 _STATES = 16
-# Repeated calls agree to the bit, except for parallel sums on a GPU; other batch sizes may round differently.
+# Repeated calls agree bit for bit, except for parallel sums on a GPU; batch sizes may change the rounding.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 

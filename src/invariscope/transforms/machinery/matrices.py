@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding
+_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding errors
 _Entry = np.ndarray | float
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERPOLATIONS = ("bilinear", "cubic", "gaussian")
 SCALES = ("n-1", "n")
 SIGMA_PX = 0.4715
-# Gaussian weights beyond this many pixels are below the rounding of the dtype.
+# Gaussian weights beyond this number of pixels are below the rounding error of the dtype.
 _REACH = {torch.float32: 3, torch.float64: 4}
 
 
