@@ -22,7 +22,7 @@ def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
     """Return a sample's values as a tensor, and a function that converts a tensor back to the sample's type.
 
     PIL images and tensors or arrays of bytes become floating-point values from 0 to 1. The function rounds
-    them again, so exact elements do not change pixel values. Images become (channel, row, column).
+    them back to bytes, so exact elements do not change pixel values. Images become (channel, row, column).
 
     Args:
         sample: a tensor, an array or an image.
