@@ -356,7 +356,9 @@ def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
     with pytest.raises(ValueError, match="layer 'fc' does not have the action 'spatial': ") as caught:
         iv.assert_equivariant(Twice(), images, TURNS, feature_action=actions)
     assert "'act'" not in str(caught.value)
-    with pytest.raises(ValueError, match="layer 'fc' has no action: the mapping has no action for it"):
+    with pytest.raises(
+        ValueError, match="layer 'fc' has no action: the mapping has no action for this layer"
+    ):
         iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")
 
 

@@ -206,7 +206,7 @@ def test_ids_identify_samples_and_are_refused_where_they_cannot():
         measured(x, ids=[*range(19), 0])
     with pytest.raises(ValueError, match=r"ids must be one integer or string per sample, got float64"):
         measured(x, ids=np.linspace(0, 1, 20))
-    with pytest.raises(ValueError, match=r"clusters has 5 entries, but the stream gave more samples"):
+    with pytest.raises(ValueError, match=r"clusters has 5 entries, but the stream yielded more samples"):
         measured([x], clusters=np.arange(5))
 
 

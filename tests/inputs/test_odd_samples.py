@@ -213,7 +213,7 @@ def test_functions_of_fields_may_work_in_place():
         ({"image": torch.zeros(4, 3, 6, 6), "vector": torch.zeros(3, 4)}, TURNS, ValueError, "lengths"),
         ([(row["image"], row["vector"]) for row in pairs()], TURNS, ValueError, "several inputs as mappings"),
         (torch.zeros(4, 3, 6, 6), TURNS, TypeError, "several inputs as mappings"),
-        ([torch.zeros(3, 3 + k % 2) for k in range(4)], TURNS, ValueError, "Samples of different sizes"),
+        ([torch.zeros(3, 3 + k % 2) for k in range(4)], TURNS, ValueError, "Give samples of different sizes"),
     ],
 )  # fmt: skip
 def test_odd_samples_are_refused_with_what_to_do(data, transform, error, words):
