@@ -57,6 +57,7 @@ def measure(
     pool: Any = None,
     repeats: int = 1,
     units: int | str = "auto",
+    shard: tuple[int, int] | str | bool | None = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -154,6 +155,11 @@ def measure(
             more would be drawn is taken whole. Intervals include the error that drawing causes, which the
             column `drawing_error` holds as a standard error; measures of whole vectors and published presets
             take all units. Maps hold NaN for units that were not drawn.
+        shard: (k, K) measures the share of process k of K, with k from 0 to K - 1, and "slurm" that of a task
+            of a SLURM array. The result has no rows: save it, and join all shards with `iv.merge`, which
+            gives the numbers of a single process. Every process needs the same data and arguments. By
+            default, the processes of a `torch.distributed` group divide the samples among themselves, and
+            each returns the merged result; False measures all samples in this process alone.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -203,6 +209,7 @@ def measure(
         pool=pool,
         repeats=repeats,
         units=units,
+        shard=shard,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -58,6 +58,7 @@ class Options:
     pool: Any = None
     repeats: int = 1
     units: int | str = "auto"
+    shard: tuple[int, int] | str | bool | None = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}

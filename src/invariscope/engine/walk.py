@@ -27,6 +27,7 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
+from invariscope.statistics.moments.references import FIRST
 from invariscope.statistics.probes import Batch
 
 Tick = Callable[[int, int | None], None]
@@ -37,7 +38,7 @@ def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
     with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
-        run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
+        run = walked(Walk(task.reader, source, task.transform, needs, options, source.total, enough), tick)
     run.notes += floor_notes(task)
     return run
 
@@ -48,19 +49,20 @@ def walked(walk: Walk, tick: Tick) -> Run:
     Raises:
         ValueError: fewer than two samples, no readable layer, or responses that are rejected.
     """
-    options, windows = walk.options, walk.source.windows()
-    first = next(windows, None)
+    options, windows, before = walk.options, walk.source.windows(), walk.source.before()
+    first = next(windows, None) if before is None else before
     if first is None:
         raise ValueError("the data are empty: the iterable yielded no batch")
     run, inputs, responses = begun(walk, first)
     plan = prepared(walk, run, _piloted(walk, run))
-    windows = chain([first], windows)
-    del first  # a window of a stream may be large
+    windows = chain([first], windows) if before is None else windows
+    del first, before  # a window of a stream may be large
     with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
         loop = _Loop(plan, run, forward, tick)
         if options.refuses_chance:
             model = predicting(walk, run, forward, inputs)
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
+        loop.refer()
         run.fingerprint = loop.over(windows)
     if run.samples < 2:
         raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
@@ -73,7 +75,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
 
 def _piloted(walk: Walk, run: Run) -> Pilot:
     """Walk the untransformed inputs first, if a statistic needs a pilot, and return the final values."""
-    needs, source = walk.needs.pilot, walk.source
+    needs, source = walk.needs.pilot, walk.source.complete
     if needs is None:
         return {}
     refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data beforehand")
@@ -103,6 +105,24 @@ class _Loop:
         self.pace = plan.pace()
         self.stops = self._stops()
         self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
+
+    def refer(self) -> None:
+        """Forward the first samples of each stratum, which other shards count, for their references."""
+        run, walk = self.run, self.walk
+        few = walk.source.first_of_strata(by_class=walk.options.by_class, samples=FIRST)
+        if few is None or self.plan.resumed is not None:
+            return
+        cells = run.strata.cells_of(few.groups, few.labels)  # so that all shards number the classes alike
+        self._enlarge()
+        if not (needs := walk.needs.of_first_samples):
+            return
+        counting, self.reduction = self.reduction, Reduction(run, needs, walk.options, self.plan.pilot)
+        self.reduction.masks = counting.masks
+        for chosen in self._blocks(few, cells):
+            self._block(few, chosen, partial(Block, membership=run.strata.membership(cells[chosen])))
+            run.samples += len(chosen)
+        self.reduction = counting
+        run.restart()
 
     def over(self, windows: Iterable[Window]) -> str:
         """Walk the windows until there are enough samples; return the fingerprint of the walked samples."""

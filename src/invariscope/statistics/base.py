@@ -47,6 +47,11 @@ class Statistic(abc.ABC):
         return False
 
     @property
+    def first_samples(self) -> int:
+        """Number of samples at the start of each stratum on which final values depend; usually 0."""
+        return 0
+
+    @property
     def pilot(self) -> Statistic | None:
         """Statistic of all untransformed inputs to compute first, such as thresholds; usually None."""
         return None
@@ -88,6 +93,10 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:
         """Add a block's orbits to the state, in place."""
+
+    def restarted(self, state: Any) -> Any:
+        """Return a state without samples that keeps what `first_samples` determined."""
+        raise NotImplementedError("nothing depends on the first samples")
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:
