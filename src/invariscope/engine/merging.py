@@ -115,7 +115,11 @@ def refuse_foreign(shards: Sequence[Shard]) -> None:
             continue
         name = different[0]
         what = f"shard {shard.index} does not fit shard {shards[0].index}: their {name} differ"
-        shown = f" ({first[name]} and {own.get(name)})" if len(first[name]) + len(str(own.get(name))) < 400 else ""
+        shown = (
+            f" ({first[name]} and {own.get(name)})"
+            if len(first[name]) + len(str(own.get(name))) < 400
+            else ""
+        )
         digests = name in ("models", "transforms", "data", "preprocessing", "outputs", "layers", "statistics")
         remedy = _REMEDIES.get(name, "measure all shards with the same arguments")
         raise ValueError(f"{what}{'' if digests else shown}. To merge, {remedy}")

@@ -23,9 +23,11 @@ from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
+from invariscope.engine.processes import launched, team
 from invariscope.engine.shards import as_shard, share_of
 from invariscope.engine.state import MAX_ORBIT_VALUES
 from invariscope.engine.task import Task
+from invariscope.engine.together import measured_together
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -40,16 +42,20 @@ def measured(
         raise ValueError(
             f"the transform has {len(transform)} element; the variance along an orbit needs at least two"
         )
-    started = time.perf_counter()
+    started, shard = time.perf_counter(), as_shard(options.shard)
+    make = partial(_task, model, data, transform, wanted, options)
     with untouched_generators():
-        task = _task(model, data, transform, wanted, options)
-        shard = as_shard(options.shard)
-        return _whole(task, started) if shard is None else share_of(task, shard, started)
+        if shard is not None:
+            return share_of(make(), shard, started)
+        if options.shard is None and launched():
+            with team() as processes:
+                quiet = options if processes.rank == 0 else replace(options, progress=False)
+                make = partial(_task, model, data, transform, wanted, quiet)
+                return measured_together(processes, make, started)
+        return _whole(make(), started)
 
 
-def _task(
-    model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> Task:
+def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options) -> Task:
     """Return the task, with the function that collates samples of the data."""
     who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
     reader = options.reader(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -33,7 +33,10 @@ _SLURM = ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_MIN", "SLURM_ARRAY_TASK_COUNT
 
 
 def as_shard(given: Any) -> tuple[int, int] | None:
-    """Return (k, K) for a pair of integers, or for "slurm", the task of a SLURM array; None for None.
+    """Return (k, K) for a pair of integers, or for "slurm", the task of a SLURM array; else None.
+
+    Args:
+        given: see `iv.measure`; None and False name no shard.
 
     Raises:
         ValueError: k is not between 0 and K - 1, or there is no SLURM array.
@@ -41,7 +44,7 @@ def as_shard(given: Any) -> tuple[int, int] | None:
     >>> as_shard((3, 16))
     (3, 16)
     """
-    if given is None:
+    if given is None or given is False:
         return None
     if isinstance(given, str):
         return _slurm(given)
@@ -74,13 +77,21 @@ def _slurm(word: str) -> tuple[int, int]:
     return place, int(count)
 
 
-def share_of(task: Task, shard: tuple[int, int], started: float, *, stored: bool = True) -> Result:
+def share_of(
+    task: Task,
+    shard: tuple[int, int],
+    started: float,
+    *,
+    stored: bool = True,
+    watch: Callable[[], None] | None = None,
+) -> Result:
     """Measure one process's share of the samples; return a result without rows, for `iv.merge`.
 
     Args:
         shard: (k, K).
         started: when the measurement started, from `time.perf_counter`.
         stored: whether the result will be saved, not merged by processes that hold the measures themselves.
+        watch: called after every block; it may raise to end the walk.
     """
     refuse_undivided(task.measures, task.options)
     if stored:
@@ -89,7 +100,7 @@ def share_of(task: Task, shard: tuple[int, int], started: float, *, stored: bool
     identity = identity_of(task, source, strict=stored)
     check = check_precision(task)
     task = replace(task, source=source)
-    run = walk(task)
+    run = walk(task, watch=watch)
     run.notes[:0] = check.notes
     part = shard_of_run(task, run, check, identity=identity)
     further = {"precision_error": check.error} if check.error else {}

@@ -33,11 +33,26 @@ from invariscope.statistics.probes import Batch
 Tick = Callable[[int, int | None], None]
 
 
-def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run:
-    """Walk the source once for all measures; stop early if `enough` returns True."""
+def walk(
+    task: Task,
+    *,
+    enough: Callable[[Run, int], bool] | None = None,
+    watch: Callable[[], None] | None = None,
+) -> Run:
+    """Walk the source once for all measures; stop early if `enough` returns True.
+
+    Args:
+        watch: called after every block; it may raise to end the walk.
+    """
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
-    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
+    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as show:
+
+        def tick(done: int, total: int | None) -> None:
+            if watch is not None:
+                watch()
+            show(done, total)
+
         run = walked(Walk(task.reader, source, task.transform, needs, options, source.total, enough), tick)
     run.notes += floor_notes(task)
     return run
