@@ -5,9 +5,7 @@ import functools
 import pytest
 from shard_cases import assert_same, images, measured, merged
 
-import invariscope as iv
 from invariscope.measures.base import MEASURES
-from invariscope.measures.variance import NormalizedVariance
 
 INSTANCES = [
     pytest.param(measure, id=f"{name}-{number}")

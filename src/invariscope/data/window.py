@@ -176,7 +176,7 @@ def added(fingerprints: Iterable[str]) -> str:
 
 
 def _sum_of_digests(window: Window) -> int:
-    """Return the sum of digests of each sample's rank, key, group, labels and, unless keyed by it, content."""
+    """Return the sum of digests of rank, key, group, label and, unless it determines the key, content."""
     ranks = window.first + np.arange(len(window))
     facts = np.stack([ranks, window.keys, window.groups], axis=1).astype(np.int64)
     inputs = None if window.digested else window.inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -29,6 +29,7 @@ _REMEDIES = {
     "memories": "give all shards the same memory_gb=",
     "classes": "name the classes, in the order of the model's outputs, with classes= (--classes)",
 }
+_SHOWN = ("versions", "seeds")  # the others are digests, or long
 
 
 def merge(*shards: Any) -> Result:
@@ -115,14 +116,9 @@ def refuse_foreign(shards: Sequence[Shard]) -> None:
             continue
         name = different[0]
         what = f"shard {shard.index} does not fit shard {shards[0].index}: their {name} differ"
-        shown = (
-            f" ({first[name]} and {own.get(name)})"
-            if len(first[name]) + len(str(own.get(name))) < 400
-            else ""
-        )
-        digests = name in ("models", "transforms", "data", "preprocessing", "outputs", "layers", "statistics")
+        shown = f" ({first[name]} and {own.get(name)})" if name in _SHOWN else ""
         remedy = _REMEDIES.get(name, "measure all shards with the same arguments")
-        raise ValueError(f"{what}{'' if digests else shown}. To merge, {remedy}")
+        raise ValueError(f"{what}{shown}. To merge, {remedy}")
 
 
 def _identity(shard: Shard) -> dict[str, str]:
@@ -195,11 +191,10 @@ def _result(
         "seconds": max(seconds),
         "shards": {"count": len(documents), "seconds": seconds},
     }
-    whole = Result(
+    return Result(
         rows=tuple(rows),
         curve_rows=tuple(part.points),
         arrays=part.maps,
         provenance=origin_of_merged(documents[0]["provenance"], run, measures, **further),
         examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )
-    return replace(whole)

@@ -43,16 +43,16 @@ def measured(
             f"the transform has {len(transform)} element; the variance along an orbit needs at least two"
         )
     started, shard = time.perf_counter(), as_shard(options.shard)
-    make = partial(_task, model, data, transform, wanted, options)
+    make = partial(_task, model, data, transform, wanted)
     with untouched_generators():
         if shard is not None:
-            return share_of(make(), shard, started)
+            return share_of(make(options), shard, started)
         if options.shard is None and launched():
             with team() as processes:
-                quiet = options if processes.rank == 0 else replace(options, progress=False)
-                make = partial(_task, model, data, transform, wanted, quiet)
-                return measured_together(processes, make, started)
-        return _whole(make(), started)
+                if processes.rank and options.progress is True:  # one bar is enough
+                    options = replace(options, progress=False)
+                return measured_together(processes, partial(make, options), started)
+        return _whole(make(options), started)
 
 
 def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options) -> Task:

@@ -42,6 +42,12 @@ def is_first_process() -> bool:
     return (dist.get_rank() if dist.is_initialized() else int(os.environ["RANK"])) == 0
 
 
+def bare(model: Any) -> Any:
+    """Return the model inside `DistributedDataParallel`, so that layers have the names of the model itself."""
+    kind = getattr(torch.nn.parallel, "DistributedDataParallel", None)
+    return model.module if kind is not None and isinstance(model, kind) else model
+
+
 @contextmanager
 def team() -> Iterator[Team]:
     """Yield the processes that measure together, connected by gloo.
@@ -59,8 +65,8 @@ def team() -> Iterator[Team]:
         if own and dist.is_initialized():
             dist.destroy_process_group()
         raise RuntimeError(
-            f"not all processes of this torch.distributed run started to measure ({_first_line(error)}): call "
-            "iv.measure in all of them, or with shard=False to measure in one process alone"
+            f"not all processes of this torch.distributed run started to measure ({_first_line(error)}): "
+            "call iv.measure in all of them, or with shard=False to measure in one process alone"
         ) from error
     try:
         yield Team(dist.get_rank(), dist.get_world_size(), *groups)
