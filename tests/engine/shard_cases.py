@@ -74,3 +74,16 @@ def assert_same_row(mine, other, tolerance):
         ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
         where = f"{mine.place} {column}"
         np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance, err_msg=where)
+
+
+class Images(torch.utils.data.Dataset):
+    """A map-style dataset."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, place):
+        return self.x[place], int(self.y[place])

@@ -112,8 +112,8 @@ def _refuse_distributed_sampler(data: Any) -> None:
     """Raise ValueError for a loader that gives each process some samples, a few of them to two processes."""
     if isinstance(data, torch.utils.data.DataLoader) and isinstance(data.sampler, DistributedSampler):
         raise ValueError(
-            "the loader's DistributedSampler repeats samples, so that all processes get the same number: pass "
-            "the loader's `.dataset`, whose samples are divided among the processes without repeats"
+            "the loader's DistributedSampler repeats samples, so that all processes get the same number: "
+            "pass the loader's `.dataset`, whose samples are divided among the processes without repeats"
         )
 
 

@@ -27,12 +27,10 @@ class RankRange(Source):
         ValueError: fewer pairs than ranges.
     """
 
-    order: Order  # type: ignore[override]
-
     def __init__(self, whole: ArraySource | DatasetSource, index: int, count: int) -> None:
         self.whole, self.index, self.count = whole, index, count
         self.name, self.labelling, self.collate = whole.name, whole.labelling, whole.collate
-        self.order = whole.order
+        self.order: Order | None = whole.order
         self.low, self.high = bounds(whole.order.pairs, index, count)
 
     @property
@@ -65,7 +63,7 @@ class RankRange(Source):
 
     def first_of_strata(self, *, by_class: bool, samples: int) -> Window:
         """Return the first samples of the complete source and, with classes, of each class."""
-        ranks = [np.arange(min(samples, len(self.order)))]
+        ranks = [np.arange(min(samples, len(self.whole.order)))]
         if by_class and self.known_labels is not None:
             values = self.known_labels.cpu().numpy()
             ranks += [np.flatnonzero(values == value)[:samples] for value in np.unique(values)]

@@ -103,7 +103,10 @@ def refuse_incomplete(parts: Sequence[_Given]) -> None:
     missing = [index for index in range(counts[0]) if index not in found]
     if missing:
         which = f"shard{'s' * (len(missing) > 1)} {listed(missing, limit=10)}"
-        raise ValueError(f"{which} of {counts[0]} missing; measure with shard=({missing[0]}, {counts[0]})")
+        verb = "are" if len(missing) > 1 else "is"
+        raise ValueError(
+            f"{which} of {counts[0]} {verb} missing; measure with shard=({missing[0]}, {counts[0]})"
+        )
 
 
 def refuse_foreign(shards: Sequence[Shard]) -> None:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _START = datetime.timedelta(minutes=5)  # between the first and the last process that starts to measure
@@ -43,7 +45,7 @@ def is_first_process() -> bool:
 
 
 def bare(model: Any) -> Any:
-    """Return the model inside `DistributedDataParallel`, so that layers have the names of the model itself."""
+    """Return the model inside `DistributedDataParallel`, whose layers have the names of the model itself."""
     kind = getattr(torch.nn.parallel, "DistributedDataParallel", None)
     return model.module if kind is not None and isinstance(model, kind) else model
 
@@ -59,7 +61,7 @@ def team() -> Iterator[Team]:
     try:
         if own:
             _join()
-        groups = [dist.new_group(backend="gloo", timeout=_WAIT) for _ in range(2)]
+        groups: list[Any] = [dist.new_group(backend="gloo", timeout=_WAIT) for _ in range(2)]
         dist.monitored_barrier(groups[0], timeout=_START, wait_all_ranks=True)
     except (RuntimeError, ValueError) as error:
         if own and dist.is_initialized():
@@ -81,10 +83,10 @@ def team() -> Iterator[Team]:
 def _join() -> None:
     """Initialise a group of its own from torchrun's variables."""
     if not _rendezvous:
-        store, rank, size = next(dist.rendezvous("env://", timeout=_START))
+        store, rank, size = next(rendezvous("env://", timeout=_START))
         _rendezvous.update(store=store, rank=rank, size=size, used=0)
     _rendezvous["used"] += 1
-    store = dist.PrefixStore(f"invariscope/{_rendezvous['used']}", _rendezvous["store"])
+    store = PrefixStore(f"invariscope/{_rendezvous['used']}", _rendezvous["store"])
     places = {"rank": _rendezvous["rank"], "world_size": _rendezvous["size"]}
     dist.init_process_group("gloo", store=store, timeout=_START, **places)
 

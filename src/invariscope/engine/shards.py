@@ -199,7 +199,7 @@ def identity_of(task: Task, source: RankRange, *, strict: bool = True) -> dict[s
     """
     import invariscope
 
-    options, order = task.options, source.order
+    options, order = task.options, source.whole.order
     parts = {
         "models": task.reader.identity(),
         "transforms": identify(task.transform, "transform"),
@@ -231,7 +231,7 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
     """Return the shard of a run over the samples of a `RankRange`."""
     source = task.source
     assert isinstance(source, RankRange)
-    total = len(source.order)
+    total = len(source.whole.order)
     document, arrays = packed(run)
     if run.clusters is not None:
         arrays["clusters"] = np.array(sorted(run.clusters), np.int64).reshape(-1, 2)
