@@ -17,7 +17,9 @@ class Small(nn.Module):
         self.conv, self.fc = nn.Conv2d(1, 4, 3), nn.Linear(4 * 9, 3)
         for weights in self.parameters():
             weights.data = torch.randn(weights.shape) / 2
-        self.conv.bias.data = torch.tensor([0.0, -9.0, -1.6, 0.3])  # the second is dead, the third sparse
+        bias, weight = torch.tensor([0.0, -9.0, 0.0, 0.3]), self.conv.weight.data[2]
+        bias[2] = -0.5 * weight.sum() - 2.6 * (weight.square().sum() / 12).sqrt()
+        self.conv.bias.data = bias  # the second map is dead, the third fires for few inputs
 
     def forward(self, x):
         maps = functional.max_pool2d(functional.relu(self.conv(x)), 2)
