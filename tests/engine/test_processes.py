@@ -1,6 +1,7 @@
 """The processes of torch.distributed share a measurement, and none waits for one that has ended."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -69,10 +70,11 @@ def test_a_group_of_the_user_stays_and_layers_are_named_without_ddp(tmp_path):
 @pytest.mark.slow
 def test_a_killed_process_ends_the_others_within_seconds(tmp_path):
     processes = started("killed", tmp_path)
-    processes[1].wait(timeout=240)
+    processes[1].communicate(timeout=240)
     ended = time.monotonic()
     output = processes[0].communicate(timeout=60)[0]
     assert time.monotonic() - ended < 15
+    assert processes[1].returncode == -signal.SIGKILL
     assert processes[0].returncode == 1
     assert "another of the 2 processes has ended or lost its connection" in output
 

@@ -12,6 +12,7 @@ from torch import nn
 import invariscope as iv
 from invariscope.measures.base import MEASURES
 from invariscope.results.shard import load_shard
+from invariscope.statistics.counts.bin_pilot import BinPilot
 
 FIRST = [(name, cls.examples()[0]) for name, cls in sorted(MEASURES.classes().items())]
 OTHERS = [
@@ -181,3 +182,17 @@ def test_a_checkpoint_belongs_to_one_shard(tmp_path):
     resumed = measured(images(), shard=(1, 2), checkpoint=tmp_path / "sums", by_class=True)
     first = measured(images(), shard=(0, 2), by_class=True)
     assert_same(iv.merge(first, resumed), measured(images(), by_class=True))
+
+
+@pytest.mark.parametrize("of", ["array", "dataset"])
+def test_bins_come_from_the_same_few_samples_at_every_world_size(of, monkeypatch):
+    x, y = images(150)
+    data = (x, y) if of == "array" else Images(x, y)
+    few = iv.Information(pilot=40)
+    expected = measured(data, few, by_class=True)
+    assert "a pilot pass forwarded 40 additional untransformed inputs" in expected.provenance["notes"]
+    assert_same(merged(data, 3, few, by_class=True), expected)
+    monkeypatch.setattr(BinPilot, "needed", lambda pilot, keys: None)
+    whole = measured(data, few, by_class=True)
+    assert "a pilot pass forwarded 150 additional untransformed inputs" in whole.provenance["notes"]
+    assert_same(whole, expected)

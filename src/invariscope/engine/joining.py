@@ -50,6 +50,7 @@ def run_of(shard: Shard, statistics: tuple[Statistic, ...]) -> Run:
         ),
     )
     unpack(run, document, shard.arrays, statistics)
+    run.withdrawn = {(layer, call): reason for layer, call, reason in document["withdrawn"]}
     by_name = {repr(statistic): statistic for statistic in statistics}
     for layer, call, name, reason in document["inapplicable"]:
         run.inapplicable[(layer, call), by_name[name]] = reason

@@ -16,6 +16,7 @@ from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
+from invariscope.engine.extras.pilot_samples import add_others, pilot_source
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
@@ -90,15 +91,17 @@ def walked(walk: Walk, tick: Tick) -> Run:
 
 def _piloted(walk: Walk, run: Run) -> Pilot:
     """Walk the untransformed inputs first, if a statistic needs a pilot, and return the final values."""
-    needs, source = walk.needs.pilot, walk.source.complete
+    needs = walk.needs.pilot
     if needs is None:
         return {}
+    source = pilot_source(walk, needs)
     refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data beforehand")
     total = source.length
     if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
         total = sum(len(window) for window in source.windows())
     of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
     pilot = walked(of_inputs, lambda done, total: None)
+    add_others(walk, pilot, source)
     everything = [list(range(pilot.strata.buckets))]
     finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
     for key, reason in pilot.withdrawn.items():

@@ -7,6 +7,7 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.statistics.probes import Probe
@@ -55,6 +56,18 @@ class Statistic(abc.ABC):
     def pilot(self) -> Statistic | None:
         """Statistic of all untransformed inputs to compute first, such as thresholds; usually None."""
         return None
+
+    def needed(self, keys: np.ndarray) -> np.ndarray | None:
+        """Return (sample,) flags of the samples whose responses a pilot needs; None if it needs all.
+
+        Args:
+            keys: (sample,) keys of all samples.
+        """
+        return None
+
+    def add_others(self, state: Any, keys: np.ndarray, labels: Tensor | None) -> None:
+        """Add the keys and labels of all samples to a pilot's state, after it saw those it needed."""
+        raise NotImplementedError("this pilot needs all samples")
 
     def moves_positions(self, layer: str, axes: int) -> bool:
         """Return whether the statistic's action moves positions in a layer with this many unit axes."""
