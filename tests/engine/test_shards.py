@@ -177,10 +177,10 @@ def test_a_checkpoint_belongs_to_one_shard(tmp_path):
         patch.setattr(checkpoint, "_EVERY_SECONDS", -1.0)
         with pytest.raises(Stop):
             measured(images(), shard=(1, 2), checkpoint=tmp_path / "sums", by_class=True, progress=stop)
-    with pytest.raises(ValueError, match="another measurement"):
-        measured(images(), shard=(0, 2), checkpoint=tmp_path / "sums", by_class=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["sums.1-of-2"]
     resumed = measured(images(), shard=(1, 2), checkpoint=tmp_path / "sums", by_class=True)
-    first = measured(images(), shard=(0, 2), by_class=True)
+    first = measured(images(), shard=(0, 2), checkpoint=tmp_path / "sums", by_class=True)
+    assert not list(tmp_path.iterdir())
     assert_same(iv.merge(first, resumed), measured(images(), by_class=True))
 
 

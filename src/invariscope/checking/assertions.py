@@ -289,7 +289,8 @@ def _measured(
 ) -> Result:
     __tracebackhide__ = True
     try:
-        return measure(model, source, transform, measures=wanted, progress=False, intervals=False, **options)
+        quiet: dict[str, Any] = {"progress": False, "intervals": False, "shard": False}
+        return measure(model, source, transform, measures=wanted, **quiet, **options)
     except NoLayerError as error:
         error.add_note("Name other layers with layers=, or another action with feature_action=.")
         raise

@@ -69,8 +69,9 @@ class RankRange(Source):
             ranks += [np.flatnonzero(values == value)[:samples] for value in np.unique(values)]
         return self.whole.chosen(np.unique(np.concatenate(ranks)))
 
+    @cached_property
     def fingerprint_of_all(self) -> str:
-        """Return the fingerprint of the complete walk; "" if that takes a pass over a dataset."""
+        """Fingerprint of the complete walk; "" if that takes a pass over a dataset."""
         if not isinstance(self.whole, ArraySource):
             return ""
         digest = Fingerprint()

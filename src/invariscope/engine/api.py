@@ -95,7 +95,7 @@ def measure(
         seed: seed of the transform's draws and of the subset; the same seed gives the same numbers
             whatever the batch size.
         checkpoint: file in which to save the running sums every 30 seconds. The same call resumes from it
-            after an interruption, and removes it at the end.
+            after an interruption, and removes it at the end. Shards add their numbers to the file's name.
         progress: True shows a bar on the terminal; a function is called with (samples done, total samples).
         intervals: compute intervals, for which the sums take eight times as much memory.
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.

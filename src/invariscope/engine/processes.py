@@ -14,8 +14,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _START = datetime.timedelta(minutes=5)  # between the first and the last process that starts to measure
@@ -61,7 +59,7 @@ def team() -> Iterator[Team]:
     try:
         if own:
             _join()
-        groups: list[Any] = [dist.new_group(backend="gloo", timeout=_WAIT) for _ in range(2)]
+        groups: list[Any] = [dist.new_group(backend="gloo", timeout=limit) for limit in (_WAIT, _START)]
         dist.monitored_barrier(groups[0], timeout=_START, wait_all_ranks=True)
     except (RuntimeError, ValueError) as error:
         if own and dist.is_initialized():
@@ -82,6 +80,9 @@ def team() -> Iterator[Team]:
 
 def _join() -> None:
     """Initialise a group of its own from torchrun's variables."""
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     if not _rendezvous:
         store, rank, size = next(rendezvous("env://", timeout=_START))
         _rendezvous.update(store=store, rank=rank, size=size, used=0)
@@ -138,10 +139,7 @@ class Team:
             try:
                 dist.all_gather_object(found, (self._status, self._reason), group=self.beats)
             except RuntimeError as error:
-                self._lost.append(
-                    f"another of the {self.size} processes has ended or lost its connection "
-                    f"({_first_line(error)}). Nothing was written; see its own messages, and start again"
-                )
+                self._lost.append(self._ended(error))
                 return
             for rank, (status, reason) in enumerate(found):
                 if status == _FAILED and rank != self.rank:
@@ -149,6 +147,20 @@ class Team:
             if any(status == _FAILED for status, _ in found) or all(s == _DONE for s, _ in found):
                 return
             pause.wait(_BEAT_SECONDS if self._status == _WALKING else _BEAT_SECONDS / 10)
+
+    def _ended(self, error: RuntimeError) -> str:
+        return (
+            f"another of the {self.size} processes has ended or lost its connection ({_first_line(error)}). "
+            "Nothing was written; see its own messages, and start again"
+        )
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Raise RuntimeError that says so if another process ends within the block."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise RuntimeError(self._ended(error)) from error
 
     def everyone(self, value: Any) -> list[Any]:
         """Return a small plain value of each process, in order."""

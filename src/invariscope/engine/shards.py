@@ -99,7 +99,10 @@ def share_of(
     source = ranged(task.source, shard)
     identity = identity_of(task, source, strict=stored)
     check = check_precision(task)
-    task = replace(task, source=source)
+    options = task.options
+    if options.checkpoint is not None:  # processes often share their arguments
+        options = replace(options, checkpoint=f"{options.checkpoint}.{shard[0]}-of-{shard[1]}")
+    task = replace(task, source=source, options=options)
     run = walk(task, watch=watch)
     run.notes[:0] = check.notes
     part = shard_of_run(task, run, check, identity=identity)
@@ -216,7 +219,7 @@ def identity_of(task: Task, source: RankRange, *, strict: bool = True) -> dict[s
     return {
         "versions": invariscope.__version__,
         "seeds": str(options.seed),
-        "data": digest(f"{source.whole.walked()} {source.fingerprint_of_all()} {list(map(_hash, samples))}"),
+        "data": digest(f"{source.whole.walked()} {source.fingerprint_of_all} {list(map(_hash, samples))}"),
         "options": str(sorted((plain_options | {"layers": None}).items(), key=lambda entry: entry[0])),
         "measures": str([described_measure(measure) for measure in task.measures]),
         **{name: part.digest for name, part in parts.items()},
@@ -266,7 +269,7 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
         "labelled": run.labelled,
         "labelling": labelling_parts(run),
         "fingerprint": run.fingerprint,
-        "fingerprint_of_all": source.fingerprint_of_all(),
+        "fingerprint_of_all": source.fingerprint_of_all,
         "dead": dead,
     }
     return Shard(source.index, source.count, plain(document), arrays)

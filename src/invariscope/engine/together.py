@@ -32,8 +32,9 @@ def measured_together(team: Team, make: Callable[[], Task], started: float) -> R
         task = make()
         part = share_of(task, (team.rank, team.size), started, stored=False, watch=team.refuse_lost)
     shard = shard_of(part)
-    _refuse_different(team, shard)
-    return _first(team, shard, task) if team.rank == 0 else _other(team, shard)
+    with team.exchanging():
+        _refuse_different(team, shard)
+        return _first(team, shard, task) if team.rank == 0 else _other(team, shard)
 
 
 def _refuse_different(team: Team, shard: Shard) -> None:
