@@ -235,3 +235,12 @@ def test_exact_elements_leave_a_deviation_no_floor(net, digits):
     measure = iv.EquivarianceDeviation(kind="channelwise", distance="l2")
     floors = by_row(quick(net, digits[0], iv.QuarterTurns(), measures=[measure]), "floor")
     assert floors[measure.label, "0", "all"] < 1e-12
+
+
+def test_blocks_of_a_single_sample_have_a_floor(net, digits):
+    few = (digits[0][:24], digits[1][:24])
+    transform = iv.QuarterTurns()
+    one = quick(net, few, transform, batch_size=2 * len(transform))  # an orbit and its round trips
+    many = quick(net, few, transform, batch_size=64)
+    for column in ("value", "floor"):
+        np.testing.assert_allclose(one.table[column], many.table[column], rtol=1e-5, atol=1e-9)
