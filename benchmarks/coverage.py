@@ -1,4 +1,4 @@
-"""Coverage of 95 % intervals by measure, number of samples and kind of data.
+"""Simulate the coverage of 95 % intervals by measure, number of samples and kind of data.
 
     python -m benchmarks.coverage [--data-dir FOLDER] [--draws 2000] [--kinds relu ...] [--counts FILE]
     python -m benchmarks.coverage --join FILE ... --out PAGE
@@ -64,7 +64,7 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "prediction": (iv.Prediction(), None),
     "twirl": (iv.Twirl(), None),
 }
-# Slow measures, and the only number of samples at which they are simulated.
+# Slow measures, with the only number of samples at which they are simulated.
 DEAR = dict.fromkeys(
     ("same_equivariance", "information", "cka", "normalized_distance:cosine", "stability:median"), 256
 )
@@ -94,7 +94,7 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class Row:
-    """A value with those without each group, the true value, and why it can have no interval."""
+    """A value, its leave-one-group-out values, the true value, and reasons against an interval."""
 
     replicates: np.ndarray
     truth: float

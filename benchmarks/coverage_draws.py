@@ -1,4 +1,4 @@
-"""Draws of samples from a population, ordered and grouped as in the engine, and their statistics."""
+"""Draw samples from a population, order and group them as in the engine, and compute their statistics."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kind:
     Args:
         population: its name.
         by_class: whether samples are stored sorted by class.
-        dealt: whether groups follow the stored order, as in early versions, instead of the rank.
+        dealt: whether groups follow the stored order instead of the rank.
         clusters: whether copies are declared as clusters.
     """
 

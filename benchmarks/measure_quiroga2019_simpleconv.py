@@ -1,4 +1,4 @@
-"""Compare four numbers with the published ones: SimpleConv on full MNIST, trained upright and rotated.
+"""Compare four numbers of SimpleConv on full MNIST, trained upright and rotated, with the published ones.
 
 usage: python -m benchmarks.measure_quiroga2019_simpleconv --data-dir FOLDER --networks FOLDER [--out FILE]
 
@@ -46,7 +46,7 @@ def interval(rows: list[dict]) -> Interval:
 
 
 def class_conditional(model: torch.nn.Module, data: object, preset: str) -> float:
-    """Return the mean over all activations of their mean over classes, ignoring NaN."""
+    """Return the mean over classes, then over all activations, ignoring NaN."""
     images, labels = data.images, data.labels  # type: ignore[attr-defined]
     runs = [measured(model, images[labels == label], preset) for label in range(10)]
     maps = []

@@ -1,4 +1,4 @@
-"""The `tmeasures` package, used through its public interface as in its documentation."""
+"""Measure with the `tmeasures` package, through its public interface as in its documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.transforms import Transform
 
 
 class _Positions(Dataset):
-    """Samples represented by their positions, by which elements look up the transformed input."""
+    """Samples represented by their positions, with which elements look up the transformed input."""
 
     def __init__(self, count: int) -> None:
         self.count = count

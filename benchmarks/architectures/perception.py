@@ -1,4 +1,4 @@
-"""Models of transformers for images, sound, video, time series, and images with text."""
+"""Define the models of transformers for images, sound, video, time series, and images with text."""
 
 from __future__ import annotations
 

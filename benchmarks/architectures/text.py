@@ -1,4 +1,4 @@
-"""Language models of transformers: encoders, decoders, both, recurrent models, mixtures of experts."""
+"""Define the language models of transformers, including recurrent models and mixtures of experts."""
 
 from __future__ import annotations
 
