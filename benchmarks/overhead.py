@@ -175,7 +175,7 @@ def main() -> None:
     report += [table(rows), ""]
     report += [
         f"Bare forward passes of {name} take {row['bare_ms_per_input']:.3f} ms per input at batch size "
-        f"{row['bare_batch']}.  "
+        f"{row['bare_batch']}."
         for name in arguments.cases
         for row in [next(r for r in rows if r["network"] == name)]
     ]

@@ -3,8 +3,7 @@
     pip install invariscope sevenn
     python examples/molecules.py
 
-Under rotation, SevenNet-0 should keep energies, rotate forces and transform features by their irreps. Two
-cases are wrong on purpose and should fail.
+SevenNet-0 should keep energies, rotate forces and turn features by their irreps. Two wrong cases should fail.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Create the page's section on this sweep: totals, a row per architecture, and reasons for skipped readings."""
+"""Create the section on this sweep: totals, one row per architecture, and reasons for skipped readings."""
 
 from __future__ import annotations
 
