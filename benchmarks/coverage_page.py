@@ -153,10 +153,10 @@ _HEADER = """# Coverage of intervals
 How often 95 % intervals cover the value of the population, by `python -m benchmarks.coverage`. Each cell
 shows three numbers in %: coverage among the issued intervals / draws with an interval / draws with an
 interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws} draws per cell,
-a coverage of 95 % has a standard error of {error:.1f}. Samples are drawn with replacement from a population
-with known values, and grouped as in the engine. `normalized_distance` equals the ratio of means of
-`normalized_variance`, and `consistency.untransformed` is the complement of `prediction.flips`, so they are
-not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
+a coverage of 95 % has a standard error of {error:.1f} percentage points. Samples are drawn with replacement
+from a population with known values, and grouped as in the engine. `normalized_distance` equals the ratio of
+means of `normalized_variance`, and `consistency.untransformed` is the complement of `prediction.flips`, so
+they are not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
 
 
 def page(found: Mapping[tuple[str, int], Tallies]) -> str:

@@ -40,9 +40,8 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     data = load("mnist", split="train", data_dir=args.data_dir).standardized()
     test = load("mnist", split="test", data_dir=args.data_dir).standardized(data.mean, data.std)
-    circle = Rotation.circle(
-        360, jitter_deg=0.5, padding="border"
-    )  # jitter fills the gaps: angles are uniform
+    # Steps of 1° with a jitter of ±0.5° make the angles uniform.
+    circle = Rotation.circle(360, jitter_deg=0.5, padding="border")
     for name, epochs, augmentation in (
         ("plain", args.epochs_plain, None),
         ("rotated", args.epochs_rotated, circle),

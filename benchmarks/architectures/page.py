@@ -27,11 +27,11 @@ def page(outcomes: list[Outcome]) -> list[str]:
         "",
         "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain "
         "forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and "
-        "normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward per "
-        "sample and element in float64. A fresh model is also measured in float32, before its first forward "
-        "pass. It is *unchanged* if its output afterwards equals, bit for bit, that of a copy that was never "
-        "measured, and if it has the same hooks, attributes, weights, buffers and modes as the copy has "
-        "before or after that forward pass.",
+        "normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward pass "
+        "per sample and element in float64. A fresh model is also measured in float32, before its first "
+        "forward pass. It is *unchanged* if its output afterwards equals, bit for bit, that of a copy that "
+        "was never measured, and if it has the same hooks, attributes, weights, buffers and modes as the "
+        "copy has before or after that forward pass.",
         "",
         "The reasons given for skipped outputs of leaf modules are also checked with plain hooks. A reading "
         "is *different alone and in a batch* if the values that plain hooks record for a single sample and "
