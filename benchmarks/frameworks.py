@@ -221,7 +221,8 @@ def page(found: dict[str, list[Row]]) -> str:
         lines.append(" | ".join([title, versions, *values, f"{difference:.1e}"]))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
-        "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\nThe table shows "
+        "# The same network in every framework\n\n"
+        "Written by `python -m benchmarks.frameworks`.\n\nThe table shows "
         f"normalized variance under quarter turns, for {SAMPLES} random images of {CHANNELS} × {SIDE} × "
         f"{SIDE} and the same weights everywhere. The last column is the largest difference from torch, "
         f"over the values and nulls of the four layers.\n\n{table}\n\nLargest difference: "
