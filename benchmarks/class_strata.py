@@ -166,7 +166,7 @@ def buckets_of(walk: Walk, label: int) -> list[int]:
 
 
 def numbers_of(values: UnitValues | LayerValues) -> np.ndarray:
-    """Return the value of the layer, of every unit, and the null."""
+    """Return the layer's value, the value of every unit, and the null."""
     if isinstance(values, LayerValues):
         return np.array([values.values[0], values.null])
     null = [] if values.null is None else [np.ravel(values.null)]
@@ -181,7 +181,7 @@ def counts_of(values: UnitValues | LayerValues) -> tuple:
 
 
 def difference(found: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest relative difference; infinite if only one of two values is finite."""
+    """Return the largest relative difference, which is infinite if only one of two values is finite."""
     same = (found == right) | (np.isnan(found) & np.isnan(right))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.where(same, 0.0, np.abs(found - right) / np.abs(right))
@@ -196,7 +196,7 @@ class Worst:
     other: int = 0
 
     def and_of(self, found: dict[str, Any], right: dict[str, Any]) -> Worst:
-        """Include another class."""
+        """Return the worst differences after including another class."""
         apart = max(difference(numbers_of(found[k]), numbers_of(right[k])) for k in right)
         other = any(counts_of(found[k]) != counts_of(right[k]) for k in right)
         return Worst(max(self.apart, apart), self.other + other)

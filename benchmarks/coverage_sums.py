@@ -51,7 +51,7 @@ class Values:
         return self.existing() & holds(self.replicates, self.truth, reach=self.reach)
 
     def existing(self) -> np.ndarray:
-        """Return (draw,) whether an interval is issued, which needs all replicates."""
+        """Return (draw,) whether an interval is issued, which requires that all replicates have a value."""
         return self.issued & np.isfinite(self.replicates).all(axis=1) & np.isfinite(self.truth)
 
 
@@ -245,7 +245,7 @@ class Additive:
         return (1 - cosines).sum(axis=1), defined.sum(axis=1)
 
     def draws(self, samples: list[Any]) -> Draws:
-        """Return the sums of several samples together."""
+        """Combine the sums of several draws."""
         sums, decisive, even = (np.stack(parts) for parts in zip(*map(self.sums, samples), strict=True))
         whole = sums.sum(axis=1, keepdims=True)
         replicates, found, at = np.concatenate([whole, whole - sums], axis=1), {}, 0

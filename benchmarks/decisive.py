@@ -2,11 +2,11 @@
 
     python -m benchmarks.decisive [--draws 2000] [--out FILE]
 
-Two rules leave values without an interval: DECISIVE, the lower limit of (Σd)²/Σd² over the contributions d of
-samples to a layer's variance along orbits, and RARE, the lower limit of the number of samples to which half
-of the units respond unusually. Both are switched off here. The first table shows coverage, draws with an
-interval, and intervals that miss for several values of DECISIVE. The second table shows the coverage of the
-mean of ratios for layers whose units all respond to the same share of samples.
+Two rules leave values without an interval. DECISIVE is the lower limit of (Σd)²/Σd², where d are the
+contributions of samples to a layer's variance along orbits. RARE is the lower limit of the number of samples
+to which half of the units respond unusually. Both are switched off here. The first table shows coverage,
+draws with an interval, and intervals that miss, for several values of DECISIVE. The second table shows the
+coverage of the mean of ratios for layers whose units all respond to the same share of samples.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Draws:
 
 
 def drawn(sums: Sums, samples: int, draws: int) -> Draws:
-    """Draw that many samples repeatedly."""
+    """Draw this number of samples repeatedly, and return the values of all draws."""
     rng, contributions = np.random.default_rng((1, samples)), sums.within.sum(axis=1)
     means, ratios, decisive, reach = [], [], [], []
     for _ in range(draws):

@@ -58,7 +58,7 @@ class Population:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to simulate a population.
+    """Description of a simulated population.
 
     Args:
         classes: number of classes.
@@ -202,7 +202,7 @@ def _keep(module: torch.nn.Module, into: list[np.ndarray]) -> Any:
 
 
 def _versions(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return (sample, element and noisy version, ...): quarter turns, and noise of the same norms."""
+    """Return quarter turns and noise of the same norm, (sample, element and noisy version, ...)."""
     turned = torch.stack([torch.rot90(images, k, (-2, -1)) for k in range(ELEMENTS)], dim=1)
     away = (turned - images[:, None]).flatten(2).norm(dim=2)
     normal = torch.randn(turned.flatten(2).shape, generator=generator)

@@ -41,7 +41,7 @@ class Outcome:
     """The outcome for one architecture.
 
     Args:
-        library, name: of the architecture.
+        library, name: library and name of the architecture.
         leaves: number of floating readings with a batch axis from leaf modules.
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
@@ -111,7 +111,7 @@ def examine(architecture: Architecture) -> Outcome:
 def _measured(
     model: nn.Module, x: Tensor, architecture: Architecture, outcome: Outcome, **options: Any
 ) -> Any:
-    """Return a result, or None after noting the reason."""
+    """Return a result, or None after recording the reason."""
     try:
         elements = list(architecture.elements)
         return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
@@ -246,7 +246,7 @@ class Truth:
         along: transformation variance.
         across: sample variance.
         size: mean square of the responses of each unit.
-        epsilon: of the layer's dtype, which may be float32 in a float64 model.
+        epsilon: machine epsilon of the layer's dtype, which may be float32 in a float64 model.
     """
 
     along: np.ndarray

@@ -53,7 +53,7 @@ def _two_layers(parts: nn.ModuleDict, x: Tensor, edges: Tensor, index: Tensor) -
 
 
 def layered(kind: str, **settings: Any) -> Architecture:
-    """Return two convolutions of a kind with a ReLU between them."""
+    """Return two convolutions of the same kind with a ReLU between them."""
 
     def build() -> nn.Module:
         import torch_geometric.nn as pyg

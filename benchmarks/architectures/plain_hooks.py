@@ -165,7 +165,7 @@ def undefined(
 
 
 def same_rows(together: Tensor, alone: Tensor) -> bool:
-    """Return whether (row, ...) of a batch equal the (sample, ...) or (sample, row, ...) of single samples.
+    """Return whether the rows of a batch, (row, ...), equal those of single samples, (sample[, row], ...).
 
     The rows of a sample may be consecutive or interleaved with those of other samples.
     """

@@ -25,7 +25,7 @@ class OwnInputs:
     """One model of the sweep, with samples in its own format.
 
     Args:
-        library, name: of the model.
+        library, name: library and name of the model.
         build: function that returns the model with random weights.
         samples: function that draws the samples from a generator; the largest come last.
         elements: the transform of single samples, which starts with the identity.

@@ -27,7 +27,7 @@ class Outcome:
     Args:
         own: the architecture.
         readings: number of floating readings of leaf modules with an axis of samples or rows.
-        pooled: how many of them were pooled.
+        pooled: number of readings that were pooled.
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
@@ -122,7 +122,7 @@ def _pooling(reading: Reading) -> iv.Pool | None:
 
 
 def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, outcome: Outcome) -> Any:
-    """Return a result, or None after noting the reason."""
+    """Return a result, or None after recording the reason."""
     try:
         return iv.measure(
             model,

@@ -110,7 +110,7 @@ def _graph_parts(args: Any) -> Iterator[Tensor]:
 
 
 def readings(own: OwnInputs, trials: Sequence[Forward], twice: Forward) -> list[Reading]:
-    """Return the floating tensors of leaf modules whose shapes follow the samples, from several forwards."""
+    """Return the floating tensors of leaf modules whose shapes depend on the samples, from several passes."""
     found = []
     for key, (rank, tensor) in trials[0].notes.items():
         if tensor.is_floating_point() and all(key in trial.notes for trial in (*trials, twice)):
