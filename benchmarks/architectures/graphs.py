@@ -27,8 +27,8 @@ class Graphs(nn.Module):
 
     Args:
         parts: the modules.
-        call: returns features of nodes or of graphs, given the parts, the features of all nodes, the edges,
-            and the number of the graph of each node.
+        call: function that returns features of nodes or of graphs, given the parts, the features of all
+            nodes, the edges, and the graph number of each node.
     """
 
     def __init__(self, parts: dict[str, nn.Module], call: Call) -> None:
