@@ -82,7 +82,7 @@ def test_a_collate_function_that_misses_the_label_is_told_where_it_is():
     def collate(given):
         return tokenized([row["text"] for row in given]) | {"y": [row["label"] for row in given]}
 
-    with pytest.raises(ValueError, match=r"KeyError: 'label'\. Labels are taken out .* collate_fn"):
+    with pytest.raises(ValueError, match=r"KeyError: 'label'\. Labels are removed .* collate_fn"):
         measured(DataLoader(Listed(ROWS), batch_size=5, collate_fn=collate), preprocess=None)
 
 
