@@ -128,7 +128,7 @@ def test_the_table_itself_has_no_circle():
 def rooms_by_floor() -> list[set[str]]:
     """The parts in each line of the page's table of rooms, from the ground up."""
     page = (ROOT / "docs" / "architecture.md").read_text()
-    table = page.split("| room |")[1].split("\n\n")[0].splitlines()[2:]
+    table = page.split("| package |")[1].split("\n\n")[0].splitlines()[2:]
     return [set(re.findall(r"`(\w+)`", line.split("|")[1])) for line in table]
 
 
