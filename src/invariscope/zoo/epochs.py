@@ -71,7 +71,7 @@ class Bookmark(Protocol):
     """Stores a position within an epoch, so that an interrupted run can resume there."""
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
-        """Return the position in the epoch and the generators' states; None: the beginning."""
+        """Return the position in the epoch and the generator states; None to start at its beginning."""
         ...
 
     def keep(
@@ -86,11 +86,12 @@ class Loop:
     """The training loop over the batches of an epoch.
 
     Args:
+        model: the model to train.
         images, labels: all training data, on the model's device.
-        lesson: the loss of a batch.
-        settings: settings of the training. All draws of an epoch come from (seed, epoch), so an epoch does
-            not depend on earlier ones.
-        views: flips and crops of the images in an epoch.
+        objective: the loss of a batch.
+        settings: training settings. All draws of an epoch come from (seed, epoch), so an epoch does not
+            depend on earlier ones.
+        views: flips and crops applied to the images.
         average: moving average, updated after each step; None: no average.
         bookmark: stores positions within an epoch; None: an interrupted epoch starts again.
         progress: called after each batch.
@@ -125,7 +126,7 @@ class Loop:
                 place.seconds = time.perf_counter() - started
                 if self.average is not None:
                     self.average.update(epoch * len(batches) + number)
-                # After the last batch the whole epoch is saved, with the test and the monitor's records.
+                # After its last batch, an epoch is saved as a whole, with test accuracy and monitor records.
                 if self.bookmark is not None and place.batches < len(batches):
                     self.bookmark.keep(place, lambda: _states(generator, self.images.device))
                 self._tell(
@@ -147,7 +148,7 @@ class Loop:
             raise
 
     def _begun(self, epoch: int, generator: torch.Generator) -> EpochPosition:
-        """Return the position to start from, and restore the generators' states there."""
+        """Return the position to start from, and restore the generator states at that position."""
         found = None if self.bookmark is None else self.bookmark.find(epoch)
         if found is None:
             return EpochPosition(epoch)
@@ -204,7 +205,7 @@ def evaluate(
     Args:
         model: maps (sample, ...) to scores (sample, class).
         data: images and labels.
-        transform: each image is transformed by a random element; None: no transform.
+        transform: transform of which a random element is applied to each image; None: no transform.
         seed: seed of those draws.
         batch_size: images per forward.
     """

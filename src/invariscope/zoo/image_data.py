@@ -57,10 +57,10 @@ class ImageData:
         """Return the images standardised per channel, `(x - mean) / std`.
 
         A network trained on such images must be measured on images standardised in the same way. Black is
-        then no longer 0: a rotation that fills corners with 0 fills them with the mean grey.
+        then no longer 0: a rotation that fills corners with 0 then fills them with the mean grey.
 
         Args:
-            mean, std: one number per channel; the default is those of the images themselves.
+            mean, std: one number per channel; by default, those of the images themselves.
         Raises:
             ValueError: already standardised, wrong counts, or a standard deviation that is not positive.
         """

@@ -45,7 +45,7 @@ class Labelled:
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Cross entropy with the labels.
+        """Return the cross entropy with the labels, and the number of correct predictions.
 
         Raises:
             ValueError: outputs of the wrong shape, or labels beyond the model's classes.

@@ -36,7 +36,7 @@ def chosen_precision(
 
 
 def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = False) -> dict[str, float]:
-    """Return the seconds of a forward and backward pass per precision, the fastest of three, alternating.
+    """Return the seconds of the fastest of three forward and backward passes, per precision.
 
     >>> _ = torch.manual_seed(0)
     >>> sorted(step_seconds(nn.Linear(4, 2), torch.ones(8, 4)))

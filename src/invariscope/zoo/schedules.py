@@ -23,7 +23,7 @@ def learning_rate(schedule: str, peak: float, done: float) -> float:
         peak: the largest rate.
         done: completed share of the steps, 0 to 1.
     Raises:
-        ValueError: no such schedule.
+        ValueError: unknown schedule.
 
     Source:
         Loshchilov and Hutter 2017, arXiv:1608.03983 (cosine, without restarts); Smith and Topin 2018,

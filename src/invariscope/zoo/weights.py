@@ -228,7 +228,7 @@ def read_card(path: Path) -> Card:
 
 
 def _shapes(card: Card) -> dict[str, Tensor]:
-    """Return the state dict of the card's network on the meta device: a forged card costs no memory."""
+    """Return the state dict of the card's network on the meta device, so a forged card costs no memory."""
     with torch.device("meta"):
         return card.build().state_dict()
 

@@ -37,11 +37,11 @@ def build(
     The global generator is restored.
 
     Args:
-        name: a function of this package, such as "simple_conv".
+        name: name of a network, such as "simple_conv".
         input_shape: (C, H, W).
         classes: number of classes.
         seed: seed of the initial weights.
-        options: keyword options of that function.
+        options: keyword options of that network.
     Raises:
         ValueError: unknown network or option, or an invalid input shape.
     """

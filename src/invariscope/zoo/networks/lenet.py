@@ -36,7 +36,7 @@ def lenet(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
     Args:
         input_shape: (C, H, W), at least 12 x 12; images with a side below 32 are padded by two pixels.
-        classes: how many.
+        classes: number of classes.
 
     Source:
         LeCun et al. 1998, doi:10.1109/5.726791; Petrini et al. 2021, arXiv:2105.02468.

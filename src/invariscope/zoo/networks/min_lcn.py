@@ -37,7 +37,7 @@ class LocallyConnected(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def filter_bank(self) -> Tensor:
-        """All filters of each channel, (out, position and in, k, k)."""
+        """Return all filters of each channel, (out, position and in, k, k)."""
         return self.weight.transpose(0, 1).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ def min_lcn(
 
     Args:
         input_shape: (C, H, W); the network accepts no other shape.
-        classes: how many.
-        filters: hidden channels.
+        classes: number of classes.
+        filters: number of hidden channels.
         kernel_size: size of the filters, odd; the image keeps its size.
 
     Source:

@@ -113,7 +113,7 @@ def resnet18(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> 
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first stage.
 
     Source:
@@ -133,7 +133,7 @@ def resnet50(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> 
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels inside the bottlenecks of the first stage.
 
     Source:
