@@ -77,7 +77,7 @@ def failure_of(store: Store, cell: Cell, reason: str) -> dict[str, Any]:
 
 
 def alike(store: Store, cell: Cell) -> str:
-    """Return a hash shared by cells that differ only in seeds, names and epochs of a network.
+    """Return a hash shared by cells that differ only in seeds, or in the name or epoch of a network.
 
     Such cells take equally long on the same machine.
     """

@@ -45,7 +45,7 @@ class CampaignProgress:
         An archived network without weights is included only if one of these cells needs it.
         """
         blocked: set[str] = set()
-        for key, job in self.jobs.items():  # needs come first
+        for key, job in self.jobs.items():  # needed cells come first
             if key not in self.whole and (key in self.failed or blocked & set(job.needs)):
                 blocked.add(key)
         found: list[str] = []

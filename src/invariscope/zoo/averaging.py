@@ -14,7 +14,7 @@ class WeightAverage:
 
     .. math:: \\bar w_{t+1} = d_t \\bar w_t + (1 - d_t) w_{t+1}, \\quad d_t = \\min(d, (1 + t) / (10 + t))
 
-    after step t = 0, 1, ...: early averages cover about the last tenth of the steps, so the initial weights
+    after step t = 0, 1, ... Early averages cover about the last tenth of the steps, so the initial weights
     soon have no effect. Running statistics of batch normalisation are averaged in the same way; integers,
     such as batch counts, are not.
 

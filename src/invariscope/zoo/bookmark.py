@@ -29,7 +29,7 @@ class SavedTraining:
         data: the training data.
         settings: settings that a checkpoint must match, in addition to data and starting weights.
         epochs: total number of epochs.
-        history, measured: the records so far, initially empty; the training appends to these lists.
+        history, measured: the records so far, initially empty; the training run appends to these lists.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SavedTraining:
 
     @property
     def within_an_epoch(self) -> bool:
-        """Whether the training resumes within an epoch."""
+        """Whether the training run resumes within an epoch."""
         return bool(self._found.place)
 
     def restore(self, average: WeightAverage | None) -> None:

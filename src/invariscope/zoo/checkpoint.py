@@ -126,6 +126,6 @@ def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> 
     if other:
         shown = "; ".join(text if len(text) < 120 else text.split(" ", 1)[0] + " differs" for text in other)
         raise ValueError(
-            f"{path} is the checkpoint of another training: {shown}. Give another path, or delete the file "
-            "to start again."
+            f"{path} is the checkpoint of another training run: {shown}. Give another path, or delete the "
+            "file to start again."
         )

@@ -185,7 +185,7 @@ class Loop:
 
 
 def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
-    """Return the model's outputs in float32, computed at the precision and memory format of the training."""
+    """Return the model's outputs in float32, computed in the given precision and memory format."""
     if channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -207,7 +207,7 @@ def evaluate(
         data: images and labels.
         transform: transform of which a random element is applied to each image; None: no transform.
         seed: seed of those draws.
-        batch_size: images per forward.
+        batch_size: images per forward pass.
     """
     data = as_image_data(data)
     device = device_of(model)
@@ -250,7 +250,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
-    """Return the seeds of an epoch's order and augmentation, and of layers that draw."""
+    """Return two seeds of an epoch: for order and augmentation, and for layers that draw, such as dropout."""
     drawing, dropping = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(2, np.uint64)
     return int(drawing), int(dropping)
 

@@ -142,7 +142,7 @@ def _walk(
 class _Monitoring:
     """A monitor, if there is one, and its records so far.
 
-    It measures the averaged weights if the training averages them.
+    It measures the averaged weights if the training run averages weights.
     """
 
     monitor: Monitor | None

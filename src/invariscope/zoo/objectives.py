@@ -23,7 +23,7 @@ class Objective(Protocol):
         """Return the mean loss of a batch, and the number of correct predictions.
 
         Args:
-            forward: the model, at the training's precision.
+            forward: the model, at the precision of the training run.
             x, y: images and labels.
             generator: the only source of randomness.
         """

@@ -26,8 +26,8 @@ def chosen_precision(
     Args:
         model: not changed; a copy is timed.
         images: training images, on any device; up to 64 of them are forwarded.
-        channels_last: the memory format of the training.
-        checkpoint: the checkpoint of the training, if there is one.
+        channels_last: the memory format of the training run.
+        checkpoint: the checkpoint of the training run, if there is one.
     """
     if checkpoint is not None and checkpoint.exists():
         return str(checkpoint_settings(checkpoint).get("precision", "float32"))

@@ -15,7 +15,7 @@ def learning_rate(schedule: str, peak: float, done: float) -> float:
 
     - "constant": the peak throughout.
     - "cosine": from the peak to 0, by a half cosine.
-    - "one_cycle": linearly from 1/25 of the peak to the peak during the first 30 % of the training, then to 0
+    - "one_cycle": linearly from 1/25 of the peak to the peak during the first 30 % of training, then to 0
       by a half cosine.
 
     Args:

@@ -105,7 +105,7 @@ def train(
             kept. It must not change the model. A training run that resumes between two epochs calls it
             again for the last completed epoch.
     Raises:
-        ValueError: invalid data or options, a loss that is not finite, or a checkpoint of another training.
+        ValueError: invalid data or options, a loss that is not finite, or the checkpoint of another run.
 
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);

@@ -66,7 +66,7 @@ class Card:
         )
 
     def prepared(self, data: ImageData) -> ImageData:
-        """Return the data, standardised as for the training."""
+        """Return the data, standardised as they were for training."""
         trained_on = (self.training or {}).get("data", {})
         mean, std = trained_on.get("mean"), trained_on.get("std")
         return data.standardized(mean, std) if mean and not data.mean else data

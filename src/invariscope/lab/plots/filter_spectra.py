@@ -160,5 +160,5 @@ def _table(result: Any) -> pd.DataFrame:
         for row in _ratios(result)
     ]  # fmt: skip
     if not rows:
-        raise ValueError("the result holds no spectra of filters relative to the start of training")
+        raise ValueError("the result has no filter spectra relative to the start of training")
     return pd.DataFrame(rows)

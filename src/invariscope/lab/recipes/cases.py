@@ -158,7 +158,7 @@ def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
 def _by_training(
     recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any]
 ) -> list[list[Spec]]:
-    """Return the quantities of a case (its value and what is subtracted from it) per training run."""
+    """Return the quantities of a case (its value and the one to subtract) per training run."""
     axes = recipe.listed(entry.trainings, place)
     if twice := set(axes) & set(chosen):
         raise place.error(f"{min(twice)!r} is an axis of both `for` and `trainings`", "trainings")

@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 def factored(rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
-    """Return a sentence on what is shortened in every row, and the rest of each row as one text.
+    """Return a sentence on what is shortened in every row, and the remaining texts of each row, joined.
 
     Args:
         rows: what was shortened in each row, such as "epochs 3 (5)".

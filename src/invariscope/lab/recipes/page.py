@@ -93,7 +93,7 @@ class Page:
         lines += [f"- Data: {note}" for note in notes + _notes_beside(self.outcomes)]
         lines.append(
             "- Intervals are 95 %; each table states what they are over. Intervals over samples only "
-            "(delete-a-group jackknife) hold for the trainings that were measured, not for others."
+            "(delete-a-group jackknife) apply to the measured training runs, not to others."
         )
         return "\n".join(lines)
 

@@ -104,7 +104,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The accuracy below which a trained network does not count as evidence on a claim.
+    """The accuracy below which a trained network does not count as evidence for or against a claim.
 
     Args:
         cells: patterns of the training cells; if several floors match a cell, the last one counts.

@@ -33,11 +33,11 @@ def run_cell(
 ) -> bool:
     """Run one cell in this process unless it is finished, and return whether it ran.
 
-    A training whose weights are not in the archive is run again only if the plan has an unfinished cell
+    A training cell whose weights are not in the archive runs again only if the plan has an unfinished cell
     that needs them.
 
     Args:
-        store, cell: where and what to run.
+        store, cell: the store, and the cell to run.
         threads, device: number of threads, and the device.
         log: called with one line at a time.
         patience_s: how long to wait for another process that is running it.
@@ -93,7 +93,7 @@ def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, An
 def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
     """Return the cell and those that need it, directly or indirectly, in the order of the plan."""
     names = {cell.name}
-    for other in store.plan.cells:  # needs come first
+    for other in store.plan.cells:  # needed cells come first
         if names & set(other.needs):
             names.add(other.name)
     return [other for other in store.plan.cells if other.name in names]

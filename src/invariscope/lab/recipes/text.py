@@ -106,8 +106,8 @@ class Place:
     def blame(self, error: Exception) -> RecipeError:
         """Return an error that points at the subject of `error`, in this entry or else in a shared list.
 
-        The subject is a word in the notes of `error`, an option whose value the message repeats
-        ("epochs=-1"), or the first word that the message quotes, in this order.
+        The subject is the first of these that occurs in the recipe: a word in the notes of `error`, an option
+        whose value the message repeats ("epochs=-1"), or the first word that the message quotes.
         """
         message, notes = str(error), list(getattr(error, "__notes__", ()))
         here = (self.section, self.number)

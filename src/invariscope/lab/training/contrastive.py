@@ -49,7 +49,7 @@ def contrastive(
     linear) of the input of the last linear layer. The projection is discarded afterwards, and the last linear
     layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe to the
     features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the proportion of
-    images whose first view is closest to their second.
+    images whose first view is closer to the second view than to any other.
 
     Args:
         model: a classifier that ends with a linear layer; changed in place, left in eval mode.
@@ -85,7 +85,7 @@ def contrastive(
 def nt_xent(
     embeddings: Float[Tensor, "views values"], *, temperature: float = 0.5
 ) -> tuple[Float[Tensor, ""], int]:
-    """Return the normalised, temperature-scaled cross entropy of pairs of views, and a count.
+    """Return the normalised, temperature-scaled cross entropy of view pairs, and the recognised images.
 
     .. math:: \\ell = -\\frac{1}{2n} \\sum_{k=1}^{2n} \\log
         \\frac{\\exp(\\cos(z_k, z_{k'}) / \\tau)}{\\sum_{l \\ne k} \\exp(\\cos(z_k, z_l) / \\tau)}
@@ -96,7 +96,7 @@ def nt_xent(
         embeddings: the first views of n images, then the second views in the same order.
         temperature: τ.
     Returns:
-        The loss, and the number of images whose first view is closest to their second.
+        The loss, and the number of images whose first view is closest to the second view of the same image.
 
     >>> loss, found = nt_xent(torch.eye(2).repeat(2, 1), temperature=0.1)  # two images, views alike
     >>> round(float(loss), 5), found

@@ -92,8 +92,8 @@ def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndar
 def unit_displacements(*, dimensions: int = 2) -> Elements:
     """Return all ways to move each of two bright pixels by one: 16 exact elements, or 4 along a row.
 
-    The borders are periodic. They are meant for images of `scale_detection`, whose class they do
-    not change if the gap is the default.
+    The borders are periodic. Use these elements with images of `scale_detection`; they do not change the
+    class if the gap is the default.
 
     Args:
         dimensions: number of dimensions of the images.

@@ -22,7 +22,8 @@ class LeNet(nn.Sequential):
         fc2 fc2_relu                   (84,)
         fc3 log_softmax                (classes,)
 
-    The shapes hold for 28 x 28 images, which conv1 pads by two pixels, and for 32 x 32, which it does not.
+    The shapes are those for 28 x 28 images, which conv1 pads by two pixels, and for 32 x 32 images, which it
+    does not pad.
 
     Source:
         LeCun et al. 1998, doi:10.1109/5.726791, "LeNet-5", with ReLUs in place of sigmoids, max-pooling in

@@ -17,8 +17,8 @@ class LocallyConnected(nn.Module):
 
     .. math:: y_{o}(s) = b_o + \\sum_{c, r} w_{s, o, c, r}\\, x_c(s + r)
 
-    The weight is (position, out, in, k, k), with positions row by row; the image is padded by zeros. Weights
-    are drawn like those of a convolution with as many inputs. All positions share the bias.
+    The weight is (position, out, in, k, k), with positions row by row; the image is padded with zeros.
+    Weights are drawn like those of a convolution with as many inputs. All positions share the bias.
     """
 
     def __init__(self, input_shape: tuple[int, ...], filters: int, kernel_size: int) -> None:

@@ -22,7 +22,7 @@ _WIDTH, _HEAD = 32, 1280
 
 
 class InvertedResidual(nn.Sequential):
-    """bn3(project(relu2(bn2(depthwise(relu1(bn1(expand(x)))))))), plus x where the shapes agree.
+    """bn3(project(relu2(bn2(depthwise(relu1(bn1(expand(x)))))))), plus x if the shapes agree.
 
     `expand` and `project` are 1x1; `depthwise` is 3x3, one filter per channel. ReLUs are clipped at 6;
     there is none after `project`. Without expansion, the first three layers are missing.

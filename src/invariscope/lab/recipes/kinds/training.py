@@ -56,7 +56,7 @@ class TrainingCell(Kind):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the options of the training besides data and epochs, rejecting invalid ones."""
+        """Return the training options other than data and epochs, and reject invalid ones."""
 
     @abstractmethod
     def trainer(self) -> Callable[..., Training]:

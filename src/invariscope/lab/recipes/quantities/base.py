@@ -95,7 +95,7 @@ class Estimate:
         return bool(self.omitted) and self.pairing == other.pairing and self.sizes == other.sizes
 
     def minus(self, other: Estimate) -> Estimate:
-        """Return the difference: paired if both come from the same samples, else as of independent values."""
+        """Return the difference: paired if both come from the same samples, else treated as independent."""
         value = self.value - other.value
         if self.paired_with(other):
             omitted = np.subtract(self.omitted, other.omitted).tolist()

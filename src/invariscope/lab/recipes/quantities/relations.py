@@ -89,7 +89,7 @@ def log_correlation(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Pearson's correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    """Pearson's correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
     return bounded(_over_networks(cells, among, (of, of_layer), (against, layer), pearson), -1.0, 1.0)
 
 
@@ -103,7 +103,7 @@ def log_explained(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Squared correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    """Squared correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
     found = _over_networks(cells, among, (of, of_layer), (against, layer), lambda x, y: pearson(x, y) ** 2)
     return bounded(found, 0.0, 1.0)
 
