@@ -30,7 +30,7 @@ class ClassHeatmap(ChartPlot):
         model: the model's name.
         classes: the rows.
         layers: the columns of `by_layer`.
-        by_layer: layer values, (classes, layers); NaN if there is none.
+        by_layer: layer values, (classes, layers); NaN for missing values.
         last_layer: the layer of `by_unit`.
         by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
         span, unit_span: the values at the two ends of the two colour scales.
@@ -40,7 +40,7 @@ class ClassHeatmap(ChartPlot):
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
         "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant for that class."
+        "whether the unit of each class is invariant on samples of that class."
     )
     order = 50
 
@@ -63,7 +63,7 @@ class ClassHeatmap(ChartPlot):
             measure: the measure; None for normalized variance if present, otherwise the first.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
-            ValueError: the result has no classes, or none for that measure.
+            ValueError: the result has no values per class, or none of that measure.
         """
         measure = names.choose("measure", measure, _class_measures(result))
         classes = tuple(names.class_strata(result, measure))
@@ -104,7 +104,7 @@ class ClassHeatmap(ChartPlot):
 
         from invariscope.plots.shared import interactive as live
 
-        # Each row repeats the layer names, because hovering looks up cells in the row's image.
+        # Each row repeats the layer names, because Bokeh looks up the hovered cell in the row's own image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
         live.name_columns(first, self.layers)

@@ -62,7 +62,7 @@ class NeuronStability(ChartPlot):
 
         Args:
             result: a result of `iv.neuron_stability`.
-            stratum: "all".
+            stratum: stratum of the samples; results of `iv.neuron_stability` have only "all".
         Raises:
             ValueError: the result has no such values.
         """

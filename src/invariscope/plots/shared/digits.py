@@ -1,4 +1,4 @@
-"""Number formats shared by the tables of the terminal and of the report."""
+"""Number formats shared by tables in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invariscope.plots.shared.labels import interval, number, row_interval
 
 @dataclass(frozen=True)
 class Fixed:
-    """Format for the numbers of one table, with equal decimals, so that decimal points are aligned."""
+    """Format that gives all numbers of a table the same number of decimals, so that decimal points align."""
 
     places: int
 

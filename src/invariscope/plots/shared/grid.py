@@ -56,7 +56,7 @@ def picture(images: np.ndarray) -> np.ndarray:
     """Convert inputs (m, C, H, W) to images: (m, H, W) grey or, for three channels, (m, H, W, 3).
 
     Values within [0, 1] are unchanged. Other values, as in standardised inputs, are rescaled in the same way
-    for all elements. If there are neither one nor three channels, they are averaged.
+    for all elements. Any other number of channels is averaged to one.
     """
     images = np.nan_to_num(np.asarray(images, dtype=np.float64))
     shown = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images.mean(axis=1)
