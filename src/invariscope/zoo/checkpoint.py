@@ -22,7 +22,7 @@ class TrainingState:
 
     Args:
         history, measured: records of the epochs and of a monitor.
-        place: the position within an epoch, in plain values; empty: between two epochs.
+        place: the position within an epoch as plain values; empty if the checkpoint is between two epochs.
         tensors: generator states and averaged weights, named "kind.name".
     """
 
@@ -61,7 +61,8 @@ def restore_checkpoint(
     """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: a damaged file, not a checkpoint, or other settings; the message names the settings.
+        ValueError: a damaged file, not a checkpoint, or a checkpoint with other settings, which the message
+            lists.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)

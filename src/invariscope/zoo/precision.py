@@ -25,7 +25,7 @@ def chosen_precision(
 
     Args:
         model: not changed; a copy is timed.
-        images: training images, on any device; up to 64 of them are forwarded.
+        images: training images, on any device; up to 64 of them are used.
         channels_last: the memory format of the training run.
         checkpoint: the checkpoint of the training run, if there is one.
     """

@@ -25,7 +25,7 @@ class Quick:
     """Options with which SimpleConv learns the 8,000 bundled digits within a minute on one core.
 
     Accuracy on test digits over three seeds: .966 to .974 for upright digits after 3 epochs (12 s on one
-    core), and .915 to .937 for rotated digits after 10 epochs on rotated digits (41 s). Without batch
+    core), and .915 to .937 for rotated digits after 10 epochs of training on them (41 s). Without batch
     normalisation, a higher learning rate can leave all units dead.
     """
 
@@ -73,12 +73,12 @@ def train(
     Args:
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
-        epochs: passes over the data, including those before a resumption.
+        epochs: total number of passes over the data, including those of an interrupted run.
         augmentation: transform of which a random element is applied to each image; None: no augmentation.
         batch_size: the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.
         schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
-            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as "cosine".
+            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as in "cosine".
         optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
         weight_decay: for "sgd": this multiple of each weight is added to its gradient. Biases and the
             parameters of normalisation layers do not decay.

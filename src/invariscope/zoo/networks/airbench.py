@@ -11,7 +11,7 @@ from invariscope.zoo.networks.base import Scaled, chosen_width, network, refuse_
 from invariscope.zoo.whitening import WhiteningConv
 
 LOGIT_SCALE = 1 / 9
-# Weight of the newest batch in the running statistics; large, because there are few epochs.
+# Weight of the newest batch in the running statistics; large, because training takes few epochs.
 MOMENTUM = 0.4
 
 
