@@ -16,7 +16,7 @@ SCALE = "campaign"
 
 @dataclass(frozen=True, kw_only=True)
 class AgendaStep:
-    """Cells of one recipe that share the same worth.
+    """Cells of one recipe that have the same worth.
 
     Args:
         recipe: a recipe of the package, or a .toml file.
@@ -184,7 +184,7 @@ _Turn = tuple[bool, float, float, str]
 def _turns(
     jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
 ) -> Iterator[_Turn]:
-    """Yield (whether it takes precedence, worth per core-hour, seconds, key) for each remaining cell."""
+    """Yield (whether the cell has precedence, worth per core-hour, seconds, key) for each remaining cell."""
     below = {key: _below(jobs, key, left) for key in left}
     above: dict[str, list[str]] = {key: [] for key in left}
     for key, needed in below.items():

@@ -1,4 +1,4 @@
-"""The progress of a campaign: which cells are finished, and which still have to run."""
+"""The progress of a campaign: which cells are finished, and which still have to be run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
 @dataclass
 class CampaignProgress:
-    """The finished cells, as of the last `update` of each.
+    """The state of every cell of a campaign, as of the last `update` of each.
 
     Args:
         jobs: jobs of the campaign, by key.
@@ -40,7 +40,7 @@ class CampaignProgress:
         _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
 
     def unfinished(self) -> list[str]:
-        """Return the keys of cells to run, needed cells first, without failed cells and cells that need one.
+        """Return the keys of the cells to run, needed cells first, without failed cells and their dependants.
 
         An archived network without weights is included only if one of these cells needs it.
         """

@@ -45,7 +45,7 @@ class LocalField:
 
 @dataclass(frozen=True)
 class LocalFields(Plot):
-    """Displacement, translation of patches, and maps of the other parts, with one row per field.
+    """Plot of displacement fields, the translation of patches, and maps of the other parts, a row per field.
 
     Args:
         name: name of the ensemble.
@@ -88,7 +88,7 @@ class LocalFields(Plot):
 
     @property
     def spans(self) -> dict[str, float]:
-        """Upper end of the colour scale of each part, shared by all fields."""
+        """Upper end of the colour scale of each part, the same for all fields."""
         parts = {part: max(float(np.abs(f.parts[part]).max()) for f in self.fields) for part in PARTS}
         return {part: end or 1.0 for part, end in parts.items()}
 

@@ -102,7 +102,7 @@ class Outcomes:
         """Return the last lines that an unfinished cell logged; none if it was never started."""
         try:
             return tail(self.store.scratch(cell) / LOG)
-        except OSError:  # without its data the cell has no key, and so no folder
+        except OSError:  # without its data the cell has no key, and therefore no folder
             return []
 
     def shortened(self, cell: Cell) -> list[str]:

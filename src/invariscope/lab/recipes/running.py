@@ -40,11 +40,11 @@ def run_cell(
         store, cell: the store, and the cell to run.
         threads, device: number of threads, and the device.
         log: called with one line at a time.
-        patience_s: how long to wait for another process that is running it.
+        patience_s: seconds to wait for another process that is running the cell.
     Raises:
-        ValueError: a cell that it needs is unfinished or damaged.
-        BusyError: another process is running it.
-        OSError: it cannot be written.
+        ValueError: a needed cell is unfinished or damaged.
+        BusyError: another process is running the cell.
+        OSError: the cell cannot be written.
     """
     if cell not in unfinished(store, _with_dependants(store, cell), log):
         return False

@@ -90,10 +90,10 @@ def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndar
 
 
 def unit_displacements(*, dimensions: int = 2) -> Elements:
-    """Return all ways to move each of two bright pixels by one: 16 exact elements, or 4 along a row.
+    """Return all ways to move two bright pixels by one pixel each: 16 exact elements, or 4 along a row.
 
-    The borders are periodic. Use these elements with images of `scale_detection`; they do not change the
-    class if the gap is the default.
+    The borders are periodic. Use these elements with images of `scale_detection`; with its default gap, they
+    do not change the class.
 
     Args:
         dimensions: number of dimensions of the images.
@@ -118,7 +118,7 @@ def unit_displacements(*, dimensions: int = 2) -> Elements:
 
 @dataclass(frozen=True)
 class _Moved:
-    """Moves the first bright pixel, in reading order, and the second, each by (down, right)."""
+    """Moves the two bright pixels, the first in reading order first, each by its own (down, right)."""
 
     first: tuple[int, int]
     second: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Correlation of the weights of the head with the frequency of the channels that it reads."""
+"""Correlation of the weights of a network's head with the frequencies of the channels that it reads."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def head_frequency_correlation(
     permutations: int = 999,
     seed: int = 0,
 ) -> HeadCorrelation:
-    """Correlate the norm of the head's weights with the mean frequency of the filters over channels.
+    """Correlate, across channels, the norm of the head's weights with the mean frequency of the filters.
 
     .. math:: \\rho = \\mathrm{corr}_c\\left( \\|W_{\\cdot c}\\|,\\
         \\frac{\\sum_\\lambda \\lambda\\, p_{c\\lambda}}{\\sum_\\lambda p_{c\\lambda}} \\right)

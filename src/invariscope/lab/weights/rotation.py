@@ -1,4 +1,4 @@
-"""Coupling of rotated filters by the next layer."""
+"""Test whether a layer combines rotated copies of the same filter of the previous layer."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def rotation_coupling(
     proposed mechanism of invariance in hierarchies, makes r large; for random weights, z is within a few
     units of 0.
 
-    Caveats: only templates present in several orientations are detected, and rotations of small filters are
-    blurred unless they are quarter turns; `angles=4` uses only these.
+    Caveats: only templates present in several orientations are detected. Rotations of small filters are
+    blurred unless they are quarter turns; `angles=4` uses only quarter turns.
 
     Args:
         model: a module or state dict with at least two convolutions.
@@ -144,7 +144,7 @@ def _directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _coupling(second: FilterBank) -> np.ndarray:
-    """Return the (filter, filter) correlation, over outputs, of the norms of their weights on filters."""
+    """Return the (filter, filter) correlation, over outputs, of the norms of the weights on two filters."""
     norms = np.linalg.norm(second.filters, axis=(2, 3))
     centred = _directions((norms - norms.mean(axis=0)).T)
     return centred @ centred.T
@@ -171,7 +171,7 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
             f"{two.layer!r} reads {two.filters.shape[1]} channels, but {one.layer!r} has {len(one.filters)}: "
-            "name two consecutive layers without groups with first= and second=."
+            "name two consecutive layers, not grouped convolutions, with first= and second=."
         )
     height, width = one.filters.shape[2:]
     if height != width or height < 2:

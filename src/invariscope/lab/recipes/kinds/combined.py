@@ -1,4 +1,4 @@
-"""One result from several: all samples, each class measured separately, and the mean over the classes."""
+"""Combine a result over all samples with results of single classes, and add the mean over the classes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> Row:
     )  # fmt: skip
     if not all(row.replicates for row in rows):
         return replace(found, note="no interval: a class has too few samples")
-    # Mean class values without one group each, shifted to be centred on the mean of the map.
+    # Means over classes with one group left out at a time, shifted to be centred on the mean of the map.
     omitted = np.mean([row.replicates for row in rows], axis=0)
     omitted = omitted + value - np.mean([row.value for row in rows])
     sizes = np.sum([row.group_sizes for row in rows], axis=0).tolist()

@@ -26,7 +26,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainingCell):
-    """Training of a classifier, as in `zoo.train`.
+    """A cell that trains a classifier, as in `zoo.train`.
 
     Args:
         augmentation: a transform, as a Python expression.
