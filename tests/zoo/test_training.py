@@ -335,7 +335,7 @@ def test_unusable_options_are_refused(options, message):
 def test_a_model_that_does_not_classify_is_refused():
     torch.manual_seed(0)
     with pytest.raises(
-        ValueError, match=r"return an output \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
+        ValueError, match=r"of shape \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
     ):
         train(nn.Conv2d(1, 1, 1), FEW, epochs=1)
 

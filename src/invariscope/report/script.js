@@ -111,7 +111,7 @@
     return text.replaceAll("-", "−");
   }
   // As in the terminal, all numbers of a measure have the same number of decimals, except that a value that
-  // would be rounded to zero keeps its digits. A negligible difference is rounded to zero.
+  // would be rounded to zero keeps four significant digits. A negligible difference is rounded to zero.
   function fixed(value, places, isDifference) {
     if (value === null || value === undefined) return "–";
     if (!isDifference && value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);

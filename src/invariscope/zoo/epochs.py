@@ -205,7 +205,7 @@ def evaluate(
     Args:
         model: maps (sample, ...) to scores (sample, class).
         data: images and labels.
-        transform: transform of which a random element is applied to each image; None: no transform.
+        transform: a random element of this transform is applied to each image; None: no transform.
         seed: seed of those draws.
         batch_size: images per forward pass.
     """

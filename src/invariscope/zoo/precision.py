@@ -50,7 +50,7 @@ def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = Fals
         for turn in range(ROUNDS + 1):
             for precision in fastest:
                 taken = _step_seconds(tried, images, precision, channels_last)
-                if turn:  # the first turn compiles and allocates
+                if turn:  # the first pass compiles and allocates
                     fastest[precision] = min(fastest[precision], taken)
     return fastest
 

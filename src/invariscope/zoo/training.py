@@ -74,7 +74,7 @@ def train(
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
         epochs: total number of passes over the data, including those of an interrupted run.
-        augmentation: transform of which a random element is applied to each image; None: no augmentation.
+        augmentation: a random element of this transform is applied to each image; None: no augmentation.
         batch_size: the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.
         schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":

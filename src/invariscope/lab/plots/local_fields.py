@@ -57,7 +57,7 @@ class LocalFields(Plot):
     reading = (
         "Each row is a field: its arrows, the mean translation of each patch, and maps of how each patch is "
         "compressed (red: content spreads), sheared and rotated (red: clockwise), in units of the "
-        "displacement's gradient. The last map shows how far the field on a patch is from linear."
+        "displacement's gradient. The last map shows how far the field is from linear on each patch."
     )
     order = 93
 

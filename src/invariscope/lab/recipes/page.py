@@ -32,7 +32,7 @@ from invariscope.plots.shared.labels import number
 
 @dataclass(frozen=True)
 class Page:
-    """The page of one output folder.
+    """The Markdown page about the cells of one output folder.
 
     Args:
         outcomes: the cells.

@@ -179,7 +179,7 @@ class CellRunner:
     def _start(
         self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
     ) -> list[Cell]:
-        """Start ready cells while fewer than `jobs` processes are running, and return the waiting ones."""
+        """Start ready cells while fewer than `jobs` processes are running; return the cells still waiting."""
         left, open_names = [], {cell.name for cell in waiting} | set(running)
         for cell in waiting:
             broken = [need for need in cell.needs if need in outcome.failed]

@@ -27,7 +27,7 @@ def scale_detection(
     split: str = "train",
     seed: int = 0,
 ) -> ImageData:
-    """Return images with two bright pixels, class 0 if they are closer than `scale`, class 1 if farther.
+    """Return images of two bright pixels: of class 0 if these are closer than `scale`, else of class 1.
 
     The borders are periodic, so distances are those on a torus. No distance is within `gap / 2` of `scale`:
     with the default gap, moving each pixel by one never changes the class. Pixels are always more than two
@@ -44,7 +44,7 @@ def scale_detection(
     Returns:
         Images whose two pixels have the value √(pixels/2), so that their mean square is 1.
     Raises:
-        ValueError: no distance is left for a class, or an unknown split or number of dimensions.
+        ValueError: no distance is possible for a class, or an unknown split or number of dimensions.
 
     Source:
         The scale-detection task of Tomasini et al. 2022, arXiv:2210.01506.

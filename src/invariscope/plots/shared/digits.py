@@ -28,7 +28,7 @@ class Fixed:
         return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
 
     def __call__(self, value: float, *, sign: str = "-") -> str:
-        """Return the value as text. Values that would be rounded to zero keep their digits.
+        """Return the value as text; values that would be rounded to zero keep four significant digits.
 
         Use `sign="+"` for differences: positive ones then have a sign too, and negligible ones are rounded
         to zero.

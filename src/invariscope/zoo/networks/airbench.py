@@ -68,8 +68,8 @@ def airbench(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> 
     """The airbench network, which reaches an accuracy of .94 on CIFAR-10 in ten epochs.
 
     It differs from the published network in details: running statistics use the common epsilon of 1e-5, and
-    the biases of the whitening layer learn throughout. Learning rates, schedule and augmentation are those of
-    `train`.
+    the biases of the whitening layer are trained throughout. Learning rates, schedule and augmentation are
+    those of `train`.
 
     Args:
         input_shape: (C, H, W).

@@ -38,7 +38,7 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
     (2.0, 0.5774, 'trainings', 3)
     """
     if not all(math.isfinite(estimate.value) for estimate in estimates):
-        raise NoValueError("a training has no finite value")
+        raise NoValueError("a training run has no finite value")
     ratios = all(estimate.scale == "log" for estimate in estimates)
     parts = [estimate.logarithm() for estimate in estimates] if ratios else list(estimates)
     found = spread_over([part.value for part in parts], TRAININGS).holding(_within(parts))
