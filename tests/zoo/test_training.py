@@ -145,10 +145,10 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 5e-3}, r"another training run: lr 0\.001 there, 0\.005 now"),
-        ({"seed": 1}, r"seed 0 there, 1 now"),
-        ({"augmentation": Shifted(2)}, r"augmentation None there"),
-        ({"schedule": "cosine"}, r"schedule 'constant' there, 'cosine' now"),
+        ({"lr": 5e-3}, r"another training run: lr is 0\.001 there and 0\.005 now"),
+        ({"seed": 1}, r"seed is 0 there and 1 now"),
+        ({"augmentation": Shifted(2)}, r"augmentation is None there"),
+        ({"schedule": "cosine"}, r"schedule is 'constant' there and 'cosine' now"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_refused(tmp_path, change, message):
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_other_weights_data_or_length_is_refused(tmp_path):
 
 def test_a_falling_rate_cannot_be_prolonged(tmp_path):
     train(small(), FEW, epochs=1, schedule="cosine", checkpoint=tmp_path / "at")
-    with pytest.raises(ValueError, match="epochs 1 there, 2 now"):
+    with pytest.raises(ValueError, match="epochs is 1 there and 2 now"):
         train(small(), FEW, epochs=2, schedule="cosine", checkpoint=tmp_path / "at")
 
 

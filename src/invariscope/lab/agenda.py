@@ -161,8 +161,8 @@ def order(
         unfinished: keys of the cells that still have to run.
         seconds: cost of each job, by key.
         at_risk: finished networks whose weights are not in the archive.
-        limit_s: time for all cells; a cell is skipped if it and the unfinished cells it needs do not fit into
-            the time left.
+        limit_s: seconds available for all cells; a cell is skipped if it and the unfinished cells it needs do
+            not fit into the remaining time.
     """
     left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
     while left:

@@ -16,7 +16,7 @@ class CampaignProgress:
 
     Args:
         jobs: jobs of the campaign, by key.
-        archive: where finished cells go.
+        archive: the archive of finished cells.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
         at_risk: keys in `whole` whose weights the archive lacks.
@@ -62,7 +62,7 @@ class CampaignProgress:
         return [key for key in self.jobs if key not in self.whole | self.partial]
 
     def home(self, key: str) -> Home:
-        """Return the recipe to run the cell in, preferring one with an unfinished cell that needs it."""
+        """Return the recipe in which to run the cell: if possible, one whose unfinished cells need it."""
         homes = self.jobs[key].homes
         unfinished = set(self.unfinished())
         wanting = [h for h in homes if unfinished & set(_dependants(h.store, h.cell))]

@@ -67,8 +67,8 @@ class FeatureOrbits(GridPlot):
 
         Args:
             result: one result.
-            measure: the measure whose values to show; None for normalized variance if present, otherwise the
-                first.
+            measure: the measure whose values are shown; None for normalized variance if present, otherwise
+                the first.
         Raises:
             ValueError: the result has no example feature maps.
         """

@@ -91,9 +91,9 @@ class LayerProfile(ChartPlot):
             stratum: "all", a class, or "mean".
             relative: whether the x axis is relative depth; None: only if the models' layers differ.
             layers: patterns of the layers to show; None for all.
-            logarithmic: whether the axis of values is logarithmic. By default, it is if values differ by more
-                than a factor of 100 and none is negative, except for measures relative to a change of sample,
-                whose small values are negligible.
+            logarithmic: whether the y axis is logarithmic. By default, it is logarithmic if values differ by
+                more than a factor of 100 and none is negative. It stays linear for measures relative to a
+                change of sample, whose small values are negligible.
         Raises:
             ValueError: no such measure or stratum in any result.
         """

@@ -186,7 +186,7 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
 
     Args:
         differences: rows of `invariscope.compare` for one measure, stratum and pair.
-        measure: its name.
+        measure: name of that measure.
         transform: the transform's family in words.
     """
     rows = sorted(_with_value(differences, "difference"), key=lambda row: row["difference"])

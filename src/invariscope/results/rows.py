@@ -183,7 +183,7 @@ class BaselineRow(ResultRow):
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return the rows as a data frame with these columns; missing numbers are NaN, missing notes empty."""
+    """Return the rows as a data frame with these columns; missing numbers become NaN, missing notes ''."""
     import pandas as pd
 
     found = [{name: row.get(name, "" if name == "note" else np.nan) for name in columns} for row in rows]

@@ -32,7 +32,7 @@ class TrainingState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def named(self, kind: str) -> dict[str, Tensor]:
-        """Return the tensors of one kind."""
+        """Return the tensors of one kind, by name."""
         return named_tensors(self.tensors, kind)
 
 
@@ -120,7 +120,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
 
 def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
     other = [
-        f"{key} {found.get(key)!r} there, {wanted.get(key)!r} now"
+        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
         for key in sorted({*wanted, *found})
         if wanted.get(key) != found.get(key)
     ]

@@ -39,11 +39,11 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
         data: images in [0, 1]; standardise afterwards, with the mean and standard deviation of the training
             images.
         name: a corruption and its severity from 1 to 5, such as "gaussian_noise:3".
-            gaussian_noise: standard deviation 0.08 per step. blur: a Gaussian of 0.4 px per step, with the
-            border repeated. contrast: reduced by 17 % of the original per step, about each channel's mean.
-            brightness: 0.1 is added per step. pixelate: averaged to fewer pixels, by a factor of 1 / (1 +
-            severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at a
-            quality of 75, lower by 15 per further step: "jpeg:5" has quality 15.
+            gaussian_noise: standard deviation 0.08 · severity. blur: a Gaussian of 0.4 px · severity, with
+            the border repeated. contrast: reduced by 17 % of the original · severity, about each channel's
+            mean. brightness: 0.1 · severity is added. pixelate: averaged to fewer pixels, by a factor of
+            1 / (1 + severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at
+            quality 75 for severity 1, and 15 less for each further level: "jpeg:5" has quality 15.
         seed: seed of the noise.
     Raises:
         ValueError: unknown corruption or severity, images that are not in [0, 1], or, for jpeg, images

@@ -58,7 +58,7 @@ class EpochPosition:
     seconds: float = 0.0
 
     def record(self, samples: int) -> dict[str, Any]:
-        """Return the entry of a finished epoch in the history."""
+        """Return the history entry of the finished epoch."""
         return {
             "epoch": self.epoch + 1,
             "loss": self.loss_sum / samples,

@@ -24,7 +24,8 @@ class ImageData:
         images: float32 (sample, C, H, W), in [0, 1] unless standardised.
         labels: int64 (sample,), indices into `classes`.
         classes: names of the classes.
-        mean, std: mean and standard deviation by which each channel was standardised; empty if it was not.
+        mean, std: mean and standard deviation by which each channel was standardised; empty for images that
+            were not standardised.
     """
 
     name: str

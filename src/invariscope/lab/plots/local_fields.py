@@ -45,7 +45,7 @@ class LocalField:
 
 @dataclass(frozen=True)
 class LocalFields(Plot):
-    """Plot of displacement fields, the translation of patches, and maps of the other parts, a row per field.
+    """Plot with a row per field: arrows, the translation of patches, and maps of the field's other parts.
 
     Args:
         name: name of the ensemble.

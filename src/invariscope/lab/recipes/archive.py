@@ -40,7 +40,8 @@ class Archive:
     weights are left out, and if necessary also its maps; the manifest lists the files left out, with their
     SHA-256, under "left_out". Weights are also left out once the weights of all networks would exceed
     `weights_bytes`, and maps once all maps would exceed `maps_bytes`, which reserves space for the results of
-    later cells. Archive the networks of the first seed first, because later ones may lose their weights.
+    later cells. Archive the networks of the first seed first, because later ones may have to be archived
+    without their weights.
 
     `data.json` contains the digests of the data files that the cells read, and a note on the variant of the
     data. With the digests, the keys of cells can be computed without the data files.
@@ -218,7 +219,7 @@ def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
 
 
 def appear(part: Path, folder: Path) -> None:
-    """Move a complete folder to its final path, unless another process has already created that."""
+    """Move a complete folder to its final path, unless another process has already done so."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(part, folder)

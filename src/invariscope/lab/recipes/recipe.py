@@ -125,7 +125,7 @@ class Floor:
         """The lowest sufficient accuracy."""
         if self.published is not None:
             return self.share * self.published
-        assert self.least is not None, "loading a recipe rejects floors without either"
+        assert self.least is not None, "loading a recipe rejects floors with neither `published` nor `least`"
         return self.least
 
 

@@ -132,7 +132,7 @@ class CellRunner:
     """Runs cells in separate processes, several at a time.
 
     Args:
-        store: where the cells go.
+        store: the store of the cells.
         command: the command line that runs a cell, without its name.
         jobs: number of processes at a time.
         threads: total number of threads, shared equally among the processes.
@@ -206,7 +206,7 @@ class CellRunner:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **limits, **parent_named()},
-                start_new_session=True,  # Ctrl-C reaches this process, which ends its own
+                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the cells
             )
         return _Process(process, folder / LOG, time.perf_counter())
 

@@ -85,7 +85,7 @@ class Store:
         return self._keys[cell.name]
 
     def folder(self, cell: Cell) -> Path:
-        """Return the folder of the finished cell; an existing one with the same key may have another name."""
+        """Return the folder of the finished cell: its own, or one with the same key under another name."""
         own = self._named(cell)
         return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
 
@@ -148,7 +148,7 @@ class Store:
         Args:
             cell: the cell to run.
             threads, device: number of threads and device, for its manifest.
-            patience_s: how long to wait for another process that runs the same cell.
+            patience_s: seconds to wait for another process that runs the same cell.
         Raises:
             BusyError: another process is still running the cell.
             MadeMeanwhileError: another process has finished the cell.

@@ -118,7 +118,7 @@ def unit_displacements(*, dimensions: int = 2) -> Elements:
 
 @dataclass(frozen=True)
 class _Moved:
-    """Moves the two bright pixels, the first in reading order first, each by its own (down, right)."""
+    """Moves the two bright pixels of an image, in reading order, each by its own (down, right)."""
 
     first: tuple[int, int]
     second: tuple[int, int]

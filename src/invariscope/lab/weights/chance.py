@@ -27,7 +27,7 @@ class Chance:
 
     @property
     def z(self) -> float:
-        """Z-score of the value relative to the permutations; NaN if these do not vary."""
+        """Z-score of the value relative to its permutations; NaN if the permuted values do not vary."""
         return (self.value - self.mean) / self.deviation if self.deviation > 0 else float("nan")
 
 
@@ -36,7 +36,7 @@ def against_permutations(
 ) -> Chance:
     """Evaluate a statistic for the labels 0 .. labels - 1 in ascending order and in random orders.
 
-    The p-value is twice that of the smaller tail, which includes permutations that equal the value.
+    The p-value is twice that of the smaller tail. Both tails include permutations with an equal value.
 
     Raises:
         ValueError: fewer than one permutation.

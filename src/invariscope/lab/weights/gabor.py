@@ -64,11 +64,11 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     .. math:: g(s) = b + A\\, e^{-u^2/2\\sigma_u^2 - v^2/2\\sigma_v^2} \\cos(2\\pi f u + \\varphi), \\qquad
         R^2 = 1 - \\frac{\\|w - g\\|^2}{\\|w - \\bar w\\|^2}
 
-    where (u, v) is the position of the pixel relative to a fitted centre, rotated by a fitted angle. Every
-    pair of output and input channels is a filter.
+    where (u, v) is the position of the pixel relative to a fitted centre, rotated by a fitted angle. Each
+    pair of an output and an input channel has its own filter.
 
-    Caveats: nine parameters explain much of a random filter with few pixels, and more of a smooth one.
-    Compare with `phase_randomised` copies of the filters, which are equally smooth.
+    Caveats: with its nine parameters, a Gabor function explains much of a random filter with few pixels, and
+    more of a smooth one. Compare with `phase_randomised` copies of the filters, which are equally smooth.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).

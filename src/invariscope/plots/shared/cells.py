@@ -20,7 +20,7 @@ CELL_LIMIT = 2048
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of one layer.
+    """Values of the feature maps or units of one layer, one per cell of a figure.
 
     Args:
         label: the layer.

@@ -123,7 +123,7 @@ def name_columns(chart: Any, labels: Sequence[str]) -> None:
 
 
 def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
-    """Set each property to the first of its two values below `below` pixels of width, else to the second."""
+    """Set each property to its first value if the chart is narrower than `below` pixels, else the second."""
     narrow, wide = ({name: pair[i] for name, pair in properties.items()} for i in (0, 1))
     model.update(**wide)
     model.tags = [*model.tags, {"fit": {"below": below, "narrow": narrow, "wide": wide}}]

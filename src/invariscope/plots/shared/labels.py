@@ -58,7 +58,7 @@ def headline_first(measures: Iterable[str]) -> list[str]:
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
-    """Return measures with at least one finite entry in `column` of any table, headline first."""
+    """Return measures with at least one finite entry in `column` of any table, headline measures first."""
     names = []
     for result in results:
         table = result.table
@@ -94,13 +94,13 @@ def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
 
 
 def _declared(results: Sequence[Result], kind: str) -> set[str]:
-    """Return the measures of which the provenance of a result declares that they are of this kind."""
+    """Return the measures that the provenance of a result declares to be of this kind."""
     described = (about for result in results for about in (result.provenance.get("measures") or {}).values())
     return {str(name) for about in described if isinstance(about, dict) for name in about.get(kind) or ()}
 
 
 def map_measures(result: Result) -> list[str]:
-    """Return measures with per-unit maps over all samples and a value per layer, headline first.
+    """Return measures with per-unit maps over all samples and a value per layer, headline measures first.
 
     Curves of channels, such as spectra, are stored as maps too, but are not values of units.
     """
@@ -135,7 +135,7 @@ def measure_title(name: str) -> str:
 
 
 def curve_title(name: str) -> str:
-    """Return a curve's name without its family, or the family's name if it has no other.
+    """Return a curve's name without its family, or the family's name if the curve has no other name.
 
     >>> curve_title("prediction.probability_true"), curve_title("equivariance_deviation.output.by_element")
     ('Probability true', 'Equivariance deviation: output')

@@ -31,7 +31,7 @@ class LocallyConnected(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw uniformly within ±1/√(inputs of a unit), like convolutions."""
+        """Draw weights uniformly within ±1/√(number of inputs of a unit), as in a convolution."""
         bound = 1 / math.sqrt(self.weight[0, 0].numel())
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
@@ -45,7 +45,7 @@ class LocallyConnected(nn.Module):
         if x.shape[-2:] != self.size:
             raise ValueError(
                 f"this layer has filters for images of {self.size[0]} x {self.size[1]}, got "
-                f"{x.shape[-2]} x {x.shape[-1]}: build the network with that input_shape."
+                f"{x.shape[-2]} x {x.shape[-1]}: build the network for images of this size."
             )
         patches = functional.unfold(x, self.kernel_size, padding=self.kernel_size // 2)
         # (position, n, input of a unit) @ (position, input of a unit, out)

@@ -104,8 +104,8 @@ def stn_simple_conv(
     angle is learned only from the labels. It is predicted as a direction, so it is continuous on the circle.
 
     Caveats: the corrected image is interpolated, so an input that is itself a rotated image has been
-    interpolated twice.
-    Invariance of the layers after the correction may be due to the correction or to the layers themselves.
+    interpolated twice. Invariance of the layers after the correction may be due to the correction or to the
+    layers themselves.
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.

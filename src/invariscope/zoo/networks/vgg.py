@@ -120,7 +120,7 @@ def vgg11(
         input_shape: (C, H, W).
         classes: number of classes.
         filters: number of filters in the first block; the others have 2, 4, 8 and 8 times as many.
-        batch_norm: normalise after each convolution.
+        batch_norm: whether to normalise after each convolution.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556, configuration A; Tomasini et al. 2022,

@@ -19,10 +19,10 @@ _FEW = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantFilters(Kind):
-    """The stability of every layer of `zoo.constant_filters` to moving bright pixels and to noise.
+    """A measurement of the stability of each layer of `zoo.constant_filters`.
 
-    The images are those of `zoo.scale_detection`, transformed by `zoo.unit_displacements`. The noise changes
-    an image by the same norm as the transform does. Layer k is called relu{k}.
+    The images are those of `zoo.scale_detection`, transformed by `zoo.unit_displacements` or by noise of the
+    same norm. Layer k is called relu{k}.
 
     Args:
         layers, dimensions, filter_size, stride: as in `zoo.constant_filters`.

@@ -139,7 +139,7 @@ class NetworkResult(Kind):
         return (type(self).__name__.lower(), *map(str, named)), float(passes * (self.samples or 10000))
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Time few and then more samples, and use the difference, which excludes work that is done once."""
+        """Time a few samples and then more; the difference excludes work that is done only once."""
         from invariscope import zoo
 
         data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)

@@ -100,7 +100,7 @@ class Train(TrainingCell):
         self.save(context, model, card, {**found, "start": self.start, **self._grade(model, data, context)})
 
     def _grade(self, model: nn.Module, data: ImageData, context: CellContext) -> dict[str, Any]:
-        """Return accuracy and number of images of the whole test split; empty unless `graded`."""
+        """Return the accuracy on the whole test split and its number of images; empty unless `graded`."""
         from invariscope import zoo
 
         if not self.graded:

@@ -27,7 +27,7 @@ FEWEST_LAYERS = 4
 
 @quantity
 def overall(cells: Results, *, cell: str, measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over all units of a network with a finite value; large layers weigh more."""
+    """Mean over all units of a network that have a finite value; large layers weigh more."""
     result = cells.result(cell)
     rows = rows_of(cells, cell, measure, stratum, finite=True)
     values, sizes = replicates_of(rows)
