@@ -48,7 +48,7 @@ def assert_right(result, planted):
     assert not skipped.keys() & set(result.table.layer)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("batch_size", [4, 7, 64])
 @pytest.mark.parametrize("name", READ)
 def test_a_dynamic_model_matches_brute_force_or_reports_what_is_left_out(name, batch_size):
     net, x = DYNAMIC_MODELS[name].build()
