@@ -187,7 +187,7 @@ def rows_of(framework: str) -> list[Row]:
     _, build, _ = FRAMEWORKS[framework]
     model, x = build()
     layers = "!flatten" if framework.startswith("keras") else None  # a layer in Keras only
-    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), layers=layers, progress=False).table
+    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), layers=layers, progress=False, rows="all").table
     return table[["layer", "value", "null"]].to_dict("records")
 
 

@@ -289,7 +289,8 @@ def _measured(
 ) -> Result:
     __tracebackhide__ = True
     try:
-        return measure(model, source, transform, measures=wanted, progress=False, intervals=False, **options)
+        how = {"progress": False, "intervals": False, "rows": "all"} | options
+        return measure(model, source, transform, measures=wanted, **how)
     except NoLayerError as error:
         error.add_note("Name other layers with layers=, or another action with feature_action=.")
         raise

@@ -155,7 +155,7 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
     distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers}
+    return {"measures": distinct, "layers": layers, "rows": "all"}
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:

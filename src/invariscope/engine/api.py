@@ -56,6 +56,7 @@ def measure(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
     repeats: int = 1,
+    rows: str = "compact",
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -148,6 +149,9 @@ def measure(
         repeats: above 1, for models that draw random numbers in their forward: the untransformed inputs are
             also forwarded this many times each, and the column `chance` holds the value that the model's own
             randomness causes. A value near it says nothing about the transformation.
+        rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
+            dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
+            says so in a note; "all" lists them too.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -196,6 +200,7 @@ def measure(
         call=call,
         pool=pool,
         repeats=repeats,
+        rows=rows,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -65,6 +65,10 @@ class MeasureSettings(shared.BatchSettings):
         int,
         opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
     ] = 1
+    rows: Annotated[
+        str,
+        opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
+    ] = "compact"
     checkpoint: Annotated[
         Path | None,
         opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
