@@ -174,3 +174,7 @@ class BatchSettings(RunSettings):
     unstable: Annotated[
         str, opt("Models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME")
     ] = "refuse"
+    repeats: Annotated[
+        int,
+        opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
+    ] = 1

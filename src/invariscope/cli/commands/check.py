@@ -43,7 +43,8 @@ def check(
 ) -> None:
     """Check that a model's numbers stay within limits, for continuous integration.
 
-    The value over all samples decides; its interval is shown beside it. A layer without a value, because all
+    The value over all samples decides; its interval is shown beside it. With --repeats, the value that chance
+    alone causes is subtracted before it is compared with --max. A layer without a value, because all
     of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if one is broken, and 2
     if the command is wrong and nothing was checked.
 
@@ -90,6 +91,8 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
     show(plain_table(f"Limits of {result.name}", columns, cells, text=2), "")
     for remark in remarks(result):
         notice(f"note: {remark}")
+    if any(outcome.chance for outcome in outcomes):
+        notice("note: what chance alone causes (--repeats) is subtracted from values with an upper limit")
     broken = [outcome for outcome in outcomes if outcome.status != "holds"]
     for outcome in broken:
         complain(outcome.message, word="no value" if outcome.status == "no value" else "broken")

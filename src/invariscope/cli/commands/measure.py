@@ -61,10 +61,6 @@ class MeasureSettings(shared.BatchSettings):
         float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
-    repeats: Annotated[
-        int,
-        opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
-    ] = 1
     rows: Annotated[
         str,
         opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
