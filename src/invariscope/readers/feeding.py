@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
+from invariscope.common.registry import closest
 from invariscope.common.samples import Inputs, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
 
@@ -60,8 +62,30 @@ class Feeding:
         if self.call is not None:
             return self.call(model, batch)
         if isinstance(batch, Mapping):
-            return model(**batch)
+            try:
+                return model(**batch)
+            except TypeError as error:
+                if wrong := _wrong_fields(model, batch):
+                    raise TypeError(f"{error}. {wrong}") from error
+                raise
         return model(*batch) if type(batch) in (tuple, list) else model(batch)
+
+
+def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
+    """Return which fields the model does not take, and what it takes; "" if it takes all, or any."""
+    try:
+        parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
+    except (TypeError, ValueError):  # some callables in C have no signature
+        return ""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = [p.name for p in parameters if p.kind in named]
+    wrong = [str(name) for name in batch if name not in accepted]
+    if not wrong or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return ""
+    near = closest(wrong[0], [name for name in accepted if name not in batch])
+    hint = f" Closest to {wrong[0]!r}: {', '.join(map(repr, near))}." if near else ""
+    takes = ", ".join(map(repr, accepted)) or "no arguments"
+    return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}.{hint}"
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:

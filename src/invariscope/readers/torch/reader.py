@@ -227,7 +227,8 @@ class TorchReader(Reader):
         selector = as_selector(self.layers)
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
         listed = {c.info.layer for c in candidates if c.event.default}
-        directory = Directory(self.name, names, tuple(unused), len(listed))
+        also = tuple(name for c in candidates for name in c.also)
+        directory = Directory(self.name, names, tuple(unused), len(listed), also)
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
