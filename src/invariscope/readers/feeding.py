@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.registry import closest
-from invariscope.common.samples import Inputs, is_structured, kind_of, leaves
+from invariscope.common.samples import Inputs, copied, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
 
 
@@ -41,7 +41,8 @@ class Feeding:
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
-        given = list(rows) if is_structured(rows) else rows
+        # Rows may share fields that no transform moves, and preprocess may work in place.
+        given = [copied(row) for row in rows] if is_structured(rows) else rows.clone()
         try:
             with as_the_caller():
                 found = _called(self.preprocess, given)
