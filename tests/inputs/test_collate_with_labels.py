@@ -82,7 +82,7 @@ def test_a_batch_that_depends_on_labels_as_a_whole_is_refused():
         return tokenized([f"{label} {text}" for text, label in items])
 
     loader = DataLoader(Listed(PAIRS), batch_size=5, collate_fn=lambda items: collate(items)["input_ids"])
-    with pytest.raises(ValueError, match="depends on the labels.*give preprocess="):
+    with pytest.raises(ValueError, match=r"depends on the labels.*give preprocess="):
         measured(loader)
 
 

@@ -19,8 +19,8 @@ _TRIED = 256  # items to search for two different labels
 class LabelledCollate:
     """Collates samples as a loader does, with a label beside each, and leaves the labels out of the batch.
 
-    The labels are stand-ins, since models do not get them. The parts of a batch that change with the stand-ins
-    are those that hold labels.
+    The labels are stand-ins, since models do not get them. The parts of a batch that change with the
+    stand-ins are those that hold labels.
 
     Args:
         collate: the loader's function.
