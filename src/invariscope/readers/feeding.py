@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from invariscope.common.registry import closest
 from invariscope.common.samples import Inputs, copied, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
 
+TRUNCATED = (
+    "the tokenizer in preprocess= truncated texts: elements that change only what was cut off have no effect"
+)
+
 
 @dataclass(frozen=True)
 class Feeding:
@@ -27,10 +31,12 @@ class Feeding:
             stacks samples of one shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
+        remarks: where to add what a reader of the numbers should know, each once.
     """
 
     preprocess: Callable[[Any], Any] | None = None
     call: Callable[[Any, Any], Any] | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def batch(self, rows: Inputs) -> Any:
         """Return what the model gets.
@@ -56,6 +62,8 @@ class Feeding:
         if found is None:
             raise TypeError("preprocess must return what the model gets; it returned None")
         _refuse_other_number(found, len(rows))
+        if _truncated(found) and TRUNCATED not in self.remarks:
+            self.remarks.append(TRUNCATED)
         return found
 
     def run(self, model: Any, batch: Any) -> Any:
@@ -87,6 +95,12 @@ def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
     hint = f" Closest to {wrong[0]!r}: {', '.join(map(repr, near))}." if near else ""
     takes = ", ".join(map(repr, accepted)) or "no arguments"
     return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}.{hint}"
+
+
+def _truncated(batch: Any) -> bool:
+    """Return whether a fast tokenizer of Hugging Face cut off a part of a text; slow ones do not say."""
+    encodings = getattr(batch, "encodings", None) if isinstance(batch, Mapping) else None
+    return any(getattr(encoding, "overflowing", None) for encoding in encodings or ())
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:

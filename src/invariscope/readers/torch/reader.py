@@ -104,6 +104,7 @@ class TorchReader(Reader):
     call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     pool: Any = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
+    _remarks: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
@@ -120,6 +121,11 @@ class TorchReader(Reader):
     def name(self) -> str:
         """Class name of the model."""
         return module_kind(uncompiled(self.model))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Such as a tokenizer that truncated texts."""
+        return tuple(self._remarks)
 
     @property
     def device(self) -> str:
@@ -166,7 +172,9 @@ class TorchReader(Reader):
 
     def _placed(self, device: str | None, precision: Precision) -> Placed:
         placed = place(self.model, device=device, precision=precision)
-        return replace(placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call))
+        return replace(
+            placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call, self._remarks)
+        )
 
     def _plan(self, placed: Placed, x: Inputs) -> Plan:
         first = _first_forwards(placed, x)
