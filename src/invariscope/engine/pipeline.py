@@ -19,6 +19,7 @@ from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.cautions import with_cautions
 from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
 from invariscope.engine.extras.compact import described, repeated, repetition_notes, without
+from invariscope.engine.extras.few_pairs import with_few_pairs
 from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -85,7 +86,7 @@ def measured(
 def _annotated(rows: Sequence[Row], task: Task, run: Run) -> list[Row]:
     """Return the rows with their cautions and grid notes, and add these to the notes of the run."""
     rows, cautions = with_cautions(rows, task.measures)
-    rows, grids = with_grid_notes(rows, task, run)
+    rows, grids = with_grid_notes(with_few_pairs(rows, run), task, run)
     run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in task.measures))
     run.notes += [*cautions, *grids]
     return rows
