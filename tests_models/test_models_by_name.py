@@ -198,7 +198,7 @@ def test_a_folder_without_tokenizer_says_so_instead_of_reading_unknown_words():
     classifier()
     named = load_model("bert")
     assert named.preprocess is None
-    assert "brings no preprocessing, so the data go in as they are (no vocabulary)" in named.notes[0]
+    assert "has no preprocessing, so the model gets the data unchanged (no vocabulary)" in named.notes[0]
 
 
 def test_truncation_is_noted_and_no_part_of_the_identity():
@@ -232,7 +232,7 @@ def test_a_generator_without_padding_token_pads_with_the_end_of_text():
     )
     bare.save_pretrained("gpt")
     named = load_model("gpt")
-    assert "padded with the end of text" in named.preprocess.notes[0]
+    assert "padded with its end-of-text token" in named.preprocess.notes[0]
     with torch.no_grad():
         together = named.model(**named.preprocess(TEXTS)).logits
         alone = torch.cat([named.model(**named.preprocess([text])).logits for text in TEXTS])
@@ -278,12 +278,12 @@ def test_photographs_are_measured_by_the_command_and_notes_reach_the_result():
         done = CliRunner().invoke(app, ["measure", "vit", data, "-t", "Flip()", "--out", f"of_{data}"])
         assert done.exit_code == 0, done.output
     assert iv.load("of_photos").provenance["options"]["preprocess"] == "ImageProcessing"
-    assert "grey images were repeated to 3 channels" in iv.load("of_grey.npy").provenance["notes"]
+    assert "grey images were repeated across 3 channels" in iv.load("of_grey.npy").provenance["notes"]
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [(lambda x: 255 * x, "Divide by 255"), (lambda x: 4 * x - 2, "use --preprocess none")],
+    [(lambda x: 255 * x, "Divide them by 255"), (lambda x: 4 * x - 2, "use --preprocess none")],
 )
 def test_arrays_in_another_range_are_one_line(values, said):
     vision()

@@ -125,5 +125,5 @@ def test_data_may_be_jax_arrays_of_any_precision():
 
 
 def test_an_empty_dictionary_is_refused():
-    with pytest.raises(ValueError, match="returned no layer"):
+    with pytest.raises(ValueError, match="returned no layers"):
         as_reader(jax.jit(lambda x: {})).inspect(torch.ones(3, 6))

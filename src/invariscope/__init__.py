@@ -61,7 +61,7 @@ _PACKAGES = (
     "penalties",
     "plots",
     "readers",
-    "report",  # also callable: it writes a report
+    "report",  # also callable, to write a report
     "studies",
     "transforms",
     "weights",

@@ -11,20 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.unit_draw import UnitDraw
+
 if TYPE_CHECKING:
     from invariscope.actions.group import Group
 
 
 class NotApplicableError(ValueError):
-    """Raised if a layer lacks what a statistic needs, with the reason; the layer is left out and listed."""
+    """Raised, with the reason, if a statistic does not apply to a layer, which is left out and listed."""
 
 
 class UnclearLayoutError(NotApplicableError):
-    """Raised if it is not known which axes of a layer are rows and columns, so that no action applies."""
+    """Raised if no action applies to a layer because it is unclear which axes are rows and columns."""
 
 
 UNCLEAR = (
-    "its features come last, and the forward does not show which of the other axes are rows and columns: if "
+    "its features come last, and the forward does not show which other axes are rows and columns; if "
     "it is a map with channels last, read it through a callable that moves the channels to the front"
 )
 
@@ -34,10 +36,10 @@ class Membership:
     """The buckets in which each sample of a block is counted.
 
     Args:
-        buckets: (sample, k) int64; every sample is counted in k buckets.
-        strata: (sample, k) int64 stratum of each of these buckets; None: all are 0. Sums of one stratum may
-            share a reference point; sums of different strata never do.
-        known: number of strata met so far, in this block or earlier ones.
+        buckets: (sample, k) int64 the k buckets in which each sample is counted.
+        strata: (sample, k) int64 the stratum of each of these buckets; None: all are 0. Sums of one stratum
+            may share a reference point; sums of different strata never do.
+        known: number of strata that have occurred so far, in this block or earlier ones.
 
     >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
     [(0, [1]), (1, [0, 2])]
@@ -49,7 +51,7 @@ class Membership:
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The order that sorts visits by bucket, the buckets met, the start of each, and all visits."""
+        """The order that sorts visits by bucket, the distinct buckets, the start of each, and all visits."""
         flat = self.buckets.T.ravel()
         order = np.argsort(flat, kind="stable")
         buckets, starts = np.unique(flat[order], return_index=True)
@@ -72,7 +74,7 @@ class Membership:
 
     @cached_property
     def by_stratum(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """For each stratum its samples in the order of the block, and the bucket of each."""
+        """For each stratum, its samples in the order of the block, and the bucket of each sample."""
         strata = np.zeros_like(self.buckets) if self.strata is None else self.strata
         found = {}
         for stratum in np.unique(strata).tolist():
@@ -113,19 +115,19 @@ class Block:
         names: number of class names, if labels are words that refer to outputs by name.
         unaligned: why labels cannot be compared with the model's outputs; "" if they can.
         keys: (sample,) integers that identify the samples and seed their draws; by default the indices.
-        ranks: (sample,) positions in the order of the walk; by default the indices.
+        ranks: (sample,) positions in the order in which samples are measured; by default the indices.
         positions, sizes: (sample,) position of a sample within its stratum in the order of the data, and
             the stratum's size.
-        probes: columns of the responses to further inputs of each sample, by the probe's name. Column c
-            of sample i is in row i·sample_step + c·element_step; columns from `elements` on follow the
-            orbit, a smaller one is an element of it.
+        probes: columns of the responses to further inputs of each sample, by the probe's name. Column c of
+            sample i is in row i·sample_step + c·element_step; columns from `elements` on follow the orbit,
+            and smaller ones are elements of it.
         partners: (sample,) position in this block of each sample's partner for nulls, -1 for none; None if
             not needed.
-        total: number of samples in the whole walk, if known.
+        total: number of samples to be measured in all, if known.
         unit_bytes: memory that a state may take per unit, for statistics that can adapt to it.
         act: (maps, indices, keys, inverse) -> maps; applies the action of the elements to
             (sample, element, unit...) maps, and raises TypeError if none is declared. None if unknown.
-        acting: what else is known of the elements: their group, and how they act on vectors.
+        acting: further facts about the elements: their group, and how they act on vectors.
         per_sample: whether elements differ between samples.
         distances: (sample, column) Euclidean distance of each input from the untransformed sample; None if
             not needed.
@@ -135,9 +137,10 @@ class Block:
             needs to be undone.
         input_shape: shape of one input of the model, such as (3, 32, 32); () if unknown.
         layer: name of the layer; "" if irrelevant.
-        unclear: whether features come last, and it is not known whether the other axes are rows and columns.
+        unclear: whether features come last, and the other axes may or may not be rows and columns.
         ragged: whether units are (row, unit...) of samples with different numbers of rows, so that units of
-            different blocks are not the same.
+            different blocks do not correspond.
+        draw: the units that are drawn from the layer, for statistics that treat units one by one; None: all.
     """
 
     values: Tensor
@@ -168,6 +171,7 @@ class Block:
     layer: str = ""
     unclear: bool = False
     ragged: bool = False
+    draw: UnitDraw | None = None
 
     def __post_init__(self) -> None:
         for name in ("keys", "ranks"):
@@ -176,23 +180,30 @@ class Block:
         if self.values.ndim == 1:
             object.__setattr__(self, "values", self.values[:, None])
 
+    @cached_property
+    def drawn(self) -> Block:
+        """The block with the drawn units only, as (row, drawn) values; the block itself without a draw."""
+        if self.draw is None:
+            return self
+        return replace(self, values=self.draw.take(self.values), draw=None)
+
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """Return the (sample, element) rows of the given samples and elements."""
         return samples[:, None] * self.sample_step + elements[None, :] * self.element_step
 
     def orbits(self) -> Tensor:
-        """Return the values as (sample, element, unit...), a view."""
+        """Return a view of the values as (sample, element, unit...)."""
         return self._columns(0, self.elements)
 
     def _columns(self, first: int, count: int) -> Tensor:
-        """Return (sample, column, unit...) values of adjacent columns, a view."""
+        """Return a view of the (sample, column, unit...) values of adjacent columns."""
         shape, steps = self.values.shape[1:], self.values.stride()
         strides = (self.sample_step * steps[0], self.element_step * steps[0], *steps[1:])
         start = self.values.storage_offset() + first * strides[1]
         return self.values.as_strided((self.samples, count, *shape), strides, start)
 
     def probe(self, name: str) -> Tensor:
-        """Return (sample, column, unit...) responses to a probe; a view if its columns are adjacent.
+        """Return the (sample, column, unit...) responses to a probe; a view if its columns are adjacent.
 
         Raises:
             KeyError: the probe was not forwarded.
@@ -205,10 +216,10 @@ class Block:
         return found.reshape(*rows.shape, *self.values.shape[1:])
 
     def rest(self) -> Tensor:
-        """Return (sample, unit...) responses to the untransformed inputs, a view.
+        """Return a view of the (sample, unit...) responses to the untransformed inputs.
 
         Raises:
-            KeyError: they were not forwarded.
+            KeyError: the untransformed inputs were not forwarded.
         """
         return self.probe("identity")[:, 0]
 
@@ -218,7 +229,7 @@ class Block:
         return np.array([j not in self.probes.get("identity", ()) for j in range(self.elements)])
 
     def of_partners(self, values: Tensor) -> Tensor:
-        """Return the (sample, ...) values of each sample's partner, arbitrary for samples without one."""
+        """Return the (sample, ...) values of each sample's partner; arbitrary values without a partner."""
         places = np.zeros(self.samples, np.int64) if self.partners is None else np.maximum(self.partners, 0)
         return values[torch.from_numpy(places).to(values.device)]
 
@@ -240,7 +251,7 @@ class Block:
         """Apply the elements, or their inverses, to (sample, element, unit...) maps.
 
         Args:
-            maps: maps of all samples of this block, or of some.
+            maps: maps of all or some samples of this block.
             inverse: apply the inverse elements.
             samples: the samples of the block to which the maps belong.
         Raises:
@@ -257,7 +268,7 @@ class Block:
             unclear = getattr(error, "unclear_layout", False)
             raise (UnclearLayoutError if unclear else NotApplicableError)(str(error)) from error
         except (IndexError, KeyError, AttributeError, ArithmeticError, NotImplementedError) as error:
-            # From a user's transform: without the type, the message alone may be unclear.
+            # The error comes from a user's transform: without its type, the message may be unclear.
             raise NotApplicableError(f"the action failed with {type(error).__name__}: {error}") from error
 
     def with_orbits(self, orbits: Tensor) -> Block:
@@ -300,7 +311,7 @@ def _kept_partners(partners: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class ActingElements:
-    """What an action on a layer needs to know about a transform's elements.
+    """Facts about a transform's elements that an action on a layer needs.
 
     Args:
         labels: one name per element.

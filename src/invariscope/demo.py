@@ -50,7 +50,7 @@ class DemoSettings:
     Args:
         seed: seed of all random draws.
         filters: width of the first block of SimpleConv, which is 32 in the publication.
-        plain_epochs, rotated_epochs: passes over the training digits; rotated digits take longer to learn.
+        plain_epochs, rotated_epochs: passes over the training digits; rotated digits need more of them.
         training_digits: number of training digits, up to the 8,000 bundled ones.
         digits: number of test digits to measure, with 16 rotations each.
     """
@@ -91,7 +91,7 @@ class Demonstration:
 
     @property
     def sentence(self) -> str:
-        """The table in words."""
+        """Differences and accuracies in words."""
         text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
         return f"{text} {_accuracies(self.plain, self.rotated)}"
 
@@ -110,11 +110,11 @@ def run(
 
     Args:
         folder: new, empty, or from an earlier demonstration.
-        settings: by default those that take about a minute on two cores.
+        settings: None for the default settings, which take about a minute on two cores.
         bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
         log: called with progress messages.
     Raises:
-        FileExistsError: the folder holds other files.
+        FileExistsError: the folder contains other files.
     """
     settings, folder = settings or DemoSettings(), Path(folder)
     mark = asdict(settings) | {"invariscope": invariscope.__version__}
@@ -122,7 +122,7 @@ def run(
     with _staged(folder) as scratch:
         reused = earlier == mark and _networks_kept(folder, scratch)
         if earlier is not None:
-            log(f"{folder} holds an earlier demonstration: {_takeover(reused)}")
+            log(f"{folder} contains an earlier demonstration: {_takeover(reused)}")
         with (bars or _no_bars)() as bar:
             plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
         write_report([plain, rotated], scratch / "report.html")
@@ -134,7 +134,7 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
     before, after = (float(table["value"].iloc[0]) for table in tables)
     return (
-        f"Over all rotations it recognises {100 * after:.0f} % of the digits, the plain network "
+        f"Over all rotations, it recognises {100 * after:.0f} % of the digits, and the plain network "
         f"{100 * before:.0f} %."
     )
 
@@ -196,7 +196,9 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         mark = None
     if not isinstance(mark, dict) or "invariscope" not in mark:
-        raise FileExistsError(f"{folder} holds files that are not from a demonstration. Give another folder.")
+        raise FileExistsError(
+            f"{folder} contains files that are not from a demonstration. Give another folder."
+        )
     return mark
 
 
@@ -213,19 +215,19 @@ def _networks_kept(folder: Path, scratch: Path) -> bool:
 
 def _takeover(reused: bool) -> str:
     if reused:
-        return "its networks are reused, everything else is replaced."
+        return "its networks are reused, and everything else is replaced."
     return "its settings differ or its networks are missing, so everything is replaced."
 
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder inside `folder` whose entries replace those of the same names at the end."""
+    """Yield a scratch folder inside `folder` whose entries finally replace entries of the same name."""
     scratch = folder / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
+    shutil.rmtree(scratch, ignore_errors=True)  # left behind by a killed run
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        # The mark is removed first and moved last: it marks the folder as complete.
+        # The mark is removed first and moved last, because it marks the folder as complete.
         (folder / _MARK).unlink(missing_ok=True)
         for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():

@@ -12,24 +12,25 @@ import numpy as np
 GROUPS = 8
 MIN_PER_GROUP = 8
 LEVEL = 0.95
-# Factor that widens the intervals of a run that stops when they are narrow, because such a run tends to stop
-# when chance has made them narrow: simulated in benchmarks/sequential.py.
+_LEAST_LOG_P = -600.0
+# Factor that widens the intervals of a run that stops once they are narrow, because such a run tends to stop
+# when they are narrow by chance (simulated in benchmarks/sequential.py).
 SEQUENTIAL_REACH = 1.1
-# Share of the doubly counted variance to subtract: simulated in benchmarks/coverage.py.
+# Share of the doubly counted variance to subtract (simulated in benchmarks/coverage.py).
 _TAKEN_OFF = 0.8
-# Groups ignore classes: with 150 samples of a class, hardly any group has fewer than eight of them.
+# Groups ignore classes, so a class needs about 150 samples for each group to have eight of them.
 ENOUGH = "64 samples suffice, or about 150 per class for intervals of single classes"
-# Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
+# Effective number of samples (clusters), (Σd)²/Σd², that a mean of variances or squared distances needs.
 DECISIVE = 5.0
 
 ReasonKind: TypeAlias = Literal["never", "small_groups", "few_decide"]
 
 
 class Reason(str):
-    """Why a value has no interval: a text with a kind.
+    """Why a value has no interval: a text, with a kind for programs.
 
     Args:
-        text: the text for users.
+        text: the explanation shown to users.
         kind: "small_groups": groups have too few samples; "few_decide": too few samples decide the value;
             "never": no number of samples would give an interval.
     """
@@ -63,6 +64,8 @@ class Interval:
         error: standard error; NaN if unknown.
         freedom: degrees of freedom of the error.
         logarithmic: whether the interval is symmetric in the logarithm.
+        drawing: standard error due to a draw of units, which is independent of `error`, and its degrees of
+            freedom.
     """
 
     low: float
@@ -71,14 +74,15 @@ class Interval:
     error: float = math.nan
     freedom: float = GROUPS - 1
     logarithmic: bool = False
+    drawing: tuple[float, float] = (0.0, math.inf)
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Columns of a result row: both ends, and the bias-corrected estimate between them."""
+        """Columns of a result row: both ends and the bias-corrected estimate."""
         return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
 
     def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
-        """Return the interval cut at the smallest and largest possible value; NaN stays NaN.
+        """Return the interval clipped to the smallest and largest possible values; NaN stays NaN.
 
         >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
         {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
@@ -101,17 +105,56 @@ class Interval:
 
         It is 0.05 if `bound` is an end of the interval, and NaN if the standard error is unknown.
         """
-        from scipy import special
+        from scipy import optimize, special
 
         if not self.error > 0:
             return math.nan
         distance = abs(self.centre - bound)
         if self.logarithmic:
             distance = self.centre * abs(math.log(self.centre / bound)) if bound > 0 else math.inf
-        return float(2 * special.stdtr(self.freedom, -distance / self.error))
+        if not self.drawing[0] or not 0 < distance < math.inf:
+            return float(2 * special.stdtr(self.freedom, -distance / self.error))
+
+        def excess(log_p: float) -> float:
+            return self._half(math.exp(log_p)) - distance
+
+        if excess(_LEAST_LOG_P) <= 0:
+            return 0.0
+        return math.exp(optimize.root_scalar(excess, bracket=(_LEAST_LOG_P, 0.0)).root)
+
+    def _half(self, p: float) -> float:
+        """Return half the width of the interval of level 1 − p."""
+        error, freedom = self.drawing
+        return math.hypot(_times(p, self.freedom) * self.error, _times(p, freedom) * error)
+
+    def with_drawing(self, error: float, freedom: float) -> Interval:
+        r"""Return the interval widened by the error of a draw of units.
+
+        .. math:: \hat\theta_J \pm \sqrt{t_{G-1}^2 v_1 + t_{\nu_2}^2 v_2}
+
+        Each part has its own degrees of freedom: for normal errors the interval covers 95.0 to 96.5 %.
+
+        Args:
+            error: standard error √v₂.
+            freedom: its degrees of freedom, ν₂.
+
+        >>> wide = Interval(-2.0, 2.0, 0.0, 1.0, 7).with_drawing(1.0, 7)
+        >>> round(wide.high, 3), round(wide.p_at(wide.high), 6)
+        (3.344, 0.05)
+        """
+        whole = replace(self, drawing=(error, freedom))
+        half = whole._half(1 - LEVEL)
+        return replace(whole, low=self.centre - half, high=self.centre + half)
 
 
 MISSING = Interval(math.nan, math.nan)
+
+
+def _times(p: float, freedom: float) -> float:
+    """Return how many standard errors an interval of level 1 − p extends to each side."""
+    from scipy import special
+
+    return -float(special.ndtri(p / 2) if math.isinf(freedom) else special.stdtrit(freedom, p / 2))
 
 
 def jackknife(
@@ -124,15 +167,15 @@ def jackknife(
         \\tilde\\theta_g = h_g\\hat\\theta - (h_g - 1)\\hat\\theta_{(g)}, \\ h_g = n/n_g
 
     The interval is θ_J ± t·s with G − 1 degrees of freedom. It is centred at the bias-corrected
-    estimate, so `value` itself need not lie in its middle. It covers sampling of the inputs only:
-    elements and weights are held fixed.
+    estimate, so `value` itself need not be in its middle. It covers sampling of the inputs only: elements and
+    weights are held fixed.
 
     Args:
         value: the estimate from all samples.
         replicates: the estimate without group g, for each of the G groups.
         sizes: number of samples in each group; they may differ.
-        reach: factor that widens the interval and its error, as simulations require for medians and for runs
-            that stop by the width of their intervals.
+        reach: factor that widens the interval and its error. Simulations show that medians need one, and so
+            do runs that stop once their intervals are narrow enough.
     Returns:
         The interval; NaN bounds if a replicate is not finite or a group is empty.
     Source:
@@ -142,8 +185,6 @@ def jackknife(
     >>> round(interval.centre, 3), round(interval.error, 3)
     (3.0, 1.0)
     """
-    from scipy import special
-
     omitted, size = np.asarray(replicates, float), np.asarray(sizes, float)
     count = len(omitted)
     if count < 2 or not np.isfinite([value, *omitted]).all() or (size <= 0).any():
@@ -152,7 +193,7 @@ def jackknife(
     centre = float(count * value - np.sum((1 - share) * omitted))
     pseudo = value / share - (1 / share - 1) * omitted
     error = reach * math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
-    half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
+    half = _times(1 - LEVEL, count - 1) * error
     return Interval(centre - half, centre + half, centre, error, count - 1)
 
 
@@ -161,22 +202,21 @@ def interaction_reach(
 ) -> float:
     """Return the factor, at most 1, that narrows an interval if pairs of groups interact in the value.
 
-    A jackknife counts the variance due to pairs of samples almost twice. If this part dominates, as for a
-    positive quantity close to zero, intervals are too wide. Its size follows from leaving out two groups
-    at once. For any quadratic functional,
+    A jackknife counts the variance due to pairs of samples almost twice. If this part dominates, as it does
+    for a positive quantity close to zero, intervals are too wide. Leaving out two groups at once reveals its
+    size. For any quadratic functional,
 
     .. math:: n^2\\theta - (n - n_g)^2\\theta_{(g)} - (n - n_h)^2\\theta_{(h)}
         + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
 
-    and the residuals of these after fitting the additive parts estimate the variance of β. Four fifths of
-    the excess are subtracted, which gives intervals of information the right coverage in simulations. The
-    share is below 1 because information is not a quadratic functional, and triples of samples interact as
-    well.
+    and the residuals after fitting the additive parts estimate the variance of β. Four fifths of the excess
+    are subtracted, which gives intervals of information the right coverage in simulations. The share is below
+    1 because information is not a quadratic functional, so triples of samples interact as well.
 
     Args:
         values: (replicate,) the value, and the values without each group.
-        together: (pair,) the values without two groups.
-        pairs: (pair, 2) the two groups; all pairs of at least four groups.
+        together: (pair,) the values without each pair of groups.
+        pairs: (pair, 2) the groups of each pair; all pairs of at least four groups.
         sizes: number of samples in each group.
     Source:
         Efron and Stein 1981, doi:10.1214/aos/1176345462, on the bias.
@@ -204,7 +244,7 @@ def interaction_reach(
 
 
 def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
-    """Whether a value cannot be distinguished from its null, or is farther from the ideal than the null.
+    """Return whether a value is indistinguishable from its null, or farther from the ideal than the null.
 
     Args:
         row: a result row with its value, its interval if there is one, and its null.
@@ -224,12 +264,12 @@ def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
 
 
 def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Adjust the p-values of one family for their number.
+    """Return the p-values of one family, adjusted for the number of tests.
 
     .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
 
     with the m values in ascending order. If hypotheses with an adjusted value of at most 0.05 are rejected,
-    the probability of rejecting any true one is at most 0.05, whatever the dependence between tests. NaN
+    the probability of rejecting any true one is at most 0.05, however the tests depend on each other. NaN
     values are not counted and stay NaN.
 
     Source:

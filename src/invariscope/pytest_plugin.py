@@ -1,6 +1,6 @@
-"""Pytest plugin: options that reproduce assertions, and a summary of their verdicts.
+"""Pytest plugin: options for reproducible assertions about symmetry, and a summary of their verdicts.
 
-Loaded into every pytest run where the package is installed, so it imports nothing heavy.
+Pytest loads the plugin in every environment that has the package, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--invariscope-seed",
         type=int,
         metavar="INT",
-        help="default seed of assertions about symmetry (default: 0)",
+        help="default seed of symmetry assertions (default: 0)",
     )
     group.addoption(
         "--invariscope-samples",
         type=int,
         metavar="INT",
-        help="default size of the seeded subset for assertions about symmetry (default: all samples)",
+        help="default number of samples, drawn with the seed, for symmetry assertions (default: all samples)",
     )
 
 
 @pytest.fixture
 def invariscope_seed(request: pytest.FixtureRequest) -> int:
-    """Return the seed of this run, for a test's own draws, such as weights and images."""
+    """Return the seed of this run, for a test's own random draws, such as weights and images."""
     return request.config.getoption("--invariscope-seed") or 0
 
 
-@pytest.hookimpl(hookwrapper=True)  # also supported by older versions of pytest
+@pytest.hookimpl(hookwrapper=True)  # unlike `wrapper`, supported by older versions of pytest
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Apply the run's options to the assertions of a test, and keep their verdicts with its report."""
+    """Apply the run's options to a test's assertions, and attach their verdicts to the test's report."""
 
     def keep(line: str) -> None:
         item.user_properties.append((_PROPERTY, line))

@@ -192,7 +192,7 @@ def test_a_dead_layer_does_not_pass(images):
         model[0].bias.fill_(-100.0)
     error = broken(iv.assert_equivariant, model, images, TURNS)
     assert str(error).startswith(
-        "layer '1' (ReLU) gives 0 for every input, so it cannot be shown to be equivariant"
+        "layer '1' (ReLU) is 0 for every input, so it cannot be shown to be equivariant"
     )
 
 
@@ -356,7 +356,9 @@ def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
     with pytest.raises(ValueError, match="layer 'fc' does not have the action 'spatial': ") as caught:
         iv.assert_equivariant(Twice(), images, TURNS, feature_action=actions)
     assert "'act'" not in str(caught.value)
-    with pytest.raises(ValueError, match="layer 'fc' has no action: the mapping has no action for it"):
+    with pytest.raises(
+        ValueError, match="layer 'fc' has no action: the mapping has no action for this layer"
+    ):
         iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")
 
 

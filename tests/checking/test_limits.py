@@ -131,7 +131,7 @@ def test_a_layer_without_a_value_keeps_no_limit(sides):
     ("text", "said"),
     [
         ("cnov1:normalized_variance:1", "unknown layer 'cnov1'. Closest: 'conv1'"),
-        ("fc:normalized_variance:1", "no value for the layers 'fc': fc: no batch axis"),
+        ("fc:normalized_variance:1", "no value for the layers 'fc' .fc: no batch axis"),
         ("conv1:anova.share:1", "unknown output of anova 'anova.share'. Closest: 'anova.share_transform'"),
     ],
 )

@@ -78,7 +78,7 @@ ERRORS = [
     (["--max", "0:anova.shrae:1"], "unknown output of anova"),
     (["--max", "3:same_equivariance:1"], "applies to none"),
     (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "nowhere does not exist"),
-    (["--max", "0:anova:1", "--junit", "."], "is a folder; name a file"),
+    (["--max", "0:anova:1", "--junit", "."], "is a folder; give a file name"),
     (["--max", "0:anova:1", "--samples", "1"], "at least 2"),
 ]
 

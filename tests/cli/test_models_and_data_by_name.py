@@ -248,7 +248,7 @@ def test_a_truncated_program_is_refused(exported, workplace):
 
 
 def test_an_archive_of_something_else_is_refused(workplace):
-    with pytest.raises(ValueError, match="no exported program"):
+    with pytest.raises(ValueError, match="not an exported program"):
         load_exported(Path(Path("digits.npz").rename("net.pt2")))
 
 
@@ -257,7 +257,7 @@ def test_a_program_with_pickled_objects_is_refused_before_it_is_opened(entry, ex
     Path("net.pt2").write_bytes(exported.read_bytes())
     with zipfile.ZipFile("net.pt2", "a") as archive:
         archive.writestr(f"net/data/constants/{entry}", pickle.dumps(Malicious()))
-    with pytest.raises(ValueError, match="holds pickled objects"):
+    with pytest.raises(ValueError, match="contains pickled objects"):
         load_exported(Path("net.pt2"))
     assert not Path("sentinel").exists()
 
@@ -270,7 +270,7 @@ def test_a_program_whose_weights_are_a_malicious_pickle_is_refused(exported, wor
                 torch.save({"x": Malicious()}, "malicious")
                 content = Path("malicious").read_bytes()
             target.writestr(name, content)
-    with pytest.raises(ValueError, match="no exported program"):
+    with pytest.raises(ValueError, match="not an exported program"):
         load_exported(Path("net.pt2"))
     assert not Path("sentinel").exists()
 
@@ -318,7 +318,7 @@ def test_a_text_file_holds_one_sample_per_line(workplace):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(b" \n", "holds no text"), (b"\xff\xfe a", "is not text in UTF-8")]
+    ("content", "said"), [(b" \n", "contains no text"), (b"\xff\xfe a", "is not UTF-8 text")]
 )
 def test_a_text_file_without_text_is_refused(content, said, workplace):
     Path("t.txt").write_bytes(content)
@@ -343,7 +343,7 @@ def test_code_of_the_user_may_return_data(workplace):
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"a": np.zeros(3)}, "holds .'a'.; name the inputs x or images"),
+        ({"a": np.zeros(3)}, "contains .'a'.; name the inputs x or images"),
         ({"x": np.zeros(3), "images": np.zeros(3)}, "both 'x' and 'images'; keep one"),
         ({"x": np.array(["a", "b"])}, "must be numbers"),
         ({"x": np.array([None, {}], dtype=object)}, "pickled objects are never read"),

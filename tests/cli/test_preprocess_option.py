@@ -81,8 +81,8 @@ def test_what_is_changed_without_being_asked_for_is_noted_once():
     assert torch.equal(preprocess(grey), preprocess(grey))
     assert preprocess.notes == (
         "images of 40 × 30 pixels were resized or cropped to 28 × 28",
-        "images of bytes were divided by 255",
-        "grey images were repeated to 3 channels",
+        "uint8 images were divided by 255",
+        "grey images were repeated across 3 channels",
     )
 
 
@@ -99,10 +99,10 @@ def test_notes_do_not_change_the_identity_of_a_run():
 @pytest.mark.parametrize(
     ("images", "said"),
     [
-        (torch.ones(2, 4, 32, 32), r"3 channels first, got \(4, 32, 32\)$"),
+        (torch.ones(2, 4, 32, 32), r"takes images \(3, row, column\), got \(4, 32, 32\)$"),
         (torch.ones(2, 32, 32, 3), r"got \(32, 32, 3\); move them to the front"),
         (torch.ones(32, 32), r"must be \(channel, row, column\)"),
-        (torch.full((2, 3, 32, 32), 255.0), "got float32 from 255 to 255. Divide by 255"),
+        (torch.full((2, 3, 32, 32), 255.0), "got float32 from 255 to 255. Divide them by 255"),
         (torch.ones(2, 3, 32, 32, dtype=torch.int64), "got int64 from 1 to 1"),
     ],
 )
@@ -120,7 +120,7 @@ def test_noise_may_leave_the_range_that_data_may_not():
     noisy = torch.linspace(-2, 3, 3 * 32 * 32).reshape(1, 3, 32, 32)
     assert ResizeCropNormalize(**USUAL)(noisy).isfinite().all()
     for data in (noisy, noisy.numpy(), (noisy, [0])):
-        with pytest.raises(ValueError, match="normalized already, use --preprocess none"):
+        with pytest.raises(ValueError, match="already normalized, use --preprocess none"):
             refuse_other_range(data)
     refuse_other_range(noisy.clamp(0, 1))
 

@@ -116,7 +116,7 @@ def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
         ([*TRAIN, "--schedule", "one_cylce"], "Closest: 'one_cycle'"),
         ([*TRAIN, "--weight-decay", "0.1"], 'only supported by optimizer="sgd"'),
         ([*TRAIN, "--crop", "8"], "more than crop_px pixels"),
-        (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
+        (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "has no labels"),
     ],
 )
 def test_bad_input_gets_one_clear_line_and_leaves_nothing(arguments, said, fails, workplace):

@@ -76,7 +76,7 @@ def test_measures_of_the_output_find_it_perfect():
 def test_what_cannot_be_averaged_is_refused():
     with pytest.raises(TypeError, match="got function"):
         iv.OrbitAverage(lambda x: x, iv.QuarterTurns())
-    with pytest.raises(ValueError, match="for each sample"):
+    with pytest.raises(ValueError, match="per sample"):
         iv.OrbitAverage(net(), iv.Rotation([0, 90], jitter_deg=1))
     with pytest.raises(TypeError, match="returns a tuple"):
         iv.OrbitAverage(Pair(), iv.QuarterTurns())(IMAGES)

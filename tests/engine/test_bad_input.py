@@ -107,7 +107,7 @@ def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
 
 @pytest.mark.parametrize("model", [net(), lambda x: {"a": nn.functional.conv2d(x, torch.ones(2, 1, 3, 3))}])
 def test_a_wrong_channel_count_names_the_shape_that_the_user_gave(model):
-    said = r"failed on inputs of shape \(20, 3, 6, 6\) of float32, 2 of which were tried"
+    said = r"failed on inputs of shape \(20, 3, 6, 6\) and dtype float32, 2 of which were tried"
     refused(ValueError, said, model=model, data=torch.rand(20, 3, 6, 6))
 
 
@@ -228,7 +228,7 @@ def test_a_stream_is_checked_for_chance_too():
 
 def test_classes_that_a_stream_shows_late_must_fit_the_memory_too():
     batches = [(IMAGES[i : i + 1], torch.tensor([i])) for i in range(20)]
-    refused(ValueError, "classes met so far need", data=batches, by_class=True, memory_gb=1.5e-4)
+    refused(ValueError, "classes found so far need", data=batches, by_class=True, memory_gb=1.5e-4)
 
 
 def test_random_weights_need_data_that_can_be_walked_twice():

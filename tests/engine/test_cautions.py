@@ -160,7 +160,7 @@ def test_an_interval_that_would_not_cover_is_not_issued_and_the_note_says_why():
     said = {
         "normalized_variance": rare,
         "anova.share_sample": rare,
-        "worst_element.tail": "too few samples lie in a tail",
+        "worst_element.tail": "too few samples are in a tail",
     }
     for measure, reason in said.items():
         assert math.isfinite(rows[measure]["value"]), measure

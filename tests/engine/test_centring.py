@@ -47,7 +47,7 @@ def test_a_stride_that_leaves_the_grid_off_centre_is_noted_and_an_odd_size_is_no
     turns = iv.QuarterTurns()
     off, result = measured(net(turns), images(28, 28), turns, measure)
     assert off["0"]["grid"].startswith(
-        "grid 0.5 px to the left and 0.5 px up off the image's centre: '180°' puts it 1.41 px astray"
+        "grid off the image's centre, 0.5 px to the left and 0.5 px up: '180°' misplaces it by 1.41 px"
     )
     assert off["0"]["grid"] in off["0"]["note"]
     assert any(note.startswith("grids off the image's centre: 0") for note in result.provenance["notes"])
@@ -87,7 +87,7 @@ def test_elements_that_do_not_touch_the_axis_that_is_off_are_exact_and_not_noted
     assert "grid" not in rows["0"]
     rows, _ = measured(net(iv.Flip("vertical")), x, iv.Flip("vertical"), iv.EquivarianceError())
     assert rows["0"]["value"] > 0.01
-    assert "grid 0.5 px up off the image's centre: 'up-down' puts it 1 px astray" in rows["0"]["note"]
+    assert "grid off the image's centre, 0.5 px up: 'up-down' misplaces it by 1 px" in rows["0"]["note"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_what_moves_no_positions_about_the_centre_costs_no_forward_and_says_noth
 def test_drawn_rotations_are_noted_too():
     drawn = iv.Rotation.uniform(3)
     rows, _ = measured(net(iv.QuarterTurns()), images(28, 28), drawn, iv.EquivarianceError())
-    assert "off the image's centre: '0° ± 180°' puts it 1." in rows["0"]["note"]
+    assert "'0° ± 180°' misplaces it by 1." in rows["0"]["note"]
 
 
 def test_a_map_that_is_not_square_is_noted_only_under_elements_that_mix_its_axes():
@@ -137,7 +137,7 @@ def test_a_model_that_cannot_be_followed_is_measured_and_says_what_is_not_known(
 
     rows, _ = measured(elsewhere, images(28, 28), iv.QuarterTurns(), iv.EquivarianceError())
     assert rows["maps"]["grid"].startswith(
-        "coarser than the inputs, by operations that could not be followed"
+        "coarser than the inputs, due to operations that could not be followed"
     )
 
 
@@ -158,12 +158,13 @@ def test_the_stated_displacement_is_what_the_action_does_to_a_point():
     moved_by_the_map = offset + matrix @ (point - offset)
     astray = np.linalg.norm(moved_by_the_map - matrix @ point)
     said = centring.off_centre((offset[1], offset[0]), matrix[None, None], ("50°",))
-    assert f"'50°' puts it {astray:.3g} px astray" in said
+    assert f"'50°' misplaces it by {astray:.3g} px" in said
 
 
 def test_a_failed_assertion_names_the_offset_and_the_odd_size_passes():
     turns = iv.QuarterTurns()
-    with pytest.raises(iv.SymmetryError, match=r"positions +grid 0.5 px to the left and 0.5 px up"):
+    said = r"positions +grid off the image's centre, 0.5 px to the left and 0.5 px up"
+    with pytest.raises(iv.SymmetryError, match=said):
         iv.assert_equivariant(net(turns), images(28, 28), turns)
     assert not iv.assert_equivariant(net(turns), images(29, 29), turns).broken
 

@@ -81,7 +81,8 @@ def test_a_failure_on_a_later_batch_names_the_batch(as_callable):
     images[17, 0, 0, 0] = 2
     model = Picky(nn.Conv2d(1, 2, 3), nn.ReLU())
     said = (
-        r"failed on inputs of shape \(4, 1, 6, 6\) of float32 \(one batch\): .* It accepted trials of 2 and 3"
+        r"failed on inputs of shape \(4, 1, 6, 6\) and dtype float32 \(one batch\): .* "
+        r"It accepted trials of 2 and 3"
     )
     tried = model if not as_callable else lambda x: {"a": model(x).detach()}
     refused(said, model=tried, data=images, batch_size=4)
@@ -126,7 +127,7 @@ class Wide(nn.Module):
 
 
 def test_penalties_and_neurons_name_where_the_model_fails():
-    said = r"the model, in 'linear' \(Linear\), failed on inputs of shape \(8, 1, 6, 6\) of float32"
+    said = r"the model, in 'linear' \(Linear\), failed on inputs of shape \(8, 1, 6, 6\) and dtype float32"
     for penalty in (
         iv.penalties.NormalizedVariance(TURNS),
         iv.penalties.EquivarianceDeviation(TURNS, kind="output"),

@@ -36,17 +36,22 @@ def measured(model, x, **options):
 @pytest.fixture
 def seen(monkeypatch):
     """{(layer, call): blocks} of the very activations that the engine reduces."""
-    blocks, reduce = {}, Reduction.layer
+    blocks, parts, reduce, finish = {}, {}, Reduction.layer, Reduction.end
 
     def recording(self, reading):
         if reading.values is not None and reading.status == "ok":
-            orbits = self.frame(values=reading.values).orbits()
-            blocks.setdefault((reading.layer, reading.call), []).append(
-                orbits.detach().double().numpy().copy()
-            )
+            parts.setdefault((reading.layer, reading.call), []).append(reading.values.detach().clone())
         reduce(self, reading)
 
+    def finishing(self):
+        for key, values in parts.items():
+            orbits = self.frame(values=torch.cat(values)).orbits()
+            blocks.setdefault(key, []).append(orbits.double().numpy().copy())
+        parts.clear()
+        finish(self)
+
     monkeypatch.setattr(Reduction, "layer", recording)
+    monkeypatch.setattr(Reduction, "end", finishing)
     return blocks
 
 

@@ -206,7 +206,7 @@ def test_ids_identify_samples_and_are_refused_where_they_cannot():
         measured(x, ids=[*range(19), 0])
     with pytest.raises(ValueError, match=r"ids must be one integer or string per sample, got float64"):
         measured(x, ids=np.linspace(0, 1, 20))
-    with pytest.raises(ValueError, match=r"clusters has 5 entries, but the stream gave more samples"):
+    with pytest.raises(ValueError, match=r"clusters has 5 entries, but the stream yielded more samples"):
         measured([x], clusters=np.arange(5))
 
 
@@ -238,7 +238,7 @@ def test_sorted_streams_lose_their_partner_nulls_and_say_why():
     assert table.loc["equivariance_deviation.latent", "null"].isna().all()
     assert table.loc["equivariance_deviation.latent.to_null", "value"].isna().all()
     assert table.loc["normalized_variance", "null"].notna().all()
-    assert "labels of this stream come sorted" in found.notes.note.iloc[0]
+    assert "labels of this stream are sorted" in found.notes.note.iloc[0]
     mixed = measured([(x, y)], measures=measures)
     assert mixed.table.query("measure.str.endswith('to_null')").value.notna().all()
 
@@ -248,9 +248,9 @@ def test_sorted_streams_are_not_stopped_early_and_unlabelled_ones_are_cautioned(
     place = torch.argsort(y, stable=True)
     stopped = measured([(x[place], y[place])], measures=["normalized_variance"], width=10.0)
     assert stopped.provenance["data"]["samples"] == 400
-    assert "come sorted" in stopped.provenance["notes"][-1]
+    assert "stream are sorted" in stopped.provenance["notes"][-1]
     notes = " ".join(measured([x], measures=["equivariance_deviation"]).provenance["notes"])
-    assert "cannot be checked without labels" in notes
+    assert "without labels, this cannot be checked" in notes
 
 
 def test_arrays_are_read_however_they_lie_in_memory():

@@ -237,7 +237,7 @@ def test_measures_with_a_pilot_can_be_stopped_early(net, images, measure):
     result = until(net, images, measures=["normalized_variance", measure], layers="0", width=0.5)
     told = result.provenance["sequential"]
     assert told["stopped"] in ("narrow enough", "no more samples")
-    assert f"a pilot forwarded {N} untransformed inputs in addition" in result.provenance["notes"]
+    assert f"a pilot pass forwarded {N} additional untransformed inputs" in result.provenance["notes"]
     assert result.provenance["options"]["forwarded_inputs"] == N + 4 * told["samples"]
 
 

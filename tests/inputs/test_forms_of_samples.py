@@ -83,7 +83,7 @@ def test_a_collate_function_that_misses_a_label_equal_for_all_is_told_where_it_i
         return tokenized([row["text"] for row in given]) | {"y": [row["label"] for row in given]}
 
     rows = [{**row, "label": 1} for row in ROWS]
-    with pytest.raises(ValueError, match=r"KeyError: 'label'\. Labels are taken out .* collate_fn"):
+    with pytest.raises(ValueError, match=r"KeyError: 'label'\. Labels are removed .* collate_fn"):
         measured(DataLoader(Listed(rows), batch_size=5, collate_fn=collate), preprocess=None)
 
 

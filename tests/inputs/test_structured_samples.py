@@ -258,7 +258,7 @@ def test_a_resumed_run_refuses_another_preprocess_or_pool(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"preprocess": None}, TypeError, "Give preprocess="),
+        ({"preprocess": None}, TypeError, "Pass preprocess="),
         ({"preprocess": lambda given: tokenized(given[1:])}, ValueError, "one row per sample"),
         ({"preprocess": lambda given: None}, TypeError, "returned None"),
         ({"preprocess": lambda given: given.shape}, ValueError, "preprocess failed on .* AttributeError"),
@@ -269,7 +269,7 @@ def test_a_resumed_run_refuses_another_preprocess_or_pool(tmp_path):
         ({"labels": [0, 1]}, ValueError, "72 inputs came with 2 labels"),
         ({"floor": True, "transform": iv.Elements([str, str.upper], inverses=[str] * 2)}, TypeError, "floor"),
         ({"measures": "stability"}, TypeError, "needs inputs that are one tensor"),
-        ({"transform": iv.Rotation([0, 90])}, TypeError, "Rotation moves tensors.*iv.Elements"),
+        ({"transform": iv.Rotation([0, 90])}, TypeError, "Rotation acts on tensors.*iv.Elements"),
         ({"transform": [str, lambda text: None]}, TypeError, "returned None"),
         ({"transform": [str, lambda text: text[99]]}, ValueError, "failed on a sample .str. with IndexError"),
     ],
@@ -283,11 +283,11 @@ def test_wrong_options_are_refused_with_what_to_do(change, error, words):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: iv.On(iv.QuarterTurns()), ValueError, "needs a field"),
+        (lambda: iv.On(iv.QuarterTurns()), ValueError, "needs at least one field"),
         (lambda: iv.On(iv.QuarterTurns(), x="vectr"), ValueError, "Closest: 'vector'"),
         (lambda: iv.On(iv.QuarterTurns(), x="row"), TypeError, "iv.RandomPermutations"),
         (lambda: iv.On(iv.QuarterTurns(), x=3), TypeError, "role of field 'x'"),
-        (lambda: iv.On(iv.RandomPermutations(2), x="vector"), TypeError, "how it turns vectors"),
+        (lambda: iv.On(iv.RandomPermutations(2), x="vector"), TypeError, "does not act on vectors"),
         (lambda: iv.Pool("median", mask="m"), ValueError, "unknown pooling"),
         (lambda: iv.Pool("mean"), ValueError, "mask=.*index="),
     ],

@@ -71,7 +71,7 @@ def test_a_layer_that_no_pattern_names_is_left_out_with_the_reason(responses):
     result = iv.measure(model, images, TURNS, measures=measure, layers=["conv1", "fc2"], progress=False)
     (skipped,) = result.provenance["skipped"]
     assert skipped["layer"] == "fc2"
-    assert "the mapping has no action for it: add 'fc2'" in skipped["reason"]
+    assert "the mapping has no action for this layer: add 'fc2'" in skipped["reason"]
 
 
 def test_the_best_of_several_actions_is_taken_and_the_others_are_told():

@@ -320,7 +320,7 @@ class Slipped:
         (iv.MatrixAction("vector"), iv.RandomPermutations(6), "does not define how its elements act"),
         (iv.MatrixAction(np.ones((2, 1, 1))), iv.RandomOrthogonal(3), "got 2 for a transform of 3 elements"),
         (iv.MatrixAction(np.eye(4)[None].repeat(3, 0)), iv.RandomOrthogonal(3), "not a multiple of"),
-        (iv.FibreAction("vector"), iv.RandomOrthogonal(3), r"flat layers \(C,\) only; .* shape \(4, 3\)"),
+        (iv.FibreAction("vector"), iv.RandomOrthogonal(3), r"flat layers \(C,\); .* shape \(4, 3\)"),
     ],
 )
 def test_actions_that_cannot_be_are_refused_when_measured(action, transform, said):
@@ -451,7 +451,7 @@ def test_actions_that_are_called_alike_are_refused_with_the_label_that_tells_the
     wanted = [iv.EquivarianceDeviation(feature_action=iv.FibreAction(m)) for m in (ALTERNATING, ALIKE)]
     with pytest.raises(ValueError, match=r"requested 2 times.*FibreAction\(\.\.\., label='first'\)"):
         as_measures(wanted)
-    with pytest.raises(ValueError, match=r"requested 2 times: measure once per set of options$"):
+    with pytest.raises(ValueError, match=r"requested 2 times; request each set of options once$"):
         as_measures([wanted[0], wanted[0]])
 
 

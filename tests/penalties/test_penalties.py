@@ -258,9 +258,9 @@ def test_an_action_is_not_fitted_to_one_batch():
 
 def test_calls_that_cannot_work_say_why():
     drawing, plain = (penalties.NormalizedVariance(ANGLES, elements=k) for k in (2, None))
-    with pytest.raises(ValueError, match="give step="):
+    with pytest.raises(ValueError, match="pass step="):
         drawing(model_of(), images())
-    with pytest.raises(ValueError, match="at least two, got 1"):
+    with pytest.raises(ValueError, match="at least two; got 1"):
         plain(model_of(), images(1))
     with pytest.raises(ValueError, match=r"no layer matches 'cnv' in Small\. Closest: 'conv'"):
         penalties.NormalizedVariance(ANGLES, layers="cnv")(model_of(), images())
@@ -276,5 +276,5 @@ def test_a_layer_without_the_batch_in_front_is_refused_by_name():
             return x.flatten(1).T
 
     model = nn.Sequential(Across(), nn.Linear(144, 3).double())
-    with pytest.raises(ValueError, match=r"'0' gave shape \(36, 144\)"):
+    with pytest.raises(ValueError, match=r"'0' has shape \(36, 144\)"):
         penalties.NormalizedVariance(ANGLES, layers="0")(model, images())

@@ -100,11 +100,11 @@ def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
     [
         (lambda x: {"a": "text"}, ValueError, "layer 'a' must be an array of numbers, got str"),
         (lambda x: {3: x}, ValueError, "layer names must be strings, got 3"),
-        (lambda x: {}, ValueError, "returned no layer"),
+        (lambda x: {}, ValueError, "returned no layers: return"),
         (
             lambda x: x @ torch.ones(7),
             ValueError,
-            r"failed on inputs of shape \(5, 4\) of float32, 2 of which",
+            r"failed on inputs of shape \(5, 4\) and dtype float32, 2 of which",
         ),
     ],
 )

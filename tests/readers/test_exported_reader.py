@@ -133,7 +133,7 @@ def test_a_program_of_several_tensors_is_refused():
     program = torch.export.export(
         Two(), (torch.ones(2, 3), torch.ones(2, 3)), dynamic_shapes=(*BATCH, *BATCH)
     )
-    with pytest.raises(ValueError, match="takes 2 tensors, and is given one"):
+    with pytest.raises(ValueError, match="takes 2 tensors instead of one"):
         as_reader(program)
 
 
@@ -188,6 +188,6 @@ def test_torchscript_is_read_at_its_outputs_and_says_so(make):
     (row,) = table(scripted, x)
     assert row == ("Sequential", 0, pytest.approx(table(model, x)[-1][2], abs=1e-5))
     assert as_reader(scripted).inspect(x).notes == (
-        "traced or scripted, so that only the output is read: Sequential",
+        "traced or scripted, so only the output is read: Sequential",
     )
     assert [name for name, *_ in layers(outer, x)] == ["0", "1"]

@@ -138,7 +138,7 @@ def test_a_word_for_layers_that_have_numbers_for_names_says_so() -> None:
         TorchReader(model, layers="conv*").inspect(torch.rand(2, 3))
     assert str(caught.value) == (
         "no layer matches 'conv*' in Sequential. Its layers have numbers for names, such as '0', '1'. "
-        "`invariscope list layers MODEL` shows all 2, with what each is."
+        "`invariscope list layers MODEL` shows all 2, with their kinds."
     )
 
 
@@ -192,7 +192,7 @@ def test_a_failing_model_says_what_it_was_fed_and_where_it_failed() -> None:
     model, _ = ODD_MODELS["plain_cnn"]()
     with pytest.raises(ValueError, match="the model, in 'conv' \\(Conv2d\\), failed") as caught:
         TorchReader(model).inspect(torch.rand(4, 3, 8, 8))
-    assert "on inputs of shape (4, 3, 8, 8) of float32, 2 of which were tried: " in str(caught.value)
+    assert "on inputs of shape (4, 3, 8, 8) and dtype float32, 2 of which were tried: " in str(caught.value)
     assert "expected input" in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
 

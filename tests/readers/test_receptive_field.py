@@ -149,7 +149,7 @@ torch.manual_seed(0)
             "have no common receptive field",
         ),
         (Vgg(), "featuers.10", r"unknown layer 'featuers\.10'\. Closest: 'features\.10'"),
-        (nn.Sequential(nn.Flatten(2), nn.LSTM(1024, 2)), "1", "'1' returns a tuple, not one tensor"),
+        (nn.Sequential(nn.Flatten(2), nn.LSTM(1024, 2)), "1", "'1' returns a tuple instead of a tensor"),
     ],
 )
 def test_layers_without_a_window_are_refused_with_the_reason(model, layer, message):

@@ -22,7 +22,7 @@ def test_a_scripted_module_gives_its_output_and_says_so() -> None:
         ("1", "Sequential"),
         ("2", "Linear"),
     ]
-    assert inspection.notes == ("traced or scripted, so that only the output is read: 1",)
+    assert inspection.notes == ("traced or scripted, so only the output is read: 1",)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -64,7 +64,7 @@ def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, t
         kept = before
         if sign == signal.SIGINT:
             assert code == 130
-            assert "1 of 3 cells are finished; the same command resumes from there." in said
+            assert "1 of 3 cells are finished; run the same command again to continue." in said
     # A cell ends with the command that was killed, and the one that goes on waits for that.
     done = invoke(*arguments)
     assert done[0] == 0, done[2]
@@ -84,7 +84,7 @@ def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe
     )
     code, _, notes = invoke(path, "--out", out, "--threads", "1")
     assert code == 1
-    assert "2 of 12 cells failed; the page says why." in notes
+    assert "2 of 12 cells failed; the page gives the reasons." in notes
     assert "random/0: done in" in notes
     page = (out / "tiny.md").read_text()
     assert "10 of 12 cells are finished" in page
@@ -236,7 +236,7 @@ def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
     path = recipe(("samples = 64", "samples = 2000"), ("Rotation.circle(8)", "Rotation.circle(9)"))
     code, said, _ = invoke(path, "--out", out, "--dry-run", "--threads", "1")
     assert code == 0
-    assert "minutes for 3 cells, 1 at a time with 1 thread(s) each; 9 are finished." in said
+    assert "minutes for 3 cells, 1 at a time with 1 thread(s) each; 9 are already finished." in said
     assert {"train/simple_conv", "nv/simple_conv", "accuracy"} < set(states(out, path))
     assert len(states(out, path)) == 9
 

@@ -53,7 +53,7 @@ def test_layers_without_a_value_are_not_the_most_invariant():
 
 
 def test_without_any_value_the_page_says_so():
-    assert said(net([NAN, NAN])) == ["No layer has a value; the notes give the reason."]
+    assert said(net([NAN, NAN])) == ["No layer has a value; see the notes for the reason."]
 
 
 def test_another_measure_is_reported_without_a_claim_about_samples():
@@ -68,7 +68,7 @@ def test_the_first_layer_at_which_a_value_jumps_is_named_beside_the_ends():
     (sentence,) = said(net([4e-6, 5e-6, 0.115, 0.25, 3e-6], measure=DEVIATION))
     assert sentence == (
         "The equivariance deviation: channelwise ranges from 3.000e−06 (layer4) to 0.2500 (layer3), and "
-        "jumps at layer2: 0.1150, after at most 5.000e−06 before it."
+        "jumps at layer2: 0.1150, compared with at most 5.000e−06 in earlier layers."
     )
 
 
@@ -78,7 +78,8 @@ def test_of_similarities_it_is_one_plus_the_value_that_jumps():
     ones = [row(f"layer{i}", v, measure=f"{DEVIATION}.one_plus") for i, v in enumerate([-1e-7, 6e-8, 0.115])]
     (sentence,) = said(result([*rows, *ones], **ROTATION))
     assert sentence.endswith(
-        "to −0.885 (layer2), and one plus it jumps at layer2: 0.1150, after at most 1.000e−07 before it."
+        "to −0.885 (layer2), and one plus this value jumps at layer2: 0.1150, compared with at most "
+        "1.000e−07 in earlier layers."
     )
 
 
@@ -172,7 +173,7 @@ def test_a_layer_that_is_only_a_number_is_called_a_layer():
 
 def test_the_accuracy_is_given_with_the_elements_of_its_extremes():
     shown = result([row("a", 0.5)], curves=[curve(0, 0.975), curve(2, 0.4)], **ROTATION)
-    assert said(shown)[-1] == "The accuracy lies between 40.0\u00a0% (180°) and 97.5\u00a0% (0°)."
+    assert said(shown)[-1] == "The accuracy ranges from 40.0\u00a0% (180°) to 97.5\u00a0% (0°)."
 
 
 def test_the_title_names_the_transform_and_up_to_three_networks():

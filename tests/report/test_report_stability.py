@@ -52,16 +52,16 @@ def test_a_single_value_without_curves_is_still_shown():
 
 def test_where_predictions_flip_leads_and_the_rest_says_how_close_it_came():
     assert said(measured(bump=3.0, flips=(0.0, 0.75)))[0].replace("\u00a0", " ") == (
-        "Half of the predictions have flipped at a radius of 3.000 (95 % interval 2.500 to 3.500) by noise; "
-        "up to 4.000, never half: at most 12.5 % by smooth deformations."
+        "Half of the predictions have flipped at a radius of 3.000 (95 % interval 2.500 to 3.500) under "
+        "noise; up to 4.000, fewer than half flip: at most 12.5 % under smooth deformations."
     )
 
 
 def test_no_event_is_told_of_where_none_happened():
     first, *_ = said(measured())
     assert first.replace("\u00a0", " ") == (
-        "Up to a radius of 4.000 at most 12.5 % by smooth deformations, 25.0 % by noise of the predictions "
-        "flip, never half."
+        "Up to a radius of 4.000, fewer than half of the predictions flip: at most 12.5 % under smooth "
+        "deformations, at most 25.0 % under noise."
     )
     assert not any("have flipped" in sentence for sentence in said(measured()))
 

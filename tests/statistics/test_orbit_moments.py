@@ -351,5 +351,5 @@ def test_references_on_another_device_are_those_of_the_host():
 def test_a_layer_of_another_width_is_refused_by_name():
     spec, activations = OrbitMoments(), np.ones((6, 4, 40))
     state = accumulated(spec, activations, [])
-    with pytest.raises(ValueError, match=r"'keep' gave responses of shape \(4,\).* \(40,\)"):
+    with pytest.raises(ValueError, match=r"'keep' returned shape \(4,\).* \(40,\)"):
         spec.update(state, replace(block_of(activations[..., :4]), layer="keep"))

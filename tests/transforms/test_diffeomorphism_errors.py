@@ -41,7 +41,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "nearly all fields fold",
     ),
     (lambda: Deformation(torch.zeros(2, 3, 3)), r"\(element, 2, p, q\).*got shape \(2, 3, 3\)"),
-    (lambda: Deformation(torch.zeros(1, 3, 2, 2)), r"of length 2 for x and y; got shape \(1, 3, 2, 2\)"),
+    (lambda: Deformation(torch.zeros(1, 3, 2, 2)), r"the axis of length 2; got shape \(1, 3, 2, 2\)"),
     (lambda: Deformation(torch.zeros(0, 2, 2, 2)), r"got shape \(0, 2, 2, 2\)"),
     (lambda: Deformation(BAD), r"1 of 8 are not, the first at \(0, 1, 0, 1\)"),
     (

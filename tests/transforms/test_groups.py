@@ -200,7 +200,7 @@ def test_chains_multiply_their_linear_parts_in_order():
     [
         (
             lambda: Orthogonal([[[1, 1], [0, 1]]]),
-            r"matrices\[0\] is not orthogonal.*no uniform distribution.*list elements",
+            r"matrices\[0\] is not orthogonal.*no uniform distribution.*list their elements",
         ),
         (lambda: Orthogonal([[1, 0], [0, 1]]), r"\(element, d, d\); got \(2, 2\)"),
         (lambda: Orthogonal(names=["a"]), "names must have one entry per element: expected 24, got 1"),

@@ -36,7 +36,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "unknown interpolation 'bilinaer'. Closest: 'bilinear'",
     ),
     (lambda: Rotation([0], padding="reflect"), "unknown padding 'reflect'. Closest: 'reflection'"),
-    (lambda: Scale([1, 0]), r"factors\[1\] is 0: it would shrink the image to a point"),
+    (lambda: Scale([1, 0]), r"factors\[1\] is 0, which would shrink the image to a point"),
     (lambda: Scale([-1]), r"factors\[0\] is negative, -1: combine Scale with Rotation"),
     (lambda: Scale.range(0, 2, 3), "lo is 0"),
     (lambda: Shear([0.1], direction="diagonal"), "unknown direction 'diagonal'"),
@@ -82,7 +82,7 @@ TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "of Rotation 'interpolaton'. Closest: 'interpolation'",
     ),
     (lambda: QuarterTurns(jitter_deg=1), "unknown option of QuarterTurns 'jitter_deg'.* Its options: none"),
-    (lambda: as_transform(Rotation), "Rotation is a family: give one of its transforms"),
+    (lambda: as_transform(Rotation), "must be an instance, not a class: give Rotation"),
 ]
 
 

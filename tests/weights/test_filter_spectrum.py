@@ -147,7 +147,7 @@ def test_what_has_no_such_filters_is_refused(weights, layer, message):
 def test_other_things_than_weights_and_another_start_are_refused():
     with pytest.raises(TypeError, match="from a module, a state dict or an array; got str"):
         filter_spectrum("conv1")
-    with pytest.raises(ValueError, match=r"shape \(1, 1, 3, 3\), but at the start \(2, 1, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 3, 3\), but .* have shape \(2, 1, 3, 3\)"):
         filter_spectrum(np.ones((1, 1, 3, 3)), start=np.ones((2, 1, 3, 3)))
 
 

@@ -1,4 +1,4 @@
-"""Actions that a layer's responses are compared with; every verdict depends on this choice."""
+"""Actions of a transform's elements on layers; results on equivariance depend on the choice of action."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class FeatureAction(abc.ABC):
 
     @abc.abstractmethod
     def kernel(self, block: Block) -> np.ndarray | None:
-        """Return (sample or 1, element) flags of elements that act trivially; None: the identity alone."""
+        """Return (sample or 1, element) flags of elements that act trivially.
+
+        None means that only the identity does.
+        """
 
     @abc.abstractmethod
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
@@ -51,7 +54,7 @@ class FeatureAction(abc.ABC):
 
     @abc.abstractmethod
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Whether the action moves values to other positions of this layer, so that some may leave the image.
+        """Return whether the action moves values to other positions in this layer, possibly out of the map.
 
         Args:
             layer: name of the layer.
@@ -59,7 +62,7 @@ class FeatureAction(abc.ABC):
         """
 
     def moved(self, block: Block, responses: Tensor) -> Tensor:
-        """Apply each element to (sample, unit...) responses: (sample, element, unit...) t a(x)."""
+        """Apply each element to (sample, unit...) responses and return (sample, element, unit...) t a(x)."""
         copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
         return copies if block.restored else self.applied(block, copies, inverse=False)
 
@@ -131,23 +134,23 @@ class SpatialAction(FeatureAction):
 
 @dataclass(frozen=True)
 class RowAction(FeatureAction):
-    """Rows of a response change places as the rows of the input do: nodes of a graph, tokens, atoms.
+    """Rows of a response are permuted like the rows of the input: nodes of a graph, tokens, atoms.
 
-    For layers whose rows are kept apart with `iv.Rows`, or that have their rows first.
+    Applies to layers whose rows are split by sample with `iv.Rows`, or whose first unit axis holds the rows.
     """
 
     name: ClassVar[str] = "row"
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """The identity alone."""
+        """Return None: only the identity acts trivially."""
         return None
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """The rows in the places to which the elements move them."""
+        """Permute the rows."""
         return block.acted(maps, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """No value leaves the response."""
+        """Return False: no value leaves the response."""
         return False
 
 
@@ -157,20 +160,20 @@ class FibreAction(FeatureAction):
 
     .. math:: (g f)(p) = \rho(g)\, f(g^{-1} p)
 
-    For maps (C, H, W), and for flat layers (C,), which have no positions. C must be a multiple of the
+    Applies to maps (C, H, W), and to flat layers (C,), which have no positions. C must be a multiple of the
     dimension d of ρ: each run of d channels is one fibre.
 
     Args:
-        representation: "regular": one channel per element, permuted by multiplication in the group;
-            "vector": channels are components of vectors and rotate like those of the inputs (x to
-            the right, y down); matrices (m, d, d), one per element; or an object with `representation(g)`,
-            such as a field type of escnn, or `D_from_matrix(R)`, such as e3nn's irreps.
+        representation: "regular" (one channel per element, permuted by multiplication in the group), "vector"
+            (channels are components of vectors that rotate like those of the inputs, x to the right and y
+            down), matrices (m, d, d) with one per element, or an object with `representation(g)`, such as a
+            field type of escnn, or with `D_from_matrix(R)`, such as e3nn's irreps.
         elements: arguments for `representation(g)`, in the order of the transform's elements; by default
             the elements that the object's own group lists, in its order.
-        label: names the result rows, so that a run can include several such actions.
+        label: name used in result rows, so that a run can include several such actions.
     Raises:
-        ValueError: an unknown name, or matrices of the wrong shape. When measured: matrices that do not
-            represent the transform's group; the first pair that fails is named.
+        ValueError: an unknown name, or matrices of the wrong shape. During a measurement: matrices that do
+            not represent the transform's group; the message names the first pair that fails.
         TypeError: not a representation.
     """
 
@@ -194,7 +197,7 @@ class FibreAction(FeatureAction):
             return _mixed(maps, matrices, -1, inverse=inverse)
         if maps.ndim not in (3, 5):
             raise NotApplicableError(
-                "channels can be mixed in maps (C, H, W) and flat layers (C,) only; the layer has shape "
+                "channels can only be mixed in maps (C, H, W) and flat layers (C,); the layer has shape "
                 f"{tuple(maps.shape[2:])}"
             )
         moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
@@ -207,11 +210,11 @@ class FibreAction(FeatureAction):
 
 @dataclass(frozen=True)
 class MatrixAction(FeatureAction):
-    r"""A representation mixes entries along one axis of a response, and positions stay.
+    r"""A representation mixes entries along one axis of a response, and positions do not move.
 
     .. math:: g f = \rho(g)\, f
 
-    For flat layers, and for features of points or tokens (points, features).
+    Applies to flat layers, and to features of points or tokens (points, features).
 
     Args:
         representation, elements: see `FibreAction`.
@@ -246,7 +249,7 @@ class MatrixAction(FeatureAction):
 
 @dataclass(frozen=True)
 class ActionByLayer(FeatureAction):
-    """A different action in each layer: that of the first pattern that matches the layer's name.
+    """A different action in each layer, given by the first pattern that matches the layer's name.
 
     Args:
         actions: (name or glob, action) pairs; `*` crosses dots.
@@ -277,7 +280,7 @@ class ActionByLayer(FeatureAction):
             if matches(pattern, layer):
                 return action
         raise NotApplicableError(
-            f"the mapping has no action for it: add {layer!r}, or a pattern that matches it"
+            f"the mapping has no action for this layer: add {layer!r}, or a pattern that matches it"
         )
 
     def kernel(self, block: Block) -> np.ndarray | None:
@@ -300,8 +303,8 @@ def as_feature_action(given: Any) -> FeatureAction:
     """Return the feature action given by an object, a name, or a mapping from layers.
 
     Args:
-        given: an action; "trivial", "spatial", "regular" or "vector"; or a mapping {name or glob of layers:
-            one of these}.
+        given: an action; "trivial", "spatial", "row", "regular" or "vector"; an object with
+            `D_from_matrix(R)`; or a mapping {name or glob of layers: one of these}.
     Raises:
         ValueError: an unknown name.
         TypeError: none of these.

@@ -1,4 +1,4 @@
-"""The linear action that fits the responses best, if none is known."""
+"""The linear action that best fits the responses, for layers without a known action."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from invariscope.common.checks import set_integers
 class FittedAction:
     """Each element acts as a ridge regression of its responses on the untransformed ones.
 
-    Fitted on one half of the samples and evaluated on the other, in both directions.
+    The regression is fitted on one half of the samples and evaluated on the other, and vice versa.
 
     Args:
         ridge: penalty, as a share of the units' mean variance.
         dims: largest dimension in which a layer is fitted; larger layers are projected.
         seed: seed of the halves and of the projection.
-        label: names the result rows, so that a run can include several such actions.
+        label: name used in result rows, so that a run can include several such actions.
     Raises:
         ValueError: `ridge` is not positive, `dims` is below 1, or `label` is not an identifier.
     """

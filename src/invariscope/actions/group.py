@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_TOLERANCE = 1e-4  # of a representation's entries: some are made in float32
+_TOLERANCE = 1e-4  # for a representation's entries, which may have been computed in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,7 @@ class Group:
         table: (m, m) integers; entry [j, k] is the product jk, the element "k, then j".
         labels: one name per element; by default their numbers.
     Raises:
-        ValueError: the table is not that of a group.
+        ValueError: the table is not a group's multiplication table.
 
     >>> turns = Group(np.add.outer(np.arange(4), np.arange(4)) % 4)
     >>> turns.identity, turns.inverses.tolist(), turns.cosets([0, 2])
@@ -115,7 +115,7 @@ class Group:
         Args:
             matrices: (m, d, d), one per element.
         Raises:
-            ValueError: not a representation of this group; the first pair that fails is named.
+            ValueError: not a representation of this group; the message names the first pair that fails.
 
         >>> turns = Group(np.add.outer(np.arange(4), np.arange(4)) % 4)
         >>> turns.kernel(np.array([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]))
@@ -132,7 +132,7 @@ class Group:
         return tuple(np.flatnonzero(still).tolist())
 
     def cosets(self, subgroup: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """Return the left cosets gK of a subgroup K, starting with that of the identity.
+        """Return the left cosets gK of a subgroup K, starting with K itself.
 
         Raises:
             ValueError: not a subgroup.

@@ -1,4 +1,4 @@
-"""Find the units of a layer that an action and its inverse return to their place."""
+"""Find the units of a layer that an action and then its inverse return to their places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from invariscope.block import Block
 
 LOST = 1e-3  # tolerance for a map of ones, which zero padding lowers at positions that leave the image
-_ASTRAY_PX = 0.5  # tolerance in pixels if padding repeats the border, so that the content of others returns
+_ASTRAY_PX = 0.5  # tolerance in pixels if padding repeats the border, and so returns content from elsewhere
 
 
 def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
@@ -19,11 +19,11 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
     used instead; units whose numbers return to within half a pixel are kept.
 
     Args:
-        block: gives the layer's shape and the action.
+        block: block of the layer, which provides its shape and the action.
         inverse_first: apply t⁻¹ and then t, for units of t a(x).
     Returns:
-        Flags that broadcast against the responses: for one sample if elements are the same for all samples,
-        otherwise for one channel.
+        Flags that broadcast against the responses. They have one sample if elements are the same for all
+        samples, and one channel otherwise.
     Raises:
         NotApplicableError: the elements have no action, or no inverse, on this layer.
     """

@@ -21,7 +21,7 @@ NAMED = ("regular", "vector")
 
 @dataclass(frozen=True)
 class MatrixStack:
-    """(m, d, d) matrices, one per element; hashable, and equal if all numbers are."""
+    """A hashable stack of (m, d, d) matrices, one per element."""
 
     shape: tuple[int, ...]
     digest: str
@@ -29,7 +29,7 @@ class MatrixStack:
 
     @classmethod
     def of(cls, matrices: Any) -> MatrixStack:
-        """Return the stack of anything that converts to an array."""
+        """Return a stack from anything that NumPy can convert to an array, or from a tensor."""
         found = np.ascontiguousarray(_array(matrices), dtype=np.float64)
         if found.ndim != 3 or found.shape[1] != found.shape[2] or not found.size:
             raise ValueError(
@@ -46,7 +46,7 @@ class MatrixStack:
 
 
 def as_representation(given: Any, elements: Any = None) -> Any:
-    """Convert a user's representation to a form that `matrices_of` takes.
+    """Convert a user's representation to a form that `matrices_of` accepts.
 
     Args:
         given: "regular", "vector", matrices (m, d, d), an object with `representation(g)` or
@@ -113,12 +113,12 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
     """Return the (sample or 1, element, d, d) matrices of a block's elements, checked against their group.
 
     Raises:
-        ValueError: they do not represent the group, their number differs from that of the elements, or
-            the representation is not defined for these elements.
+        ValueError: the matrices do not represent the group, there is not one per element, or the
+            representation is not defined for these elements.
     """
     acting = block.acting
     if acting is None:
-        raise ValueError("the elements of the block are unknown, and so is their action")
+        raise ValueError("the elements of the block are unknown, so their action is unknown too")
     if acting.in_place_of is not None:
         size = matrices_of(representation, replace(block, acting=acting.in_place_of)).shape[-1]
         return np.broadcast_to(np.eye(size), (1, len(acting.labels), size, size))
@@ -186,7 +186,7 @@ def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _double_by_default() -> Iterator[None]:
-    """Set the default dtype to float64, since e3nn rounds its constants to it whatever the input."""
+    """Set the default dtype to float64, since e3nn rounds its constants to it whatever the input dtype."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:

@@ -1,1 +1,1 @@
-"""Where a model's units lie in the image, what they see, and how gradients pass through its layers."""
+"""Positions and receptive fields of a model's units, and derivatives through its layers."""

@@ -19,10 +19,10 @@ _LARGEST = 512
 
 
 def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[AxisWindow, ...]:
-    """Return the windows of a layer from three adjacent units, enlarging the input if they do not fit.
+    """Return a layer's windows, found from three adjacent units; enlarge the input if they do not fit.
 
     Raises:
-        ValueError: a layer without positions, whose units see the whole image, or whose windows differ.
+        ValueError: a layer without positions, with units that see the whole image, or with unequal windows.
     """
     copied = place(model, device="cpu", precision="float64").model
     _make_positive(copied)
@@ -58,7 +58,7 @@ def _make_positive(model: nn.Module) -> None:
 def _windows(
     run: Callable[[Tensor], Tensor], layer: str, shape: tuple[int, ...], *, given: bool
 ) -> list[tuple[int, list[tuple[int, int]]]] | None:
-    """Return, per axis, the position of a unit and the spans of it and its neighbours; None if cut off."""
+    """Return, per axis, a unit's position and the spans of it and its neighbours; None if one is cut off."""
     generator = torch.Generator().manual_seed(1)
     x = 0.5 + torch.rand(1, *shape, generator=generator, dtype=torch.float64)
     try:
@@ -68,8 +68,8 @@ def _windows(
         if given:
             raise
         raise ValueError(
-            f"the units of layer {layer!r} see up to the edge of the image, and the model fails on a larger "
-            f"one, which is needed to find their windows: {error}"
+            f"the units of layer {layer!r} see the edge of the image; finding their windows needs a larger "
+            f"image, on which the model fails: {error}"
         ) from error
     if output.ndim != len(shape) + 1:
         raise flat(layer, output)
@@ -90,7 +90,7 @@ def _spans(x: Tensor, output: Tensor, unit: tuple[int, ...], layer: str) -> list
     pixels = seen.nonzero()
     if len(pixels) == 0:
         raise ValueError(
-            f"layer {layer!r} has no gradient with respect to the input: the forward is not differentiable"
+            f"layer {layer!r} has no gradient with respect to the input: its forward is not differentiable"
         )
     first, last = pixels.amin(dim=0).tolist(), pixels.amax(dim=0).tolist()
     return list(zip(first, last, strict=True))
@@ -110,7 +110,7 @@ def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> AxisWindo
 
 
 class _Spread(TorchFunctionMode):
-    """Replace maxima by means and remove clipping, so that gradients reach everything an operation reads."""
+    """Function mode that replaces maxima by means and removes clipping, so that all inputs get gradients."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from invariscope.readers.torch.copies import home, uncompiled
 
 _POINTWISE = (nn.Identity, nn.ChannelShuffle, nn.LocalResponseNorm, nn.Softmax2d)
 _POINTWISE_BASES = (batchnorm._BatchNorm, dropout._DropoutNd)
-# Activations that mix positions, or may do so.
+# Activations that mix positions, or may do so, depending on their options.
 _MIXING = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU)
 _POOLS = (pooling._MaxPoolNd, pooling._AvgPoolNd)
 _PADS = (
@@ -30,14 +30,14 @@ _PADS = (
 
 @dataclass(frozen=True)
 class AxisWindow:
-    """The window of unit 0 along one axis, and the distance to that of the next unit."""
+    """The window of unit 0 along one axis, and the distance to the next unit's window."""
 
     size: int = 1
     jump: int = 1
     centre: float = 0.0
 
     def through(self, kernel: int, stride: int, dilation: int, before: int) -> AxisWindow:
-        """Return the window of a unit that reads `kernel` of these, the first `before` of them padding."""
+        """Return the window of a unit that reads `kernel` of these units; the first `before` are padding."""
         reach = (kernel - 1) * dilation
         return AxisWindow(
             self.size + reach * self.jump, self.jump * stride, self.centre + (reach / 2 - before) * self.jump
@@ -69,7 +69,7 @@ def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes 
 
 
 def flat(layer: str, output: Tensor) -> ValueError:
-    """Return the error for a layer whose units have no position in the image."""
+    """Return the error for a layer whose units do not have positions in the image."""
     return ValueError(
         f"layer {layer!r} has no receptive field: its output of shape {tuple(output.shape[1:])} per input "
         "has no positions. Name a layer with feature maps."
@@ -85,7 +85,7 @@ class _Chain:
         self.entered: list[_Axes | None] = []
 
     def keep(self, tensor: Tensor, axes: _Axes) -> None:
-        """Record a tensor's windows; the tensor is kept so that its id stays valid."""
+        """Record a tensor's windows, and keep the tensor so that its id stays valid."""
         self.seen[id(tensor)] = (tensor, tensor._version, axes)
 
     def known(self, tensor: Any) -> _Axes | None:

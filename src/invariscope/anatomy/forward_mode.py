@@ -1,4 +1,4 @@
-"""A model's derivative along a direction in input space, in the same pass as its output."""
+"""A model's derivative along a direction in input space, computed in the same pass as its output."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class NotForwardError(TypeError):
 
 @dataclass(frozen=True, eq=False)
 class Pushforward:
-    r"""A model f with its derivative, by forward-mode automatic differentiation.
+    r"""A model f together with its derivative, by forward-mode automatic differentiation.
 
     .. math:: x, v \mapsto f(x),\; df(x)\, v
 
-    Costs about two and a half forwards, whatever the size of the output; no finite differences are used.
+    A call costs about two and a half forwards, whatever the size of the output. Finite differences are not
+    used.
 
     Args:
         placed: a copy of the model.
@@ -49,7 +50,7 @@ class Pushforward:
                 the input.
         """
         with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
-            # torch warns about its own code when it first differentiates forward.
+            # The first use of forward-mode differentiation makes torch warn about its own code.
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
             try:
                 returned = self.placed.model(forward_ad.make_dual(x.clone(), move))
@@ -70,8 +71,8 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"derivatives need a torch.nn.Module; got {type(model).__name__}. Models of other frameworks "
-            "have no gradients here"
+            f"derivatives need a torch.nn.Module; got {type(model).__name__}. Other "
+            "frameworks are not supported here"
         )
     placed = place(model, device=None, precision="float64")
     frozen(placed.model, dtype)

@@ -1,4 +1,4 @@
-"""The positions of the units of every feature map in the image, followed through one forward."""
+"""Positions in the image of every feature map's units, followed through one forward."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AVERAGE = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 @dataclass(frozen=True)
 class UnitGrid:
-    """The positions of a feature map's units, per axis of the image, in pixels counted from 0.
+    """Positions of a feature map's units, per axis of the image, in pixels counted from 0.
 
     Args:
         jump: distance between adjacent units, in pixels.
@@ -45,7 +45,7 @@ class UnitGrid:
 def grids(
     reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
 ) -> dict[LayerKey, UnitGrid]:
-    r"""Return the grid of every layer whose positions can be followed, from one forward.
+    r"""Return the grid of every layer whose positions can be followed through one forward.
 
     .. math:: m' = m + \left(\frac{(k - 1)\,d + (n' - 1)\,r - (n - 1)}{2} - p\right) j, \quad j' = r\,j
 
@@ -73,7 +73,7 @@ def grids(
 
 
 class _Following(TorchFunctionMode):
-    """Records the grid of every tensor, if known."""
+    """Function mode that records the grid of every tensor for which it is known."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Following(TorchFunctionMode):
     ) -> Any:
         """Run the operation, and follow it if its effect on positions is known."""
         options = kwargs or {}
-        # With their sizes, which an in-place operation may change.
+        # Recorded with their sizes, which an in-place operation may change.
         inputs = [(t, tuple(t.shape[2:])) for t in tensors_among([*args, *options.values()]) if self.known(t)]
         result = func(*args, **options)
         output = result[0] if isinstance(result, tuple) and result else result
@@ -117,7 +117,7 @@ class _Following(TorchFunctionMode):
 
 @dataclass(frozen=True, eq=False)
 class _Operation:
-    """An operation on a feature map: the grid before it, the sizes before and after, and its arguments."""
+    """An operation on a feature map: the grid before it, the sizes before and after it, and its arguments."""
 
     grid: UnitGrid
     before: tuple[int, ...]
@@ -130,7 +130,7 @@ class _Operation:
         return dict(zip(names, self.args, strict=False)) | self.options
 
     def slid(self, reach: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> UnitGrid:
-        """Return the grid of windows spanning `reach` steps, `stride` apart, from `padding` steps outside."""
+        """Return the grid of windows of `reach` steps, `stride` apart, starting `padding` steps outside."""
         grid = self.grid
         middles = (
             middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
@@ -161,7 +161,9 @@ def _pooled(done: _Operation, names: Sequence[str]) -> UnitGrid:
 
 
 def _transposed(done: _Operation) -> UnitGrid:
-    """Unit i of the input is centred at i·stride − padding + reach/2 of the output."""
+    """Return the grid after a transposed convolution.
+
+    Unit i of the input is centred at i·stride − padding + reach/2 of the output."""
     given, grid, axes = done.given(_TRANSPOSED), done.grid, len(done.before)
     stride, padding, dilation = (
         per_axis(given.get(name, default), axes)
@@ -179,13 +181,15 @@ def _transposed(done: _Operation) -> UnitGrid:
 
 
 def _spread_evenly(done: _Operation) -> UnitGrid:
-    """Adaptive pools and upsampling cover the same extent with a different number of units."""
+    """Return the grid that covers the same extent with a different number of units."""
     parts = zip(done.grid.jump, done.before, done.after, strict=True)
     return UnitGrid(tuple(jump * n / n_out for jump, n, n_out in parts), done.grid.middle)
 
 
 def _padded(done: _Operation) -> UnitGrid:
-    """Pads are listed from the last axis to the first, each as (before, after); negative ones crop."""
+    """Return the grid after padding.
+
+    Pads are listed from the last axis to the first, each as (before, after); negative ones crop."""
     grid, axes = done.grid, len(done.before)
     sides = [*(done.options["pad"] if "pad" in done.options else done.args[1]), *(0,) * (2 * axes)]
     pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(axes)][::-1]

@@ -1,4 +1,4 @@
-"""Record the inputs and outputs of every layer in the autograd graph, for derivatives layer by layer."""
+"""Record every layer's inputs and outputs in the autograd graph, for derivatives layer by layer."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Passage:
     Args:
         layer: name of the layer, as given by a reader.
         call: number of the run, from 0.
-        inputs: inputs that depend on the model's input; each is used by this run alone.
-        outputs: outputs, through which gradients from later layers pass.
-        first: (input,) whether it is the model's own input.
+        inputs: the inputs that depend on the model's input, copied so that only this run uses them.
+        outputs: the outputs, through which gradients from later layers pass.
+        first: (input,) whether each one is the model's own input.
     """
 
     layer: str
@@ -42,7 +42,7 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One forward in which every passage can be differentiated.
+    """A recorded forward in which every passage can be differentiated.
 
     Args:
         x: the input.
@@ -58,13 +58,13 @@ class Trace:
 def traced(
     model: nn.Module, *, layerwise: bool = True, dtype: torch.dtype = torch.float64
 ) -> Callable[..., Trace]:
-    """Return a function that traces a forward of a copy in eval mode, given inputs and a prediction.
+    """Return a function that traces a forward of a copy of the model in eval mode.
 
     Passages are modules without children, attention and recurrent modules, and operations between modules,
-    including those that only change the shape. In-place operations between modules are not.
+    including those that only change the shape. In-place operations between modules are left out.
 
     Args:
-        layerwise: record the layers; otherwise there are no passages.
+        layerwise: whether to record the layers; otherwise there are no passages.
         dtype: dtype of the copy.
     Raises:
         TypeError: not a module.
@@ -72,8 +72,8 @@ def traced(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(
-            f"derivatives by layer need a torch.nn.Module; got {type(model).__name__}. Models of other "
-            "frameworks have no gradients here"
+            f"derivatives by layer need a torch.nn.Module; got {type(model).__name__}. Other "
+            "frameworks are not supported here"
         )
     placed = place(model, device=None, precision="float64")
     copied = frozen(placed.model, dtype)
@@ -116,10 +116,10 @@ def _refuse_scripted(sites: Sequence[Site]) -> None:
 
 @dataclass(eq=False)
 class _Watch:
-    """What was recorded of a forward so far.
+    """What has been recorded of a forward so far.
 
     Attributes:
-        around: for each enclosing module the prefix of the operations in it; None inside a layer.
+        around: for each enclosing module, the name prefix of the operations in it; None inside a layer.
     """
 
     x: Tensor | None = None
@@ -135,7 +135,7 @@ class _Watch:
         self.around[:] = [""]
 
     def follow(self, site: Site, stack: ExitStack) -> None:
-        """Register hooks on a module; the stack removes them."""
+        """Register hooks on a module, to be removed by the stack."""
         if site.role == "inner":
             return
         before, after = (self._enter, self._leave) if site.default else (self._within, self._outside)
@@ -172,7 +172,7 @@ class _Watch:
     def _closed(self, output: Any) -> Any:
         name, inputs, first = self.open.pop()
         tapped, (outputs, _) = self.tapped(output)
-        if not (inputs and outputs):  # such as a size, or a constant
+        if not (inputs and outputs):  # for example, a size or a constant
             return output
         number = self.counts[name]
         self.counts[name] += 1
@@ -180,7 +180,10 @@ class _Watch:
         return tapped
 
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
-        """Return the value with differentiable tensors copied, the copies, and which ones are the input."""
+        """Copy the differentiable tensors in a value.
+
+        Returns the value with the copies in place, the copies, and flags of copies of the model's input.
+        """
         held: list[Tensor] = []
         first: list[bool] = []
 
@@ -189,7 +192,7 @@ class _Watch:
                 return tensor
             held.append(tensor.clone())
             first.append(tensor is self.x)
-            return held[-1].clone()  # the model may overwrite this one in place, but not the kept one
+            return held[-1].clone()  # the model may overwrite this copy in place, but not the kept one
 
         with unobserved():
             return _mapped(value, tap), (held, first)
@@ -207,7 +210,7 @@ def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 class _Operations(TorchFunctionMode):
-    """Records the operations between modules as passages."""
+    """Function mode that records the operations between modules as passages."""
 
     def __init__(self, watch: _Watch) -> None:
         super().__init__()

@@ -16,12 +16,12 @@ from invariscope.readers.torch.preserve import preserved
 
 
 class _Reached(Exception):
-    """Raised to end a forward after the layer of interest."""
+    """Raised internally to end a forward after the layer of interest."""
 
 
 @contextmanager
 def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Yield a function from inputs to the first output of a layer; later layers are not run.
+    """Yield a function that returns a layer's first output for given inputs, without running later layers.
 
     Inputs may therefore have sizes that later layers do not accept. The model is in eval mode inside the
     context and restored on exit. Gradients follow the caller's setting.
@@ -30,11 +30,13 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
         layer: dotted name of a module.
     Raises:
         TypeError: not a module.
-        ValueError: there is no such layer, the forward does not run it, its output is not a tensor with one
+        ValueError: the layer does not exist, the forward does not run it, its output is not a tensor with one
             row per input, or the model fails.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"a layer must be part of a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"the model must be a torch.nn.Module to run it up to a layer; got {type(model).__name__}"
+        )
     inner = uncompiled(model)
     target = _named(inner, layer)
 
@@ -72,7 +74,7 @@ def _only_tensor(held: list[Any], layer: str, rows: int) -> Tensor:
         raise ValueError(f"the forward never runs layer {layer!r}; name a module that it runs")
     if not isinstance(held[0], Tensor):
         raise ValueError(
-            f"layer {layer!r} returns a {type(held[0]).__name__}, not one tensor; name another layer"
+            f"layer {layer!r} returns a {type(held[0]).__name__} instead of a tensor; name another layer"
         )
     if held[0].shape[:1] != (rows,):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The part of the input that a unit of a layer can see."""
+"""Receptive fields: the part of the input on which a unit of a layer can depend."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def receptive_field(
     .. math:: s' = s + (k - 1)\,d\,j, \quad c' = c + \left(\frac{(k - 1)\,d}{2} - p\right) j, \quad j' = r\,j
 
     along a chain of convolutions and pools with kernel k, dilation d, padding p and stride r, from s = j = 1
-    and c = 0 at the input. For other models gradients are used: in a copy, weights are made positive and
-    maxima are replaced by means, so that nothing cancels; a unit sees the pixels with a non-zero gradient.
+    and c = 0 at the input. For other models, a unit sees the pixels with a non-zero gradient, computed in a
+    copy in which weights are made positive and maxima are replaced by means, so that nothing cancels.
 
     Caveats: the window is what a unit can depend on. Most of its response comes from the centre, and
-    trained weights may ignore the rest. Functional operations are only seen by the gradient.
+    trained weights may ignore the rest. Only the gradient takes functional operations into account.
 
     Args:
         model: a `torch.nn.Module`.

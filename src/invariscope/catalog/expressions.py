@@ -5,7 +5,7 @@
     normalized_variance, NormalizedVariance(preset="tmeasures")
 
 A text is parsed to a syntax tree. The tree may contain names of registered classes, calls of such classes or
-of their public constructors, and literals. Anything else is rejected before anything is called.
+of their public constructors, and literals. Anything else is rejected before any call is made.
 """
 
 from __future__ import annotations

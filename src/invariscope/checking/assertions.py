@@ -52,21 +52,21 @@ def assert_invariant(
     pool: Any = None,
     repeats: int = 1,
 ) -> Verdict:
-    r"""Fail unless the output, or the named layers, are unchanged when inputs are transformed.
+    r"""Fail unless the output, or every named layer, is unchanged when inputs are transformed.
 
     .. math:: \|a(t_j x_i) - a(x_i)\| \le \tau_j\, \|a(x_i)\| \quad \text{for every sample and element}
 
-    Caveats: a network that ignores its input is invariant. The verdict also holds `null`, the same error for
-    another sample's response, which is then 0 too.
+    Caveats: a network that ignores its input is invariant. The verdict also reports `null`, the error
+    against another sample's response, which is 0 for such a network.
 
     Args:
         model, data, transform: as for `iv.measure`.
         layers: names, globs, or a list of them; None: the model's output.
         below: the largest relative error that passes. None derives a tolerance per layer and element: the
-            effect of rounding (`checking.tolerances.Rounding`) and, for elements that are not exact on the
-            pixel grid, that of interpolation, the largest ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
+            effect of rounding (`checking.tolerances.Rounding`) plus, for elements that are not exact on the
+            pixel grid, the effect of interpolation, the largest ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
         samples: use a seeded subset of this many samples.
-        seed: seed of the subset and of the transform's draws; None: that of the test session, or 0.
+        seed: seed of the subset and of the transform's draws; None: the test session's seed, or 0.
         precision, device, batch_size, unstable, gradients, preprocess, call, pool: as for `iv.measure`.
         output: the part of the model's output to check, as for `iv.measure`.
         repeats: above 1, for models that draw random numbers in their forward: as for `iv.measure`. The mean
@@ -123,13 +123,13 @@ def assert_equivariant(
         \text{for every sample and element}
 
     Caveats: a layer that ignores its input is equivariant, and one of several actions may fit by chance, for
-    instance if elements change little. Name the actions if you know them. Units whose content comes from
-    outside the image are excluded.
+    instance if elements change the input little. Name the actions if you know them. Units whose content comes
+    from outside the image are excluded.
 
     Args:
         model, data, transform: as for `iv.measure`.
-        feature_action: expected action on a layer's response: an action, a list of which any action is
-            accepted, or a mapping from layers to actions, {"conv*": "regular", "fc": "trivial"}. Actions are
+        feature_action: expected action on a layer's response: an action, a list of accepted actions, or a
+            mapping from layers to actions, such as {"conv*": "regular", "fc": "trivial"}. Actions are
             "trivial", "spatial", "regular", "vector", `FibreAction` and `MatrixAction`. None accepts
             "spatial", "regular" (if the elements form a group) and "trivial".
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
@@ -198,8 +198,8 @@ def _asserted(
     floor = below is None and inexact
     if floor and not isinstance(next(source.windows()).store, Tensor):
         raise ValueError(
-            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one "
-            "tensor. Give below=, the largest relative error that passes"
+            "no tolerance can be derived: the effect of interpolation can be measured only if the inputs are "
+            "one tensor. Give below=, the largest relative error that passes"
         )
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)
@@ -225,8 +225,8 @@ def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
                 f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "have no inverse that would show by how much. Give below=, the largest relative error that "
-                "passes; for callables, declare Elements([...], inverses=[...])."
+                "without inverses, its effect cannot be measured. Give below=, the largest relative error "
+                "that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
     if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
@@ -258,7 +258,7 @@ def _inspected(
 
 
 def _numbers_in(inputs: Inputs) -> int:
-    """Return the number of values of one input; of samples of any type, of the largest."""
+    """Return the number of values of one input; for samples of any type, the largest size in bytes."""
     if isinstance(inputs, Tensor):
         return inputs[0].numel()
     return max(nbytes_of(inputs[k : k + 1]) for k in range(len(inputs)))
@@ -273,7 +273,7 @@ def _every_name(model: Any, x: Inputs, how: dict[str, Any], reading: dict[str, A
 
 
 def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
-    """Return the classes of layers that are modules; operations are named after theirs."""
+    """Return the class of each layer that is a module; operations are named after their function."""
     own = (info for info in inspection.layers if not info.kind.startswith("function"))
     return {(info.layer, info.call): info.kind for info in own}
 

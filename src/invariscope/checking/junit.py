@@ -12,15 +12,15 @@ from invariscope.checking.limits import Outcome
 from invariscope.common.files import replacing
 
 SUITE = "invariscope check"
-# Characters that XML 1.0 cannot represent, not even escaped.
+# Characters that XML 1.0 cannot represent, even if escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _KINDS = {"broken": "failure", "no value": "error"}
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds: float) -> None:
-    """Write one test case per limit and layer, in one step.
+    """Write one test case per limit and layer, atomically.
 
-    A broken limit is a failure, a missing value an error.
+    A broken limit is a failure, and a missing value is an error.
 
     Raises:
         OSError: the folder cannot be written to.

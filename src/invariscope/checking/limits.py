@@ -73,7 +73,7 @@ class Limit:
 
     @property
     def row(self) -> str:
-        """Name of the limited values in a result's table."""
+        """Name under which a result's table lists the limited values."""
         form = self.measure.form  # optional in the text
         named = form and (self.output == form or self.output.startswith(f"{form}."))
         return self.measure.row_name(
@@ -96,9 +96,9 @@ class Outcome:
 
     Args:
         limit: the limit.
-        layer, call: the layer, and which of its runs.
+        layer, call: the layer, and the number of its call.
         value: value over all samples, which decides.
-        low, high: 95 % interval, for information.
+        low, high: 95 % interval, for information only.
         note: why there is no value.
         chance: what chance alone causes, already subtracted from value and interval; 0 without `repeats`.
     """
@@ -126,7 +126,7 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """One line that says what is wrong."""
+        """The problem on one line."""
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
@@ -154,7 +154,7 @@ def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
 
 
 def needed(limits: Sequence[Limit]) -> dict[str, Any]:
-    """Return the options of `iv.measure` that give every limited layer a value."""
+    """Return the options with which `iv.measure` computes a value for every limited layer."""
     measures = [limit.measure for limit in limits]
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
@@ -224,8 +224,8 @@ def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:
     for entry in result.provenance["skipped"]:
         if matches(limit.pattern, str(entry["layer"])):
             return ValueError(
-                f"{limit.measure.name} has no value for the layers {limit.pattern!r}: {entry['layer']}: "
-                f"{entry['reason']}"
+                f"{limit.measure.name} has no value for the layers {limit.pattern!r} ({entry['layer']}: "
+                f"{entry['reason']})"
             )
     return unknown("layer", limit.pattern, dict.fromkeys(layers))
 
@@ -254,7 +254,7 @@ def _refuse_form(measure: Measure, output: str, text: str) -> None:
 
 
 def _called(measure: Measure, option: str, value: str) -> str:
-    """Return the measure with that option value as an expression, if the value names a form of it."""
+    """Return the measure with this option value as an expression; "" unless the value names a form."""
     given = {name: getattr(measure, name) for name in sorted(measure.named_options)} | {option: value}
     try:
         named = type(measure)(**given).form == value

@@ -40,13 +40,13 @@ def verdict_of(
         result: rows and curves of `wanted`, with floors if elements interpolate.
         rounding: rounding at every layer, in execution order.
         below: the tolerance, if given.
-        options: with seed and number of samples.
+        options: options of the measurement, including the seed and the number of samples.
         kinds: classes of the layers that are modules.
-        keys: (sample,) keys of drawn elements, if elements are drawn.
+        keys: (sample,) keys of drawn elements; None if elements are not drawn.
     """
     rows = {(row.output, row.key): row for row in result.rows}
     order, curves, last = tuple(rounding), _curves(result), list(rounding.values())[-1]
-    if wanted.of == "output":  # a module may have that name
+    if wanted.of == "output":  # a module may be called "output", too
         rounding, kinds = {}, {}
     found = []
     for row in (row for row in result.rows if not row.output):
@@ -120,7 +120,7 @@ def _worst_beyond_chance(
 def _allowed(
     rounding: Rounding, input_floor: float, action_floor: float, *, below: float | None
 ) -> tuple[float, str]:
-    """Return the tolerance as a number and as a text that lists its parts."""
+    """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:
         return float(below), f"{below:.6g}, as given"
     parts = [str(rounding)]

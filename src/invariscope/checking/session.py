@@ -1,4 +1,4 @@
-"""Settings of a test run for all its assertions. Imports nothing heavy, for use by a test runner."""
+"""Settings that all assertions of a test run share. Light to import, since test runners load it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effect of rounding on a layer, the default tolerance of an assertion."""
+"""Effect of rounding on a layer, which is the default tolerance of assertions."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _TF32 = 2.0**-10
 
 @dataclass(frozen=True)
 class Rounding:
-    r"""Relative error of a layer that the network's dtype explains.
+    r"""Relative error of a layer that rounding in the network's dtype explains.
 
     .. math:: \rho = 4 \sqrt{d}\, (\varepsilon_s + \varepsilon_a \sqrt{K})
 
-    Each of the first d layers stores its result with an error of ε_s, that of the coarsest format, and forms
-    sums of up to K terms whose errors of ε_a accumulate like a random walk. bfloat16 and float16 are summed
-    in float32. The errors of layers are independent; 4 is a margin.
+    Each of the first d layers stores its result with an error of ε_s, the error of the coarsest format, and
+    forms sums of up to K terms, whose errors of ε_a accumulate like a random walk. bfloat16 and float16 are
+    summed in float32. The errors of layers are taken to be independent; the factor 4 is a margin.
 
     Caveats: differences of large numbers magnify rounding, so a layer that takes them needs its own
         tolerance.
 
     Args:
         depth: d, the number of layers up to and including this one, without views of earlier layers.
-        terms: K.
-        stored: ε_s.
-        summed: ε_a.
+        terms: K, the largest number of terms in a sum.
+        stored: ε_s, the relative error of storing a result.
+        summed: ε_a, the relative error of adding a term.
         dtype: the coarsest format.
 
     >>> Rounding(1, 64, 2**-23, 2**-23, "float32").value == 4 * 9 * 2**-23
@@ -48,7 +48,7 @@ class Rounding:
 
     @property
     def value(self) -> float:
-        """ρ."""
+        """The relative error ρ."""
         return SAFETY * math.sqrt(self.depth) * (self.stored + self.summed * math.sqrt(self.terms))
 
     def __str__(self) -> str:
@@ -58,12 +58,12 @@ class Rounding:
 
 
 def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -> Mapping[LayerKey, Rounding]:
-    """Return the rounding at every layer in execution order; that of the output if no layer can be read.
+    """Return the rounding at every layer in execution order, or at the output if no layer can be read.
 
     Args:
         inspection: inspection of all layers.
-        model: the largest fan-in of a module bounds the terms of its sums; for others, the largest layer
-            does.
+        model: the measured model. The number of terms is bounded by the largest fan-in of an `nn.Module`, or
+            by the size of the largest layer for other models.
         inputs: number of values of one input.
         device: where the model runs; on CUDA, products may use TF32.
     """
@@ -98,12 +98,12 @@ def _spacing(dtype: torch.dtype) -> float:
 
 
 def _accumulated(dtype: torch.dtype) -> torch.dtype:
-    """Return the format of sums."""
+    """Return the format in which sums are computed."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def _product(dtype: torch.dtype, device: str) -> float:
-    """Return the rounding of factors on devices that shorten them before multiplication."""
+    """Return the relative error of factors that a device rounds before multiplication; 0 if it does not."""
     if dtype != torch.float32 or not device.startswith("cuda"):
         return 0.0
     shortened = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32

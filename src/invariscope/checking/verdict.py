@@ -39,7 +39,7 @@ class Worst:
 
     @property
     def share(self) -> float:
-        """Error as a share of the tolerance; above 1 it exceeds the tolerance."""
+        """Error as a share of the tolerance; above 1, the symmetry is broken."""
         if self.allowed > 0:
             return self.error / self.allowed
         return math.inf if self.error > 0 else 0.0
@@ -56,12 +56,12 @@ class LayerVerdict:
     """Verdict on one layer.
 
     Args:
-        layer, call: the layer, and which of its runs.
+        layer, call: the layer, and the number of its call.
         action: expected action of the elements on the layer.
         mean: mean error.
         null: mean error against the response to another sample.
         worst: the decisive pair; None if the response is 0 for every sample.
-        grid: why the layer's grid cannot follow exactly, such as strides that put it off the image's centre.
+        grid: why the layer's grid rules out exact equivariance, such as strides that shift it off-centre.
         kind: class of the module; "" if the layer is not a module.
         tried: the accepted actions, of which `action` fits best.
     """
@@ -83,7 +83,7 @@ class LayerVerdict:
 
     @property
     def blind(self) -> bool:
-        """Whether the response to another sample would also be within the tolerance."""
+        """Whether another sample's response would also be within the tolerance, on average."""
         return self.worst is not None and self.null - self.worst.chance <= self.worst.allowed
 
     @property
@@ -160,7 +160,7 @@ class Verdict:
         return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
 
     def _place(self, first: LayerVerdict) -> str:
-        """Return the position of the first broken layer, and the errors before it."""
+        """Return a phrase with the position of the first broken layer, and the largest earlier error."""
         before = [layer for layer in self.layers[: self.layers.index(first)] if layer.worst is not None]
         place = self.order.index((first.layer, first.call)) if (first.layer, first.call) in self.order else -1
         number = f", layer {place + 1} of {len(self.order)}" if place >= 0 else ""
@@ -184,7 +184,7 @@ class Verdict:
 
 
 class SymmetryError(AssertionError):
-    """A model breaks an asserted symmetry; `verdict` says where and by how much."""
+    """Raised if a model breaks an asserted symmetry; `verdict` holds where and by how much."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message())
@@ -209,7 +209,7 @@ def _closeness(layer: LayerVerdict) -> float:
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} gives 0 for every input, so it cannot be shown to be {what}"
+        return f"{name} is 0 for every input, so it cannot be shown to be {what}"
     which = "is" if alone else "is the first that is"
     return f"{name} {which} not {what}: relative error {first.worst}"
 

@@ -1,6 +1,6 @@
-"""The command line: every command passes its arguments to the Python API and shows the result.
+"""The command line: each command passes its arguments to the Python API and shows the result.
 
-Importing it is cheap: torch is loaded by the first command that needs it.
+Importing this package is cheap, because torch is loaded only by commands that need it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 
 def main() -> None:
-    """Run `invariscope` with the arguments of the process."""
-    # Read when torch is loaded. Threads that spin while waiting made training five times slower on a busy
-    # machine and gain next to nothing on an idle one.
+    """Run `invariscope` with the command-line arguments of the process."""
+    # torch reads this on import. Threads that spin while waiting made training five times slower on a busy
+    # machine and gain almost nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # A terminated command also removes its scratch folder.
+    # Turn SIGTERM into an exception, so that a terminated command removes its scratch folder.
     signal.signal(signal.SIGTERM, _terminated)
-    # Names of layers may hold any character; a terminal that lacks one shows a `?`.
+    # Layer names may contain any character. One that the terminal's encoding lacks is printed as `?`.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

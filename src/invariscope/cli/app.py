@@ -20,8 +20,8 @@ from invariscope.cli.commands.train import train
 
 app = typer.Typer(
     name="invariscope",
-    help="How a neural network's representations respond when its inputs are transformed.\n\n"
-    "Start with `invariscope demo`; `invariscope COMMAND --help` has examples for each command.",
+    help="Measure how a neural network's representations respond when its inputs are transformed.\n\n"
+    "Start with `invariscope demo`. Run `invariscope COMMAND --help` for examples of each command.",
     rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,

@@ -41,19 +41,19 @@ def show_line(text: str) -> None:
 
 
 def notice(text: str) -> None:
-    """Print a message about the work to standard error."""
+    """Print a status message to standard error."""
     Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
 
 
 def complain(text: str, *, word: str = "error") -> None:
-    """Print an error in red; brackets in the text are not markup."""
+    """Print an error in red, without interpreting brackets in the text as markup."""
     line = Text.assemble((f"{word}: ", "bold red"), (text, "red"))
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Tick]]:
-    """Yield `bar(title)`, which returns a `tick(done, total)` that shows a bar with a time estimate."""
+    """Yield `bar(title)`, which returns `tick(done, total)` to update a progress bar with a time estimate."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (

@@ -62,7 +62,7 @@ def _curves(rows: pd.DataFrame, measure: str) -> Table:
 
 
 def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
-    """Return all epochs, or `most` of them evenly from the first to the last.
+    """Return all epochs, or at most `most` of them, evenly spaced from the first to the last.
 
     >>> spread(range(100), most=4)
     [0, 33, 66, 99]
@@ -73,7 +73,7 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
 
 
 def radius_tables(result: Result) -> Iterator[Table]:
-    """Yield the output's response at some radii, and the accuracy if there are labels."""
+    """Yield a table of the output's response at some radii and, if there are labels, one of the accuracy."""
     response = f"Response of {result.name}, squared, relative to another sample"
     for title, columns in ((response, RESPONSES), (f"Accuracy of {result.name}", ACCURACIES)):
         yield from _radii(result, title, columns)
@@ -99,7 +99,7 @@ def _radii(
 
 
 def radius_remarks(result: Result, out: Path) -> list[str]:
-    """Explain the radius, how many radii the tables leave out, and where to find the curves of layers."""
+    """Return remarks on the radius, on omitted radii, and on where to find the curves of layers."""
     own = [row for row in result.curve_rows if row["measure"].partition(".")[0].endswith("stability_curve")]
     count = len({row["element"] for row in own})
     layers = {(row["layer"], row["call"]) for row in own if row["measure"].startswith("layer_")}
@@ -110,7 +110,7 @@ def radius_remarks(result: Result, out: Path) -> list[str]:
         drawn = (
             f"; the report draws {MOST_LAYERS} of them" if len(layers) > MOST_LAYERS else " and the report"
         )
-        table = f"`iv.load({str(out)!r}).curves` (`layer_stability_curve.D` and the like)"
+        table = f"`iv.load({str(out)!r}).curves` (such as `layer_stability_curve.D`)"
         many = "layers" if len(layers) > 1 else "layer"
         found.append(f"the curves of {len(layers)} {many} are in {table}{drawn}")
     return found
@@ -132,7 +132,7 @@ def _reached(radius: float) -> str:
 
 
 def overhead_text(history: History) -> str:
-    """Say how much time measuring added to the training."""
+    """Return a sentence on how much time measuring added to the training."""
     times = history.times
     measured = times["measured"].sum()
     seconds = f"{times['measuring_seconds'].sum():.1f} s for {measured} measurements"

@@ -1,4 +1,4 @@
-"""Data by name: bundled and published data sets, array files, and user code."""
+"""Data by name: bundled and published data sets, array and text files, image folders, and user code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUT_NAMES, LABEL_NAMES = ("x", "images", "inputs"), ("y", "labels", "targets")
 
 @dataclass(frozen=True, eq=False)
 class FileData:
-    """Arrays of a file: inputs (sample, ...), labels (sample,) or None, and the file name."""
+    """Arrays read from a file: inputs (sample, ...), and labels (sample,) or None."""
 
     name: str
     images: Tensor
@@ -38,7 +38,7 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
         split: for data sets, "train" or "test"; None means "test".
         data_dir: for data sets, the folder with the published files.
     Raises:
-        ValueError: an unknown name or split, an unreadable file, or arrays with unknown names.
+        ValueError: an unknown name or split, an unreadable file, or a file without an array of inputs.
         FileNotFoundError: files are missing; the message names them.
     """
     from invariscope.data.image_folder import ImageFolder
@@ -70,35 +70,35 @@ def _load_file(path: Path) -> FileData:
     inputs = _chosen(arrays, INPUT_NAMES, path)
     if inputs is None:
         raise ValueError(
-            f"{path} holds {sorted(arrays) or 'nothing'}; name the inputs {' or '.join(INPUT_NAMES)} "
+            f"{path} contains {sorted(arrays) or 'nothing'}; name the inputs {' or '.join(INPUT_NAMES)}, "
             f"and the labels {' or '.join(LABEL_NAMES)}"
         )
     return FileData(path.name, _floating(inputs), _chosen(arrays, LABEL_NAMES, path))
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the texts of a file, one per line; blank lines are left out."""
+    """Return the non-blank lines of a text file."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not text in UTF-8 ({error})") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
     texts = [line for line in lines if line.strip()]
     if not texts:
-        raise ValueError(f"{path} holds no text; write one sample per line")
+        raise ValueError(f"{path} contains no text; write one sample per line")
     return texts
 
 
 def _chosen(arrays: Mapping[str, Any], names: tuple[str, ...], path: Path) -> Any:
     present = [name for name in names if name in arrays]
     if len(present) > 1:
-        raise ValueError(f"{path} holds both {' and '.join(map(repr, present))}; keep one of them")
+        raise ValueError(f"{path} contains both {' and '.join(map(repr, present))}; keep one of them")
     return arrays[present[0]] if present else None
 
 
 def _floating(values: Any) -> Tensor:
-    """Return numbers as a tensor; float64, which is NumPy's default, becomes float32."""
+    """Convert numbers to a tensor; float64, NumPy's default, becomes float32."""
     import torch
 
     from invariscope.data.arrays import as_tensor
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, Any]:
         return _READERS[path.suffix](path)
     except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, AttributeError) as error:
         raise ValueError(
-            f"cannot read arrays from {path} ({error}). The file may be truncated or of another format; "
+            f"cannot read arrays from {path} ({error}). The file may be truncated or in another format; "
             "pickled objects are never read."
         ) from error
 

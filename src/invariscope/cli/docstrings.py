@@ -1,4 +1,4 @@
-"""Docstrings as pages in the terminal."""
+"""Docstrings rendered for the terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TITLES = {"Args": "Options", "Raises": "Errors"}
 
 
 def page(text: str) -> Markdown:
-    """Return a docstring as Markdown, with formulas in plain characters, section titles, and no doctests."""
+    """Convert a docstring to Markdown with plain-text formulas and section titles, and without doctests."""
     plain = _ROLE.sub(r"`\1`", _DOCTEST.sub("", text))
     head, *parts = _SECTION.split(plain)
     sections = zip(parts[::2], parts[1::2], strict=True)
@@ -41,7 +41,7 @@ def page(text: str) -> Markdown:
 
 
 def documented(cls: type, base: type) -> str:
-    """Return the docstring of a class, with the options inherited from classes between it and `base`."""
+    """Return the docstring of a class, including options inherited from classes between it and `base`."""
     text = inspect.getdoc(cls) or ""
     entries = [entry for parent in _between(cls, base) for entry in _entries(inspect.getdoc(parent) or "")]
     described = set(re.findall(r"\w+", " ".join(match["names"] for match in _ENTRY.finditer(text))))
@@ -68,7 +68,7 @@ def _with_options(text: str, entries: list[str]) -> str:
 
 
 def plain_math(latex: str) -> str:
-    """Return a formula in ordinary characters on one line.
+    """Convert a LaTeX formula to plain characters on one line.
 
     >>> plain_math(r"TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i")
     'TV_u = ⟨ Var_j a_u(t_j x_i) ⟩_i'
@@ -94,7 +94,7 @@ def _fraction(match: re.Match[str]) -> str:
 
 def _group(match: re.Match[str]) -> str:
     if match.string[: match.start()].rstrip().endswith(("frac", "}")) and not match[1]:
-        return match[0]  # an argument of a fraction, which is replaced first
+        return match[0]  # an argument of a fraction; fractions are replaced first
     bare = not match[1] or match[2].isalnum() or (match[2].startswith("(") and match[2].endswith(")"))
     return (match[1] or "") + (match[2] if bare else f"({match[2]})")
 

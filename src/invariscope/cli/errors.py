@@ -21,13 +21,13 @@ _USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a sentence on what remains of the work."""
+    """Interruption by Ctrl-C, with a message on what was kept of the work so far."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a function with a `debug` option a command: bad input exits with code 2, Ctrl-C with 130.
+    """Turn a function with a `debug` option into a command that exits with 2 on bad input, 130 on Ctrl-C.
 
-    Parameters that are groups of options are spread out (`options.spread`).
+    Parameters that are groups of options are replaced by single options (`options.spread`).
     """
     run = spread(function)
 
@@ -51,8 +51,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 def _is_user_error(error: Exception) -> bool:
     if isinstance(error, BrokenPipeError):
-        return False  # the reader of the output is gone; typer ends such a command quietly
-    # A plain failed import names its module; a missing extra, or the user's code, says more.
+        return False  # the reader of the output has exited; typer then ends the command quietly
+    # A failed import statement sets `name`, which means a bug here unless a note shows that the import is in
+    # the user's code. Errors about missing extras have no `name`.
     return (
         isinstance(error, _USER_ERRORS) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
     )

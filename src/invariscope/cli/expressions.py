@@ -1,4 +1,4 @@
-"""Measures and transforms on the command line: expressions, or references to user code for transforms."""
+"""Measures and transforms on the command line: expressions or, for transforms, references to user code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["read_measures", "read_transform"]
 
 
 def read_transform(text: str) -> Transform:
-    """Return the transform of an expression or of a reference `file.py:name`.
+    """Return the transform given by an expression or by a reference `file.py:name`.
 
     A reference may name a transform, a list of callables on batches, or a function that returns either.
 

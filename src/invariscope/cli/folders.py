@@ -14,8 +14,8 @@ def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterato
     """Yield a scratch folder whose files move to `out` if the block ends without an exception.
 
     Args:
-        out: the folder, filled as by `common.files.filling`.
-        usual: the default of `--out`, which the error then mentions.
+        out: the destination, filled as described in `common.files.filling`.
+        usual: the default of `--out`; if `out` is the default, the error says so.
         overwrite: whether files may be replaced.
 
     Raises:
@@ -39,6 +39,6 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if out.is_dir():
         raise FileExistsError(f"{out} is a folder; give a file name, such as {out / 'report.html'}")
     if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} already exists. Give another name with --out, or --overwrite.")
+        raise FileExistsError(f"{out} already exists. Give another name with --out, or add --overwrite.")
     with replacing(out) as scratch:
         yield scratch

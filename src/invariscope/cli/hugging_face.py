@@ -1,4 +1,4 @@
-"""Checkpoints of Hugging Face transformers with their processor or tokenizer."""
+"""Hugging Face transformers checkpoints, with their processor or tokenizer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from invariscope.cli.named import Request
 
 _TEXTS, _SOUNDS = ("text", "sentence"), ("audio", "array", "input_values")
-_UNLIMITED = 1 << 30  # tokenizers that know no limit give a larger one
+_UNLIMITED = 1 << 30  # tokenizers without a limit report a larger number
 _NO_CODE = {"trust_remote_code": False}
 
 
 def load_hugging_face(name: str, request: Request) -> Named:
-    """Return a checkpoint as the class that it was saved from, with what makes its inputs.
+    """Load a checkpoint as the class it was saved from, with its preprocessing.
 
     Args:
-        name: of a repository, or a folder with config.json.
-        request: what is needed.
+        name: name of a repository, or a folder with config.json.
+        request: requirements for loading.
     Raises:
-        ValueError: a class that transformers does not have, or weights that are missing or have other shapes.
-        OSError: no such checkpoint, or none in safetensors.
+        ValueError: transformers lacks the class, or weights are missing or have the wrong shape.
+        OSError: the checkpoint does not exist, or has no weights in safetensors.
         ImportError: transformers is missing.
     """
     library = optional_package("transformers", "transformers")
@@ -57,7 +57,7 @@ def _loaded(library: ModuleType, name: str, request: Request) -> Named:
 
 @contextmanager
 def _quiet(library: ModuleType) -> Iterator[None]:
-    """Silence the report and the bars of loading; errors and notes say what is wrong."""
+    """Silence the loading report and progress bars of transformers; our errors and notes replace them."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -71,22 +71,22 @@ def _quiet(library: ModuleType) -> Iterator[None]:
 
 
 def _class_of(library: ModuleType, config: Any, name: str) -> tuple[Any, list[str]]:
-    """Return the class that the checkpoint names, and notes."""
+    """Return the model class named in the checkpoint, and notes."""
     if not config.architectures:
-        return library.AutoModel, ["the checkpoint names no class: its model was loaded without a head"]
+        return library.AutoModel, ["the checkpoint names no model class, so it was loaded without a head"]
     own = config.architectures[0]
     kind = getattr(library, own, None)
     if kind is None:
         raise ValueError(
             f"{name} needs the class {own}, which transformers {library.__version__} does not have. Code in "
-            "a checkpoint is never run: load the model in a function of yours and give file.py:function"
+            "a checkpoint is never run: load the model in your own function, and give file.py:function"
         )
     return kind, []
 
 
 def _weighted(kind: Any, name: str) -> tuple[Any, list[str]]:
-    """Return the model with the weights of the file, and notes on those that it does not use."""
-    # Shapes are compared here, so that the error can name them.
+    """Return the model with the checkpoint's weights, and notes on unused weights."""
+    # Accept mismatched shapes here, so that the error below can name them.
     options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     model, found = kind.from_pretrained(name, **options)
     missing = [str(key) for key in sorted(found["missing_keys"])]
@@ -95,8 +95,9 @@ def _weighted(kind: Any, name: str) -> tuple[Any, list[str]]:
         reasons = [f"lacks {listed(missing, limit=4)}"] if missing else []
         reasons += [f"has {listed(other, limit=4)}"] if other else []
         raise ValueError(
-            f"the checkpoint {name} {' and '.join(reasons)}, so that {type(model).__name__} would run with "
-            "random weights there. Load it in a function of yours if that is meant, file.py:function"
+            f"the checkpoint {name} {' and '.join(reasons)}, so {type(model).__name__} would use random "
+            "weights there. If that is intended, load the model in your own function, and give "
+            "file.py:function"
         )
     unused = [str(key) for key in sorted(found["unexpected_keys"])]
     count = f"{len(unused)} weights" if len(unused) > 1 else "a weight"
@@ -105,16 +106,18 @@ def _weighted(kind: Any, name: str) -> tuple[Any, list[str]]:
 
 
 def _preprocess(library: ModuleType, model: Any, name: str) -> tuple[Preprocess | None, list[str]]:
-    """Return what makes the model's inputs, and a note if the checkpoint brings nothing for them."""
+    """Return the model's preprocessing, and a note if the checkpoint has none."""
     if hasattr(model.config, "vision_config") and hasattr(model.config, "text_config"):
-        return None, ["models of images and text bring no preprocessing: give --preprocess file.py:function"]
+        return None, [
+            "models of images and text have no automatic preprocessing: give --preprocess file.py:function"
+        ]
     makers: dict[str, Callable[..., Preprocess]] = {"pixel_values": _images, "input_ids": _texts}
     make = makers.get(model.main_input_name, _sounds)
     try:
         return make(library, model, name), []
     except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
-        return None, [f"the checkpoint brings no preprocessing, so the data go in as they are ({reason})"]
+        return None, [f"the checkpoint has no preprocessing, so the model gets the data unchanged ({reason})"]
 
 
 def _images(library: ModuleType, model: Any, name: str) -> Preprocess:
@@ -128,7 +131,7 @@ def _sounds(library: ModuleType, model: Any, name: str) -> Preprocess:
 
 def _texts(library: ModuleType, model: Any, name: str) -> Preprocess:
     tokenizer = library.AutoTokenizer.from_pretrained(name, **_NO_CODE)
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what a folder without its files gives
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # as for a folder without tokenizer files
         raise ValueError("no vocabulary")
     limit = tokenizer.model_max_length
     if limit > _UNLIMITED:
@@ -137,17 +140,17 @@ def _texts(library: ModuleType, model: Any, name: str) -> Preprocess:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
         model.config.pad_token_id = tokenizer.pad_token_id
-        found.note("the tokenizer has no padding token: texts were padded with the end of text")
-    found(["a"])  # the first call changes the tokenizer's state, and with it the identity of a run
+        found.note("the tokenizer has no padding token, so texts were padded with its end-of-text token")
+    found(["a"])  # the first call changes the tokenizer's state, and thereby the identity of a run
     return found
 
 
 def with_pooled_tokens(named: Named, data: Any) -> Named:
-    """Return the model with the layers pooled whose rows are tokens, of which texts have different numbers.
+    """Return the model with pooling for layers that have one row per token, because texts differ in length.
 
     Args:
         named: a model with a tokenizer.
-        data: the texts; an iterator, which can be read only once, is left alone.
+        data: the texts. If they are an iterator, which can be read only once, no pooling is added.
     """
     from invariscope.data.sources import as_source
     from invariscope.readers import as_reader
@@ -169,7 +172,7 @@ def with_pooled_tokens(named: Named, data: Any) -> Named:
 
 @dataclass(frozen=True)
 class Tokenizing(Preprocess):
-    """Texts to tokens, padded to the longest of a batch and truncated to what the model takes."""
+    """Tokenization of texts, padded to the longest of a batch and truncated to the model's limit."""
 
     tokens: ClassVar[bool] = True
 
@@ -177,7 +180,7 @@ class Tokenizing(Preprocess):
     limit: int | None = None
 
     def __call__(self, samples: Any) -> dict[str, Tensor]:
-        """Return the fields of the tokenizer, each (sample, token)."""
+        """Return the tokenizer's fields, each (sample, token)."""
         texts = [field_of(sample, _TEXTS) for sample in samples]
         _refuse_other_kind(texts, lambda text: isinstance(text, str), "text")
         options = {"truncation": self.limit is not None, "max_length": self.limit}
@@ -189,7 +192,7 @@ class Tokenizing(Preprocess):
 
 @dataclass(frozen=True)
 class ImageProcessing(Preprocess):
-    """Images of PIL, or tensors from 0 to 1, to what the checkpoint's image processor makes of them."""
+    """Processing of PIL images, or tensors from 0 to 1, by the checkpoint's image processor."""
 
     images: ClassVar[bool] = True
 
@@ -197,7 +200,7 @@ class ImageProcessing(Preprocess):
     channels: int = 3
 
     def __call__(self, samples: Any) -> dict[str, Tensor]:
-        """Return the fields of the processor, usually `pixel_values` (sample, channel, row, column)."""
+        """Return the processor's fields, usually `pixel_values` (sample, channel, row, column)."""
         images: list[Any] = list(samples) if isinstance(samples, Tensor) else images_of(samples)
         if all(map(is_image, images)):
             mode = "L" if self.channels == 1 else "RGB"
@@ -207,7 +210,7 @@ class ImageProcessing(Preprocess):
         if all(self._fits(image) for image in values):
             options["do_resize"] = False
         elif getattr(self.processor, "backend", "") == "pil":
-            self.note("the image processor rounds images to bytes, and cuts values below 0 and above 1")
+            self.note("the image processor rounded images to bytes, and clipped values below 0 and above 1")
             values = [image.clamp(0, 1) for image in values]
         found = dict(self.processor(values, return_tensors="pt", **options))
         if isinstance(samples, Tensor) and "pixel_values" in found:
@@ -215,7 +218,7 @@ class ImageProcessing(Preprocess):
         return found
 
     def _fits(self, image: Tensor) -> bool:
-        """Return whether the processor would resize an image to the size that it has."""
+        """Return whether an image already has the size to which the processor would resize it."""
         rows, columns = image.shape[-2:]
         size = dict(getattr(self.processor, "size", None) or {})
         return size == {"height": rows, "width": columns} or size == {"shortest_edge": min(rows, columns)}
@@ -223,12 +226,12 @@ class ImageProcessing(Preprocess):
 
 @dataclass(frozen=True)
 class SoundProcessing(Preprocess):
-    """Waveforms (time,) to what the checkpoint's feature extractor makes of them."""
+    """Processing of waveforms (time,) by the checkpoint's feature extractor."""
 
     extractor: Any
 
     def __call__(self, samples: Any) -> dict[str, Tensor]:
-        """Return the fields of the extractor, padded to the longest sound of a batch."""
+        """Return the extractor's fields, padded to the longest sound of a batch."""
         sounds = [field_of(sample, _SOUNDS) for sample in samples]
         _refuse_other_kind(sounds, lambda sound: isinstance(sound, Tensor | np.ndarray), "sound")
         arrays = [np.asarray(sound, np.float32).reshape(-1) for sound in sounds]

@@ -1,4 +1,4 @@
-"""Moved images as the models of other libraries take them."""
+"""Preprocessing of transformed images for models of other libraries."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from invariscope.common.samples import is_image, kind_of
 
 _FIELDS = ("image", "img", "pixel_values")
 _LEAST, _MOST = -0.5, 1.5  # resampling overshoots 0 and 1 a little
-_PIXELS = 20  # which no noise on values from 0 to 1 reaches
+_PIXELS = 20  # beyond any noise added to values from 0 to 1
 
 
 @dataclass(frozen=True)
 class ResizeCropNormalize(Preprocess):
-    """Resize with antialiasing, crop the centre and normalize, in plain torch.
+    """Antialiased resizing, centre cropping and normalization, in plain torch.
 
     Args:
-        scale: (rows, columns) of the resized image: both, or those of its smallest rectangle around them.
+        scale: (rows, columns) of the resized image. Unless `squash` is set, the image keeps its aspect ratio
+            and gets the smallest size with at least this many rows and columns.
         crop: (rows, columns) kept in the centre.
-        mean, std: per channel.
+        mean, std: one value per channel.
         mode: "bilinear" or "bicubic".
-        squash: whether to give up the ratio of the sides.
+        squash: whether to resize to exactly `scale`, whatever the aspect ratio.
     """
 
     images: ClassVar[bool] = True
@@ -41,7 +42,7 @@ class ResizeCropNormalize(Preprocess):
     squash: bool = False
 
     def __call__(self, samples: Any) -> Tensor:
-        """Return (sample, channel, row, column)."""
+        """Return normalized images (sample, channel, row, column)."""
         if isinstance(samples, Tensor):
             note_size(self, samples, self.crop)
             return self._fitted(unit_images(self, samples, len(self.mean)))
@@ -69,14 +70,14 @@ class ResizeCropNormalize(Preprocess):
 
 @dataclass(frozen=True)
 class BroughtTransform(Preprocess):
-    """The transform that comes with published weights, which takes a batch, or images one by one."""
+    """The transform published with a model's weights, applied to a tensor batch or to single images."""
 
     images: ClassVar[bool] = True
 
     transform: Callable[[Any], Any]
 
     def __call__(self, samples: Any) -> Any:
-        """Return a batch."""
+        """Return a batch of model inputs."""
         from invariscope.readers.feeding import stacked
 
         if isinstance(samples, Tensor):
@@ -86,12 +87,12 @@ class BroughtTransform(Preprocess):
 
 
 def images_of(samples: Any) -> list[Any]:
-    """Return the images in samples that may be mappings with a field `image`."""
+    """Return the image of each sample; samples may be mappings with an image field."""
     return [field_of(sample, _FIELDS) for sample in samples]
 
 
 def field_of(sample: Any, names: tuple[str, ...]) -> Any:
-    """Return the part of a mapping under the first name that it has; anything else as it is.
+    """Return the first of the named fields that a mapping has; return other samples unchanged.
 
     Raises:
         ValueError: the mapping has none of the names.
@@ -101,22 +102,23 @@ def field_of(sample: Any, names: tuple[str, ...]) -> Any:
     found = [name for name in names if name in sample]
     if not found:
         raise ValueError(
-            f"samples are {kind_of(sample)}, none of which is called {' or '.join(map(repr, names))}. Use "
-            "--preprocess none if these are the model's inputs, or file.py:function for one of yours"
+            f"each sample is a {kind_of(sample)}, none of which is called {' or '.join(map(repr, names))}. "
+            "Use --preprocess none if these are the model's inputs, or --preprocess file.py:function to "
+            "convert them"
         )
     return sample[found[0]]
 
 
 def unit_images(preprocess: Preprocess, image: Any, channels: int | None = None) -> Tensor:
-    """Return (..., channel, row, column) floating values from 0 to 1.
+    """Convert images to floating-point values from 0 to 1, of shape (..., channel, row, column).
 
     Args:
-        preprocess: keeps notes on what was changed.
-        image: an image of PIL, or one or several images as a tensor or an array.
+        preprocess: records notes on changes.
+        image: a PIL image, or one or several images as a tensor or an array.
         channels: number of channels that the model takes, if known; grey images are repeated.
     Raises:
-        ValueError: another range, or another number of channels.
-        TypeError: no image.
+        ValueError: values far outside 0 to 1, or the wrong number of channels.
+        TypeError: not an image.
     """
     if is_image(image):
         pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
@@ -126,16 +128,16 @@ def unit_images(preprocess: Preprocess, image: Any, channels: int | None = None)
     else:
         image = torch.as_tensor(image)
         if image.dtype == torch.uint8:
-            preprocess.note("images of bytes were divided by 255")
+            preprocess.note("uint8 images were divided by 255")
     values = image / 255 if image.dtype == torch.uint8 else image
     _refuse_range(values, -_PIXELS, _PIXELS)
     return _with_channels(preprocess, values, channels)
 
 
 def refuse_other_range(data: Any) -> None:
-    """Raise ValueError if data in memory are arrays of images whose values do not lie between 0 and 1.
+    """Raise ValueError if images given as arrays have values well outside 0 to 1; accept uint8.
 
-    Moved images are not judged by this: noise leaves the range.
+    This check is for the original images. Transformed ones may leave the range, for example by noise.
     """
     images = getattr(data, "images", data[0] if isinstance(data, tuple) and data else data)
     if isinstance(images, Tensor | np.ndarray) and images.dtype not in (torch.uint8, np.uint8):
@@ -146,8 +148,8 @@ def _refuse_range(values: Tensor, least: float, most: float) -> None:
     low, high, kind = float(values.amin()), float(values.amax()), str(values.dtype).removeprefix("torch.")
     if not values.is_floating_point() or low < least or high > most:
         raise ValueError(
-            f"images must be floating values from 0 to 1, got {kind} from {low:g} to {high:g}. "
-            "Divide by 255 if these are pixels; if they are normalized already, use --preprocess none"
+            f"images must be floating-point values from 0 to 1, got {kind} from {low:g} to {high:g}. Divide "
+            "them by 255 if they range from 0 to 255; if they are already normalized, use --preprocess none"
         )
 
 
@@ -158,15 +160,15 @@ def _with_channels(preprocess: Preprocess, values: Tensor, channels: int | None)
     if channels is None or shape[-3] == channels:
         return values
     if shape[-3] == 1:
-        preprocess.note(f"grey images were repeated to {channels} channels")
+        preprocess.note(f"grey images were repeated across {channels} channels")
         return values.expand(*shape[:-3], channels, *shape[-2:])
     last = shape[-1] in (1, channels)
     hint = "; move them to the front: x.transpose(0, 3, 1, 2)" if last and shape[-3] > 4 else ""
-    raise ValueError(f"the model takes images with {channels} channels first, got {shape[-3:]}{hint}")
+    raise ValueError(f"the model takes images ({channels}, row, column), got {shape[-3:]}{hint}")
 
 
 def note_size(preprocess: Preprocess, images: Tensor, size: tuple[int, int]) -> None:
-    """Note that arrays have another size than the model takes; photographs are expected to."""
+    """Record a note if arrays of images are resized; for photographs, this is expected."""
     given = tuple(images.shape[-2:])
     if given != size:
         preprocess.note(

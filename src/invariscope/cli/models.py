@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from invariscope.cli.options import Origin
 
 FORMS = {
-    "file.py:factory": "a function or class of yours that returns the model when called without arguments",
+    "file.py:factory": "your own function or class that returns the model when called without arguments",
     "package.module:factory": "the same, from an importable module",
     "zoo:NAME(options)": "a network of this package with random weights, such as zoo:simple_conv(filters=8)",
-    "torchvision:NAME": "with published weights and their transforms; needs the package torchvision",
-    "timm:NAME": "with published weights and their data configuration; needs the package timm",
-    "hf:NAME": "from the Hugging Face hub, with its head and its processor or tokenizer, safetensors only; "
-    "needs the package transformers",
+    "torchvision:NAME": "a model with its published weights and transforms; needs the package torchvision",
+    "timm:NAME": "a model with its published weights and data configuration; needs the package timm",
+    "hf:NAME": "a model from the Hugging Face hub, with its head and its processor or tokenizer; only "
+    "safetensors; needs the package transformers",
     "FILE.pt2": "an exported program (torch.export.save); it is code, so open only files that you trust",
     "FILE.onnx": "an ONNX graph; needs the packages onnx and onnxruntime",
-    "FILE.keras": "a Keras 3 model (model.save); needs keras and a back-end",
-    "FOLDER": "a network that `invariscope train` wrote, or a checkpoint that transformers wrote",
+    "FILE.keras": "a Keras 3 model (model.save); needs the package keras and a backend",
+    "FOLDER": "a network saved by `invariscope train`, or a checkpoint saved by transformers",
 }
 _ONLY_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin")
 
@@ -37,9 +37,9 @@ RANDOM, AUTO = "random", "auto"
 
 
 def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Named, Any]:
-    """Return the model and the data that a command names, the data prepared for the model.
+    """Return the model named on the command line, and the data prepared for it.
 
-    Prints a notice if the model's weights were drawn just now.
+    Prints a notice if the model has random weights that the user did not ask for.
     """
     chosen = _chosen_preprocess(origin.preprocess)
     inputs = load_data(data, split=origin.split, data_dir=origin.data_dir)
@@ -55,10 +55,10 @@ def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Nam
 
 
 def _fitted(named: Named, inputs: Any) -> Named:
-    """Return the model ready for these data.
+    """Return the model, adapted to the data.
 
     Raises:
-        ValueError: arrays in a range that its preprocessing does not expect.
+        ValueError: image values outside the range that the model's preprocessing expects.
     """
     if getattr(named.preprocess, "images", False):
         from invariscope.cli.images import refuse_other_range
@@ -72,7 +72,7 @@ def _fitted(named: Named, inputs: Any) -> Named:
 
 
 def _chosen_preprocess(text: str) -> Any:
-    """Return the user's own function; None for `auto` and `none`."""
+    """Return the user's function if the text is a reference; None for `auto` and `none`."""
     if is_reference(text):
         return load_factory(text)
     if text not in (AUTO, "none"):
@@ -84,7 +84,7 @@ def load_model(name: str, request: Request | None = None) -> Named:
     """Load a model by name.
 
     Raises:
-        ValueError: a name of an unknown form, weights that do not fit, or an unsupported format.
+        ValueError: an unknown name, weights that do not fit the model, or an unsupported format.
         FileNotFoundError: the file does not exist.
         ImportError: an optional package is missing; the message names it.
     """
@@ -213,8 +213,8 @@ def _from_path(path: Path) -> Named:
         return _trained(path)
     if path.suffix in _ONLY_WEIGHTS:
         raise ValueError(
-            f"{path} holds weights, not a model. Name the architecture and pass the weights: "
-            f"MODEL file.py:factory --weights {path}"
+            f"{path} contains weights, not a model. Name the architecture and pass the weights as an option: "
+            f"file.py:factory --weights {path}"
         )
     raise ValueError(f"cannot load a model from {path}. Supported: {', '.join(FORMS)}.")
 

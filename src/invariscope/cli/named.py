@@ -1,4 +1,4 @@
-"""What is asked of a model by name, and what is found."""
+"""Requests for models by name, and the models loaded for them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Request:
     """Requirements for loading a model.
 
     Args:
-        weights: None for the model's own or published weights, "random" for freshly drawn ones, otherwise a
-            file with weights of that architecture.
+        weights: None for the model's own or published weights, "random" for newly drawn ones, otherwise a
+            file with weights for the architecture.
         shape: (C, H, W) of the inputs, or None if unknown.
         classes: number of classes, or None if unknown.
         seed: seed of random weights.
@@ -41,28 +41,28 @@ class Request:
 
 @dataclass(frozen=True)
 class Preprocess(abc.ABC):
-    """A function from moved samples to what a model takes, which notes what a reader would not expect."""
+    """Conversion of transformed samples to model inputs that records notes on unexpected changes."""
 
     images: ClassVar[bool] = False
-    """Whether samples are images from 0 to 1."""
+    """Whether samples are images with values from 0 to 1."""
     tokens: ClassVar[bool] = False
-    """Whether it pads and returns an `attention_mask`."""
+    """Whether samples are texts, converted to padded tokens."""
 
-    # The underscore keeps it out of the identity of a run, which is resumed with no notes.
+    # The underscore excludes notes from the identity of a run, because a resumed run starts without notes.
     _notes: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @abc.abstractmethod
     def __call__(self, samples: Any) -> Any:
-        """Return what the model takes."""
+        """Return the model's inputs."""
 
     def note(self, text: str) -> None:
-        """Keep a note once."""
+        """Record a note unless it is already recorded."""
         if text not in self._notes:
             self._notes.append(text)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noted."""
+        """Recorded notes."""
         return tuple(self._notes)
 
 
@@ -71,12 +71,14 @@ class Named:
     """A loaded model with its label.
 
     Args:
-        fresh: whether the weights were drawn just now.
-        card: the card of a network that `train` wrote.
-        seed: seed of freshly drawn weights.
-        preprocess: a function from moved samples to the model's inputs, or None.
-        notes: remarks on the model for readers of its numbers.
-        pool: layers whose rows are pooled, as for `iv.measure`; None pools none.
+        model: the model, in any form that `iv.measure` takes.
+        label: name of the model in tables and plots.
+        fresh: whether the weights were drawn at random on loading.
+        card: card of a network written by `train`.
+        seed: seed of randomly drawn weights.
+        preprocess: function that converts transformed samples to the model's inputs, or None.
+        notes: remarks on the model, shown with its results.
+        pool: layers whose rows are pooled, as in `iv.measure`; None for no pooling.
     """
 
     model: Any
@@ -90,16 +92,16 @@ class Named:
 
     @property
     def feeding(self) -> dict[str, Any]:
-        """The options of `iv.measure` that come with the model."""
+        """Options of `iv.measure` that come with the model."""
         return {"preprocess": self.preprocess, "pool": self.pool}
 
     def summary(self, result: Result) -> Result:
-        """Return the result with the notes on the model, and the seed if the weights were drawn just now."""
+        """Return the result with the model's notes and, if its weights were drawn at random, the seed."""
         found = result.weighted(f"random, seed {self.seed}") if self.fresh else result
         return _noted(found, [*self.notes, *getattr(self.preprocess, "notes", ())])
 
     def prepared(self, data: Any) -> Any:
-        """Return images standardized as in the network's training; other data unchanged."""
+        """Return images standardized as in the network's training, and other data unchanged."""
         from invariscope.zoo import ImageData
 
         return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
@@ -113,7 +115,7 @@ def _noted(result: Result, notes: Sequence[str]) -> Result:
 
 
 def optional_package(module: str, package: str) -> ModuleType:
-    """Return a module of an optional package.
+    """Import a module of an optional package.
 
     Raises:
         ImportError: the package is missing; the message names it.

@@ -13,17 +13,17 @@ import typer
 
 
 def opt(text: str, metavar: str, *names: str, shown: bool | str = True, **more: Any) -> Any:
-    """Declare an option with a value: its help, the name of the value, and the default to show."""
+    """Declare an option that takes a value, with its help, the name of the value and the default to show."""
     return typer.Option(*names, help=text, metavar=metavar, show_default=shown, **more)
 
 
 def flag(text: str, *names: str, shown: bool | str = True) -> Any:
-    """Declare an option without a value, or one whose type names the value."""
+    """Declare a flag, or an option whose value is named after its type."""
     return typer.Option(*names, help=text, show_default=shown)
 
 
 def spread(function: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter whose type is a dataclass by one option per field."""
+    """Replace each dataclass parameter of a function by one option per field."""
     given = inspect.signature(function, eval_str=True).parameters.values()
     groups: dict[str, Any] = {p.name: p.annotation for p in given if is_dataclass(p.annotation)}
 
@@ -45,13 +45,13 @@ def _parameters(group: type) -> list[inspect.Parameter]:
     return [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
 
 
-def batch_size_of(text: str) -> int | str:
-    """Return a batch size as an integer, or a word such as "auto" as it is."""
+def number_or_word(text: str) -> int | str:
+    """Return a number as an integer, or a word such as "auto" as it is."""
     return int(text) if text.isdigit() else text
 
 
 def output_of(text: str) -> int | str:
-    """Return the index of a part of the output as an integer, or its name as it is."""
+    """Convert the index of a part of the output to an integer; return a name unchanged."""
     return int(text) if text.removeprefix("-").isdigit() else text
 
 
@@ -66,8 +66,8 @@ Model = Annotated[
         metavar="MODEL",
         show_default=False,
         help="`file.py:factory`, `package.module:factory`, `zoo:simple_conv`, `torchvision:resnet18`, "
-        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder that `train` or "
-        "transformers wrote.",
+        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder saved by `train` or "
+        "transformers.",
     ),
 ]
 Data = Annotated[
@@ -77,13 +77,17 @@ Data = Annotated[
         show_default=False,
         help="`mnist_subset`, `mnist`, `fashion_mnist`, `cifar10`; a `.npz`, `.npy` or `.safetensors` file "
         "with inputs `x` (or `images`, `inputs`) and labels `y` (or `labels`, `targets`); a folder of "
-        "images, in one subfolder per class or directly in it; a `.txt` file with one text per line; or "
+        "images, with or without one subfolder per class; a `.txt` file with one text per line; or "
         "`file.py:factory`.",
     ),
 ]
 DataDir = Annotated[
     Path | None,
-    opt("Folder with the data set's files; otherwise INVARISCOPE_DATA or a download.", "FOLDER", shown=False),
+    opt(
+        "Folder with the data set's files. By default, INVARISCOPE_DATA is searched, or they are downloaded.",
+        "FOLDER",
+        shown=False,
+    ),
 ]
 Overwrite = Annotated[bool, flag("Replace existing files.", "--overwrite")]
 Transform = Annotated[
@@ -97,15 +101,19 @@ Transform = Annotated[
         shown=False,
     ),
 ]
-Out = Annotated[Path, opt("Folder for the result, empty or new.", "FOLDER")]
+Out = Annotated[Path, opt("New or empty folder for the result.", "FOLDER")]
 Gradients = Annotated[
-    bool, flag("For models that differentiate inside their forward, such as potentials.", "--gradients")
+    bool,
+    flag(
+        "Enable gradients, for models that differentiate in their forward pass, such as potentials.",
+        "--gradients",
+    ),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Options that say where weights and data come from, and how data become a model's inputs."""
+    """Options for the source of weights and data, and for preprocessing."""
 
     weights: Annotated[
         str | None,
@@ -118,8 +126,8 @@ class Origin:
     preprocess: Annotated[
         str,
         opt(
-            "What makes the model's inputs of transformed samples: `auto` is the image processor, tokenizer "
-            "or data configuration that comes with a model by name; `none`; or `file.py:function`.",
+            "Conversion of transformed samples to model inputs: `auto` uses the image processor, tokenizer "
+            "or data configuration that comes with a named model; `none`; or `file.py:function`.",
             "NAME",
         ),
     ] = "auto"
@@ -132,8 +140,8 @@ class RunSettings:
     classes: Annotated[
         str | None,
         opt(
-            "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
-            "that are words cannot be compared with outputs.",
+            "Class names in the order of the model's outputs, such as `cat,dog,emu`. They are needed to "
+            "compare labels that are words with outputs.",
             "NAMES",
             shown="the data's own",
             parser=names_of,
@@ -159,22 +167,25 @@ class RunSettings:
     progress: Annotated[bool, flag("Hide the progress bar.", " /--no-progress", shown=False)] = True
 
     def keywords(self, label: str) -> dict[str, Any]:
-        """Return the options as keywords, with `label` if the user gave none."""
+        """Return the options as keyword arguments, with `label` as the default label."""
         return vars(self) | {"label": self.label or label}
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSettings(RunSettings):
-    """Further options of commands that measure with any transform."""
+    """Further options of commands that take a transform."""
 
-    batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)] = "auto"
-    nonfinite: Annotated[str, opt("Samples with NaN or infinite responses: `raise` or `skip`.", "NAME")] = (
-        "raise"
+    batch_size: Annotated[str, opt("Inputs per forward pass, or `auto`.", "INT", parser=number_or_word)] = (
+        "auto"
     )
+    nonfinite: Annotated[
+        str, opt("For samples with NaN or infinite responses: `raise` an error or `skip` them.", "NAME")
+    ] = "raise"
     unstable: Annotated[
-        str, opt("Models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME")
+        str,
+        opt("For models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME"),
     ] = "refuse"
     repeats: Annotated[
         int,
-        opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
+        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
     ] = 1

@@ -1,4 +1,4 @@
-"""Objects in user code: `file.py:name` and `package.module:name`."""
+"""References to objects in user code: `file.py:name` and `package.module:name`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def is_reference(text: str) -> bool:
 
 
 def load_reference(text: str) -> Any:
-    """Return the object that a reference names, or what it returns if it is a function or class.
+    """Return the object that a reference names, or the result of calling it if it is a function or class.
 
-    Runs the user's file as `python file.py` would, with its folder importable.
+    The folder of the user's file is importable, as when running `python file.py`.
 
     Raises:
         FileNotFoundError: the file does not exist.
@@ -46,7 +46,7 @@ def load_factory(text: str) -> Callable[[], Any]:
     """Return the function or class that the reference names, without calling it.
 
     Raises:
-        ValueError: it names something else. Other errors are those of `load_reference`.
+        ValueError: the reference names something else. Further errors are those of `load_reference`.
     """
 
     def factory(found: Any) -> Any:
@@ -77,13 +77,13 @@ def _named(text: str, use: Callable[[Any], Any]) -> Any:
 
 @functools.cache
 def _file(path: Path) -> ModuleType:
-    """Run a file once, even if it defines model, data and transform."""
+    """Import a file, only once even if it defines the model, the data and the transform."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses look up their module by name. A loaded module of that name is not replaced.
+    # Dataclasses look up their module in sys.modules. A module already loaded under that name is kept.
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Results as tables in the terminal. Layer and model names come from the user and are never markup."""
+"""Results as tables in the terminal. Names come from the user, so they are never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words wrap down to this width, or that of their longest word.
+# Columns of words can shrink to this width, or that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
     """Return a table whose first `text` columns are words and whose others are right-aligned numbers.
 
-    Columns of words wrap at spaces if there is little room. Numbers and single words, such as the names of
-    layers, never do: a cut number is a wrong number, and a cut name cannot be copied.
+    Words wrap at spaces in narrow terminals. Numbers and single words, such as names of layers, never do,
+    because a truncated number would be misread and a truncated name could not be copied.
     """
     cells = [tuple(map(Text, row)) for row in rows]
     table = Table(
@@ -104,7 +104,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return the middle 95 % of networks with random weights by (layer, call)."""
+    """Return the limits of the middle 95 % of networks with random weights, by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
@@ -126,7 +126,7 @@ def _count(value: Any) -> str:
 
 
 def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Iterator[Table]:
-    """Yield one table per measure, as `difference_table`."""
+    """Yield the `difference_table` of each measure."""
     chosen = differences.query("stratum == @stratum")
     for measure in headline_first(chosen["measure"]):
         rows = chosen.query("measure == @measure")
@@ -136,7 +136,7 @@ def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Ite
 
 
 def difference_table(rows: pd.DataFrame, title: str) -> Table:
-    """Return a table of both values, the difference with its interval, p, and p adjusted for the layers."""
+    """Return a table of both values, the difference with its interval, p, and p adjusted for many layers."""
     first, second = rows["a"].iloc[0], rows["b"].iloc[0]
     fixed = Fixed.of([*rows["value_a"], *rows["value_b"]])
     cells = [
@@ -155,12 +155,12 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:
-    """Return the results with repeated names numbered."""
+    """Return the results, with numbers added to repeated names."""
     return [r.labelled(name) for r, name in zip(results, model_names(results), strict=True)]
 
 
 def remarks(result: Result) -> list[str]:
-    """Return notes that a reader of the tables needs."""
+    """Return the notes to print with the tables of a result."""
     provenance = result.provenance
     lines = [str(note) for note in provenance.get("notes", [])]
     reasons: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Models of timm with their data configuration."""
+"""Models from timm, with their data configuration."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _CROPS = ("center", "squash")
 
 
 def load_timm(name: str, request: Request) -> Named:
-    """Return a model of timm, with its data configuration as preprocessing.
+    """Load a timm model, with preprocessing from its data configuration.
 
     Args:
-        name: an architecture, a tag of its weights after a dot, or `hf-hub:` and `local-dir:` as in timm.
-        request: what is needed.
+        name: an architecture, an architecture and a weights tag joined by a dot, or an `hf-hub:` or
+            `local-dir:` name as in timm.
+        request: requirements for loading.
     Raises:
-        ValueError: an unknown name or tag, or no published weights.
+        ValueError: an unknown name or tag, no published weights, or an unsupported data configuration.
         ImportError: timm is missing.
     """
     timm = optional_package("timm", "timm")
@@ -44,7 +45,7 @@ def _preprocess(model: Any) -> ResizeCropNormalize:
         if config[name] not in known:
             raise ValueError(
                 f"the model's data configuration has {name} {config[name]!r}, but only {', '.join(known)} "
-                "are supported: give --preprocess file.py:function, or none"
+                "are supported: give --preprocess file.py:function, or --preprocess none"
             )
     crop = tuple(config["input_size"][1:])
     return ResizeCropNormalize(

@@ -1,4 +1,4 @@
-"""Checks of options that many classes and functions share."""
+"""Option checks shared by many classes and functions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] =
     """Return an integer option as a Python int, or another allowed value unchanged.
 
     Args:
-        name: name of the option, for the message.
+        name: name of the option, shown in the message.
         least: the smallest allowed integer.
         besides: other allowed values, such as None or "auto".
-        what: what the option counts, for the message, such as "samples".
+        what: what the option counts, such as "samples", shown in the message.
     Raises:
         ValueError: any other value, including booleans and floats.
 
@@ -53,7 +53,7 @@ def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = ""
 
 
 def refuse_other(instance: Any, **allowed: tuple[Any, ...]) -> None:
-    """Raise ValueError, with the closest names, unless each option has one of its allowed values.
+    """Raise ValueError if an option has a value that is not allowed, suggesting the closest ones.
 
     >>> refuse_other(complex(1, 0), imag=(0.0, 1.0))
     """

@@ -1,4 +1,4 @@
-"""The caller's default device (`torch.set_default_device`) applies to the caller's code, not to ours."""
+"""Keep the caller's default device (`torch.set_default_device`) out of the library's own code."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CALLERS: ContextVar[torch.device | None] = ContextVar("_CALLERS", default=None)
 
 @contextmanager
 def without_default_device() -> Iterator[None]:
-    """Create new tensors on the CPU, where generators and indices live, inside the context.
+    """Make the CPU the default device inside the context, since generators and indices are on the CPU.
 
-    Also works as a decorator, `@without_default_device()`. Run the caller's own functions in `as_the_caller`.
+    Also works as a decorator, `@without_default_device()`. Run the caller's functions inside `as_the_caller`.
 
     >>> with torch.device("meta"), without_default_device():
     ...     ours = torch.zeros(1)

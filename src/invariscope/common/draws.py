@@ -15,7 +15,7 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 class Stream(IntEnum):
     """Purpose of a draw. Streams are independent of each other for every seed and key.
 
-    The values enter every draw: add new streams, but never renumber existing ones.
+    The values enter every draw, so add new streams but never renumber existing ones.
     """
 
     TRANSFORM = 0
@@ -48,12 +48,13 @@ class Stream(IntEnum):
     RANDOM_WEIGHTS = 61
     CHANNEL_ORDER = 62
     CHANCE = 63
+    DRAWN_UNIT = 64
     FLIP_AND_CROP = 70
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The draws of a batch: a pure function of (seed, stream, path, key, slot), without state.
+    """Random draws for a batch: a stateless, pure function of (seed, stream, path, key, slot).
 
     The hash is the finaliser of splitmix64, applied once per word.
 
@@ -62,8 +63,8 @@ class Draws:
         keys: (sample,) 64-bit integers that identify the samples.
         slots: number of elements to draw for each sample.
         stream: purpose of the draws.
-        path: position within a composition or number of an attempt; different paths draw independently.
-        chosen: (slot,) the element of each slot; by default 0, 1, 2, ...
+        path: position within a composition, or attempt number; different paths give independent draws.
+        chosen: (slot,) the element of each slot; default: 0, 1, 2, ...
         indices: (sample,) positions in the data set, for coefficients listed by position; default: the keys.
 
     Source:
@@ -84,11 +85,11 @@ class Draws:
     indices: np.ndarray | None = None
 
     def under(self, *path: int, stream: Stream | None = None) -> Draws:
-        """Return independent draws for the same samples, under a longer path or another stream."""
+        """Return independent draws for the same samples, with a longer path or another stream."""
         return replace(self, path=(*self.path, *path), stream=self.stream if stream is None else stream)
 
     def take(self, rows: np.ndarray) -> Draws:
-        """Return the draws of some of the samples."""
+        """Return the draws for the samples in these rows."""
         indices = None if self.indices is None else self.indices[rows]
         return replace(self, keys=self.keys[rows], indices=indices)
 
@@ -115,7 +116,7 @@ class Draws:
         return _unit_interval(_absorb(self.words()[..., None], np.arange(size, dtype=np.uint64)))
 
     def normal(self, size: int) -> np.ndarray:
-        """Return independent standard normal values, float64 (sample, slot, size), by Box and Muller."""
+        """Return independent standard normal values, float64 (sample, slot, size), by Box-Muller."""
         half = -(-size // 2)
         keys = self.words()[..., None]
         first, second = (_absorb(keys, np.arange(k * half, (k + 1) * half, dtype=np.uint64)) for k in (0, 1))
@@ -145,7 +146,7 @@ def numpy_generator(seed: int, stream: Stream, *path: int) -> np.random.Generato
 
 
 def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarray:
-    """Return the given integers, one per sample, as an array; 0 … samples - 1 by default.
+    """Return the given integers, one per sample, as an array; by default 0 … samples - 1.
 
     Raises:
         ValueError: wrong length, or values that are not integers.
@@ -156,7 +157,7 @@ def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarra
     if chosen.shape != (samples,) or chosen.dtype.kind not in "iu":
         raise ValueError(
             f"{name} must be one integer per sample of the batch, of shape ({samples},); "
-            f"got shape {chosen.shape} of {chosen.dtype}."
+            f"got shape {chosen.shape} and dtype {chosen.dtype}."
         )
     return chosen
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all."""
+"""Write files and folders atomically, so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 def scratch_beside(path: Path) -> Iterator[Path]:
     """Yield an empty folder on the same disk as `path`, and remove it when the block ends.
 
-    It is created in the nearest existing folder above `path`, so that moving to `path` is one step.
+    It is created in the nearest existing folder above `path`, so that moving it to `path` is a single rename.
     """
     path = path.absolute()
     parent = next(folder for folder in path.parents if folder.exists())
@@ -43,8 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def filling(folder: Path, *, last: str) -> Iterator[Path]:
     """Yield a scratch folder whose files move into `folder` if the block ends without an exception.
 
-    A new folder appears in one step. In an existing folder, files of the same names are replaced one by one
-    and others stay. After an exception, including Ctrl-C, `folder` is unchanged.
+    A new folder appears in one step. In an existing folder, files with the same names are replaced one by
+    one, and other files stay. After an exception, including Ctrl-C, `folder` is unchanged.
 
     Args:
         last: the file that marks the folder as complete; it is removed first and moved last.
@@ -62,7 +62,7 @@ def filling(folder: Path, *, last: str) -> Iterator[Path]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write plain values as JSON in one step.
+    """Write plain values to a JSON file atomically.
 
     Raises:
         ValueError: a number is NaN or infinite.

@@ -1,4 +1,4 @@
-"""Names that match shell patterns, such as "layer*.conv?"."""
+"""Match names against shell patterns, such as "layer*.conv?"."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of a package that are imported on first use."""
+"""Import names of a package on first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def attributes(package: str, names: Mapping[str, tuple[str, ...]]) -> Callable[[
 
     Args:
         package: the module's `__name__`.
-        names: the names that each module, given by its dotted name, defines.
+        names: the names to import from each module, by the module's dotted name.
 
     >>> attributes("numbers", {"math": ("sqrt", "pi")})("sqrt")(9)
     3.0

@@ -1,4 +1,4 @@
-"""Random generators that models and callables draw from: found, seeded and restored."""
+"""Find, seed and restore the random generators that models and callables draw from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ _GLOBAL = threading.RLock()
 
 @dataclass(frozen=True)
 class RandomGenerator:
-    """Access to a random generator: read and write its state, get the state of a seed, seed it faster."""
+    """Uniform access to a random generator of torch, NumPy or Python.
+
+    Args:
+        name: "torch", "NumPy", "Python" or a device for a global generator; "own" for one held by an object.
+        read: returns the state.
+        write: sets the state.
+        seeded: returns the state after seeding, without changing the generator.
+        restart: seeds the generator directly, which is faster than writing a seeded state.
+    """
 
     name: str
     read: Callable[[], Any]
@@ -36,7 +44,7 @@ class RandomGenerator:
             self.restart(seed)
 
     def moved_from(self, state: Any) -> bool:
-        """Return whether the generator was used since this state."""
+        """Return whether the generator has been used since it was in this state."""
         return not _equal(self.read(), state)
 
 
@@ -109,9 +117,9 @@ def _device_generator(device: str) -> RandomGenerator:
 
 
 def callable_generators(function: Callable[..., Any]) -> tuple[RandomGenerator, ...]:
-    """Return the generators that a callable holds as an attribute, bound argument or closure variable.
+    """Return the generators in a callable's attributes, defaults, bound arguments and closure variables.
 
-    Attributes of the objects it holds, and of their submodules, are searched too, but nothing deeper.
+    Attributes of the objects that it holds, and of their submodules, are searched too, but nothing deeper.
     """
     holders = [*_parts(function)]
     holders += [module for part in holders if isinstance(part, nn.Module) for module in part.modules()]
@@ -142,7 +150,7 @@ def _bound(function: Any) -> Iterator[Any]:
 
 
 def held_generators(values: Iterable[Any]) -> tuple[RandomGenerator, ...]:
-    """Return the random generators among these values, each once."""
+    """Return the random generators among these values, without duplicates."""
     held = {id(value): value for value in values}
     return tuple(generator for value in held.values() if (generator := _wrapped(value)) is not None)
 
@@ -167,7 +175,7 @@ def _wrapped(value: Any) -> RandomGenerator | None:
 
 @contextmanager
 def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
-    """Restore the generators on exit; yield their states on entry.
+    """Yield the states of the generators, and restore them on exit.
 
     Only one thread at a time holds the global generators, so that measurements in several threads do not
     share draws.
@@ -184,7 +192,7 @@ def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
 class Streams:
     """Private streams that replace the global generators for models that draw from them.
 
-    Inside `active()` the global generators continue the private streams; outside they are unchanged.
+    Inside `active()`, the global generators continue the private streams; outside, they are unchanged.
     """
 
     def __init__(self, generators: Sequence[RandomGenerator], seed: int) -> None:
@@ -193,7 +201,7 @@ class Streams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Use the private streams inside the context, which holds one forward."""
+        """Replace the global generators with the private streams for one forward."""
         with put_back(self.generators):  # one thread at a time
             for generator, state in zip(self.generators, self.states, strict=True):
                 generator.write(state)

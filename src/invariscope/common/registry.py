@@ -1,4 +1,4 @@
-"""Registries: classes found by name, one file per class, without a list to edit."""
+"""Registries that find classes by name, so that a new class needs one file and no list to edit."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") 
 
 
 def refuse_unknown_options(make: Callable[..., Any], given: Iterable[str], *, name: str = "") -> None:
-    """Raise TypeError for keywords that a class or function does not take, with the closest known ones.
+    """Raise TypeError if a class or function does not take a keyword, suggesting the closest ones.
 
     Args:
         make: the class or function.
         given: the keywords.
-        name: its name in the message; by default its own.
+        name: its name in the message; default: its own name.
     """
     options = inspect.signature(make).parameters.values()
     if any(option.kind is option.VAR_KEYWORD for option in options):
@@ -71,7 +71,7 @@ class Registry(Generic[T]):
     Args:
         kind: the user's word for such a class, such as "measure".
         package: the package whose modules define the classes.
-        listing: the subcommand of `invariscope list`, by default the kind with an s; None: no subcommand.
+        listing: the subcommand of `invariscope list`; default: the plural of the kind; None: no subcommand.
         also: further packages whose modules define such classes.
     """
 
@@ -82,18 +82,18 @@ class Registry(Generic[T]):
     _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
 
     def add(self, cls: type[T], name: str = "") -> None:
-        """Register a class, by default under its snake_case name; abstract and private ones stay unlisted."""
+        """Register a class, by default under its snake_case name; `names` omits abstract and private ones."""
         self._classes[name or snake_case(cls.__name__)] = cls
 
     def names(self) -> list[str]:
         """Return all registered names in alphabetical order."""
         for package in (self.package, *self.also):
             _import_all(package)
-        # `add` runs before a class is complete, when it is not known yet whether it is abstract.
+        # `add` runs before a class is complete, when it is not yet known whether it is abstract.
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
     def get(self, name: str) -> type[T]:
-        """Return the class of that name, or raise ValueError with the closest names."""
+        """Return the class with this name, or raise ValueError with the closest names."""
         names = self.names()
         if name not in self._classes:
             listing = self.listing or f"{self.kind}s"
@@ -108,7 +108,7 @@ class Registry(Generic[T]):
 
 @cache
 def _import_all(package: str) -> None:
-    """Import every module of a package once; searching files takes longer than a small measurement."""
+    """Import every module of a package; cached, because searching its files is slow."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)
 

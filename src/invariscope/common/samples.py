@@ -1,7 +1,7 @@
 """Samples of any type: mappings of arrays, text, images, graphs, atoms.
 
-A batch is a list of samples. One tensor (sample, ...) is the special case that everything handles as a whole;
-any other list is a one-dimensional array of Python objects, which can be indexed and joined like a tensor.
+A batch is either one tensor (sample, ...), handled as a whole, or a one-dimensional array of Python objects,
+which can be indexed and joined like a tensor.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MAX_DEPTH = 30
 
 
 def is_structured(inputs: Any) -> TypeGuard[np.ndarray]:
-    """Return whether the inputs are an array of objects instead of a tensor."""
+    """Return whether the inputs are an array of objects rather than a tensor."""
     return isinstance(inputs, np.ndarray) and inputs.dtype == object
 
 
 def as_samples(items: Iterable[Any]) -> np.ndarray:
-    """Return (sample,) an array of objects; arrays and lists among them stay as they are.
+    """Return the items as an array of objects, (sample,), without merging items that are arrays or lists.
 
     >>> as_samples([[1, 2], [3, 4]]).shape
     (2,)
@@ -54,7 +54,7 @@ def taken(inputs: Inputs, rows: Any) -> Inputs:
 
 
 def joined_inputs(parts: list[Inputs]) -> Inputs:
-    """Return several batches as one."""
+    """Return several batches concatenated into one."""
     if isinstance(parts[0], Tensor):
         return torch.cat(parts)  # type: ignore[arg-type]
     return np.concatenate(parts)
@@ -68,7 +68,7 @@ def same_inputs(one: Any, other: Any) -> bool:
 
 
 def copies_of(inputs: Inputs, row: int, times: int) -> Inputs:
-    """Return one of the inputs so many times; a view of a tensor."""
+    """Return a batch that repeats one of the inputs; a view if the inputs are a tensor."""
     if isinstance(inputs, Tensor):
         return inputs[row].expand(times, *inputs.shape[1:])
     return np.repeat(inputs[row : row + 1], times)
@@ -108,7 +108,7 @@ def field(sample: Any, name: Any) -> Any:
     """Return a part of a sample by name, index or attribute.
 
     Raises:
-        ValueError: the sample has no such part; names the closest ones.
+        ValueError: the sample has no such part; the message suggests the closest ones.
     """
     try:
         if isinstance(sample, Mapping | list | tuple) and not _is_named(sample, name):
@@ -121,7 +121,7 @@ def field(sample: Any, name: Any) -> Any:
 
 
 def _is_named(sample: Any, name: Any) -> bool:
-    """Return whether a name is that of a part of a named tuple."""
+    """Return whether the sample is a named tuple with a part of this name."""
     return isinstance(sample, tuple) and name in getattr(sample, "_fields", ())
 
 
@@ -129,12 +129,12 @@ def no_field(sample: Any, name: Any) -> ValueError:
     """Return the error for a field that a sample does not have."""
     names = [str(own) for own, _ in parts_of_sample(sample)]
     if not names:
-        return ValueError(f"samples are {kind_of(sample)}, which have no field {name!r}")
+        return ValueError(f"samples of type {kind_of(sample)} have no field {name!r}")
     return unknown("field", str(name), names)
 
 
 def with_fields(sample: Any, changed: Mapping[Any, Any]) -> Any:
-    """Return a copy of a sample in which some parts are replaced; the original stays as it is."""
+    """Return a copy of a sample with some parts replaced; the original is not modified."""
     if isinstance(sample, Mapping):
         return dict(sample) | dict(changed)
     named: Any = sample
@@ -162,14 +162,14 @@ def copied(sample: Any) -> Any:
 
 
 def without_field(sample: Any, name: Any) -> Any:
-    """Return a mapping without one of its parts; other samples as they are."""
+    """Return a mapping without one of its parts; other samples are returned unchanged."""
     if isinstance(sample, Mapping):
         return {own: value for own, value in sample.items() if own != name}
     return sample
 
 
 def kind_of(sample: Any) -> str:
-    """Return what to call a sample in messages, with its fields.
+    """Return a description of a sample for messages: its type and fields.
 
     >>> kind_of({"ids": 1, "mask": 2}), kind_of("a text")
     ("dict with the fields 'ids', 'mask'", 'str')
@@ -180,7 +180,7 @@ def kind_of(sample: Any) -> str:
 
 
 def leaves(sample: Any, path: tuple[Any, ...] = (), depth: int = 0) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the parts of a sample that have no parts themselves, with their paths."""
+    """Yield the innermost parts of a sample, with their paths."""
     parts = parts_of_sample(sample) if depth < _MAX_DEPTH else []
     if not parts:
         yield path, sample
@@ -206,7 +206,7 @@ def _nbytes(leaf: Any) -> int:
 
 
 def sizes_of(sample: Any) -> tuple[Any, ...]:
-    """Return what decides how many rows a model makes of a sample: lengths and shapes of its leaves."""
+    """Return the lengths and shapes of a sample's leaves, which decide how many rows a model makes of it."""
     return tuple((path, _size(leaf)) for path, leaf in leaves(sample))
 
 
@@ -219,10 +219,10 @@ def _size(leaf: Any) -> Any:
 
 
 def sample_digest(sample: Any) -> bytes:
-    """Return 16 bytes that identify a sample: names, types, shapes and values of its parts.
+    """Return a 16-byte digest of the names, types, shapes and values of a sample's parts.
 
-    Equal in every process. Mappings are digested in the order of their names. Parts that are neither arrays,
-    plain values nor images, and hold no such parts, count with their type alone.
+    It is the same in every process. The order of a mapping's entries does not matter. A part that is not an
+    array, a plain value or an image, and has no parts of its own, contributes only its type.
 
     >>> sample_digest({"a": 1, "b": 2}) == sample_digest({"b": 2, "a": 1})
     True
@@ -260,11 +260,11 @@ def _add(found: Any, sample: Any, depth: int) -> None:
 
 
 def is_image(sample: Any) -> bool:
-    """Return whether a sample is an image of PIL."""
+    """Return whether a sample is a PIL image."""
     return all(hasattr(sample, name) for name in ("mode", "getbands", "tobytes", "size"))
 
 
 def is_graph(sample: Any) -> bool:
-    """Return whether a sample is a graph of PyTorch Geometric, or a batch of graphs."""
+    """Return whether a sample is a PyTorch Geometric graph, or a batch of graphs."""
     methods = (getattr(sample, name, None) for name in ("to_dict", "keys", "apply"))
     return not isinstance(sample, type) and all(map(callable, methods))

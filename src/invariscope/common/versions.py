@@ -7,7 +7,7 @@ import platform
 
 
 def versions(*modules: str) -> dict[str, str]:
-    """Return the versions of this package, of Python and of other modules.
+    """Return the versions of this package, Python and other modules.
 
     >>> sorted(versions("numpy"))
     ['invariscope', 'numpy', 'python']

@@ -1,4 +1,4 @@
-"""Phrases that many parts of the library share."""
+"""Phrases shared by many parts of the library."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") -> str:
-    """Return the first names and the number of remaining ones.
+    """Return the first names as text, followed by the number of remaining ones.
 
     >>> listed(["conv1", "conv2"]), listed(range(7), limit=2)
     ('conv1, conv2', '0, 1 and 5 more')

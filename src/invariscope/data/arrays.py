@@ -16,17 +16,17 @@ _NUMBERS = "biufc"
 
 
 def is_array(values: Any) -> bool:
-    """Whether values are a tensor, an array (NumPy, JAX, TensorFlow), or a table (pandas, polars, xarray)."""
+    """Return whether values are a tensor, an array (NumPy, JAX, TensorFlow) or a table (pandas, polars)."""
     return isinstance(values, Tensor | np.ndarray) or is_table(values) or _is_foreign(values)
 
 
 def is_table(values: Any) -> bool:
-    """Whether values convert themselves to an array, like a DataFrame or a Series."""
+    """Return whether values can convert themselves to an array, like a DataFrame or a Series."""
     return hasattr(values, "to_numpy") and hasattr(values, "shape") and not isinstance(values, type)
 
 
 def _is_foreign(values: Any) -> bool:
-    """Whether values are an array of JAX or TensorFlow."""
+    """Return whether values are an array of JAX or TensorFlow."""
     return not isinstance(values, type) and all(hasattr(values, n) for n in ("__array__", "dtype", "shape"))
 
 
@@ -44,7 +44,7 @@ def as_tensor(values: Any, what: str) -> Tensor:
         values = _of_table(values, what)
     if not isinstance(values, Tensor | np.ndarray) and _is_foreign(values):
         values = np.asarray(values)
-    if isinstance(values, np.ndarray) and values.dtype.name == "bfloat16":  # NumPy has none of its own
+    if isinstance(values, np.ndarray) and values.dtype.name == "bfloat16":  # not one of NumPy's own dtypes
         values = torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
     if isinstance(values, np.ndarray):
         values = torch.as_tensor(_native(values, what))
@@ -86,7 +86,7 @@ def _native(values: np.ndarray, what: str) -> np.ndarray:
         values = values.data
     if values.dtype.kind not in _NUMBERS:
         raise TypeError(f"{what} must be numeric; got an array of {values.dtype}; convert them first")
-    if values.dtype.itemsize > 8 * (1 + (values.dtype.kind == "c")):  # torch has nothing longer
+    if values.dtype.itemsize > 8 * (1 + (values.dtype.kind == "c")):  # torch has no wider dtype
         return values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
     if not values.dtype.isnative or min(values.strides, default=0) < 0:
         return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
@@ -96,7 +96,7 @@ def _native(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _unlocked(values: np.ndarray) -> np.ndarray:
-    """Return a view of a file that torch accepts without a warning; it is never written to."""
+    """Return a view of a memory-mapped file that torch accepts without a warning; never write to it."""
 
     class Unlocked:
         __array_interface__ = values.__array_interface__ | {"data": (values.ctypes.data, False)}

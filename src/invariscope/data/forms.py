@@ -41,7 +41,7 @@ class Form:
         batches: an iterable of batches.
         count: number of samples in the batches, if known.
         field: name of the field of structured samples that holds the label, if given.
-        collate: what makes a batch of structured samples, if the data bring it.
+        collate: function that makes a batch from structured samples, if the data provide one.
     """
 
     inputs: Inputs | None = None
@@ -81,7 +81,7 @@ def form_of(data: Any, labels: Any = None) -> Form:
         return _labelled(*data)
     if (found := structured(data)) is not None:
         return _of_structured(found, labels, labelling, name)
-    refuse_field(labels, "no structured samples")
+    refuse_field(labels, "not structured samples")
     if hasattr(data, "images") and hasattr(data, "labels"):
         return replace(_arrays(data.images, data.labels, labelling), name=getattr(data, "name", "data"))
     if is_array(data):
@@ -116,7 +116,7 @@ def _is_labelled_list(data: Any) -> bool:
 
 
 def _is_labelled_batch(batch: Any) -> bool:
-    """Return whether a batch of a stream is (samples, labels), also as a loader collates it."""
+    """Return whether a stream's batch is (samples, labels), including batches collated by a loader."""
     if not isinstance(batch, tuple | list):
         return False
     if _is_labelled_list(tuple(batch)):
@@ -130,8 +130,8 @@ def _labelled(data: Any, labels: Any) -> Form:
     form = form_of(data, None)
     if form.inputs is None:
         raise ValueError(
-            "an array of labels= goes with data in memory; name the field that holds them, labels='y', "
-            "or let the items of a dataset be (input, label)"
+            "labels= can be an array only for data in memory; give the name of the field that holds the "
+            "labels, labels='y', or let the dataset return (input, label)"
         )
     if form.targets is not None:
         raise ValueError("the data already include labels; give labels= or labelled data, not both")
@@ -220,14 +220,14 @@ def joined(batches: list[Batch]) -> Batch:
         raise ValueError(
             f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize all inputs to "
             "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets). "
-            "Samples of different sizes are given as mappings, [{'x': x0}, {'x': x1}, ...], with iv.On"
+            "Give samples of different sizes as mappings, [{'x': x0}, {'x': x1}, ...], and use iv.On"
         )
     labels = [y for _, y in batches if y is not None]
     return joined_inputs([x for x, _ in batches]), torch.cat(labels) if labels else None
 
 
 def channels_first(form: Form) -> Form:
-    """Return the form with (n, H, W, C) images as (n, C, H, W), before their keys are made.
+    """Return the form with images (n, H, W, C) converted to (n, C, H, W); call it before computing keys.
 
     >>> channels_first(form_of(torch.zeros(2, 5, 4, 3))).inputs.shape
     torch.Size([2, 3, 5, 4])

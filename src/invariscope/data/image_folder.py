@@ -14,7 +14,7 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 class LabelledImage(NamedTuple):
-    """An image and its label; a plain tuple of an image and a word could be two inputs."""
+    """An image and its label; a plain tuple of an image and a string could be two inputs."""
 
     image: Any
     label: Any
@@ -22,14 +22,14 @@ class LabelledImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
-    """Images in a folder: in subfolders, whose names are the labels, or directly in it, without labels.
+    """Images in the subfolders of a folder, labelled by subfolder name, or in the folder itself, unlabelled.
 
-    Keys are digests of the files' bytes: neither names nor labels matter.
+    Keys are digests of the files' bytes, so they do not depend on file names or labels.
 
     Args:
-        folder: where they are.
+        folder: path of the folder.
     Raises:
-        ValueError: no such folder, or no image in it.
+        ValueError: the folder does not exist or has no images.
     """
 
     folder: Path
@@ -41,20 +41,20 @@ class ImageFolder:
             )
         if not self.files:
             raise ValueError(
-                f"{self.folder} holds no images ({', '.join(sorted(_ENDINGS))}), neither directly nor in one "
-                "subfolder per class"
+                f"{self.folder} holds no images ({', '.join(sorted(_ENDINGS))}); put them into the folder or "
+                "into one subfolder per class"
             )
 
     @cached_property
     def files(self) -> tuple[Path, ...]:
-        """The images; those in subfolders, if there are any."""
+        """Paths of the images in subfolders or, if there are none, of those in the folder itself."""
         inside = [path for path in sorted(self.folder.glob("*/*")) if path.suffix.lower() in _ENDINGS]
         flat = [path for path in sorted(self.folder.glob("*")) if path.suffix.lower() in _ENDINGS]
         return tuple(inside or flat)
 
     @property
     def labelled(self) -> bool:
-        """Whether the images lie in subfolders."""
+        """Whether the images are in subfolders, whose names are the labels."""
         return self.files[0].parent != self.folder
 
     @cached_property
@@ -67,7 +67,7 @@ class ImageFolder:
         return len(self.files)
 
     def __getitem__(self, place: int) -> Any:
-        """Return the image, in colour or grey, and the name of its subfolder, if any."""
+        """Return the image, in RGB or greyscale, and the name of its subfolder, if any."""
         from PIL import Image
 
         path = self.files[place]

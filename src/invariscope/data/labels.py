@@ -25,7 +25,7 @@ _WRAPPERS = 8  # largest nesting of loaders and subsets around a dataset
 
 
 class Targets(NamedTuple):
-    """Targets as given: kind, (sample,) values, number, type and shape as text, words by number."""
+    """Targets as the user gave them: kind, (sample,) values, count, type and shape, and words by number."""
 
     kind: str
     values: Tensor | None = None
@@ -38,9 +38,9 @@ class Targets(NamedTuple):
 class Labelling:
     """The meaning of a source's labels.
 
-    The number of a word is a digest of it, so that results do not depend on the order in which words occur.
-    The model output for a word is known only if the data or the user give the class names in the order of
-    the outputs.
+    Words are numbered by their digests, so that results do not depend on the order in which words occur. The
+    model output for a word is known only if the data or the user provide the class names in the order of the
+    outputs.
 
     Args:
         order: class names in the order of the model's outputs; () if unknown.
@@ -102,7 +102,7 @@ class Labelling:
             raise ValueError(f"labels are of two kinds: {kinds}; give labels of one kind")
 
     def numbers(self, labels: Tensor | None) -> Tensor | None:
-        """Return words as positions in the class names, if these are known; other labels unchanged.
+        """Convert words to positions in the class names, if these are known; return other labels unchanged.
 
         Raises:
             ValueError: a label that is not among the class names.
@@ -156,7 +156,7 @@ class Labelling:
             return ""
         shown = listed(map(repr, sorted(self.words.values())), limit=3)
         return (
-            f"the labels are words ({shown}), and it is not known which output of the model belongs to which "
+            f"the labels are words ({shown}), and it is unknown which output of the model belongs to which "
             "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "
             "line), or pass class numbers. Otherwise leave out the labels, and the measures that need them"
         )
@@ -260,7 +260,7 @@ def _of_words(words: list[str]) -> Targets:
 
 @lru_cache(maxsize=1 << 16)
 def word_number(word: str) -> int:
-    """Return the number of a word: 63 bits of a digest, which do not depend on anything else.
+    """Return the number of a word: 63 bits of its digest.
 
     >>> word_number("cat") == word_number("cat") != word_number("dog")
     True
@@ -329,7 +329,7 @@ def refuse_listed_pair(data: Any) -> None:
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """Return the ordered class names of a data object or of the object that it wraps; () without names."""
+    """Return the ordered class names of a data object or of the object that it wraps; () if it has none."""
     for _ in range(_WRAPPERS):
         found = _ordered(getattr(data, "class_to_idx", None)) or _listed(getattr(data, "classes", None))
         data = getattr(data, "dataset", None)

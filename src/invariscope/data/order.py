@@ -27,14 +27,14 @@ class Order:
     """The samples in the order of the walk.
 
     Args:
-        keys: (sample,) by position in the data.
+        keys: (sample,) keys, by position in the data.
         walk: (rank,) positions in the data.
         pairs: (rank,) pair numbers, ascending: the samples of a pair are adjacent.
         partners: (rank,) rank of each sample's partner, -1 for none.
         groups: (rank,) jackknife groups.
         clusters: (rank,) cluster numbers; None if there are no clusters.
         kind: origin of the keys: "content", "ids" or "index".
-        arrival: whether samples are walked as they are stored, not by rank.
+        arrival: whether samples are walked in stored order instead of by rank.
     """
 
     keys: np.ndarray
@@ -50,7 +50,7 @@ class Order:
         return len(self.walk)
 
     def first(self, samples: int) -> Order:
-        """Return the first samples of the walk, paired anew."""
+        """Return the order of the first samples of the walk, with new pairs."""
         clusters = None if self.clusters is None else self.clusters[:samples]
         if self.arrival:
             mates = without_own_cluster(partners(samples), clusters)
@@ -74,7 +74,7 @@ class Identities:
     clusters: np.ndarray | None = None
 
     def ranked(self, seed: int, samples: int | None = None) -> Order:
-        """Order all samples, or only the first ones, by rank."""
+        """Return the order by rank of all samples, or of the first ones only."""
         own = drawn_words(self.keys, seed, Stream.RANK)
         if self.clusters is None:
             walk = np.lexsort((self.keys, own))[:samples]
@@ -84,7 +84,7 @@ class Identities:
         return _order(self, walk, _runs(self.clusters[walk]))
 
     def arrived(self, seed: int) -> Order:
-        """Order all samples as they are stored, for a stream that is held in memory."""
+        """Return the stored order of all samples, for a stream that is held in memory."""
         known = _order(self, np.arange(len(self.keys)), None)
         mates = without_own_cluster(known.partners, self.clusters)
         groups = arrival_groups(known.pairs, self.clusters, seed)
@@ -167,7 +167,7 @@ def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:
 
     Args:
         given: integers or strings, one per sample.
-        samples: how many there must be; None if unknown.
+        samples: required number of entries; None if unknown.
         name: name of the option, for errors.
     Raises:
         ValueError: wrong length, or neither integers nor strings.

@@ -41,7 +41,7 @@ class Source(abc.ABC):
 
     Args:
         order: keys, ranks, pairs and groups, if they are known before the walk.
-        collate: what makes a batch of structured samples, if the data bring it.
+        collate: function that makes a batch from structured samples, if the data provide one.
     """
 
     name: str = "data"
@@ -70,11 +70,11 @@ class Source(abc.ABC):
 
     @property
     def keys_by_position(self) -> np.ndarray | None:
-        """(sample,) keys in the order of the data; None if their indices are the keys."""
+        """(sample,) keys in the order of the data; None if indices serve as keys."""
         return None if self.order is None else self.order.keys
 
     def walked(self) -> dict[str, str]:
-        """Return what identifies the samples, and the order of the walk, for the provenance."""
+        """Return the kind of keys and the order of the walk, for the provenance."""
         if self.order is None:
             return {"keys": INDEX, "order": "arrival"}
         return {"keys": self.order.kind, "order": "arrival" if self.order.arrival else "rank"}
@@ -114,7 +114,7 @@ class ArraySource(_OrderedSource):
         return None if self.targets is None else self.targets[torch.from_numpy(self.order.walk)]
 
     def windows(self) -> Iterator[Window]:
-        """Yield everything at once; inputs are copied block by block."""
+        """Yield a single window with all samples; inputs are copied later, block by block."""
         yield window_of(self.inputs, self.labels, self.order, rows=self.order.walk)
 
 
@@ -130,7 +130,7 @@ class DatasetSource(_OrderedSource):
     collate: Callable[[Any], Any] | None = None
 
     def windows(self) -> Iterator[Window]:
-        """Yield items gathered into windows of bounded size, each of which ends with a pair."""
+        """Yield items gathered into windows of bounded size, each of which ends with a complete pair."""
         waiting, low = _Waiting(), 0
         for rank, position in enumerate(self.order.walk.tolist()):
             waiting.add(read(batched(self.items[position], self.label), self.labelling))
@@ -147,14 +147,14 @@ class DatasetSource(_OrderedSource):
 
 @dataclass
 class StreamSource(Source):
-    """Samples that come in batches, are walked as they come, and are not kept.
+    """Samples that arrive in batches, are walked in order of arrival, and are not kept.
 
     Args:
         batches: an iterable of batches.
         count: number of samples, if known.
         ids, clusters: (sample,) int64 in the order of arrival, if they were given.
         seed: seed of the groups.
-        limit: how many samples to take; None takes all.
+        limit: number of samples to take; None takes all.
     """
 
     batches: Iterable[Any]
@@ -169,7 +169,7 @@ class StreamSource(Source):
 
     @property
     def length(self) -> int | None:
-        """Number of samples, if the iterable knows it."""
+        """Number of samples, if known."""
         return self.count
 
     @property
@@ -178,11 +178,11 @@ class StreamSource(Source):
         return self.ids
 
     def walked(self) -> dict[str, str]:
-        """Return what identifies the samples; a stream is walked in order of arrival."""
+        """Return the kind of keys; a stream is always walked in order of arrival."""
         return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Yield batches gathered into windows of bounded size and whole pairs; the last may hold three."""
+        """Yield windows of bounded size and of whole pairs, the last of which may have three samples."""
         waiting, first = _Waiting(), 0
         for batch in self._batches():
             waiting.add(batch)
@@ -220,7 +220,7 @@ class StreamSource(Source):
             return None
         if ranks[-1] >= len(given):
             raise ValueError(
-                f"{name} has {len(given)} entries, but the stream gave more samples; give one per sample"
+                f"{name} has {len(given)} entries, but the stream yielded more samples; give one per sample"
             )
         return given[ranks]
 
@@ -229,8 +229,8 @@ class StreamSource(Source):
             given = getattr(self, name)
             if self.limit is None and given is not None and len(given) != samples:
                 raise ValueError(
-                    f"{name} has {len(given)} entries, but the stream gave {samples} samples; give one per "
-                    "sample"
+                    f"{name} has {len(given)} entries, but the stream yielded {samples} samples; give one "
+                    "per sample"
                 )
 
 
@@ -284,8 +284,8 @@ def as_source(
         ids, clusters: see `iv.measure`.
         few: reason why one sample is too few, for the error.
         labels: see `iv.measure`.
-        structured: whether samples of raw data may be anything but rows of one tensor.
-        channels_last: images are (n, H, W, C), and the source gives them as (n, C, H, W).
+        structured: whether the data may hold structured samples instead of one tensor.
+        channels_last: whether images are (n, H, W, C); the source yields them as (n, C, H, W).
 
     Raises:
         ValueError: no data, fewer than two samples, or labels of a different length.
@@ -298,7 +298,7 @@ def as_source(
         source = _ordered(channels_first(form) if channels_last else form, seed, ids, clusters)
     if not structured and source is not data and _holds_samples(source):
         raise TypeError(
-            "only iv.measure and the assertions take structured samples (mappings, text, images, graphs); "
+            "only iv.measure and the assertions accept structured samples (mappings, text, images, graphs); "
             "give one tensor of inputs here"
         )
     if source.length is not None and source.length < 2:
@@ -350,7 +350,7 @@ def held(source: Source, seed: int) -> ArraySource:
     """Return a source that holds the samples in memory, in the order of the walk."""
     windows = list(source.windows())
     if not windows:
-        raise ValueError("the data are empty: the iterable gave no batch; pass at least two samples")
+        raise ValueError("the data are empty: the iterable yielded no batches; pass at least two samples")
     inputs, labels = joined([(window.inputs, window.labels) for window in windows])
     order = source.order
     if order is None:
@@ -362,7 +362,7 @@ def held(source: Source, seed: int) -> ArraySource:
 
 
 def _subset(source: Source, samples: int, seed: int) -> Source:
-    """Take the samples of lowest rank; of a stream the first, which are then held in memory."""
+    """Take the samples of lowest rank or, from a stream, the first ones, which are then held in memory."""
     if source.length is not None and samples > source.length:
         raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):

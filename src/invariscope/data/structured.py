@@ -1,4 +1,4 @@
-"""Samples that are no rows of one tensor: mappings, text, images, graphs, molecules, and their labels."""
+"""Samples that are not rows of one tensor: mappings, text, images, graphs, molecules, and their labels."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Structured:
     """Structured samples, in one of three forms.
 
     Args:
-        samples: (sample,) in memory.
+        samples: (sample,) samples in memory.
         items: a map-style dataset of samples.
         batches: an iterable of batches of samples.
-        collate: what makes a batch of them, if the data bring it.
+        collate: function that makes a batch from samples, if the data provide one.
     """
 
     samples: np.ndarray | None = None
@@ -60,7 +60,7 @@ def structured(data: Any) -> Structured | None:
 
 
 def _of_loader(loader: Any) -> Structured | None:
-    """Take a loader apart, so that samples are moved before they are collated."""
+    """Return a loader's dataset and collate function, so that samples are transformed before collation."""
     data: Any = loader.dataset
     if isinstance(data, torch.utils.data.IterableDataset) or not hasattr(data, "__len__") or not len(data):
         return None
@@ -84,7 +84,7 @@ def _chosen_by(loader: Any) -> list[int] | None:
 
 
 def _of_sequence(data: Any) -> Structured | None:
-    """Return a sequence of samples: in memory if it is a list."""
+    """Return a sequence of structured samples, in memory if it is a list; None for anything else."""
     if isinstance(data, str | bytes | Tensor) or not isinstance(data, Sized) or not len(data):
         return None
     sequence: Any = data
@@ -116,7 +116,7 @@ def is_sample(item: Any) -> bool:
     """Return whether an item is a structured sample rather than an array or a batch of arrays."""
     if isinstance(item, Tensor | np.ndarray | np.generic | bool | int | float | complex | type(None)):
         return False
-    if isinstance(item, tuple):  # of several inputs, such as an image and its text
+    if isinstance(item, tuple):  # several inputs, such as an image and its text
         return len(item) > 0 and any(is_sample(part) for part in item)
     if isinstance(item, str | Mapping) or is_image(item):
         return True
@@ -130,7 +130,7 @@ def _is_hugging_face(data: Any) -> bool:
 
 
 def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
-    """Yield the samples of columns, each of which has one entry per sample.
+    """Yield samples from columns, each of which has one entry per sample.
 
     Raises:
         ValueError: no column, or columns of different lengths.
@@ -141,7 +141,7 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     if not lengths or len(lengths) < len(columns):
         single = [repr(name) for name in columns if name not in lengths]
         raise ValueError(
-            f"every field of the data needs one entry per sample; these have none: {listed(single)}"
+            f"every field of the data needs one entry per sample; these have no length: {listed(single)}"
         )
     if len(set(lengths.values())) > 1:
         raise ValueError(
@@ -155,7 +155,7 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
 def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
     """Return the sample and the label of a dataset's item, which may be (sample, label).
 
-    A word beside a mapping is its label; beside anything else it is a second input, such as a caption.
+    A string next to a mapping is its label; next to anything else, it is a second input, such as a caption.
     """
     if isinstance(item, LabelledImage):
         return item.image, item.label
@@ -168,9 +168,9 @@ def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
 
 
 def split_listed(item: Any, labels: Any) -> tuple[Any, Any]:
-    """Return the sample and the label of an entry of a list: a tuple is (sample, label) if it ends in one.
+    """Return the sample and the label of a list's entry.
 
-    Other tuples are samples of several inputs.
+    A pair whose second entry can be a label is (sample, label); other tuples are samples with several inputs.
     """
     if isinstance(item, tuple) and len(item) == 2 and _is_label(item[0], item[1]):
         return split_item(item, labels)

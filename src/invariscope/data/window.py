@@ -19,11 +19,11 @@ class Window:
     """Consecutive samples in the order of the walk, in whole pairs.
 
     Args:
-        store: (row, ...) inputs, or (row,) samples, not necessarily in that order.
+        store: (row, ...) inputs, or (row,) samples, not necessarily in the order of the walk.
         rows: (sample,) rows of the store; None if the store is in the order of the walk.
         labels: (sample,) or None.
         indices: (sample,) positions in the data.
-        keys: (sample,) int64 that identify the samples.
+        keys: (sample,) int64 keys that identify the samples.
         pairs: (sample,) pair numbers, ascending.
         partners: (sample,) position of each sample's partner in the window, -1 for none.
         groups: (sample,) jackknife groups.

@@ -1,4 +1,4 @@
-"""The one loop: plan, forward each transformed input once, reduce inside the reader, assemble."""
+"""The measuring loop: plan a pass, forward each transformed input once, reduce, and assemble results."""
 
 from invariscope.engine.api import measure
 

@@ -57,6 +57,7 @@ def measure(
     pool: Any = None,
     repeats: int = 1,
     rows: str = "compact",
+    units: int | str = "auto",
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -68,87 +69,92 @@ def measure(
         model: an `nn.Module`, a Keras or Flax model, an exported program, the path of an `.onnx`, `.pt2` or
             `.keras` file, a `Reader`, or a callable from inputs to {layer: array}.
         data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
-            an iterable of batches. Inputs must be what the model expects, such as floating-point images;
-            images of a model that takes (n, H, W, C) are given so, and transforms see them as (n, C, H, W).
-            Labels are one integer or word per sample; other targets, such as masks, are ignored with a note.
-            Samples may also be of any other type: a list of texts, images or molecules, a mapping
-            {field: one entry per sample}, a folder of images with one subfolder per class, a dataset or
-            loader of mappings or graphs. A loader is taken apart: its samples are moved, then collated.
-        transform: a `Transform`, or a list of callables, one per element: on batches if the data are one
-            tensor, otherwise on single samples. `iv.On` names the fields of a sample that are moved.
-        measures: measure objects or registry names (`iv.list_measures()`); one text may hold several,
+            an iterable of batches. Inputs must be what the model expects, such as floating-point images.
+            Pass images as (n, H, W, C) if the model takes them so; transforms still see (n, C, H, W).
+            Labels are one integer or string per sample; other targets, such as masks, are ignored with a
+            note. Samples may also be of any other type: a list of texts, images or molecules, a mapping
+            {field: one entry per sample}, a folder of images with one subfolder per class, or a dataset or
+            loader of mappings or graphs. Samples of a loader are transformed before they are collated.
+        transform: a `Transform`, or a list of callables, one per element, which receive batches if the data
+            are one tensor, and single samples otherwise. `iv.On` selects the fields to transform.
+        measures: measure objects or registry names (`iv.list_measures()`); a string may list several, as in
             "nv, anova".
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
-            functional operation. A leading "!" excludes: ["*", "!*where*"], or "!*where*" for everything
-            that None reads except those.
+            functional operation. A leading "!" excludes layers, as in ["*", "!*where*"]; on its own,
+            "!*where*" excludes them from what None reads.
         by_class: also measure each class separately, and the mean over classes, in the same pass.
-        classes: class names in the order of the model's outputs, which also name the strata. Measures that
-            compare labels with outputs need them if labels are words, unless the data name their classes
-            themselves (`data.classes`, `class_to_idx`).
-        samples: measure a seeded subset of this many samples; for a stream, the first ones.
-        batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
-        device: where to run; None: where the model's parameters are.
+        classes: class names in the order of the model's outputs; they also name the strata. If labels are
+            strings, measures that compare labels with outputs require class names, unless the data provide
+            them (`data.classes`, `class_to_idx`).
+        samples: measure a seeded random subset of this many samples, or the first ones of a stream.
+        batch_size: inputs per forward, or "auto". Orbits larger than this are forwarded in parts.
+        device: device to run on; None: the device of the model's parameters.
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy). A surrounding
-            `torch.autocast` does not reach the model; one in the model's own forward does.
+            `torch.autocast` has no effect on the model; one inside the model's own forward does.
         seed: seed of the transform's draws and of the subset; the same seed gives the same numbers
             whatever the batch size.
-        checkpoint: a file for the sums, written every half minute and removed at the end; the same
-            call resumes from it after an interruption.
-        progress: show a bar on the terminal, or call a function with (samples done, total samples).
-        intervals: keep the sums that intervals need, which takes eight times as much memory.
-        nonfinite: "raise" on NaN or infinite responses, or "skip" and count such samples.
-        unstable: "refuse" or "measure" a model whose output depends on chance or on the rest of its batch.
+        checkpoint: file in which to save the running sums every 30 seconds. The same call resumes from it
+            after an interruption, and removes it at the end.
+        progress: True shows a bar on the terminal; a function is called with (samples done, total samples).
+        intervals: compute intervals, for which the sums take eight times as much memory.
+        nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
+        unstable: "refuse" (raise an error for) or "measure" a model whose output depends on chance or on the
+            rest of its batch.
         memory_gb: memory budget for the sums in GiB; None: half of the free memory.
-        batch_axis: overrides the batch axis found for each layer.
-        output: the part of the model's output that is its prediction, for measures of the output: a name
-            (a key or field, "logits"), an index (1), or a function of the model's output that returns a
-            tensor with one row per sample. None: the only floating-point tensor in it with one row per
-            sample, found at two batch sizes; if there are several, or none, such measures raise an error.
+        batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
+        output: the part of the model's output that is its prediction, for measures of the output: the name
+            of a key or field ("logits"), an index (1), or a function of the model's output that returns a
+            tensor with one row per sample. None: its only floating-point tensor with one row per sample,
+            found at two batch sizes; if there is none, or more than one, such measures raise an error.
         gradients: run forwards with autograd enabled, for models that differentiate inside their forward,
             such as potentials that return forces. Responses are detached when they are read. Forwards take
             more memory, since each keeps its graph.
         label: the model's name in tables and plots.
-        baseline: "random" also measures the same architecture with random weights, in the same way, for
-            `result.baseline`. This takes one pass per draw, before the model's own pass; a checkpoint does
-            not include them. The weights are drawn by the initialisers of the modules (`reset_parameters`,
-            `_init_weights` of transformers, `init_weights` of timm); a weight that none of them sets
-            raises an error that names it. For such a model, pass a function without arguments that returns
-            the same architecture with new weights at each call. Global generators are seeded before each
-            call.
+        baseline: "random" also measures networks of the same architecture with random weights, for
+            `result.baseline`. Each takes one pass before the model's own; checkpoints do not include these
+            passes. Weights are drawn by the modules' own initialisers (`reset_parameters`, `_init_weights`
+            of transformers, `init_weights` of timm); a weight that none of them sets raises an error. For
+            such a model, pass a function without arguments that returns the same architecture with new
+            weights at each call. Global random generators are seeded before each call.
         draws: number of random networks.
-        floor: also measure inputs that were transformed and transformed back, for the column `floor`: the
-            value that interpolation and padding alone cause. Doubles the number of forwarded inputs. NaN for
-            a transform without an inverse.
+        floor: also measure inputs that were transformed and transformed back. The column `floor` holds their
+            value, which interpolation and padding alone cause; it is NaN for a transform without an inverse.
+            Doubles the number of forwarded inputs.
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
-            datasets are read in the seeded random order from which samples= takes the first; streams in
-            order of arrival. Intervals are checked each time the number of samples has grown by a factor of
-            √2, and are widened by 10 %, because runs tend to stop when chance has made them narrow: their
-            coverage at the stopping time is 93 to 97 % in simulations (benchmarks/results/sequential.md).
+            datasets are read in the seeded random order that `samples` uses, streams in order of arrival.
+            Intervals are checked each time the number of samples has grown by a factor of √2. They are
+            widened by 10 %, because a run tends to stop when they are narrow by chance: in simulations, their
+            coverage at the stopping time is 93 to 97 % (benchmarks/results/sequential.md).
             `provenance["sequential"]` records how many samples were used, and why.
-        at_least: number of samples before the first look, 64 or more. If there are fewer samples, all are
-            used without a look, and a note says so.
-        decided_by: the rows that decide, "measure" or "layer:measure" as globs ("conv*:normalized_variance").
-            None: every row that has an interval, including those of single classes.
+        at_least: number of samples before intervals are first checked, 64 or more. If the data have fewer,
+            all are used, and a note says so.
+        decided_by: the rows whose intervals `width` applies to, as a glob "measure" or "layer:measure", such
+            as "conv*:normalized_variance". None: every row with an interval, including rows of classes.
         ids: one integer or string per sample that identifies it, in the order of the data. Draws, pairs,
-            groups and subsets follow these ids, so that results do not depend on the order in which samples
+            groups and subsets depend on the ids, so that results do not depend on the order in which samples
             are stored. By default, samples of arrays are identified by their content, and those of datasets
             and streams by their index.
         clusters: one integer or string per sample, equal for samples that belong together, such as crops of
             one image or frames of one video. Intervals are then over clusters, and nulls pair each sample
             with one from another cluster.
         labels: one label per sample, or the name of the field that holds it; by default, the field "labels"
-            or "label" of mappings. The model does not get this field.
-        preprocess: a function from moved samples (a tensor, or a list) to what the model gets: normalise,
-            tokenise, collate. By default, samples of one shape are stacked, graphs are batched, and the
-            samples of a loader go through its `collate_fn`. It runs after the transformation; whatever was
-            done to the data before comes before it.
-        call: (model, batch) -> output. By default, a mapping is passed as keywords, a tuple or list as
-            positional arguments, and anything else as the only argument.
+            or "label" of mappings. This field is not passed to the model.
+        preprocess: a function that turns transformed samples (a tensor or a list) into the model's input, for
+            instance by normalising, tokenising or collating. By default, samples of one shape are stacked,
+            graphs are batched, and samples of a loader are collated by its `collate_fn`. Anything that the
+            data went through before this call precedes the transformation.
+        call: a function (model, batch) -> output. By default, a mapping is passed as keyword arguments, a
+            tuple or list as positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
-            sample: tokens, nodes, atoms.
-        repeats: above 1, for models that draw random numbers in their forward: the untransformed inputs are
-            also forwarded this many times each, and the column `chance` holds the value that the model's own
-            randomness causes. A value near it says nothing about the transformation.
+            sample, such as tokens, nodes or atoms.
+        repeats: above 1, number of extra forwards of each untransformed input, for models that draw random
+            numbers in their forward. The column `chance` then holds the value that the model's own randomness
+            causes; a value near it says nothing about the transformation.
+        units: "all" units of every layer, a number to draw from each layer, or "auto": all units of layers
+            with up to 65,536, and 4,096 units drawn from each larger one. A layer of which a quarter or
+            more would be drawn is taken whole. Intervals include the error that drawing causes, which the
+            column `drawing_error` holds as a standard error; measures of whole vectors and published presets
+            take all units. Maps hold NaN for units that were not drawn.
         rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
             dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
             says so in a note; "all" lists them too.
@@ -201,6 +207,7 @@ def measure(
         pool=pool,
         repeats=repeats,
         rows=rows,
+        units=units,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -1,4 +1,4 @@
-"""Detect streams with sorted labels, in which a sample's neighbour is not a random other sample."""
+"""Detect streams with sorted labels, in which neighbouring samples are not random pairs."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from invariscope.measures.base import Measure
 from invariscope.results.rows import ResultRow, Row
 
 SORTED = (
-    "the labels of this stream come sorted, so a sample's neighbour is not a random other sample: shuffle "
-    "the stream, or pass an array or a Dataset"
+    "the labels of this stream are sorted, so neighbouring samples are not random pairs: shuffle the stream, "
+    "or pass an array or a Dataset"
 )
 UNKNOWN = (
-    "the samples of a stream are paired in order of arrival; if similar samples arrive together, nulls are "
-    "too small, which cannot be checked without labels: shuffle the stream, or pass an array or a Dataset"
+    "the samples of a stream are paired in order of arrival, so nulls are too small if similar samples come "
+    "together; without labels, this cannot be checked: shuffle the stream, or pass an array or a Dataset"
 )
 _OF_VALUE = ("value", "ci_low", "ci_high", "corrected", "null", "replicates", "reach")
 _STANDARD_ERRORS = 4.0
-_FEWEST = 16  # samples: with fewer, chance alone too often gives a sorted order
+_FEWEST = 16  # with fewer samples, labels are sorted by chance too often
 
 
 @dataclass
 class Arrival:
-    """How often neighbours in a stream share a class, compared with chance.
+    """Counts of how often neighbours in a stream share a class.
 
     Args:
         counts: number of samples per class.
@@ -75,7 +75,7 @@ class Arrival:
 
     @property
     def looks_unshuffled(self) -> bool:
-        """Whether the samples so far may not be a random subset: labels are sorted, or all equal."""
+        """Whether the samples so far may not be a random subset, because labels are sorted or all equal."""
         return self.is_sorted or len(self.counts) == 1
 
 

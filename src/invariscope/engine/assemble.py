@@ -18,12 +18,14 @@ from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
+from invariscope.results.maps import DrawnMap
 from invariscope.results.rows import ABSENT
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
+from invariscope.unit_draw import UnitDraw
 
-References = Mapping[LayerKey, np.ndarray]
+References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
 
 
@@ -34,7 +36,7 @@ class NoLayerError(ValueError):
 def assembled(
     task: Task, run: Run, *, references: References | None = None, dead: Dead | None = None
 ) -> Part:
-    """Return the values of the measures, by measure and in the order in which layers run.
+    """Return the values of the measures, grouped by measure, with layers in execution order.
 
     Args:
         references: per-unit values that measures with `norm="random_net"` divide by.
@@ -51,7 +53,7 @@ def assembled(
             wanted.setdefault(key, []).append(measure)
     parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in task.measures}
     shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
-    # By layer, because measures share final values, which are too large to keep for all layers.
+    # Layer by layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
         layer = _Layer(run, key, task.transform, references or {}, dead or {})
         for measure in own:
@@ -74,7 +76,7 @@ def skipped(run: Run, measure: Measure) -> list[dict[str, Any]]:
 
 
 def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
-    """Yield the layers to which the measure applies, in the order in which they run."""
+    """Yield the layers to which the measure applies, in execution order."""
     layers = [(info.layer, info.call) for info in run.inspection.layers]
     for key in [OUTPUT] if measure.scope == "output" else layers:
         source = run.aliases.get(key, key)
@@ -83,7 +85,7 @@ def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
 
 
 def _refuse_no_layer(run: Run, measure: Measure) -> None:
-    """Raise NoLayerError if any layer gave a reason why the measure does not apply, listing the reasons."""
+    """Raise NoLayerError with the recorded reasons why the measure does not apply, if there are any."""
     layers: dict[str, list[str]] = {}
     reasons = _inapplicable(run, measure)
     for (layer, _), reason in reasons.items():
@@ -103,7 +105,7 @@ def _inapplicable(run: Run, measure: Measure) -> dict[LayerKey, str]:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """The states of one layer, whose final values its measures share."""
+    """The states of one layer, with final values that its measures share."""
 
     run: Run
     key: LayerKey
@@ -140,7 +142,7 @@ class _Layer:
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
         strata = self.run.strata
         members = strata.members(number)
-        # The last statistic that a measure names is the one across samples, whose counts are the sizes.
+        # A measure's last statistic is the one across samples, so its counts are the group sizes.
         counts = self.run.states[self.key, measure.statistics()[-1]].counts
         sizes = np.array([counts[group].sum() for group in members])
         reason = no_interval(sizes, self.run.independent(members), strata.why)
@@ -158,7 +160,7 @@ class _Layer:
         return OutputPlace(measure, output, self.key, stratum, self.transform, double)
 
     def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
-        """Return the value of each output over round trips, if these were forwarded."""
+        """Return the value of each output over round trips; empty if these were not forwarded."""
         statistics = tuple(OnRoundTrip(statistic) for statistic in measure.statistics())
         if not all((self.key, statistic) in self.run.states for statistic in statistics):
             return {}
@@ -177,15 +179,16 @@ class _Layer:
         """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
         groups = [list(chain.from_iterable(stratum.members))] if whole else stratum.members
         finals = tuple(self._final(statistic, groups) for statistic in statistics)
+        draw = next(filter(None, (self.run.draw_of(self.key, s) for s in statistics)), None)
+        shape = None if draw else getattr(self.run.states[self.key, statistics[0]], "shape", None)
         context = LayerContext(
             *self.key,
-            shape=getattr(
-                self.run.states[self.key, statistics[0]], "shape", self.run.shapes.get(self.key, ())
-            ),
-            reference=self.references.get(self.key),
+            shape=self.run.shapes.get(self.key, ()) if shape is None else shape,
+            reference=_reference(self.references.get(self.key), draw),
             dead=self.dead.get((self.key, measure.statistics()[-1])),
             input_shape=self.run.input_shape,
             identity=self.transform.identity,
+            draw=draw,
         )
         return measure.evaluate(finals, context)
 
@@ -209,12 +212,18 @@ class _Layer:
             units = [part for part in parts if isinstance(part, UnitValues)]
             if units == parts:
                 means = finite_mean(np.stack([part.values[0] for part in units]))
-                found.add(
-                    Part([place.row(units, **counts_over_classes(units), **floor)], maps=place.map(means))
-                )
+                row = place.row(units, **counts_over_classes(units), **floor)
+                found.add(Part([row], maps=place.map(means, units[0].draw)))
             elif layers == parts:
                 found.rows.append(place.row(layers, undefined=left_out(layers), **floor))
         return found
+
+
+def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:
+    """Return the per-unit reference values of the units that are measured."""
+    if isinstance(known, DrawnMap):
+        return known.values
+    return known if known is None or draw is None else known.ravel()[draw.indices]
 
 
 def _class_label(label: str) -> str:

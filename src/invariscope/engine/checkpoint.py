@@ -1,4 +1,4 @@
-"""Save an unfinished measurement to disk: its merged states, and the progress of the walk."""
+"""Save an unfinished measurement to disk, and resume it: merged states and progress of the walk."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _COUNTS = (("skipped", "skipped_samples"), ("uneven", "uneven"), ("unpaired", "u
 
 @dataclass
 class Checkpoint:
-    """A file that is atomically replaced every half minute, and removed once the measurement is complete.
+    """A file that is replaced atomically every 30 seconds, and removed once the measurement is complete.
 
     Args:
-        path: the file.
-        identity: what must be unchanged to resume: model, transform, measures and options.
+        path: path of the file.
+        identity: what must not change if the measurement is to resume: model, transform, measures, options.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class Checkpoint:
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
     def due(self) -> bool:
-        """Whether it is time to write again."""
+        """Return whether it is time to write again."""
         return time.monotonic() - self._written > _EVERY_SECONDS
 
     def write(self, run: Run, *, windows: int, blocks: int, data: str) -> None:
@@ -76,7 +76,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def read(self, run: Run, statistics: tuple[Statistic, ...]) -> tuple[int, int, str] | None:
-        """Fill the run from the file; return its window, block and data digest, or None without a file.
+        """Restore the run from the file; return its window, block and data digest, or None without a file.
 
         Raises:
             ValueError: the file is damaged, or belongs to another measurement.
@@ -88,8 +88,8 @@ class Checkpoint:
         document, arrays = _load(self.path)
         if document["digest"] != self.digest:
             raise ValueError(
-                f"{self.path} belongs to another measurement (different model, data, transform or options). "
-                "Pass another checkpoint file, or remove this one."
+                f"{self.path} belongs to another measurement (different model, transform, measures or "
+                "options). Pass another checkpoint file, or remove this one."
             )
         by_name = {repr(statistic): statistic for statistic in statistics}
         for number, (layer, call, name) in enumerate(document["states"]):
@@ -112,7 +112,7 @@ class Checkpoint:
 
 
 def refuse_unseen(places: list[str]) -> None:
-    """Raise ValueError if a change could go unnoticed on resuming, because fingerprints do not cover it.
+    """Raise ValueError if fingerprints do not cover some part, so that a change in it could go unnoticed.
 
     Args:
         places: parts that are not covered, from `Identity.unseen`.
@@ -134,5 +134,5 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{path} is not a checkpoint, or it is damaged ({error}); remove it to start over"
+            f"{path} is damaged or not a checkpoint ({error}); remove it to start over"
         ) from error

@@ -12,7 +12,7 @@ from invariscope.results.rows import ABSENT
 
 
 def left_out(parts: Sequence[LayerValues]) -> float:
-    """Return how many terms the parts left out in total; `ABSENT` if none of them can leave out terms."""
+    """Return the total number of terms that the parts left out; `ABSENT` if none can leave out terms."""
     counts = [part.undefined for part in parts if part.undefined is not None]
     return sum(counts) if counts else ABSENT
 
@@ -20,7 +20,7 @@ def left_out(parts: Sequence[LayerValues]) -> float:
 def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
     """Return the (replicate,) means of (class, replicate) values over the classes that have a value.
 
-    A replicate that any of these classes lacks is NaN: its mean would be over fewer classes.
+    A replicate that any of these classes lacks is NaN, since its mean would be over fewer classes.
 
     >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
     array([ 2.,  3., nan])
@@ -39,6 +39,8 @@ def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
     return {
         "null": float(finite_mean(np.array([part.layer_null() for part in parts]))),
         "units": parts[0].units,
+        "units_total": parts[0].units if parts[0].draw is None else parts[0].draw.total,
+        "drawing_error": 0.0,
         "dead_units": dead,
         "sparse_units": int((examined & ~counted).sum()) - dead,
         "counted_units": int(counted.sum()),
@@ -46,7 +48,7 @@ def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
 
 
 def finite_mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean of the finite values over the leading axis; NaN, without a warning, if none is."""
+    """Return the mean of finite values over the leading axis; NaN, without a warning, if there are none."""
     finite = np.isfinite(values)
     counts = finite.sum(axis=0)
     sums = np.where(finite, values, 0.0).sum(axis=0)

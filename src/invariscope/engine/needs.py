@@ -26,7 +26,7 @@ class Needs:
         probes: inputs that are forwarded with each orbit.
         pools: whether feature maps are treated differently from flat layers with the same values.
         labels: whether labels are required.
-        orbits: whether the transformed inputs are forwarded; otherwise only the untransformed input is.
+        orbits: whether transformed inputs are forwarded; if not, only untransformed inputs are.
     """
 
     layers: tuple[Statistic, ...]
@@ -51,7 +51,7 @@ class Needs:
 
     @property
     def pilot(self) -> Needs | None:
-        """What a preceding walk over the untransformed inputs must gather; None if nothing."""
+        """The needs of a preceding walk over the untransformed inputs; None if there is no such walk."""
         layers, output = (
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )
@@ -86,7 +86,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class ForwardRows:
-    """The inputs of one forward as rows, and where each sample's elements and probes are among them."""
+    """The inputs of one forward as rows, with the positions of each sample's elements and probes."""
 
     rows: Inputs
     sample_step: int
@@ -97,14 +97,14 @@ class ForwardRows:
         """Return the (sample, column) Euclidean distance of each input from the untransformed sample."""
         columns = np.arange(len(self.rows) // len(x)) * self.element_step
         found = []
-        for number, sample in enumerate(x):  # one at a time, since the differences take memory
+        for number, sample in enumerate(x):  # one at a time, to save memory
             own = self.rows[torch.from_numpy(columns + number * self.sample_step).to(self.rows.device)]
             found.append((own - sample).flatten(1).double().norm(dim=1))
         return torch.stack(found).cpu().numpy()
 
 
 def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch: Batch) -> ForwardRows:
-    """Return the orbits of a few samples, each followed by the probes that are not elements of it."""
+    """Return the orbits of a few samples, each followed by those probes that are not among its elements."""
     orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
     found: dict[str, tuple[int, ...]] = {}
     extra: list[Any] = []

@@ -19,7 +19,7 @@ from invariscope.readers.prediction import OutputChoice, as_output_choice, descr
 
 PRECISIONS = get_args(Precision)
 _DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
-_DESCRIBED += ("unstable", "floor")
+_DESCRIBED += ("unstable", "floor", "units")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class Options:
     pool: Any = None
     repeats: int = 1
     rows: str = "compact"
+    units: int | str = "auto"
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -70,6 +71,7 @@ class Options:
         object.__setattr__(self, "classes", _distinct_names(self.classes))
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
+        set_integers(self, units=2, besides=("auto", "all"))
         set_integers(self, seed=0, draws=2, repeats=1, at_least=GROUPS * MIN_PER_GROUP)
         _refuse_baseline(self.baseline)
         self._refuse_wrong_width()
@@ -90,7 +92,7 @@ class Options:
         return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
-        """Return the options of a walk within a run: all samples, no classes, intervals or progress."""
+        """Return the options of an auxiliary walk: all samples, without classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 

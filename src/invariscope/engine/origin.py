@@ -18,7 +18,7 @@ from invariscope.results.provenance import NONFINITE, digest, provenance
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
-_UNEVEN = "no rows, or different numbers of rows for their elements"
+_UNEVEN = "no rows, or numbers of rows that differ between elements"
 _ROWS = {"positions": "position", "unit_only": "unit"}
 
 
@@ -67,7 +67,7 @@ def _of_feeding(task: Task) -> Iterator[str]:
 
 
 def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:
-    """Return what happens to a sample, in order: the same steps in another order give other numbers."""
+    """Return the steps that a sample goes through, in order, because their order affects the numbers."""
     return {} if preprocess is None else {"steps": [data, transform, name_of(preprocess), "model"]}
 
 
@@ -89,12 +89,12 @@ def _uneven(run: Run) -> Iterator[str]:
     """Yield notes on layers with samples whose rows (`iv.Rows`) cannot be compared."""
     for (layer, _), count in run.uneven.items():
         if count:
-            yield (f"layer {layer}: {count} of {run.samples} samples left out, which have {_UNEVEN}")
+            yield f"layer {layer}: {count} of {run.samples} samples are left out; they have {_UNEVEN}"
     for (layer, _), count in run.unpaired.items():
         if count:
             yield (
-                f"layer {layer}: nulls are without {count} of {run.samples} samples, whose partners have "
-                "another number of rows"
+                f"layer {layer}: nulls leave out {count} of {run.samples} samples, whose partners have a "
+                "different number of rows"
             )
 
 
@@ -104,7 +104,7 @@ def _drawn(options: Options) -> dict[str, Any]:
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    """Return what a report shows about a measure, and its rows that are shown in a different form."""
+    """Return a measure's options, its texts for reports, and the rows that reports show in another form."""
     plain = json.loads(json.dumps(measure.options, default=str))
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
     rows = {title: names for title, kind in _ROWS.items() if (names := measure.rows_of_kind(kind))}

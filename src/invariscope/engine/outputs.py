@@ -30,13 +30,16 @@ from invariscope.measures.values import (
     Values,
 )
 from invariscope.readers.base import LayerKey
-from invariscope.results.result import MapKey
+from invariscope.results.maps import DrawnMap, MapKey
 from invariscope.results.rows import ABSENT, Point, Row
 from invariscope.transforms.base import Transform
+from invariscope.unit_draw import MIN_LIVE, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
+_MORE = "raise units= to draw more of them"
+_DRAW_DECIDES = f"the draw of units decides the width of the interval; {_MORE}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -57,11 +60,11 @@ class Stratum:
 
 
 def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
-    """Return why groups of these sizes give no interval; "" if they give one.
+    """Return the reason why groups of these sizes allow no interval; "" if they allow one.
 
     Args:
         clusters: (group,) number of clusters; None without clusters.
-        why: why all samples are in one group, if they are.
+        why: the reason why all samples are in one group, if they are.
     """
     if len(sizes) < GROUPS:
         return f"no interval: {why}"
@@ -78,7 +81,7 @@ class Part:
 
     rows: list[Row] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
-    maps: dict[MapKey, np.ndarray] = field(default_factory=dict)
+    maps: dict[MapKey, np.ndarray | DrawnMap] = field(default_factory=dict)
 
     def add(self, other: Part) -> None:
         """Append another part."""
@@ -87,16 +90,23 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer whose units have this shape."""
+        """Return the same numbers for a view of the layer, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
             [replace(point, **where) for point in self.points],
             {
-                (name, key[0], stratum, key[1]): array.reshape(shape) if array.size == prod(shape) else array
-                for (name, _, stratum, _), array in self.maps.items()
+                (name, key[0], stratum, key[1]): _as(a, shape)
+                for (name, _, stratum, _), a in self.maps.items()
             },
         )
+
+
+def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
+    """Return the map of a view of the layer, whose units have this shape."""
+    if isinstance(map, DrawnMap):
+        return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
+    return map.reshape(shape) if map.size == prod(shape) else map
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ class OutputPlace:
             below |= {"null": values.null, "undefined": left_out([values])}
             return Part([self.row([values], note=values.note, **below)])
         row = self.row([values], note=values.note, empty=_NO_UNIT, **_counts(values), **below)
-        return Part([row], maps=self.map(values.values[0]))
+        return Part([row], maps=self.map(values.values[0], values.draw))
 
     def row(
         self,
@@ -162,6 +172,12 @@ class OutputPlace:
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
         reach = self.stratum.reach * max(getattr(part, "reach", 1.0) for part in parts)
         interval = MISSING if uncovered else self._interval(layer, reach)
+        drawn = [error for part in parts if (error := _error_of(part)) is not None]
+        if drawn:
+            error = DrawingError.mean(drawn)
+            interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
+            columns |= {"drawing_error": error.variance**0.5}
+            columns |= {"contrasts": error.contrasts.astype(np.float32)}
         why = _first_reason(self.stratum.reason, uncovered)
         if len(layer) > 1:
             columns |= {"group_sizes": self.stratum.sizes.tolist()}
@@ -174,15 +190,27 @@ class OutputPlace:
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
             **interval.columns,
-            **self._ratio([part.ratio for part in parts if isinstance(part, UnitValues)], reach),
+            **self._ratio([part for part in parts if isinstance(part, UnitValues)], reach),
             **columns,
         )
 
-    def map(self, values: np.ndarray) -> dict[MapKey, np.ndarray]:
+    def _with_drawing(
+        self, interval: Interval, error: DrawingError, uncovered: str, note: str
+    ) -> tuple[Interval, str, str]:
+        """Return the interval with the error of the draw, why there is none, and the note."""
+        if why := uncovered or too_few_units(error, interval.error**2):
+            return MISSING, why, note
+        if error.variance > interval.error**2:
+            note = "; ".join(filter(None, (note, _DRAW_DECIDES)))
+        whole = interval.with_drawing(error.variance**0.5, error.freedom)
+        return whole.within(*self.measure.output(self.output).range), uncovered, note
+
+    def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
         """Return the map of these values, in float32 if the activations are and the values fit its range."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
-        return {key: np.array(values, kind, order="C")}
+        array = np.array(values, kind, order="C")
+        return {key: array if draw is None else DrawnMap(array, draw)}
 
     def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
         """Return the values themselves or, for the stratum "mean", their mean over classes."""
@@ -191,12 +219,14 @@ class OutputPlace:
         used = 1 if self.stratum.reason else None
         return mean_over_classes(np.stack([values[:used] for values in replicates]))
 
-    def _ratio(self, given: Sequence[np.ndarray | None], reach: float) -> dict[str, Any]:
-        ratios = [ratio for ratio in given if ratio is not None]
+    def _ratio(self, parts: Sequence[UnitValues], reach: float) -> dict[str, Any]:
+        ratios = [part.ratio for part in parts if part.ratio is not None]
         if not ratios:
             return {}
         ratio = self._over(ratios)
         around = self._interval(ratio, reach)
+        if drawn := [part.ratio_error for part in parts if part.ratio_error is not None]:
+            around, _, _ = self._with_drawing(around, DrawingError.mean(drawn), "", "")
         ends = {"ratio_low": around.low, "ratio_high": around.high}
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
@@ -216,7 +246,7 @@ class OutputPlace:
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the parameter that distinguishes the elements, and their labels and values of it."""
+        """Return the name of the parameter that varies along the elements, and their labels and values."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -243,7 +273,7 @@ class OutputPlace:
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """Return the jackknife interval, cut at the range of the output."""
+        """Return the jackknife interval, clipped to the range of the output."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()
@@ -256,10 +286,36 @@ def layer_replicates(part: Values) -> np.ndarray:
     return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
 
 
+def too_few_units(error: DrawingError, of_samples: float) -> str:
+    """Return why drawn units give no interval; "" if they give one.
+
+    Args:
+        of_samples: variance of the estimate due to the samples.
+    """
+    if not error.variance:
+        return ""
+    if error.live < MIN_LIVE:
+        return (
+            f"no interval: {error.live} of the drawn units have a value, but {MIN_LIVE} are needed; {_MORE}"
+        )
+    decides = not error.variance <= (error.variance + of_samples) / 10
+    return (
+        f"no interval: a few of the drawn units decide the value; {_MORE}"
+        if error.freedom < 10 and decides
+        else ""
+    )
+
+
+def _error_of(part: Values) -> DrawingError | None:
+    return part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
+
+
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
         "units": values.units,
+        "units_total": values.units if values.draw is None else values.draw.total,
+        "drawing_error": 0.0,
         "dead_units": values.dead,
         "sparse_units": values.sparse,
         "infinite_units": values.infinite,
@@ -280,7 +336,7 @@ def _note(value: float, why: str, own: str, empty: str) -> str:
 
 
 def _beyond_float32(values: np.ndarray) -> bool:
-    """Whether a finite value overflows or underflows float32, as squares of extreme responses do."""
+    """Return whether a finite value overflows or underflows float32, as squares of responses may."""
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     limits = np.finfo(np.float32)
     return bool(((size > limits.max) | (size < limits.tiny)).any())

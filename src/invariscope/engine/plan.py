@@ -18,15 +18,19 @@ from invariscope.statistics.moments.references import FIRST
 # Larger forwards are not faster on a CPU, since their activations no longer fit in the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
 _CPU_BYTES, _DEVICE_BYTES = 16 << 20, 1 << 30
+_LEAST_ROWS = 16
+# Number of units of which `_LEAST_ROWS` inputs exceed the cache.
+SMALL_LAYER = _CPU_BYTES // (4 * _LEAST_ROWS)
 
 
 @dataclass
 class Strata:
-    """Classes by label (a digest for words), and the buckets in which samples are counted.
+    """Classes by label (a digest if labels are strings), and the buckets in which samples are counted.
 
     A *cell* is a class × jackknife group. If nested, each cell has its own bucket, so that every class can
-    have an interval. If crossed, a cell is counted in the bucket of its class and in that of its group:
-    this takes far fewer buckets, but gives intervals over all samples only, for the reason `why`.
+    have an interval. If crossed, a cell is counted in the bucket of its class and in the bucket of its
+    group. This takes far fewer buckets, but only the values over all samples have intervals; `why` holds the
+    reason for this choice.
     """
 
     by_class: bool
@@ -112,18 +116,18 @@ def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
     if isinstance(batch_size, int):
         return batch_size
     rows, budget = (_CPU_ROWS, _CPU_BYTES) if device == "cpu" else (_DEVICE_ROWS, _DEVICE_BYTES)
-    return int(np.clip(budget // max(4 * largest, 1), 16, rows))
+    return int(np.clip(budget // max(4 * largest, 1), _LEAST_ROWS, rows))
 
 
 def available_bytes(memory_gb: float | None) -> int:
-    """Return the budget for sums: the given one, or half of the memory that programs can still get."""
+    """Return the budget for sums: the given one, or half of the available memory."""
     if memory_gb is not None:
         return int(memory_gb * 2**30)
     return (_available() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
 
 
 def _available() -> int:
-    """Bytes that Linux would give to a program, cached files included, which it drops; 0 elsewhere."""
+    """Return the bytes that Linux could give to a program, including its file cache; 0 on other systems."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -135,7 +139,7 @@ def _available() -> int:
 def choose_buckets(
     strata: Strata, size: Size, *, budget: int, intervals: bool, cells: np.ndarray | None
 ) -> str:
-    """Choose useful groups and nesting that fit the budget; return why there are no intervals, if so.
+    """Choose groups and nesting that fit the budget; return why there are no intervals, or "".
 
     Args:
         size: memory over all layers.
@@ -178,7 +182,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
     """Split positions of samples into blocks: the first few of each stratum, then cell by cell.
 
     A stratum's first samples determine its reference, so they must not depend on the other classes or on the
-    number of groups. They share a block if it has room for them.
+    number of groups. They share a block if they fit into one.
 
     Args:
         cells: (place,) class × group.
@@ -221,7 +225,7 @@ def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
 
 
 def whole_fours(room: int) -> int:
-    """Round the number of samples per block down to whole fours, in which the reduction takes them.
+    """Round the number of samples per block down to a multiple of four, the step of the reduction.
 
     >>> whole_fours(14), whole_fours(3)
     (12, 3)

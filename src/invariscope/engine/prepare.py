@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,9 @@ from invariscope.engine.extras.padding import padding_notes
 from invariscope.engine.feature_motion import as_it_is
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
+from invariscope.engine.pace import Pace
 from invariscope.engine.plan import (
+    SMALL_LAYER,
     Size,
     Strata,
     available_bytes,
@@ -43,6 +45,7 @@ from invariscope.readers.batch_dependence import PredictingForward, Responses, d
 from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
+from invariscope.unit_draw import UnitDraw
 
 _CHECKED = 16  # samples spread over the first window
 
@@ -68,7 +71,7 @@ class Walk:
 
     @cached_property
     def forwarded(self) -> Transform:
-        """The transform whose elements are forwarded: the identity alone if no measure reads the others."""
+        """The transform whose elements are forwarded: only the identity if no measure reads the others."""
         return self.transform if self.needs.orbits else as_it_is()
 
     @cached_property
@@ -88,8 +91,9 @@ class WalkPlan:
         size: memory of the sums.
         budget: bytes that the sums may take.
         unit_bytes: bytes that a state may take per unit.
-        checkpoint: the file for the sums, if requested.
+        checkpoint: file for the sums, if requested.
         resumed: window, block and data digest to resume from; None to start from the beginning.
+        largest: number of units of the largest layer.
     """
 
     walk: Walk
@@ -100,6 +104,19 @@ class WalkPlan:
     unit_bytes: float
     checkpoint: Checkpoint | None
     resumed: tuple[int, int, str] | None
+    largest: int
+
+    def pace(self) -> Pace:
+        """Return how blocks are divided among forwards.
+
+        Smaller forwards are tried only for large layers, of which few inputs fill the cache, and only if the
+        parts of orbits need little memory.
+        """
+        options = self.walk.options
+        if isinstance(options.batch_size, int):
+            return Pace(most=options.batch_size)
+        whole = any(not s.drawable or s.needs_maps for s in self.walk.needs.layers)
+        return Pace(tries=not whole and self.largest > SMALL_LAYER)
 
 
 def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
@@ -128,6 +145,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
         input_shape=shape_of(x),
         reach=1.0 if walk.enough is None else SEQUENTIAL_REACH,
         shapes={(info.layer, info.call): info.shape for info in inspection.layers},
+        draws=_draws(inspection.layers, options),
         grids=grids_for(walk.reader, x, inspection, needs.layers, options),
         labelled=first.labels is not None,
         labelling=walk.labelling,
@@ -140,6 +158,15 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     if needs.paired and first.labels is None and walk.source.walked()["order"] == "arrival":
         run.notes.append(UNKNOWN)
     return run, *checked
+
+
+def _draws(layers: Sequence[LayerInfo], options: Options) -> dict[LayerKey, UnitDraw]:
+    """Return the draws of the units of large layers."""
+    found = {}
+    for info in layers:
+        if info.status == OK and (draw := UnitDraw.of(info.shape, options.units, seed=options.seed)):
+            found[info.layer, info.call] = draw
+    return found
 
 
 def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Responses]:
@@ -162,7 +189,7 @@ def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Resp
 
 
 def predicting(walk: Walk, run: Run, forward: Forward, inputs: Inputs) -> PredictingForward:
-    """Return the forward that the checks of dependence run; outputs that nothing measures may be padded."""
+    """Return the forward for checks of dependence; outputs may be padded if no measure reads them."""
     padded = is_structured(inputs) and not walk.needs.output
     return PredictingForward(forward, run.inspection.prediction, padded)
 
@@ -175,10 +202,14 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     device = options.device or walk.reader.device
     rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
     room = max(1, rows // needs.width(walk.forwarded))
-    found = [_bytes_of(statistic, info, walk, pilot) for statistic in needs.layers for info in read]
+    found = [_bytes_of(statistic, info, walk, run, pilot) for statistic in needs.layers for info in read]
     size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
     budget, cells = available_bytes(options.memory_gb), _known_cells(walk.source, run.strata)
-    unit_bytes = (budget - size.of(1, 1)) / max(sum(sizes) * len(needs.layers), 1)
+    drawn = [
+        run.draws[key].count if (key := (info.layer, info.call)) in run.draws else units
+        for info, units in zip(read, sizes, strict=True)
+    ]
+    unit_bytes = (budget - size.of(1, 1)) / max(sum(drawn) * len(needs.layers), 1)
     if why := choose_buckets(run.strata, size, budget=budget, intervals=options.intervals, cells=cells):
         run.notes.append(f"no intervals: {why}")
     checkpoint = _checkpoint(walk) if options.checkpoint else None
@@ -186,11 +217,13 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     settled = replace(walk, needs=_settled(walk, whole_fours(room)))
     if not needs.output:
         refuse_unreadable(run.inspection)
-    return WalkPlan(settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed)
+    return WalkPlan(
+        settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed, max(sizes, default=1)
+    )
 
 
 def _settled(walk: Walk, size: int) -> Needs:
-    """Return the needs after their probes have seen all inputs, without forwarding any."""
+    """Return the needs with their probes settled on all inputs, without forwarding any."""
     needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
     if not any(probe.unsettled for probe in needs.probes):
         return needs
@@ -206,9 +239,11 @@ def _settled(walk: Walk, size: int) -> Needs:
     return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
-def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, pilot: Pilot) -> tuple[int, int]:
+def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> tuple[int, int]:
     """Return the bytes that a layer's state takes per bucket and per stratum, given the pilot."""
-    units, elements = statistic.units_of(info.shape), len(walk.forwarded)
+    draw = run.draw_of((info.layer, info.call), statistic)
+    units = statistic.units_of(info.shape) if draw is None else draw.count
+    elements = len(walk.forwarded)
     stratum = statistic.stratum_bytes(units, elements)
     if statistic.pilot is None:
         return statistic.bucket_bytes(units, elements), stratum
@@ -224,7 +259,7 @@ def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:
 
 
 def _checkpoint(walk: Walk) -> Checkpoint:
-    """Return the file for the sums, with the identity that must be unchanged to resume."""
+    """Return the checkpoint, with the identity that a resumed measurement must share."""
     options = walk.options
     identities = {
         "model": walk.reader.identity(),

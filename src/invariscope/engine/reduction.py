@@ -1,4 +1,4 @@
-"""Reduce each layer to states as soon as it is read, or leave it out."""
+"""Reduce each layer to states as soon as it is read, or exclude it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from invariscope.block import Block, NotApplicableError
 from invariscope.engine.extras.masks import Masks
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
+from invariscope.engine.pieces import Pieces
 from invariscope.engine.row_blocks import left_out, row_blocks
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.engine.validation import (
@@ -23,14 +24,14 @@ from invariscope.engine.validation import (
     refuse_other_shape,
     refuse_unreadable,
 )
-from invariscope.readers.base import OK, LayerKey, Reading
+from invariscope.readers.base import OK, Enough, LayerKey, Reading
 from invariscope.readers.batch_dependence import NOT_ALWAYS
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.errors import NonFiniteError
 
 _NO_UNITS = (
     "its samples have different numbers of rows, so they have no units in common: pool the rows with "
-    "pool={...: iv.Pool(...)}, or choose a measure that compares the responses of one sample"
+    "pool={...: iv.Pool(...)}, or choose a measure that compares responses within a sample"
 )
 
 # A block without its values, which differ between layers.
@@ -38,12 +39,12 @@ BlockFrame: TypeAlias = partial[Block]
 
 
 class Reduction:
-    """Adds the readings of successive forwards to the states of a run.
+    """Accumulator of the readings of successive forwards in the states of a run.
 
     Args:
-        run: whose states are updated.
+        run: the run whose states are updated.
         needs: statistics of the layers and of the output.
-        options: give the treatment of responses that are not finite.
+        options: determine how non-finite responses are treated.
         pilot: final values of the statistics' pilots.
     """
 
@@ -56,21 +57,43 @@ class Reduction:
         self.masks = Masks()
         self.output_shape: tuple[int, ...] | None = None
         self.frame: BlockFrame = partial(Block)
+        self.part = slice(0, 0)
         self.rows = 0
         self.seen: set[LayerKey] = set()
+        self.pieces: dict[LayerKey, Pieces] | None = None
+        self.keeps_maps = any(not s.drawable or s.needs_maps for s in needs.layers)
 
-    def begin(self, frame: BlockFrame, *, rows: int) -> None:
-        """Start a forward of `rows` inputs; `frame` holds what the blocks of all layers share."""
+    def begin(self, frame: BlockFrame, *, rows: int, forwards: int = 1) -> None:
+        """Start a block of `rows` inputs; `frame` holds what the blocks of all layers share."""
         self.frame, self.rows = frame, rows
+        self.pieces = {} if forwards > 1 else None
+
+    def forward(self, part: slice) -> None:
+        """Start the forward of some inputs of the block."""
+        self.part = part
         self.seen.clear()
 
-    def end(self) -> None:
-        """Finish a forward, and leave layers that it did not run out of the whole run."""
+    def forwarded(self) -> None:
+        """Finish a forward, and exclude layers that it did not reach from the whole run."""
         for key in self.run.inspection.readable - self.seen:
             self.withdraw(key, NOT_ALWAYS)
 
+    def end(self) -> None:
+        """Finish a block: add the readings of several forwards together."""
+        for key, pieces in (self.pieces or {}).items():
+            if key in self.run.withdrawn:
+                if pieces.values:
+                    self._refuse_moved_mask(key, pieces.together())
+            elif pieces.mixed:
+                self._withdraw_repeating(key, next(filter(None, pieces.originals)))
+            elif (rows := pieces.rows()) is not None:
+                self._read_rows(key, pieces.together(), rows)
+            else:
+                self._read(key, pieces.together(), pieces.original, drawn=pieces.draw is not None)
+        self.pieces = None
+
     def withdraw(self, key: LayerKey, reason: str) -> None:
-        """Leave a layer out of the whole run.
+        """Exclude a layer from the whole run.
 
         Raises:
             ValueError: no layer is left, and only layers are measured.
@@ -80,30 +103,50 @@ class Reduction:
             refuse_unreadable(self.run.inspection)
 
     def output(self, values: Tensor) -> None:
-        """Add the model's output."""
+        """Add the model's output for all inputs of the block."""
         self.output_shape = self.output_shape or tuple(values.shape[1:])
         refuse_other_shape(OUTPUT, other_shape(tuple(values.shape), self.output_shape, rows=self.rows))
         self._add(OUTPUT, self.needs.output, self.frame(values=values, layer=OUTPUT[0]))
 
     def layer(self, reading: Reading) -> None:
-        """Add a layer's reading, or leave the layer out of the whole run."""
-        key, values = (reading.layer, reading.call), reading.values
+        """Add a layer's reading, or exclude the layer from the whole run."""
+        key, values, rows = (reading.layer, reading.call), reading.values, self.part.stop - self.part.start
         if reading.status != OK or values is None:
             self.withdraw(key, reading.status)
         elif key in self.run.withdrawn:
-            self._refuse_moved_mask(key, values)
+            if self.pieces is None:
+                self._refuse_moved_mask(key, values)
+            elif key in self.masks.places:
+                self._keep(key, reading, values)
         elif key not in self.run.inspection.readable:
             self.withdraw(key, NOT_ALWAYS)
-        elif problem := self._other_shape(
-            key, values, len(values) if reading.row_of is not None else self.rows
-        ):
+        elif problem := self._other_shape(key, values, len(values) if reading.row_of is not None else rows):
             self.withdraw(key, problem)
         else:
             self.seen.add(key)
-            if reading.row_of is None:
+            if self.pieces is not None:
+                self._keep(key, reading, values)
+            elif reading.row_of is None:
                 self._read(key, values, reading.alias_of)
             else:
                 self._read_rows(key, values, reading.row_of)
+
+    def until_enough(self, reading: Reading) -> None:
+        """Add a layer's reading, and stop the forward if all layers have been read."""
+        self.layer(reading)
+        if self.run.inspection.readable <= self.seen:
+            raise Enough
+
+    def _keep(self, key: LayerKey, reading: Reading, values: Tensor) -> None:
+        """Copy a reading for the end of the block."""
+        assert self.pieces is not None
+        draw = None if self.keeps_maps else self.run.draws.get(key)
+        pieces = self.pieces.setdefault(key, Pieces(draw))
+        original = reading.alias_of
+        if original is not None and self._repeats(key, original):
+            pieces.repeat(original)
+        else:
+            pieces.add(values, row_of=reading.row_of, first=self.part.start)
 
     def _other_shape(self, key: LayerKey, values: Tensor, rows: int) -> str:
         """Return why the shape differs; raise ValueError for a layer that the user named."""
@@ -114,16 +157,16 @@ class Reduction:
             refuse_other_shape(key, problem)
         return problem
 
-    def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None) -> None:
+    def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None, *, drawn: bool = False) -> None:
         run = self.run
-        if original is not None and key in self.repeating and self._same_numbers(key, original):
+        if original is not None and self._repeats(key, original):
             run.aliases[key] = run.aliases.get(original, original)
             return
         if key in run.aliases:
-            self.withdraw(key, f"it repeats {run.aliases[key][0]!r} for some inputs and not for others")
+            self._withdraw_repeating(key, run.aliases[key])
             return
-        unclear = key in run.inspection.unclear
-        block = self.frame(values=values, layer=key[0], unclear=unclear)
+        unclear, draw = key in run.inspection.unclear, None if drawn else run.draws.get(key)
+        block = self.frame(values=values, layer=key[0], unclear=unclear, draw=draw)
         if not self.needs.layers or self._masked(key, block, self._shown(block)):
             return
         try:
@@ -141,19 +184,26 @@ class Reduction:
         for block in row_blocks(frame, values, row_of, self.rows):
             self._add(key, self.needs.layers, block)
 
+    def _withdraw_repeating(self, key: LayerKey, original: LayerKey) -> None:
+        self.withdraw(key, f"it repeats {original[0]!r} for some inputs and not for others")
+
+    def _repeats(self, key: LayerKey, original: LayerKey) -> bool:
+        """Return whether a reading needs no reduction because it repeats that of another layer."""
+        return key in self.repeating and self._same_numbers(key, original)
+
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
-        """Whether a view reduces to the same numbers, which pooling prevents if it has another shape."""
+        """Return whether a view reduces to the same numbers; with pooling, only if its shape is the same."""
         if original in self.run.withdrawn:
             return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
 
     def _shown(self, block: Block) -> Tensor:
-        """Return the responses to search for a mask: all of the first block, then one per orbit."""
+        """Return the responses to search for a mask: those of the first block, then one per orbit."""
         firsts = slice(0, block.samples * block.sample_step, block.sample_step)
-        return block.values[firsts] if self.run.samples else block.values
+        return block.drawn.values[firsts] if self.run.samples else block.drawn.values
 
     def _masked(self, key: LayerKey, block: Block, shown: Tensor) -> bool:
-        """Whether a block's responses are masked scores; if so, leave the layer out."""
+        """Return whether a block's responses are masked scores; if so, exclude the layer."""
         reason = self.masks.reason(
             key, block.values, shown, kind=self.kinds.get(key, ""), before=self.run.samples > 0
         )
@@ -182,6 +232,8 @@ class Reduction:
         run = self.run
         if (key, statistic) in run.inapplicable:
             return
+        if statistic.drawable and not statistic.needs_maps:
+            block = block.drawn
         try:
             if block.ragged and not statistic.takes_ragged:
                 raise NotApplicableError(_NO_UNITS)
@@ -193,6 +245,6 @@ class Reduction:
             statistic.update(state, block)
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
-            run.states.pop((key, statistic), None)  # it would hold only part of the samples
+            run.states.pop((key, statistic), None)  # it would cover only some of the samples
         except NonFiniteError:
             raise non_finite(key, block) from None

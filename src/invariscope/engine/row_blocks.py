@@ -14,9 +14,9 @@ from invariscope.block import Block
 
 
 def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: int) -> Iterator[Block]:
-    """Yield a block for each number of rows that samples have; its units are (row, unit...).
+    """Yield one block for every number of rows that occurs; its units are (row, unit...).
 
-    Samples whose number of rows differs between elements are left out: their rows cannot be compared.
+    Samples whose number of rows differs between elements are left out, since their rows cannot be compared.
 
     Args:
         frame: a block without values.
@@ -35,10 +35,10 @@ def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: in
 
 
 def left_out(frame: partial[Block], row_of: Tensor, inputs: int) -> tuple[int, int]:
-    """Return how many samples have no rows that can be compared, and how many have none for their null.
+    """Return the number of samples without comparable rows, and the number of others without a null.
 
-    The former have rows whose number differs between elements, or no rows; the latter have a partner with
-    another number of rows.
+    The former have no rows, or numbers of rows that differ between elements; the latter have a partner with
+    a different number of rows.
     """
     whole = frame(values=torch.zeros(inputs, 1))
     own = _rows_per_sample(whole, np.bincount(row_of.cpu().numpy(), minlength=inputs))
@@ -49,6 +49,6 @@ def left_out(frame: partial[Block], row_of: Tensor, inputs: int) -> tuple[int, i
 
 
 def _rows_per_sample(whole: Block, counts: np.ndarray) -> np.ndarray:
-    """Return (sample,) the number of rows, -1 if it differs between elements, from (input,) numbers."""
+    """Return (sample,) numbers of rows from (input,) counts; -1 for samples whose elements differ."""
     own = counts[whole.rows_of(np.arange(whole.samples), np.arange(whole.width))]  # (sample, column)
     return np.where((own == own[:, :1]).all(axis=1), own[:, 0], -1)

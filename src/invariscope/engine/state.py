@@ -14,6 +14,7 @@ from invariscope.engine.arrival import Arrival
 from invariscope.engine.plan import Strata
 from invariscope.readers.base import Inspection, LayerKey
 from invariscope.statistics.base import Statistic
+from invariscope.unit_draw import UnitDraw
 
 OUTPUT: LayerKey = ("output", 0)
 
@@ -27,14 +28,15 @@ class Run:
         forwards: number of inputs forwarded through the model, including those of a pilot.
         reach: factor that widens the intervals if their width decides when the walk stops.
         shapes: the unit shape of each layer, from the inspection.
+        draws: the units to draw from each large layer.
         grids: positions of the units of feature maps, if needed and known.
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
-        arrival: whether the labels of a stream come sorted.
-        withdrawn: layers left out of the whole run after the inspection, with the reason.
-        uneven: number of samples per layer whose elements gave different numbers of rows (`iv.Rows`).
-        unpaired: number of samples per layer whose partner has another number of rows.
+        arrival: how often neighbours in a stream share a label.
+        withdrawn: layers excluded from the whole run after the inspection, with the reason.
+        uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
+        unpaired: number of samples per layer whose partner has a different number of rows.
     """
 
     strata: Strata
@@ -51,6 +53,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
+    draws: dict[LayerKey, UnitDraw] = field(default_factory=dict)
     grids: dict[LayerKey, UnitGrid] = field(default_factory=dict)
     labelled: bool = False
     labelling: Labelling = field(default_factory=Labelling)
@@ -60,11 +63,26 @@ class Run:
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
 
+    def draw_of(self, key: LayerKey, statistic: Statistic) -> UnitDraw | None:
+        """Return the draw that the statistic's state of a layer is limited to; None for all units."""
+        return self.draws.get(key) if statistic.drawable else None
+
+    def forget(self) -> None:
+        """Discard the states of a first block that was not completed."""
+        for part in (self.states, self.aliases, self.inapplicable):
+            part.clear()
+        for count in (self.skipped_samples, self.uneven, self.unpaired):
+            count.clear()
+
+    def note_once(self, note: str) -> None:
+        """Add a note, unless there is an equal one."""
+        self.notes += [] if note in self.notes else [note]
+
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
-        """Leave a layer, and the layers that repeat it, out of the whole run.
+        """Exclude a layer, and the layers that repeat it, from the whole run.
 
         Args:
-            statistics: whose states are discarded.
+            statistics: the statistics whose states are discarded.
         """
         known = any((info.layer, info.call) == key for info in self.inspection.layers)
         if key in self.withdrawn or (known and key not in self.inspection.readable):

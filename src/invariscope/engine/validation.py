@@ -37,7 +37,7 @@ class NonFiniteResponse(ValueError):
 
 def refuse_nonfinite(key: LayerKey, block: Block) -> None:
     """Raise the error of `non_finite` if a response is NaN or infinite."""
-    # A sum is cheap and keeps NaN and infinity, but finite values may overflow too: then look at each value.
+    # A sum is cheap and propagates NaN and infinity, but finite values may overflow: check each one then.
     if not block.values.sum().isfinite() and not block.values.isfinite().all():
         raise non_finite(key, block)
 
@@ -55,8 +55,8 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
     finite = _finite(block)
     bad = block.indices[~finite]
     return NonFiniteResponse(
-        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
-        f"values, in sample {listed(bad, limit=5)}. Fix the model or the data, or measure with "
+        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite values (of "
+        f"{values.numel()}), in sample {listed(bad, limit=5)}. Fix the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."
     )
 
@@ -88,14 +88,14 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
 
 
 def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None:
-    """Raise TypeError for measures and options that compute with inputs, which must then be a tensor."""
+    """Raise TypeError for measures and options that need the inputs as one tensor."""
     asked = [f"the probe {probe.name!r}" for probe in needs.probes if not isinstance(probe, Untransformed)]
     asked += ["the distance of inputs"] if needs.distances else []
     asked += ["floor=True"] if options.floor else []
     if asked:
         raise TypeError(
             f"{listed(asked)} needs inputs that are one tensor; samples are {kind_of(x[0])}. Choose other "
-            "measures or options, or give tensors"
+            "measures or options, or pass tensors"
         )
 
 
@@ -107,9 +107,9 @@ def inspected(
     Args:
         reader: reads the model.
         probe: (sample, ...) a few of the transformed inputs.
-        options: give device and precision.
-        samples: number of samples, for the error of a model that fails.
-        of_output: whether the prediction is measured, so that one is needed; otherwise a layer is.
+        options: determine device and precision.
+        samples: number of samples, for the error message if the model fails.
+        of_output: whether the prediction is measured and must exist; otherwise, at least one layer must.
     Raises:
         ValueError: the model fails on these inputs, no layer can be read, or the model returns no prediction.
     """
@@ -165,7 +165,7 @@ def refuse_unstable(found: Dependence, options: Options) -> list[str]:
 def unstable(found: str) -> ValueError:
     """Return the error for responses that depend on something besides the input."""
     return ValueError(
-        f"{found} Measured values would not be the effect of the transformation alone. "
+        f"{found} Measured values would not be due to the transformation alone. "
         "To measure it anyway, pass unstable='measure' (--unstable measure); for a model that draws random "
         "numbers, repeats=8 also measures what its own randomness causes."
     )

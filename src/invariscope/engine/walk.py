@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
+from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
 from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
@@ -44,12 +46,12 @@ def walked(walk: Walk, tick: Tick) -> Run:
     """Walk the source, calling `tick(samples done, total samples)` after each block.
 
     Raises:
-        ValueError: fewer than two samples, no readable layer, or responses that must not be counted.
+        ValueError: fewer than two samples, no readable layer, or responses that are rejected.
     """
     options, windows = walk.options, walk.source.windows()
     first = next(windows, None)
     if first is None:
-        raise ValueError("the data are empty: the iterable gave no batch")
+        raise ValueError("the data are empty: the iterable yielded no batch")
     run, inputs, responses = begun(walk, first)
     plan = prepared(walk, run, _piloted(walk, run))
     windows = chain([first], windows)
@@ -85,19 +87,21 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
-    run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs in addition")
+    run.notes.append(f"a pilot pass forwarded {pilot.forwards} additional untransformed inputs")
     run.notes += dict.fromkeys(note for (_, s), final in finals.items() for note in s.notes(final))
     return finals
 
 
 class _Loop:
-    """Forwards the windows block by block and updates the run."""
+    """Loop that forwards the windows block by block and updates the run."""
 
     def __init__(self, plan: WalkPlan, run: Run, forward: Forward, tick: Tick) -> None:
         self.plan, self.walk, self.run, self.forward, self.tick = plan, plan.walk, run, forward, tick
         self.reduction = Reduction(run, self.walk.needs, self.walk.options, plan.pilot)
         self.acting = acting_elements(self.walk.transform, seed=self.walk.options.seed)
         self.audit: Audit | None = None
+        self.pace = plan.pace()
+        self.stops = self._stops()
         self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
 
     def over(self, windows: Iterable[Window]) -> str:
@@ -131,7 +135,7 @@ class _Loop:
             self.tick(self.done, self.walk.source.length)
 
     def _meet(self, window: Window, cells: np.ndarray) -> None:
-        """Record clusters, and whether the labels of a stream come sorted."""
+        """Record clusters, and how often neighbours in a stream share a label."""
         run = self.run
         if window.clusters is not None:
             buckets = run.strata.membership(cells).buckets.T
@@ -158,7 +162,7 @@ class _Loop:
         return by_cell(cells, self.run.strata, self.plan.room)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
-        """Whether a checkpoint already holds this block."""
+        """Return whether the checkpoint already includes this block."""
         if self.plan.resumed is None:
             return False
         windows, blocks, data = self.plan.resumed
@@ -167,10 +171,10 @@ class _Loop:
         return (number, block) < (windows, blocks)
 
     def _enlarge(self) -> None:
-        """Make room for new classes of a stream."""
+        """Enlarge the states for new classes of a stream."""
         strata = self.run.strata
         needed = self.plan.size.of(strata.buckets, strata.references)
-        refuse_too_large(needed, self.plan.budget, "the classes met so far")
+        refuse_too_large(needed, self.plan.budget, "the classes found so far")
         for (_, statistic), state in self.run.states.items():
             if len(state.counts) < strata.buckets:
                 statistic.enlarge(state, strata.buckets)
@@ -179,15 +183,55 @@ class _Loop:
         run, needs, audit = self.run, self.walk.needs, self.audit
         inputs, batch = window.take(chosen), self._batch(window, chosen)
         laid = lay_out(self.walk.forwarded, needs.probes, inputs, batch=batch)
-        self.reduction.begin(self._frame(window, chosen, frame, inputs, batch, laid), rows=len(laid.rows))
         left_out = len(run.withdrawn)
-        output = (self.forward if audit is None else audit.run)(laid.rows, self.reduction.layer)
+        self._reduce(self._frame(window, chosen, frame, inputs, batch, laid), laid.rows)
         run.forwards += len(laid.rows)
-        if needs.output:
-            self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
-        self.reduction.end()
         if audit is not None and len(run.withdrawn) > left_out:
             audit.recheck(laid.rows)
+
+    def _reduce(self, frame: BlockFrame, rows: Inputs) -> None:
+        """Forward and reduce a block, in smaller parts if the memory does not suffice.
+
+        A forward that runs out of memory can be repeated only if nothing of it has been reduced, that is, if
+        it is one of several of its block, or the first of the run.
+        """
+        parts = self.pace.parts(len(rows))
+        try:
+            with self.pace.timed(len(rows), parts[0].stop):
+                self._forward(frame, rows, parts)
+        except Exception as error:
+            first = not self.run.samples
+            if not (out_of_memory(error) and (first or len(parts) > 1) and self.pace.halve(parts[0].stop)):
+                raise
+            if first:
+                self.run.forget()
+            self.run.note_once(f"memory for {parts[0].stop} inputs per forward was short: {HALVED}")
+            self._reduce(frame, rows)
+
+    def _forward(self, frame: BlockFrame, rows: Inputs, parts: list[slice]) -> None:
+        """Forward the parts of a block, and reduce the responses."""
+        needs, prediction, outputs = self.walk.needs, self.run.inspection.prediction, []
+        self.reduction.begin(frame, rows=len(rows), forwards=len(parts))
+        for part in parts:
+            self.reduction.forward(part)
+            output = self._run(rows, part)
+            if needs.output:
+                outputs.append(prediction.of(output, part.stop - part.start).detach())
+            self.reduction.forwarded()
+        self.reduction.end()
+        if needs.output:
+            self.reduction.output(torch.cat(outputs) if len(outputs) > 1 else outputs[0])
+
+    def _run(self, rows: Inputs, part: slice) -> Any:
+        sink = self.reduction.until_enough if self.stops else self.reduction.layer
+        if self.audit is None:
+            return self.forward(rows[part], sink)
+        return self.audit.run(rows[part], sink, whole=self.reduction.layer, block=rows)
+
+    def _stops(self) -> bool:
+        """Return whether forwards end after the last layer: if only some are measured, without the output."""
+        walk = self.walk
+        return walk.reader.stops and walk.options.layers is not None and not walk.needs.output
 
     def _frame(
         self,

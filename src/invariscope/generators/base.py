@@ -36,5 +36,5 @@ class Generator(ABC):
 
         Args:
             at: derivatives of images or feature maps.
-            input_size: (H, W) of the inputs of the feature maps; None: their own size.
+            input_size: (H, W) of the inputs of the feature maps; None means the size of `at` itself.
         """

@@ -1,4 +1,4 @@
-"""Derivatives of images at the pixels."""
+"""Spatial derivatives of images at their pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn import functional
 from invariscope.common.checks import refuse_other
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
-_LARGE = 16  # from this size on, one product per image is faster than one for all
+_LARGE = 16  # from this size on, one matrix product per image is faster than one for all images
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +25,14 @@ class Derivatives:
 
     .. math:: f'' \approx (s''_{k-1} + 10\, s''_k + s''_{k+1}) / 12 = -\omega^2 (1 + O(\omega^4))\, f
 
-    Every wave keeps a second derivative; the shortest has −8, where −π² is exact and s″ is −12.
+    The corrected second derivative does not vanish for any wave. For the shortest one it is −8; the exact
+    value is −π², and s″ is −12.
 
     Args:
         images: (row, ..., height, width), floating-point.
-        interpolation: "spline": the cubic B-spline through the pixels, mirrored at the edges; "fourier": the
-            trigonometric polynomial, for periodic images; "bilinear": the one-sided derivative that
-            automatic differentiation gives.
+        interpolation: "spline" is the cubic B-spline through the pixels, mirrored at the edges; "fourier" is
+            the trigonometric polynomial, for periodic images; "bilinear" is the one-sided derivative from
+            automatic differentiation.
     Raises:
         TypeError: the images are not floating-point images.
         ValueError: an unknown interpolation.

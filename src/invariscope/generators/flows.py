@@ -1,4 +1,4 @@
-"""The generators, and the names under which users find them."""
+"""The built-in generators with their names, and generators from callables."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def as_generators(given: Any) -> tuple[Generator, ...]:
 
     Raises:
         ValueError: an empty list, an unknown name, or the same name twice.
-        TypeError: another type.
+        TypeError: a type that is not supported.
 
     >>> [generator.name for generator in as_generators(["rotation", lambda x, t: x + t])]
     ['rotation', '<lambda>']
@@ -196,7 +196,7 @@ def as_generators(given: Any) -> tuple[Generator, ...]:
     names = [generator.name for generator in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not found:
-        raise ValueError("generators must hold at least one; got none.")
+        raise ValueError("generators must include at least one generator; got none.")
     if twice:
         raise ValueError(
             f"generators must have different names; got {twice[0]!r} {names.count(twice[0])} times. Name a "

@@ -1,4 +1,4 @@
-"""Formulas, one family per file: which statistics they need, and how values follow from them."""
+"""Measures, one family per file: the statistics they need, and how values are computed from them."""
 
 from invariscope.measures.base import MEASURES, Measure
 

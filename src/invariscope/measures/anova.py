@@ -1,4 +1,4 @@
-"""Two-way analysis of variance of a unit's responses: samples, transformation, and their residual."""
+"""Two-way analysis of variance of a unit's responses, by sample, transformation and residual."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _UNIT_CHUNK = 1 << 14
 
 @dataclass(frozen=True)
 class Sphericity:
-    """Greenhouse and Geisser's factor of the degrees of freedom.
+    """Greenhouse and Geisser's factor for the degrees of freedom.
 
     Args:
-        epsilon: (replicate, unit...) between 1/(m − 1) and 1, which is sphericity; NaN without a residual.
+        epsilon: (replicate, unit...) the factor, from 1/(m − 1) to 1 (sphericity); NaN without a residual.
     """
 
     epsilon: np.ndarray
@@ -41,15 +41,20 @@ class Sphericity:
 class ElementCovariance(SumStatistic):
     """Sums and products across samples of a unit's differences from its response to the first element.
 
-    Keeps (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements 135, more than a kilobyte.
+    The state has (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements, 135, or about a kilobyte.
     """
 
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own covariance."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return one sum per unit and difference, and one product per pair of differences."""
+        """Return the memory of one sum per unit and difference, and one product per pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return one difference per unit and element."""
+        """Return the memory of one difference per unit and element."""
         return 8 * units * (elements - 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -79,7 +84,7 @@ class ElementCovariance(SumStatistic):
         return {"differences": sums + counts * move, "products": products}
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
-        """Return the factor, of all samples and of all but each group's."""
+        """Return the factor for all samples, and with each group left out."""
         state = self.together(state, groups)
         sums, products = state.replicates("differences", groups), state.replicates("products", groups)
         counts = state.samples(groups).tolist()
@@ -151,35 +156,36 @@ class Anova(Measure):
     per layer, the share of units that reject "no effect of the transformation on the mean":
     `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
     Units that the transformation does not move have F = 0 and p = 1. Without a residual, F is infinite, p is
-    0 and the unit is left out of the mean F. Dead and sparse units are left out of everything.
-    F and p are per-unit values: read their maps. Formatted tables show the shares of rejecting units instead
-    of a layer's mean F or p, which are in `result.table`.
-    The nulls of `share_sample` and `share_residual` are those of rows of independently drawn samples, whose
-    ratio is 1 to m − 1; the transformation's share does not depend on the pairing.
+    0 and the unit is left out of the mean F. Dead and sparse units are always left out. F and p are best read
+    per unit, from their maps. Formatted tables therefore show the shares of rejecting units; a layer's mean F
+    and p are only in `result.table`. The nulls of `share_sample` and `share_residual` are the values for rows
+    of independently drawn samples, in a ratio of 1 to m − 1; the transformation's share does not depend on
+    the pairing.
 
     Caveats: effects of the transformation that differ between samples are in the residual, so a
     transformation share of zero is not invariance. Chance alone gives the transformation a share of about
-    `share_residual`/(n − 1); the interval is corrected for that bias, the value is not, so with few samples
-    a tiny share can lie above its own interval. F assumes that the residuals of all pairs of elements have
-    the same variance (sphericity), which does not hold for neighbouring angles. `F_oneway` is the published
-    statistic: its observations are repeated measures, so comparing it with an F distribution is not a test of
-    level α. Benjamini–Hochberg assumes positive dependence between units; Benjamini–Yekutieli assumes
-    nothing.
+    `share_residual`/(n − 1); the interval is corrected for this bias but the value is not, so with few
+    samples a tiny share can be above its own interval. F assumes that the residuals of all pairs of elements
+    have the same variance (sphericity), which does not hold for neighbouring angles. `F_oneway` is the
+    published statistic: its observations are repeated measures, so comparing it with an F distribution is not
+    a test of level α. Benjamini–Hochberg assumes positive dependence between units; Benjamini–Yekutieli
+    assumes nothing.
 
     Reading:
         Shares of a unit's variation, from 0 to 1. Sample share near 1: the unit follows the input, whatever
         the transformation. The transformation share is the effect common to all samples; effects that differ
-        between samples are in the residual, so a share of 0 is not invariance. With many samples even the
-        smallest effect is significant: a small p means that there is an effect, not that it is large.
+        between samples are in the residual, so a transformation share of 0 is not invariance. With many
+        samples even the smallest effect is significant: a small p means that there is an effect, not that it
+        is large.
 
     Args:
         sphericity: None assumes it; "greenhouse_geisser" multiplies the degrees of freedom by the estimated
             factor, which needs the covariance of the elements for every unit: 4(m + 2)(m − 1) bytes per unit
             and jackknife group, rejected if that exceeds `memory_gb`.
-        correction: the one share of rejecting units to report; None: all three.
+        correction: which share of rejecting units to report; None: all three.
         alpha: level of the tests, jointly for all units of a layer.
-        min_firing: units that fewer samples move away from their usual response are sparse and left out, as
-            for the variances.
+        min_firing: units that deviate from their usual response for fewer samples than this are sparse and
+            left out, as for the variances.
 
     Raises:
         ValueError: an unknown option, or a level outside 0 to 1.
@@ -210,11 +216,11 @@ class Anova(Measure):
     def outputs(self) -> dict[str, Output]:
         """Return shares of the variation, tests per unit, and shares of rejecting units."""
         # Test statistics grow with the number of samples, so leave-one-group-out values are not comparable.
-        rejecting = Output("share of units that reject", SHARE, interval=False)
+        rejecting = Output("share of units that reject the hypothesis", SHARE, interval=False)
         return {
-            "share_sample": Output("share of the sample", SHARE, ideal=1.0),
-            "share_transform": Output("share of the transformation", SHARE),
-            "share_residual": Output("share of the residual", SHARE),
+            "share_sample": Output("share due to the sample", SHARE, ideal=1.0),
+            "share_transform": Output("share due to the transformation", SHARE),
+            "share_residual": Output("residual share", SHARE),
             "F": Output("two-way F", kind="unit", interval=False),
             "p": Output("p-value of F", SHARE, kind="unit", interval=False),
             "F_oneway": Output("one-way F, as published", kind="unit", interval=False),
@@ -222,12 +228,12 @@ class Anova(Measure):
         }
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Return the moments of the variance measures and, if requested, the elements' covariance."""
+        """Return the variance measures' moments and, if requested, the elements' covariance."""
         return (ElementCovariance(), OrbitMoments()) if self.sphericity else (OrbitMoments(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
         """Return shares, F and p per unit, and shares of rejecting units per layer."""
-        parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
+        parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead, draw=layer.draw)
         table = SumsOfSquares(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
@@ -276,7 +282,7 @@ class Anova(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples, two elements: both effects, an invariant unit, no residual, and a dead unit."""
+        """Return units with both effects, without the transformation's, without a residual, and dead."""
         activations = [
             [[1.0, 5.0, 0.0, 4.0], [3.0, 5.0, 2.0, 4.0]],
             [[5.0, 7.0, 1.0, 4.0], [5.0, 7.0, 3.0, 4.0]],

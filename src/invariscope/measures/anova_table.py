@@ -1,4 +1,4 @@
-"""Sums of squares of a two-way layout per unit, and the tests based on them."""
+"""Sums of squares per unit in a two-way layout, and the tests based on them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
-        moments, parts: those of the layer.
+        moments, parts: the layer's moments, and the parts of its variance measures.
         sparse: (unit...) units to leave out in addition to the dead ones.
         min_firing: the threshold for sparse units.
     """
@@ -98,12 +98,12 @@ class SumsOfSquares:
 
     @cached_property
     def unpaired_sample(self) -> np.ndarray:
-        """(unit...) expected sum of squares of samples if rows consist of independently drawn samples."""
+        """(unit...) expected sum of squares of samples, for rows of independently drawn samples."""
         return self._across[0] / self.moments.elements
 
     @cached_property
     def unpaired_residual(self) -> np.ndarray:
-        """(unit...) the same for the residual; that of the transformation is unchanged."""
+        """(unit...) the same for the residual; the transformation's sum does not change."""
         return self._across[0] - self.unpaired_sample
 
     def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
@@ -111,18 +111,19 @@ class SumsOfSquares:
 
         Args:
             part: sum of squares.
-            null: the part expected without pairing.
+            null: the expected sum of squares without pairing.
         """
         values, chance = quotient(part, self.total), None if null is None else quotient(null, self.total[0])
         values[:, self.parts.dead] = np.nan
         found = self.units(values, ratio=self.parts.ratio(part, self.total))
+        found = replace(found, ratio_error=self.parts.ratio_error(part, self.total))
         rare = self.parts.uncovered(found.counted, self.min_firing)
         return replace(found, null=chance, uncovered=rare, reach=self.parts.reach)
 
     def units(
         self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""
     ) -> UnitValues:
-        """Return values with the units that count; infinite ones are left out of means."""
+        """Return values and the units that count; infinite values are left out of means."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
         return UnitValues(
@@ -133,6 +134,7 @@ class SumsOfSquares:
             infinite=int((infinite & self.valid).sum()),
             ratio=ratio,
             uncovered=uncovered,
+            draw=self.parts.draw,
         )
 
 
@@ -154,7 +156,7 @@ class FTests:
 
     @cached_property
     def p(self) -> np.ndarray:
-        """(replicate, unit...) p-values; without `epsilon`, of replicate 0 only."""
+        """(replicate, unit...) p-values; for replicate 0 only, without `epsilon`."""
         replicates = range(len(self.table.f) if self.epsilon is not None else 1)
         return np.stack([self._p(r) for r in replicates])
 
@@ -167,12 +169,16 @@ class FTests:
         return found
 
     def rejecting(self, correction: str, alpha: float) -> np.ndarray:
-        """Return the (1,) share of valid units that reject, using all samples."""
-        valid = self.table.valid
+        """Return the (1,) share of valid units that reject, using all samples.
+
+        Levels are corrected for all valid units of the layer, whose number drawn units estimate.
+        """
+        valid, draw = self.table.valid, self.table.parts.draw
         count = int(valid.sum())
+        tests = count if draw is None else round(count * draw.total / draw.count)
         values = (self.p if self.epsilon is not None else self.table.f)[0][valid]
         freedom = None if self.epsilon is not None else self._freedom(0)
-        return np.array([share_rejecting(correction, count, alpha, _counter(values, freedom))])
+        return np.array([share_rejecting(correction, count, alpha, _counter(values, freedom), tests)])
 
 
 def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:
@@ -188,7 +194,9 @@ def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callabl
 CORRECTIONS = ("bonferroni", "benjamini_hochberg", "benjamini_yekutieli")
 
 
-def share_rejecting(correction: str, count: int, alpha: float, below: Callable[[float], int]) -> float:
+def share_rejecting(
+    correction: str, count: int, alpha: float, below: Callable[[float], int], tests: int | None = None
+) -> float:
     """Return the share of `count` tests that reject; NaN if there are none.
 
     Bonferroni rejects p ≤ α/K. Benjamini and Hochberg reject the k smallest p for the largest k with at least
@@ -200,13 +208,15 @@ def share_rejecting(correction: str, count: int, alpha: float, below: Callable[[
         count: number of tests, K.
         alpha: the level.
         below: counts the tests with a p-value at or below its argument.
+        tests: K, if the counted tests are drawn from more; by default, `count`.
     """
     if not count:
         return float("nan")
+    tests = count if tests is None else tests
     if correction == "bonferroni":
-        return below(alpha / count) / count
+        return below(alpha / tests) / count
     if correction == "benjamini_yekutieli":
-        alpha /= float(special.digamma(count + 1) + np.euler_gamma)
+        alpha /= float(special.digamma(tests + 1) + np.euler_gamma)
     found, last = count, -1
     while found not in (0, last):
         found, last = below(alpha * found / count), found

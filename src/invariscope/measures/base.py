@@ -25,7 +25,7 @@ MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
 
 @dataclass(frozen=True)
 class KnownAnswer:
-    """A case worked out by hand: options, activations (sample, element, unit...), expected values.
+    """A case worked out by hand: options, (sample, element, unit...) activations and expected values.
 
     Responses to the measure's probes follow the elements; element 0 is the untransformed input. For measures
     that use the action on feature maps, the elements are quarter turns.
@@ -48,7 +48,7 @@ class KnownAnswer:
 
 
 class Measure(abc.ABC):
-    """A frozen dataclass of options with a formula. Each file in `invariscope.measures` holds one family.
+    """Base class of measures: frozen dataclasses of options, with a formula.
 
     A concrete measure registers itself under the snake_case form of its name. It then appears in listings,
     the documentation, report legends and the shared tests. Its docstring states in one plain sentence what
@@ -175,9 +175,9 @@ class Measure(abc.ABC):
         """Compute the definition naively on float64 (sample, element, unit...), as the reference for tests.
 
         Element 0 is the untransformed input. The responses to `probes` follow the elements, in order, except
-        those of the identity. With `needs_action`, the elements are quarter turns. Outputs that the
-        definition cannot give for these arguments are left out. An oracle with a third parameter `indices` is
-        passed the positions of the samples.
+        those of the identity. With `needs_action`, the elements are quarter turns. Outputs that cannot be
+        computed from these arguments are left out. An oracle with a third parameter, `indices`, receives the
+        positions of the samples.
         """
 
     @classmethod
@@ -237,14 +237,14 @@ def owner(row: str, measures: Iterable[Measure]) -> Measure:
 def as_measures(measures: Any) -> tuple[Measure, ...]:
     """Return measure objects for objects, registry names, or a list of either.
 
-    A text may hold several names, and the symbols of the papers: "nv, anova".
+    A string may contain several names, and the symbols used in the papers: "nv, anova".
 
     Raises:
         ValueError: an unknown name, an empty list, or the same measure twice with the same options.
         TypeError: neither a measure nor a name.
     """
     if measures is None:
-        raise TypeError("measures=None; leave it out, or give measure objects or names")
+        raise TypeError("measures=None is not accepted; leave it out, or give measure objects or names")
     entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
     found = tuple(_as_measure(part) for entry in entries for part in _parts(entry))
     if not found:
@@ -253,7 +253,7 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         same = [measure for measure in found if measure.label == twice[0]]
-        text = f"measure {twice[0]!r} is requested {len(same)} times: measure once per set of options"
+        text = f"measure {twice[0]!r} is requested {len(same)} times; request each set of options once"
         raise ValueError(text + _relabel(same))
     return found
 
@@ -267,7 +267,7 @@ def _relabel(same: Sequence[Measure]) -> str:
 
 
 def _parts(entry: Any) -> list[Any]:
-    """Return the names in a text, which may hold several separated by commas; anything else as it is."""
+    """Split a string at commas into names; return anything else unchanged, as the only part."""
     return [part.strip() for part in entry.split(",")] if isinstance(entry, str) else [entry]
 
 

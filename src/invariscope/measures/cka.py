@@ -49,11 +49,12 @@ class CKA(Measure):
 
     Reading:
         1: the transformed samples have the same geometry as the untransformed ones. 0: they are as unrelated
-        as different samples. It is not invariance: a rotation of the whole representation leaves it at 1.
+        as different samples. It does not measure invariance: a rotation of the whole representation leaves it
+        at 1.
 
     Args:
         samples: number of samples compared, at least 4.
-        units: number of units used of a larger layer.
+        units: number of units used in larger layers.
         seed: seed of both selections.
 
     Raises:
@@ -97,7 +98,7 @@ class CKA(Measure):
             return _alignments(own, own[1:])
 
         values, moved = places.replicates(by_element), table["moving"].all(axis=0)
-        shifted = np.roll(places["place"], 1)  # in the order of hashes: any other sample
+        shifted = np.roll(places["place"], 1)  # in the order of hashes, so an arbitrary other sample
         null = _alignments(grams, grams[1:, shifted[:, None], shifted])
         return {
             "": LayerValues(values[:, moved].mean(axis=1), float(null[moved].mean())),
@@ -122,10 +123,10 @@ class CKA(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Four samples that form two pairs, along one direction and then along another."""
+        """Return four samples that form two pairs, along one direction and then along another."""
         pairs, across = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
-        # Off the diagonal K is 1 within a pair and −1 between; U-centred: 2/3·(2, −1, −1) in every row.
-        # The other pairing has the 2 where this one has a −1: a product of −1/2.
+        # Off the diagonal, K is 1 within a pair and −1 between pairs; U-centred, 2/3·(2, −1, −1) in every
+        # row. The other pairing has the 2 where this one has a −1: a product of −1/2.
         activations = np.stack([pairs, -3 * pairs + 2, across], axis=1)[..., None]
         return (
             KnownAnswer({}, activations, [1.0, 1.0, -0.5], output="by_element"),
@@ -181,8 +182,8 @@ class KeptResponses(DrawnStatistic):
 
     Args:
         size: number of samples kept per stratum.
-        units: number of units kept of a larger layer, also selected by a hash.
-        seed: seed of both.
+        units: number of units kept in larger layers, also selected by a hash.
+        seed: seed of both selections.
     """
 
     stream = Stream.KEPT_RESPONSE

@@ -32,15 +32,15 @@ class Consistency(SampleMeasure):
 
     Shapes: outputs (sample, element, class) to one share over all pairs; `untransformed`, the share of
     elements other than the identity that keep the untransformed prediction; and `by_element`, the latter as a
-    curve, in which the identity has a share of 1 that does not enter the mean. The null takes the two
+    curve, in which the identity has a share of 1 but does not enter the mean. The null takes the two
     predictions from different samples.
 
     Caveats: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
-    which is then also 1, and with the accuracy. Ties go to the first class.
+    which is then also 1, and with the accuracy. Among tied classes, the first one counts.
 
     Reading:
         1: the prediction never changes along an orbit. The null is the chance agreement between different
-        samples. Consistency is not accuracy: a constant prediction has 1.
+        samples. Consistency is not accuracy: a constant prediction has a consistency of 1.
 
     Raises:
         ValueError: outputs that are not scores of at least two classes.
@@ -60,8 +60,8 @@ class Consistency(SampleMeasure):
         """Return both shares, and the second one by element."""
         return {
             "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
-            "untransformed": Output("kept predictions", SHARE, ideal=1.0),
-            "by_element": Output("kept predictions by element", SHARE, ideal=1.0),
+            "untransformed": Output("unchanged predictions", SHARE, ideal=1.0),
+            "by_element": Output("unchanged predictions by element", SHARE, ideal=1.0),
         }
 
     def rows(self, block: Block) -> Columns:
@@ -109,7 +109,7 @@ class Consistency(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Classes 0, 0, 1 and 1, 1, 1: four of six pairs agree; three of four moved inputs keep theirs."""
+        """Return classes 0, 0, 1 and 1, 1, 1: 4 of 6 pairs agree, and 3 of 4 inputs keep their class."""
         outputs = np.eye(2)[[[0, 0, 1], [1, 1, 1]]]
         answers = {"": 4 / 6, "untransformed": 3 / 4, "by_element": [1.0, 1.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers)
@@ -123,7 +123,7 @@ def _agreeing(top: Tensor) -> Tensor:
 
 
 def _too_few(changing: Any, keeping: Any) -> str:
-    """Explain why there is no interval: nearly all samples keep or nearly all change their prediction."""
+    """Explain why there is no interval if nearly all samples, or hardly any, change their prediction."""
     changed, kept, samples = int(np.sum(changing)), int(np.sum(keeping)), len(changing)
     return few_events(changed, samples, "predictions change") or few_events(kept, samples, "predictions stay")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from invariscope.common.checks import refuse_other, set_integers
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.interval_limits import limits_of_uneven
-from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, Values
+from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, Values, drawing_error
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.cosine_sums import CosineSums
@@ -20,6 +21,7 @@ from invariscope.statistics.mean_distances import LayerDistances, MeanDistances
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.rounding import quotient
+from invariscope.unit_draw import DrawingError, UnitDraw
 
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
 
@@ -65,12 +67,15 @@ class _Distance(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Return the layer's value and, for layers with two or more unit axes, one per channel."""
         (final,) = finals
-        found = _squared(final, layer) if isinstance(final, Moments) else final
+        found, error = final, None
+        if isinstance(final, Moments):
+            parts = Parts(final, final, standard=False, known_dead=layer.dead, draw=layer.draw)
+            found, error = _squared(parts), None if layer.draw is None else self._error(parts, layer.draw)
         whole, nulls = self._of(found.layer), self._null(found.layer)
         null = float("nan") if nulls is None else float(nulls[0])
         undefined = found.layer.undefined if self.distance == "cosine" else None
         limits = limits_of_uneven(*found.layer.decisive) if self.along_orbits else {}
-        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, **limits)}
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, error=error, **limits)}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))
@@ -84,6 +89,9 @@ class _Distance(Measure):
 
     @abc.abstractmethod
     def _null(self, found: MeanDistances) -> np.ndarray | None: ...
+
+    @abc.abstractmethod
+    def _error(self, parts: Parts, draw: UnitDraw) -> DrawingError: ...
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Compute every pair, one after the other."""
@@ -120,12 +128,13 @@ class TransformationDistance(_Distance):
     exactly twice the sum of the units' transformation variances. The null is the value for rows of
     independently drawn samples; it is available for "sqeuclidean", from the same sums.
 
-    Caveats: wide layers and large responses have large distances, and the few units that vary most dominate.
-    The cosine ignores length, and in a rectified layer all responses point in similar directions.
+    Caveats: distances grow with the width of a layer and the size of its responses, and the few units that
+    vary most dominate. The cosine ignores length, and in a rectified layer all responses point in similar
+    directions.
 
     Reading:
-        0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider
-        layers: do not compare layers with it; use normalized_distance for that.
+        0 is invariant. Except for the cosine, the distance is in (squared) units of the activation and larger
+        for wider layers, so do not compare layers with it: use normalized_distance for that.
 
     Raises:
         ValueError: an unknown distance, or a reservoir too small for a pair.
@@ -145,9 +154,12 @@ class TransformationDistance(_Distance):
     def _null(self, found: MeanDistances) -> np.ndarray | None:
         return found.null
 
+    def _error(self, parts: Parts, draw: UnitDraw) -> DrawingError:
+        return _error_of_sum(parts.transformation[0], draw)
+
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 17.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 4.0),
@@ -165,14 +177,14 @@ class SampleDistance(_Distance):
 
     .. math:: SD = \\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j
 
-    Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the normaliser of
-    :class:`NormalizedDistance`: over all pairs of samples, across batches; for "euclidean", over all pairs
-    within a reservoir of `reservoir` samples.
+    Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the denominator of
+    :class:`NormalizedDistance`. It covers all pairs of samples, also across batches; with "euclidean", all
+    pairs within a reservoir of `reservoir` samples.
 
     Reading:
         0: the layer responds identically to every sample, so its invariance means nothing. Larger: it
-        separates samples more. In (squared) units of the activation, except for the cosine; wider layers
-        have larger distances, so do not compare layers with it.
+        separates samples more. Except for the cosine, the distance is in (squared) units of the activation
+        and larger for wider layers, so do not compare layers with it.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -189,9 +201,12 @@ class SampleDistance(_Distance):
     def _null(self, found: MeanDistances) -> np.ndarray | None:
         return None
 
+    def _error(self, parts: Parts, draw: UnitDraw) -> DrawingError:
+        return _error_of_sum(parts.sample[0], draw)
+
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 5.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -216,11 +231,11 @@ class NormalizedDistance(_Distance):
     moves have no value: they are left out and counted as dead.
 
     Caveats: those of :class:`NormalizedVariance`, except that a few nearly dead units cannot inflate it. It
-    describes the units of large variance and says nothing about the others.
+    reflects the units of large variance, and hardly any others.
 
     Reading:
         0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
-        units that vary most dominate; quiet units do not show.
+        units that vary most dominate; the value does not reflect those that vary little.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -235,9 +250,12 @@ class NormalizedDistance(_Distance):
     def _null(self, found: MeanDistances) -> np.ndarray | None:
         return None if found.null is None else quotient(found.null, found.across[0])
 
+    def _error(self, parts: Parts, draw: UnitDraw) -> DrawingError:
+        return drawing_error(parts.transformation[0], parts.sample[0], draw)
+
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
         return (
             KnownAnswer({}, _FLAT, 3.4),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -246,24 +264,43 @@ class NormalizedDistance(_Distance):
         )
 
 
-def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
+def _error_of_sum(variances: np.ndarray, draw: UnitDraw) -> DrawingError:
+    """Return the error of twice the (drawn,) variances, summed over all units of the layer."""
+    return drawing_error(variances, np.ones(draw.count), draw).times(2.0 * draw.total)
+
+
+def _squared(parts: Parts) -> LayerDistances:
     """Return twice the variances, summed over units; NaN if all of them are dead."""
-    parts = Parts(moments, moments, standard=False, known_dead=layer.dead)
-    along, across = _by_channel(parts.transformation), _by_channel(parts.sample)
-    null = _by_channel(parts.null[None])[0]
-    alive = _by_channel((~parts.dead)[None])[0] > 0
+    by_channel = partial(_by_channel, draw=parts.draw)
+    along, across = by_channel(parts.transformation), by_channel(parts.sample)
+    null = by_channel(parts.null[None])[0]
+    alive = by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
-    sums = [whole * part.sum(axis=1, keepdims=True) for part in (along, across)]
-    null_of_all, decisive = whole * null.sum(keepdims=True), moments.decisive
-    together = MeanDistances(sums[0], sums[1], decisive, null=null_of_all)
-    if parts.dead.ndim < 2:
+    units = (parts.transformation, parts.sample, parts.null[None])
+    sums = [whole * _over_units(part, parts.draw) for part in units]
+    decisive = parts.along.decisive
+    together = MeanDistances(sums[0], sums[1], decisive, null=sums[2][0])
+    if len(parts.dead.shape if parts.draw is None else parts.draw.shape) < 2:
         return LayerDistances(together, None)
     channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
     return LayerDistances(together, channels)
 
 
-def _by_channel(values: np.ndarray) -> np.ndarray:
-    """Return (replicate, channel) sums over positions; a flat layer is one channel."""
+def _over_units(values: np.ndarray, draw: UnitDraw | None) -> np.ndarray:
+    """Return (replicate, 1) sums over all units of the layer, estimated from the drawn ones if any."""
+    flat = values.reshape(len(values), -1)
+    if draw is None:
+        return flat.sum(axis=1, keepdims=True)
+    return (flat @ draw.weights)[:, None] * (draw.total / draw.count)
+
+
+def _by_channel(values: np.ndarray, draw: UnitDraw | None) -> np.ndarray:
+    """Return (replicate, channel) sums over positions; a flat layer is one channel.
+
+    Sums over drawn units are scaled up to all positions; they are NaN for channels without a drawn unit.
+    """
+    if draw is not None:
+        return draw.channel_sums(values)
     return values.sum(axis=tuple(range(2, values.ndim))) if values.ndim > 2 else values.sum(1, keepdims=True)
 
 

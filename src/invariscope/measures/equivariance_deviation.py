@@ -44,17 +44,17 @@ class EquivarianceDeviation(Measure):
     `result.curves`. The kernel of the action on the representation is all of G if that action is trivial, and
     the identity alone if it is faithful. Similarities enter with a minus sign, so that larger is less
     equivariant: cosines lie in [−1, 1], with −1 perfect; distances and KL start at 0. The cosine of a zero
-    vector is undefined: left out and counted (`undefined`).
+    vector is undefined; such terms are left out and counted (`undefined`).
 
-    Caveats: raw cosines of a random network are close to −1, and so is their null, f̂ of another sample.
-    `one_plus` is 1 + E, and `to_null` is its ratio to 1 + null: 0 is equivariant, 1 is no more equivariant
-    than for another sample; NaN if both are rounding, as for a constant network. The result depends on the
-    action: a network can be equivariant under an action other than the one tested.
+    Caveats: raw cosines of a random network are close to −1, and so is their null, which uses f̂ of another
+    sample. `one_plus` is 1 + E, and `to_null` is its ratio to 1 + null: 0 is equivariant; 1 is no more
+    equivariant than with another sample's f̂; NaN if both are rounding errors, as for a constant network. The
+    result depends on the action: a network can be equivariant under an action other than the one tested.
 
     Reading:
         Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. Compare
-        with the null, the same with another sample's reference: raw cosines of a random network are near −1
-        and so is their null. Only the chosen action is tested.
+        with the null, which uses another sample's reference: raw cosines of a random network are near −1, and
+        so is their null. Only the chosen action is tested.
 
     Args:
         kind: "latent": each response is one vector, by default with the trivial action; any layer.
@@ -187,7 +187,7 @@ class EquivarianceDeviation(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the definition vector by vector; channels turn by quarters."""
+        """Compute the definition vector by vector; the action on channels is by quarter turns."""
         if isinstance(self.action, FittedAction):
             left_out = {"exclude_identity": self.exclude_identity}
             return naive_fitted_deviation(activations, indices, self.action, **left_out)
@@ -233,7 +233,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def _acting_examples(cls) -> tuple[EquivarianceDeviation, ...]:
-        """Return spatial, fibre and matrix actions; the signs have the half turns as their kernel."""
+        """Return spatial, fibre and matrix actions; the kernel of the signs consists of the half turns."""
         signs = MatrixAction(_SIGNS)
         return (
             cls(feature_action="spatial"),
@@ -248,17 +248,18 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Orthonormal orbits, a corner that stays, a row that turns, a kernel of two, two certain classes."""
+        """Return orthonormal orbits, maps that stay or turn, a kernel of two, and certain classes."""
         orthonormal = np.stack([np.eye(4), np.eye(4)])
         corner = np.zeros((2, 4, 1, 2, 2))
-        corner[..., 0, 0] = 1  # it should go round: alike once in four
+        corner[..., 0, 0] = 1  # should turn with the input, so it agrees for one element of four
         row = np.zeros((1, 2, 2))
         row[0, 0] = 1
         turning = np.stack([np.rot90(row, j, axes=(1, 2)) for j in range(4)])[None].repeat(2, axis=0)
         certain = np.array([[[1.0, 0.0], [0.0, 1.0]]]).repeat(2, axis=0)
         still = row[None, None].repeat(4, axis=1).repeat(2, axis=0)  # against turned rows: 1, 1/2, 0, 1/2
         channels = {"kind": "channelwise"}
-        # Signs change with each quarter, half turns do nothing: f̂ = (3 + 1)/2, and each response is 1 off ±f̂.
+        # Quarter turns change the sign, half turns do nothing: f̂ = (3 + 1)/2, and each response is 1 away
+        # from ±f̂.
         signed = {"feature_action": MatrixAction(_SIGNS), "distance": "l2"}
         flipping = np.array([[[3.0], [-1.0], [1.0], [-1.0]]]).repeat(2, axis=0)
         return (

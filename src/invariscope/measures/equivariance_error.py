@@ -35,7 +35,7 @@ from invariscope.statistics.probes import Untransformed
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceError(Measure):
-    """How far a layer is from moving as it should, in units of its response.
+    """How far a layer is from moving as it should, relative to its response.
 
     Relative error of a layer that should follow the transform by a given action.
 
@@ -45,21 +45,21 @@ class EquivarianceError(Measure):
     Shapes: activations (sample, element, unit...) to one number per layer and output: E; `largest`; `element`
     and `sample`, the positions of the largest error among the elements and in the data. Curves: `by_element`,
     the mean over samples; `largest_by_element`; `sample_by_element`, the sample with the largest error;
-    `action_by_element`, the largest ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖ over samples, which the action's own
-    interpolation loses. Of several actions, the one with the smallest E is used, and `action` is its
+    `action_by_element`, the largest ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖ over samples, which is the error of the
+    action's own interpolation. Of several actions, the one with the smallest E is used, and `action` is its
     position. If positions move, units whose content comes from outside the image are left out. Pairs with ‖t
     a(x)‖ = 0 are left out of the means and counted (`undefined`); if the layer responds to t x, their error
     is infinite, and so is `largest`. If no other pairs exist, the mean is infinite, or NaN if both responses
     are 0. The null of E takes a(x) from another sample.
 
-    Caveats: a layer that ignores its input has an error of 0; so does its null, which reveals it. A large
+    Caveats: a layer that ignores its input has an error of 0, but then its null is 0, too. A large
     bias makes every error small. `largest` grows with the number of samples and has no interval.
     Interpolation alone causes an error: compare with the floor (`iv.measure(..., floor=True)`) and
     `action_by_element`.
 
     Reading:
         0: the layer follows the transform exactly; 1: the error is as large as the response. A layer that
-        ignores its input also has 0, and a null of 0. Only the chosen action is tested.
+        ignores its input also has an error of 0, and a null of 0. Only the chosen action is tested.
 
     Args:
         feature_action: the action of the elements on a response, as for `EquivarianceDeviation`: "trivial"
@@ -176,7 +176,7 @@ class EquivarianceError(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of one map: one follows the turns, one stays."""
+        """Return two samples of one map, one of which follows the turns while the other stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -200,8 +200,8 @@ class EquivarianceError(Measure):
 class AnyAction(SampleStatistic):
     """The columns of a `Discrepancy` under each of several actions, suffixed ".k"; and "index" (sample,).
 
-    "trip.k" (sample, element) is ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, the loss of the action itself; NaN
-    if the elements have no inverse. Actions that do not apply to a layer have no columns.
+    "trip.k" (sample, element) is ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, the error of the action itself; NaN
+    if the elements do not have an inverse. Actions that do not apply to a layer have no columns.
     """
 
     paired = True
@@ -209,7 +209,7 @@ class AnyAction(SampleStatistic):
     actions: tuple[FeatureAction, ...]
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Return whether any of the actions does."""
+        """Return whether any of the actions moves positions."""
         return any(action.moves_positions(layer, axes) for action in self.actions)
 
     def rows(self, block: Block) -> Columns:

@@ -34,14 +34,15 @@ class EquivariancePSNR(SampleMeasure):
     elements (except the identity), so that a good sample cannot hide a bad one as it would in a mean of
     decibels. M is 1 for values that t_j and its inverse return to their position, and 0 for those whose
     content comes from outside the image. A mean square error below rounding is raised to (eps·I_max)², with
-    the eps of single precision, so 138.5 dB is perfect. The null compares with the output for another sample.
+    the eps of single precision, so a perfect model has 138.5 dB. The null compares with the output for
+    another sample.
 
     Caveats: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
     perfect model, because its inputs are interpolated: compare with the floor and the null.
 
     Reading:
-        Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth.
-        The null is the same with another sample's image. Only values that stay inside the image count.
+        Larger is better; 20 dB is a root mean square error of a tenth of the range, and 40 dB is a hundredth.
+        The null compares with another sample's image. Only values that stay inside the image count.
 
     Args:
         peak: I_max, the range of the output's values.
@@ -72,8 +73,8 @@ class EquivariancePSNR(SampleMeasure):
     def outputs(self) -> dict[str, Output]:
         """Return decibels over all elements, and per element."""
         return {
-            "": Output("signal to noise (dB)", (-float("inf"), _BEST), ideal=_BEST),
-            "by_element": Output("signal to noise by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
+            "": Output("signal-to-noise ratio (dB)", (-float("inf"), _BEST), ideal=_BEST),
+            "by_element": Output("ratio by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
         }
 
     def rows(self, block: Block) -> Columns:
@@ -128,7 +129,7 @@ class EquivariancePSNR(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """A corner that stays (half of the values are off by 1); one that turns; one off by a tenth."""
+        """Return a corner that stays (half of the values are off by 1), one that turns, and a small error."""
         corner = np.array([[1.0, 0.0], [0.0, 0.0]])
         still = np.tile(corner, (2, 4, 1, 1, 1))
         turning = np.stack([np.rot90(corner, k) for k in range(4)])[None, :, None].repeat(2, axis=0)

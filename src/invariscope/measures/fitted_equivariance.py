@@ -37,17 +37,17 @@ class FittedEquivariance(Measure):
     together.
 
     Caveats: with fewer samples per half than units (or dims), the fit is poor whatever the network, and R² is
-    too low. A high R² does not imply a group action: the M_g need not compose. A constant layer has no value,
-    and a layer that barely varies has the R² of that small variation.
+    too low. A high R² does not imply a group action, since the M_g need not compose. A constant layer has no
+    value, and a layer that barely varies has the R² of that small variation.
 
     Reading:
-        1: some linear map does what the transformation does. 0: no better than the mean. Compare with
-        `invariance`, where the map is the identity. R² is not reliable with few samples: use many more than
-        twice the number of units or `dims`.
+        1: a linear map reproduces the transformation's effect. 0: it predicts no better than the mean.
+        Compare with `invariance`, for which the map is the identity. R² is not reliable with few samples: use
+        many more than twice the number of units or `dims`.
 
     Args:
         ridge: the penalty, relative to the mean variance.
-        dims: the largest number of dimensions, beyond which a layer is projected.
+        dims: layers with more units are projected to this many dimensions.
         seed: seed of the halves and the projection.
 
     Raises:
@@ -115,7 +115,7 @@ class FittedEquivariance(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Responses −1 and 1 in both halves: the negated element is predicted up to the penalty."""
+        """Return responses −1 and 1 in both halves: the negated element is predicted up to the penalty."""
         indices = np.arange(200)
         halves = halves_of(indices, seed=0)
         x = np.zeros(200)

@@ -33,16 +33,16 @@ class Goodfellow(Measure):
     largest response. The orbit includes the untransformed input. Both signs s = ±1 are tried, and the one
     with the larger S is kept. A layer's values, for all three outputs, are means over the best ⌈20 %⌉ of the
     units that fire. Units that never fire are *dead*: NaN, and counted. The thresholds come from all samples,
-    also for single classes and leave-one-group-out values.
+    even for single classes and leave-one-group-out values.
 
-    Caveats: with few samples, only α·n of them make a unit fire, and choosing the best units favours those
-    whose few samples happen to be stable. Responses that tie at the threshold do not count as firing: a unit
-    that saturates has no score, or a G far below α and a large score.
+    Caveats: only α·n samples make a unit fire. If these are few, selecting the best units favours those whose
+    few samples happen to be stable. Responses that tie at the threshold do not count as firing: a saturating
+    unit has no score, or a G far below α and a large score.
 
     Reading:
         1: along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100 if 1 % of
-        inputs make it fire): it always stays on. The layer's value describes its best fifth only, and says
-        nothing about the other units.
+        inputs make it fire): it fires along the whole orbit. The layer's value describes only the best fifth
+        of its units.
 
     Args:
         alpha: share of the untransformed inputs that make a unit fire.
@@ -98,12 +98,16 @@ class Goodfellow(Measure):
         outputs = {"": score, "local": local, "global": shares.fires}
         few = shares.samples * self.alpha < _FIRING
         uncovered = Reason.few_decide(f"fewer than {_FIRING} samples are expected to fire") if few else ""
+        if layer.draw is not None:
+            uncovered = _BEST_OF_DRAWN
         return {
             name: UnitValues(
                 _of_sign(values[:1] if few else values, better, dead),
                 counted,
                 dead=int(dead.sum()),
                 uncovered=uncovered,
+                draw=layer.draw,
+                note="" if layer.draw is None else _OF_DRAWN,
             )
             for name, values in outputs.items()
         }
@@ -141,9 +145,10 @@ class Goodfellow(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Four samples, two elements; the first unit stays on, the second goes out, the third is constant.
+        """Return four samples with two elements, and five units.
 
-        The fourth fires with its negative; the fifth would fire on a transformed input only.
+        The first unit fires along the whole orbit, the second on only half of it, and the third is constant.
+        The fourth fires with its negative, and the fifth would fire on a transformed input only.
         """
         activations = [
             [[0.0, 0.0, 1.0, 5.0, 1.0], [0.0, 1.0, 1.0, 5.0, 9.0]],
@@ -161,6 +166,8 @@ class Goodfellow(Measure):
 
 
 _FIRING = 8  # one per jackknife group: with fewer, leaving a group out changes the score systematically
+_OF_DRAWN = "the best fifth is that of the drawn units"
+_BEST_OF_DRAWN = "no interval: which units are the best depends on the draw; units='all' takes all of them"
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
-_AN_ERROR = "no interval: it is itself an error estimate, over directions rather than samples"
+_AN_ERROR = "no interval: the value is itself an error estimate, over directions rather than samples"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class TinySteps(Probe):
         return f"{self.draws} steps of {self.step:g}"
 
     def columns(self, elements: int) -> int:
-        """Return two per direction."""
+        """Return two columns per direction."""
         return 2 * self.draws
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
@@ -72,21 +72,22 @@ class GradientNorm(SampleMeasure):
     Shapes: activations (sample, element, unit...) to numbers per layer: the root mean square over samples of
     the Frobenius norm of the Jacobian J of all units with respect to all d input values (the measure's own
     row); `probe_error`, its standard error due to the finite number of directions, for fixed samples;
-    `relative`, the norm divided by the root mean square distance between samples, comparable between layers.
-    `moved` and `noisy` are the root mean square displacements under the transformation and under isotropic
-    noise of the same norm, both divided by that distance, and `moved_to_noisy` is their ratio.
+    `relative`, the norm divided by the root mean square distance between samples, which is comparable between
+    layers. `moved` and `noisy` are the root mean square displacements under the transformation and under
+    isotropic noise of the same norm, both divided by that distance, and `moved_to_noisy` is their ratio.
 
     The gradient is estimated by central differences along random directions, with steps of root mean square
     `step` per value; no derivative is computed. Curvature biases it (of order h², at the kinks of ReLU of
     order h), and rounding of the forwards adds about (eps·‖f‖ / (h‖∇f‖))².
 
     Caveats: an invariant network and an insensitive one both have a small `moved`. Only if `noisy` stays
-    large has the network learnt to ignore the transformation rather than everything.
+    large has the network learnt to ignore the transformation in particular.
 
     Reading:
         `moved_to_noisy` near 1: the transformation acts like noise of the same size; well below 1: the
-        network ignores the transformation in particular. A small gradient is insensitivity, not invariance.
-        Norms depend on the units of inputs and activations; `relative` only on those of the inputs.
+        network ignores the transformation in particular. A small gradient means insensitivity, not
+        invariance. Norms depend on the units of inputs and activations; `relative` only on those of the
+        inputs.
 
     Args:
         draws: directions per sample; each costs two forwards.
@@ -119,8 +120,8 @@ class GradientNorm(SampleMeasure):
         """Return the gradient, its error, its size relative to samples, and both displacements."""
         return {
             "": Output("gradient norm", floor=False),
-            "probe_error": Output("error from the directions", interval=False, floor=False),
-            "relative": Output("gradient norm among samples", floor=False),
+            "probe_error": Output("error due to random directions", interval=False, floor=False),
+            "relative": Output("gradient norm relative to sample distances", floor=False),
             "moved": Output("displacement by the transformation", noise_ratio="moved_to_noisy"),
             "noisy": Output("displacement by noise", floor=False),
             "moved_to_noisy": Output("displacement relative to noise"),
@@ -136,7 +137,7 @@ class GradientNorm(SampleMeasure):
         return SampleDisplacements(), SampleRows(self), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """Return all numbers of one layer."""
+        """Return all outputs of one layer."""
         displaced, gradients, spread = finals
         apart = np.sqrt(spread.distance())
         norm = gradients.replicates(lambda part: np.sqrt(part["square"].mean()))
@@ -154,7 +155,7 @@ class GradientNorm(SampleMeasure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition; the elements are followed by as many noisy responses, and the steps."""
+        """Compute the definition; the elements are followed by as many noisy responses, and by the steps."""
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
         m = (columns - 2 * self.draws) // 2
@@ -179,7 +180,7 @@ class GradientNorm(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 5 apart; the element moves each by 3, noise by 4, steps of ½ by 1 in each direction."""
+        """Return two samples 5 apart, moved by 3 by the element, by 4 by noise, by 1 by steps of ½."""
         columns = np.array([0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0])
         responses = np.stack([columns, columns + 5])[..., None]
         options = {"draws": 2, "step": 0.5}
@@ -202,7 +203,7 @@ class GradientNorm(SampleMeasure):
 
 
 def _probe_error(part: SampleTable) -> float:
-    """Return the standard error of the root mean square due to the draws: that of the mean, over 2·root."""
+    """Return the standard error of the root mean square due to the draws: the mean's, over 2·root."""
     squares = part["square"]
     mean = squares.mean()
     error = np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size)

@@ -44,32 +44,33 @@ class Information(Measure):
     samples, also selected by a hash, and are the same for all classes. Units whose responses all fall into
     one bin are *dead*: NaN, left out, and counted.
 
-    Caveats: I(J; A) is 0 if the distribution over all samples stays the same, although every single sample
-    may move (such as a uniform rotation of images without a preferred orientation). Information is limited by
-    the 16 bins, and that of single units does not add up to that of the layer. Bins depend on the
+    Caveats: I(J; A) is 0 if the distribution over all samples stays the same, even if every single sample
+    moves (for example, under rotations of images without a preferred orientation). The 16 bins limit the
+    information, and the information of single units does not add up to the layer's. Bins depend on the
     untransformed responses only: a unit that is silent on all of them has two bins and little information,
     however well its other responses separate the elements. If information is high and samples are few, the
-    permutations subtract slightly too much (in one trial 5 % with 128 samples, 1 % with 512); the intervals
-    are corrected for this and may lie above the value.
+    permutations subtract slightly too much (in one trial, 5 % with 128 samples and 1 % with 512); the
+    intervals are corrected for this and may be entirely above the value.
 
     Reading:
         0 bits about the transformation: the response does not reveal which element was applied. It does not
-        mean that each sample's response stays the same. Each bit halves the possibilities; a share of 1: the
+        mean that each sample's response stays the same. Each bit halves the possibilities. A share of 1: the
         response determines the element or class.
 
     Args:
         units: number of units examined per layer.
         pilot: number of untransformed samples that determine the bins.
         permutations: number of permutations; 0: the plug-in estimate, which is biased upwards for few
-        samples. labels: False omits the class.
+            samples.
+        labels: False omits the class.
         seed: seed of every selection and permutation.
 
     Raises:
         ValueError: an option that is not an integer, or is too small.
 
     Source:
-        Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x, for the information; the permutations
-        follow a crossed design, in which only the samples are independent observations.
+        Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x, for the information. The permutations respect
+        the crossed design, in which only the samples are independent observations.
 
     >>> moved = np.array([[[0.0], [9.0]], [[1.0], [9.0]], [[2.0], [9.0]], [[3.0], [9.0]]])
     >>> Information(permutations=0).oracle(moved, None)["transform"].round(3)
@@ -92,9 +93,9 @@ class Information(Measure):
         most = float(np.log2(BINS))
         titles = {
             "transform": "bits about the element",
-            "transform_share": "share of the bits about the element",
+            "transform_share": "bits about the element, relative to their maximum",
             "label": "bits about the class",
-            "label_share": "share of the bits about the class",
+            "label_share": "bits about the class, relative to their maximum",
         }
         return {name: Output(title, (-most, most), float("nan")) for name, title in titles.items()}
 
@@ -103,7 +104,7 @@ class Information(Measure):
         return (BinCounts(self.units, self.pilot, self.permutations, self.labels, self.seed),)
 
     def evaluate(self, finals: tuple[InformationBits], layer: LayerContext) -> dict[str, UnitValues]:
-        """Return bits and their shares of the maximum; for the class only if there are several."""
+        """Return bits and their shares of the maximum; about the class only if there are several."""
         (found,) = finals
         about = {"transform": found.about_element, "transform_share": found.about_element}
         whole = {"transform": 1.0, "transform_share": np.log2(found.elements), "label": 1.0}
@@ -118,9 +119,9 @@ class Information(Measure):
 
     @staticmethod
     def _reach(name: str, bits: np.ndarray, found: InformationBits) -> float:
-        """Return the factor that widens intervals of values near zero.
+        """Return the factor, at most 1, that narrows the intervals of values near zero.
 
-        These values depend on pairs of samples, which a jackknife counts twice.
+        Such values depend on pairs of samples, whose variance a jackknife counts almost twice.
         """
         together = found.together
         if together is None or found.single.all():
@@ -167,11 +168,11 @@ class Information(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Four samples of two classes, two elements; the last unit is constant.
+        """Return four samples of two classes, with two elements; the last unit is constant.
 
-        The first unit is the element: 1 bit about it, 0 about the class. The second is the sample: 0 bits and
-        1 bit. The third leaves its range with the second element: five of eight responses, four of which
-        belong to that element and two to the first class, share the uppermost bin.
+        The first unit equals the element: 1 bit about it, 0 about the class. The second equals the sample: 0
+        bits and 1 bit. The third leaves its range under the second element: five of eight responses share the
+        uppermost bin, four of them from that element and two from the first class.
         """
         activations = [
             [[0.0, 0.0, 0.0, 7.0], [1.0, 0.0, 9.0, 7.0]],

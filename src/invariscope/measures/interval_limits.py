@@ -1,4 +1,4 @@
-"""Reasons why a value has no valid interval: it depends on too few samples."""
+"""Reasons why a value has no valid interval, such as its dependence on too few samples."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from invariscope.intervals import DECISIVE, Reason
 
-# Below these, intervals cover the true value too rarely (benchmarks/coverage.py, benchmarks/decisive.py).
+# Below these limits, intervals cover the true value too rarely (benchmarks/coverage.py, decisive.py).
 _EVEN_SHARE = 0.85
 EVENTS = 5
 # Below this evenness (Σd)²/(n Σd²), intervals are widened in proportion to the shortfall.
 _UNEVEN, _OF_UNEVEN = 0.3, 5.0
 # Outputs that never have an interval, whatever the number of samples.
 PLACE = "no interval: it is a position, not a quantity"
-EXTREME = "no interval: the largest of a sample grows with its size"
+EXTREME = "no interval: a maximum grows with the number of samples"
 # Factor that widens intervals of means of relative sizes, whose skewness makes them too narrow.
 OF_RELATIVE = 1.1
 
@@ -49,9 +49,9 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
 
     .. math:: 1 + 5 \max(0, 0.3 - n_\mathrm{eff}/n)
 
-    If parts have a long tail, most draws contain too little of it: both the mean and its error are then too
-    small. Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (median n_eff/n of
-    0.05 for 1,024 samples, 0.13 for 64), but not if ten classes differ by a factor of ten (0.37).
+    If parts have a long tail, most sets of samples contain too little of it, and both the mean and its error
+    are then too small. Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (median
+    n_eff/n of 0.05 for 1,024 samples, 0.13 for 64), but not if ten classes differ by a factor of ten (0.37).
 
     Args:
         count, total, squares: as for `few_decisive`.
@@ -72,17 +72,17 @@ def limits_of_uneven(count: float, total: float, squares: float) -> dict[str, An
 
 
 def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
-    r"""Explain why a mean of relative errors dominated by silent samples has no interval; "" if it has one.
+    r"""Explain why a mean of relative errors has no interval if near-zero responses dominate it; else "".
 
     .. math:: E(r) < 0.85 \, E(r s), \qquad E(d) = \frac{(\sum_i d_i)^2}{n \sum_i d_i^2}
 
-    A response near zero has a huge relative error r: the mean then depends on such samples, and may not even
+    Responses near zero have huge relative errors r. The mean then depends on few samples, and may not even
     exist in the population. Relative errors are then much less even than the absolute errors r·s.
 
     Args:
-        errors: (sample, element) relative; NaN if undefined. Elements without any, such as the identity, do
-            not count.
-        sizes: (sample, element) what they are relative to.
+        errors: (sample, element) relative errors; NaN if undefined. Elements without errors, such as the
+            identity, do not count.
+        sizes: (sample, element) the sizes to which the errors are relative.
 
     >>> few_decide(np.array([[1.0], [2.0], [9.0]]), np.ones((3, 1)))
     ''

@@ -28,12 +28,12 @@ LEGACY = "legacy_lee"
 
 @dataclass(frozen=True)
 class AlongGenerators(Probe):
-    """x ± h X x for each generator, plus first: two inputs per generator.
+    """Two inputs for each generator: x + h X x, then x − h X x.
 
     Args:
         generators: X.
         steps: (generator,) h.
-        interpolation: interpolation of the images.
+        interpolation: how the images are interpolated.
     """
 
     generators: tuple[Generator, ...]
@@ -42,12 +42,12 @@ class AlongGenerators(Probe):
 
     @property
     def name(self) -> str:
-        """Unique name; other generators or steps make another probe."""
+        """Unique name, which contains the generators and steps."""
         named = zip((generator.name for generator in self.generators), self.steps, strict=True)
         return f"{self.interpolation} along " + ", ".join(f"{name} {step:g}" for name, step in named)
 
     def columns(self, elements: int) -> int:
-        """Return two per generator."""
+        """Return two columns per generator."""
         return 2 * len(self.generators)
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
@@ -75,19 +75,20 @@ class LieDerivative(SampleMeasure):
     replicated; df is a central difference.
 
     `rotation` is the LEE of that generator, `rotation.absolute` the mean of |L_X f| over units, and
-    `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples: comparable between layers.
+    `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples, which is comparable between
+    layers.
 
     Caveats: compare a generator only with itself, since pixels, radians and factors have different units. The
-    derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated as a maps
-    of b × c; tokens are treated as flat layers. The difference averages over the kinks of ReLU and
-    max-pooling within the step (1 to 2 % less than the derivative in an untrained SimpleConv), a smaller step
-    is lost in the rounding of float32, and low precision (bf16) makes differences meaningless;
+    derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated as `a` maps
+    of b × c positions; tokens are treated as flat layers. The difference averages over the kinks of ReLU and
+    max-pooling within the step (1 to 2 % less than the derivative in an untrained SimpleConv), but a smaller
+    step would be lost in the rounding of float32. Low precision (bf16) makes differences meaningless.
     `iv.lie_derivative` differentiates exactly.
 
     Reading:
         0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster
         departure, per squared pixel, radian or factor. Compare layers by `relative`, and a generator only
-        with itself. It is a derivative and does not describe large movements.
+        with itself. A derivative does not describe large movements.
 
     Args:
         generators: names ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y",
@@ -95,11 +96,11 @@ class LieDerivative(SampleMeasure):
             pixels, angles in radians, blur in squared pixels of variance.
         action: on feature maps, "spatial" as above, or "trivial", which measures invariance.
         interpolation: "spline", or "fourier" for periodic images, on which shifts are exact.
-        step: factor of each generator's own step.
+        step: factor by which each generator's own step is multiplied.
         preset: "legacy_lee": the published estimator, the automatic derivative of a bilinear sampling grid
             from −1 to 1. Its shifts are in half images, and its one-sided derivative is off by tens of
             percent on fine patterns. The published code uses the network's probabilities and reports
-            `absolute`; the paper squares.
+            `absolute`; the paper uses squares.
 
     Raises:
         ValueError: an unknown option, one that contradicts the preset, or a step that is not positive.
@@ -234,7 +235,7 @@ class LieDerivative(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """A flat layer whose response changes by 1.5 per unit of t, and an invariant one."""
+        """Return a flat layer whose response changes by 1.5 per unit of t, and an invariant one."""
         flat = [[[1.0, 0.0], [3.0, 7.0], [0.0, 7.0]], [[0.0, 1.0], [4.0, 7.0], [1.0, 7.0]]]
         options = {"generators": "intensity", "step": 2000.0}
         values = {"intensity": 2.25 / 2, "intensity.absolute": 0.75, "intensity.relative": 2.25 / 2}

@@ -40,7 +40,7 @@ def _mixed(channels: np.ndarray, turns: int, representation: MatrixStack | str) 
 
 
 def naive_errors(activations: np.ndarray, action: FeatureAction) -> np.ndarray:
-    """Return (sample, element but the first) ‖a(t x) − t a(x)‖ / ‖t a(x)‖."""
+    """Return (sample, element) ‖a(t x) − t a(x)‖ / ‖t a(x)‖, without the first element."""
     rows = []
     for orbit in activations:
         expected = [naive_moved(orbit[0], k, action) for k in range(1, len(orbit))]

@@ -41,8 +41,8 @@ class Prediction(Measure):
 
     Reading:
         Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a drop
-        at an element is the cost of that element. Flips: 0 means that no prediction changes. Flat curves are
-        a property of the output only; inner layers may still vary.
+        at an element is the cost of that element. Flips: 0 means that no prediction changes. Flat curves
+        describe the output only; inner layers may still vary.
 
     Raises:
         ValueError: outputs that are not class scores, or labels that do not match them.
@@ -69,7 +69,7 @@ class Prediction(Measure):
         return (PredictionCounts(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, ElementValues]:
-        """Return one curve per output; without labels, only those that need none."""
+        """Return one curve per output; without labels, only those that do not need them."""
         (found,) = finals
         samples = int(found.samples[0])
         moved = layer.moved(found.shares.shape[2])
@@ -103,7 +103,7 @@ class Prediction(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of class 0; the second element moves one of them to class 1."""
+        """Return two samples of class 0, one of which the second element moves to class 1."""
         outputs = np.log([[[0.75, 0.25], [0.25, 0.75]], [[0.75, 0.25], [0.75, 0.25]]])
         answers = {"accuracy": [1.0, 0.5], "probability_true": [0.75, 0.5], "flips": [0.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers, labels=[0, 0])

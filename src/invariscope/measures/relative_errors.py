@@ -30,7 +30,7 @@ def mean_error(
 
     Args:
         of: suffix of the column names.
-        null, note: those of the value; the note precedes the one on infinite errors.
+        null, note: null and note of the value; the note precedes the one on infinite errors.
     """
     errors, size, count = relative(table, of=of), table[f"size{of}"], table[f"count{of}"]
     known = np.isfinite(errors)

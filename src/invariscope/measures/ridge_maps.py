@@ -16,7 +16,7 @@ class HeldOut:
 
     Args:
         residual: (element,) Σ ‖y − Mx − b‖².
-        crossed: the same with x of another sample of that half, averaged over all of them.
+        crossed: the residual with x of another sample of that half, averaged over all other samples.
         spread: Σ ‖y − ⟨y⟩‖², with the mean over the half used for fitting.
         unmoved: Σ ‖y − x‖².
         samples: number of samples.
@@ -49,7 +49,7 @@ def _judged(
     mapped = (maps * (test.xx @ maps)).sum(axis=(1, 2))
     residual = test.yy - 2 * (maps * test.xy).sum(axis=(1, 2)) + mapped
     left = np.maximum(without_rounding(residual, test.square), 0) * count
-    # All ordered pairs, from the means, minus those of a sample with itself.
+    # All ordered pairs, computed from the means, minus the pairs of a sample with itself.
     pairs = test.yy + mapped - 2 * ((test.x @ maps) * test.y).sum(axis=1)
     others = without_rounding(count**2 * pairs - left, count**2 * test.square)
     crossed = np.maximum(others, 0) / (count - 1)

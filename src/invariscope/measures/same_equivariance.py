@@ -14,13 +14,14 @@ from invariscope.block import Block
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.naive_actions import naive_errors
 from invariscope.measures.relative_errors import mean_error
-from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues
+from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, drawing_error
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.orbit_state import OrbitState
 from invariscope.statistics.moments.variances import Moments
+from invariscope.unit_draw import DrawingError, UnitDraw
 
 # Arrays of `Moments` with and without a leading replicate axis.
 _WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
@@ -29,10 +30,10 @@ _PLAIN = ("unusual", "mean")
 
 @dataclass
 class UndoneState:
-    """Sums of the undone responses, and the units that no element moved out of the image.
+    """Sums of responses with the action undone, and the units that no element moved out of the image.
 
     Args:
-        moments: sums over all units, including those that left.
+        moments: sums over all units, or the drawn ones, including those that left the image.
         kept: (unit...) flags.
     """
 
@@ -72,8 +73,14 @@ class UndoneMoments(Statistic):
         mask: leave out units that some element moves out of the image, for any sample.
     """
 
+    needs_maps: ClassVar[bool] = True
     spread: str = "variance"
     mask: bool = True
+
+    @property
+    def drawable(self) -> bool:
+        """Return True: sums are over units, which are drawn after whole maps are moved back."""
+        return True
 
     @property
     def _sums(self) -> OrbitMoments:
@@ -93,7 +100,7 @@ class UndoneMoments(Statistic):
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> UndoneState:
         """Return an empty state, or reject a layer without an action."""
-        moments = self._sums.init(block.with_orbits(block.undone()), buckets=buckets)
+        moments = self._sums.init(block.with_orbits(block.undone()).drawn, buckets=buckets)
         kept = np.ones(moments.shape, bool)
         return UndoneState(moments, kept & _kept(block) if self.mask else kept)
 
@@ -104,10 +111,11 @@ class UndoneMoments(Statistic):
         undone = block.undone()
         # Units that left the image must not affect which samples are decisive.
         gone = torch.from_numpy(~state.kept).to(undone.device)
-        self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
+        drawn = block.with_orbits(undone).drawn
+        self._sums.update(state.moments, replace(drawn, values=drawn.values.masked_fill(gone, 0.0)))
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         self._sums.enlarge(state.moments, buckets)
 
     def pack(self, state: UndoneState) -> dict[str, np.ndarray]:
@@ -133,7 +141,12 @@ class UndoneMoments(Statistic):
 
 def _kept(block: Block) -> np.ndarray:
     """Return (unit...) flags of the units that no element moves out of the image in any sample."""
-    return kept_positions(block).all(0).all(0).cpu().numpy()
+    flags = kept_positions(block).all(0).all(0)
+    return (
+        (flags if block.draw is None else block.draw.take(flags.expand(1, *block.draw.shape))[0])
+        .cpu()
+        .numpy()
+    )
 
 
 _PARTS = {
@@ -146,7 +159,7 @@ _SMALLER = "coarser than the inputs: only shifts by whole strides can be exact"
 
 @dataclass(frozen=True, kw_only=True)
 class SameEquivariance(Measure):
-    """How far a feature map fails to move as the image does.
+    """How far a feature map is from moving as the image does.
 
     Variance of maps that were moved back along the orbit, relative to their variance across samples.
 
@@ -160,8 +173,8 @@ class SameEquivariance(Measure):
     variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
     is one number per layer. The action is the one declared by the transform: image transforms move the map as
     they move the image, scaled to the map's size. Layers without an action are left out, with the reason in
-    the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last, transforms
-    without a declared action or inverse.
+    the result's `provenance["skipped"]`. Examples are flat layers under a rotation, maps with channels last,
+    and transforms without a declared action or inverse.
 
     The variances compare how well the b of one sample agree with each other and with those of other samples.
     `direct` compares with the response to the untransformed input, relative to that response, and leaves out
@@ -172,12 +185,12 @@ class SameEquivariance(Measure):
     feature map whose channels should be permuted or change sign is equivariant under another action. A
     constant map is both equivariant and invariant. Strides that move a map's grid off the image's centre
     break turns and flips whatever the filters are. Interpolation blurs, so that even a perfect network does
-    not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map of a channels.
+    not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map with `a` channels.
 
     Reading:
         0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
-        much as those of different samples. `direct` is the error relative to the response itself. It is not
-        meaningful if channels are permuted under the transformation, or if strides move a map's grid off the
+        much as those of different samples. `direct` is the error relative to the response itself. The values
+        are not meaningful if the transformation permutes channels, or if strides move a map's grid off the
         image's centre.
 
     Args:
@@ -216,8 +229,8 @@ class SameEquivariance(Measure):
     def outputs(self) -> dict[str, Output]:
         """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
-            "": Output("variance once moved back, among samples"),
-            "transformation_variance": Output("variance once moved back", unit="activation"),
+            "": Output("normalized variance after moving back"),
+            "transformation_variance": Output("variance after moving back", unit="activation"),
             "sample_variance": Output("variance across samples"),
             "direct": Output("relative error"),
         }
@@ -238,8 +251,10 @@ class SameEquivariance(Measure):
         measure = cls(spread=self.spread, min_firing=self.min_firing)
         # The mask tolerates an action's error of a thousandth, so smaller variances are not resolved.
         resolution = 0.0 if final.kept.all() else LOST
-        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, resolution=resolution)
+        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, draw=None)
+        of_kept = replace(of_kept, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
+        values = replace(values, draw=layer.draw, ratio_error=_ratio_error(values, final, layer.draw))
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -261,13 +276,13 @@ class SameEquivariance(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of one map: one follows the turns, one stays."""
+        """Return two samples of one map, one of which follows the turns while the other stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
-        # The second sample's corner, moved back, visits all four places: a variance of 1 in each.
+        # The second sample's corner, moved back, visits all four positions: a variance of 1 in each.
         along = np.full((1, 2, 2), 0.5)
-        # Across samples: half the squared difference to 3 0 0 4, with the corner at each of the places.
+        # Across samples: half the squared difference from 3 0 0 4, with the corner at each of the positions.
         across = np.array([[[(1 + 9 + 9 + 9) / 8, 4 / 8], [4 / 8, (16 + 16 + 16 + 4) / 8]]])
         return (
             KnownAnswer({}, maps, along, output="transformation_variance"),
@@ -275,6 +290,16 @@ class SameEquivariance(Measure):
             KnownAnswer({}, maps, along / across),
             KnownAnswer({}, maps, 2**0.5 / 2, output="direct"),
         )
+
+
+def _ratio_error(values: UnitValues, final: UndoneFinal, draw: UnitDraw | None) -> DrawingError | None:
+    """Return the error of the ratio of means due to the draw; None without a draw or a ratio."""
+    if draw is None or values.ratio is None:
+        return None
+    above, below = np.zeros(draw.count), np.zeros(draw.count)
+    above[final.kept] = final.moments.transformation_variance[0]
+    below[final.kept] = final.moments.sample_variance[0]
+    return drawing_error(above, below, draw)
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:

@@ -43,8 +43,9 @@ class Spectrum(Measure):
     afterwards; a ReLU adds harmonics; padded maps have an edge, which has power at all frequencies.
 
     Reading:
-        In cycles per position of the map: 0 is constant, 0.5 alternates between neighbouring positions.
-        Layers of different resolution are not directly comparable. `dc` near 1: maps are nearly flat.
+        Frequencies are in cycles per position of the map: 0 is constant, and 0.5 alternates between
+        neighbouring positions. Layers of different resolution are not directly comparable. `dc` near 1: maps
+        are nearly flat.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, who relate the frequencies of filters to pooling; here applied
@@ -103,7 +104,7 @@ class Spectrum(Measure):
             moment += radius * power
         whole = np.stack([np.sum(rings[ring], axis=0) for ring in sorted(rings)], axis=1)
         varied = whole[:, 1:].sum(axis=1)
-        with np.errstate(invalid="ignore"):  # shares of a silent map are undefined
+        with np.errstate(invalid="ignore"):  # shares of a map that is zero are undefined
             return {
                 "power": whole.mean(axis=0),
                 "share": np.nanmean(whole[:, 1:] / varied[:, None], axis=0),
@@ -113,7 +114,7 @@ class Spectrum(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """1 + a cosine of three cycles on four positions, which aliases to −1 cycle; and a flat map."""
+        """Return 1 + a cosine of 3 cycles on 4 positions, which aliases to −1 cycle, and a flat map."""
         wave = 1 + np.cos(2 * np.pi * 3 * np.arange(4) / 4)
         maps = np.stack([np.tile(wave, (4, 1)), np.full((4, 4), 2.0)])
         activations = np.stack([maps, maps])[:, None]
@@ -139,7 +140,7 @@ def _curve(values: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> Cu
     return CurveValues(mean, PARAMETER, tuple(map(float, frequency)), labels, units=values[0])
 
 
-_VALUES = 1 << 22  # of the maps that are transformed at once
+_VALUES = 1 << 22  # number of values that are transformed at once
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,14 @@ class RingMeans:
 class RingPowers(SumStatistic):
     """Σ over samples of |F(k)|²/(HW)² by ring, with F the transform of the untransformed input's maps.
 
-    Computed in float64. Frequencies are folded: those above half a cycle per position are negative.
+    The sums are computed in float64. Frequencies are folded: those above half a cycle per position are
+    negative.
     """
 
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return one number per unit at most: there are fewer rings than positions."""
+        """Return the memory of at most one number per unit: there are fewer rings than positions."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:

@@ -48,25 +48,25 @@ class Stability(Measure):
         \\qquad R = \\frac{D}{G}
 
     Shapes: responses (sample, element, unit...) to the moved inputs, to as many noisy ones, and to the
-    untransformed ones; one dimensionless number of each kind per layer. Designed for ensembles of
-    diffeomorphisms, for which R was defined, but valid for any transform; an identity element is left out.
-    The null of D and G takes f(x) from another sample.
+    untransformed ones; one dimensionless number of each kind per layer. R was defined for ensembles of
+    diffeomorphisms, but is valid for any transform; an identity element is left out. The null of D and G
+    takes f(x) from another sample.
 
-    Caveats: R can be below 1 because D is small or because G is large: look at both. A layer that nothing
-    moves has neither.
+    Caveats: R can be below 1 because D is small or because G is large, so look at both. A layer that does not
+    respond to its input has neither.
 
     Reading:
         D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1, the
         network is more stable to the transformation than to noise; about 1 at initialisation. A small R does
-        not imply a small D: a network that is sensitive to noise has it too.
+        not imply a small D: R is also small if the network is sensitive to noise.
 
     Args:
         average: "mean" of ‖Δ‖² over samples and elements; "median" of ‖Δ‖², in numerators and denominator,
             the latter over pairs within a drawn subset; "unitwise_median": Σ_u median Δ_u², in numerators
             and denominator (lower median over pairs), for layers of at most 4,096 units.
         pairs: pairs (x, z) in the denominator: "different" samples, or "all" n², including the diagonal.
-        radius: norm of the noise. "per_sample": that of τx − x, for each sample and element; "mean": its
-            mean over them, for which the inputs are transformed once more; or a number.
+        radius: norm of the noise. "per_sample": the norm of τx − x, for each sample and element; "mean": its
+            mean, for which the inputs are transformed once more; or a number.
         subset: number of samples whose pairs form the denominator of "median"; their responses are kept.
         seed: seed of that subset, which is drawn by sample key.
         preset: "petrini2021" or "tomasini2022": the other options as published. Rows are then named
@@ -161,7 +161,7 @@ class Stability(Measure):
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Compute the definition pair by pair.
 
-        Element 0 is the untransformed input, and the last half is noise.
+        Element 0 is the untransformed input, and the second half of the responses is to noise.
         """
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
@@ -185,7 +185,7 @@ class Stability(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 4 apart: the element moves each by 1, noise by 2; element 0 is the identity."""
+        """Return two samples 4 apart, moved by 1 by the element, by 2 by noise; element 0 is the identity."""
         responses = [[[0.0], [1.0], [0.0], [2.0]], [[4.0], [5.0], [4.0], [6.0]]]
         different = KnownAnswer.each({}, responses, {"D": 1 / 16, "G": 4 / 16, "R": 1 / 4})
         return (*different, KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"))
@@ -213,8 +213,8 @@ class UnitDisplacements(SampleStatistic):
         units = int(np.prod(block.values.shape[1:]))
         if units > _MOST_UNITS:
             raise NotApplicableError(
-                f"medians per unit keep every response, for at most {_MOST_UNITS} units; got {units}. "
-                "Measure the output only, or use average='mean'"
+                f"medians per unit store every response, so layers may have at most {_MOST_UNITS} units; "
+                f"got {units}. Measure the output only, or use average='mean'"
             )
         rest = block.probe("identity").flatten(2).double()
         both = versions(block, self.reads[1])

@@ -34,7 +34,7 @@ WAYS = ("moved", "noisy", "toward")
 
 
 class _OfWays(SampleStatistic):
-    """Base class of what reads, per element, the moved input, noise, and a step toward another sample."""
+    """Base class of statistics that read the moved input, noise, and a step toward another sample."""
 
     paired = True
     reads = (Untransformed(), EqualNoise(), TowardNeighbour())
@@ -135,7 +135,7 @@ class _Curves(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 4 apart, which the second element moves by 1 and noise by 2."""
+        """Return two samples 4 apart, which the second element moves by 1 and noise by 2."""
         first = [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
         second = [[4.0, 0.0], [5.0, 0.0], [4.0, 0.0], [6.0, 0.0], [4.0, 0.0], [0.0, 0.0]]
         answers = {"D": [0, 1 / 16], "G": [0, 4 / 16], "R": [np.nan, 1 / 4]}
@@ -163,12 +163,12 @@ class LayerStabilityCurve(_Curves):
     temperature as the elements.
 
     Caveats: each element has its own noise, so neighbouring points of a curve also differ by chance. The
-    other sample is the next one in the walk; in a stream sorted by class it has the same class.
+    other sample is the next one to be measured; in a stream sorted by class, it has the same class.
 
     Reading:
         D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
         noise. G over r² is constant as long as the layer is linear; a small R does not imply a small D. gain:
-        G over r² at the smallest radius, which is how strongly the layer amplifies weak noise.
+        G over r² at the smallest radius, that is, how strongly the layer amplifies weak noise.
 
     Source:
         Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4, and the appendix on the size of the displacement.
@@ -196,8 +196,8 @@ class StabilityCurve(_Curves):
     *bump* of each of the three: the radius at which half of the predictions have flipped, interpolated
     between elements on a logarithmic scale; NaN if they never do.
 
-    Caveats: those of the layers' curves. Accuracy can stay constant while predictions flip between two wrong
-    classes.
+    Caveats: those of :class:`LayerStabilityCurve`. Accuracy can also stay constant while predictions flip
+    between two wrong classes.
 
     Reading:
         D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
@@ -226,7 +226,7 @@ class StabilityCurve(_Curves):
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
             found |= {f"{share}{suffix}": Output(f"{share} {_BY[suffix]}", SHARE, **rest) for share in ROWS}
-            found[f"bump{suffix}"] = Output(f"radius of half of the flips {_BY[suffix]}", **rest)
+            found[f"bump{suffix}"] = Output(f"radius at which half flip {_BY[suffix]}", **rest)
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:
@@ -277,7 +277,7 @@ def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
 
 
 def _placed(curves: dict[str, np.ndarray], table: SampleTable, layer: LayerContext) -> dict[str, Values]:
-    """Return the curves as values, along the radius if it is known."""
+    """Return the curves as values, against the radius if it is known."""
     if "radius" not in table.columns:
         return {name: _along_elements(name, curve, layer) for name, curve in curves.items()}
     x = tuple(_radius(table)[0].tolist())

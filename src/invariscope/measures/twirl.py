@@ -44,8 +44,8 @@ class Twirl(SampleMeasure):
     than a small symmetry error. The transformation must preserve the label, or averaging does not help.
 
     Reading:
-        0: outputs do not change along an orbit, or all of the loss has other causes. 1: the mean over the
-        orbit would make no error. `symmetry` is the error itself; a small share may only mean a large loss.
+        0: outputs do not change along an orbit. 1: the mean over the orbit would not make any error.
+        `symmetry` is the error itself; a small share may only mean a large loss.
 
     Args:
         targets: "classes", for class labels and softmax outputs, or "values", for labels that are numbers
@@ -79,7 +79,7 @@ class Twirl(SampleMeasure):
     def outputs(self) -> dict[str, Output]:
         """Return the share, and the three terms."""
         return {
-            "": Output("share of the loss that is asymmetry", SHARE),
+            "": Output("share of the loss due to asymmetry", SHARE),
             "loss": Output("squared loss"),
             "twirled": Output("squared loss of the orbit's mean"),
             "symmetry": Output("squared distance from the orbit's mean"),
@@ -135,7 +135,7 @@ class Twirl(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Numbers 1 and 3 for a target of 4; one-hot outputs, half of them wrong, for label 0."""
+        """Return numbers 1 and 3 for a target of 4; and one-hot outputs for label 0, half of them wrong."""
         numbers, target = {"targets": "values"}, [4.0, 4.0]
         outputs = [[[1.0], [3.0]], [[1.0], [3.0]]]
         halves = [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]  # mean (1/2, 1/2)

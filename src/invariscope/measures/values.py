@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invariscope.unit_draw import DrawingError, UnitDraw
+
 SHARE = (0.0, 1.0)
 
 
@@ -22,7 +24,7 @@ class Output:
         kind: "number"; "unit" if only the map is meaningful (a mean of p-values is not); "position" if it is
             an index in a list, so that means over classes are meaningless.
         interval: whether it can have an interval; otherwise only the value over all samples is computed.
-        floor: whether the transformed inputs enter, so that round trips give a floor.
+        floor: whether it depends on the transformed inputs, so that round trips yield a floor.
         of_partners: whether it depends on the samples' partners, as the null of every paired statistic does.
         noise_ratio: the output that divides this one by the same quantity for noise; "" if there is none.
     """
@@ -52,6 +54,7 @@ class LayerContext:
         resolution: relative precision of the responses, for example after an interpolating action; 0 means
             rounding only.
         identity: position of the identity element; None if there is none.
+        draw: the units that were drawn from the layer; None if the statistics hold all of them.
     """
 
     layer: str
@@ -62,6 +65,7 @@ class LayerContext:
     input_shape: tuple[int, ...] = ()
     resolution: float = 0.0
     identity: int | None = None
+    draw: UnitDraw | None = None
 
     def moved(self, elements: int) -> np.ndarray:
         """Return an (element,) mask, False for the identity, whose discrepancy is 0 by construction.
@@ -77,7 +81,8 @@ class UnitValues:
     """Per-unit values of one layer, and what determines the layer's own value.
 
     Args:
-        values: (replicate, unit...): replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate, unit...): replicate 0 uses all samples, each other one leaves a group out. With
+            `draw`, (replicate, drawn), as are all other arrays of units.
         counted: (unit...) the units whose mean is the layer's value.
         dead, sparse, infinite, masked: number of units left out, by reason; masked units left the image.
         ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
@@ -86,6 +91,8 @@ class UnitValues:
         uncovered: why the layer's value has no valid interval; "" if it has one.
         reach: factor by which its interval is widened.
         examined: (unit...) the units that were examined; None for all.
+        draw: the draw of the units; None if they are all units of the layer.
+        ratio_error: error of the ratio due to the draw; None without a draw.
     """
 
     values: np.ndarray
@@ -100,6 +107,8 @@ class UnitValues:
     uncovered: str = ""
     reach: float = 1.0
     examined: np.ndarray | None = None
+    draw: UnitDraw | None = None
+    ratio_error: DrawingError | None = None
 
     @property
     def units(self) -> int:
@@ -108,13 +117,22 @@ class UnitValues:
 
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
-        return _means(self.values, self.counted & np.isfinite(self.values))
+        kept = self.counted & np.isfinite(self.values)
+        return _means(self.values, kept, None if self.draw is None else self.draw.weights)
 
     def layer_null(self) -> float:
         """Return the mean of the null over the counted units."""
         if self.null is None or not self.counted.any():
             return float("nan")
-        return float(self.null[self.counted].mean())
+        weights = None if self.draw is None else self.draw.weights[self.counted]
+        return float(np.average(self.null[self.counted], weights=weights))
+
+    def layer_error(self) -> DrawingError | None:
+        """Return the error of the layer's value due to the draw; None without a draw."""
+        if self.draw is None:
+            return None
+        kept = self.counted & np.isfinite(self.values[0])
+        return drawing_error(np.where(kept, self.values[0], 0.0), kept.astype(float), self.draw)
 
 
 @dataclass(frozen=True)
@@ -145,16 +163,17 @@ class ElementValues:
 
 @dataclass(frozen=True)
 class LayerValues:
-    """(replicate,) one number of a layer that is not a mean over units, such as a distance between vectors.
+    """One number per layer that is not a mean over units, such as a distance between vectors.
 
     Args:
-        values: replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate,) replicate 0 uses all samples, each other one leaves a group out.
         null: the value expected if the pairing is destroyed.
-        undefined: number of terms left out because they are undefined (the cosine of a zero vector); None if
-            terms of this kind are always defined.
+        undefined: number of terms left out because they are undefined (such as the cosine of a zero
+            vector); None if terms of this kind are always defined.
         note: a note for readers of the value, such as why it is missing.
         uncovered: why the value has no valid interval; "" if it has one.
-        reach: factor by which its interval must be widened to cover, found by simulation.
+        reach: factor by which its interval must be widened for correct coverage, found by simulation.
+        error: error due to a draw of units; None if the value takes all units.
     """
 
     values: np.ndarray
@@ -163,6 +182,11 @@ class LayerValues:
     note: str = ""
     uncovered: str = ""
     reach: float = 1.0
+    error: DrawingError | None = None
+
+    def layer_error(self) -> DrawingError | None:
+        """Return the error of the value due to a draw of units; None if it takes all units."""
+        return self.error
 
 
 # The axis of a curve over elements that has no summary value, such as a position in the data.
@@ -192,8 +216,23 @@ class CurveValues:
 Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 
-def _means(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def drawing_error(above: np.ndarray, below: np.ndarray, draw: UnitDraw) -> DrawingError:
+    """Return the error of the ratio of two sums over units that is due to the draw.
+
+    Args:
+        above, below: (drawn,) what each unit adds to the numerator and to the denominator.
+    """
+    down = float(draw.weights @ below)
+    if not down > 0:
+        return DrawingError(np.zeros(len(draw.sizes)), 0)
+    residuals = (above - draw.weights @ above / down * below) * (draw.count / down)
+    return DrawingError(draw.contrasts(residuals), int(np.count_nonzero(below)))
+
+
+def _means(values: np.ndarray, kept: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the (replicate,) mean over the kept values of each replicate; NaN if there are none."""
-    counts = kept.reshape(len(kept), -1).sum(axis=1)
-    sums = np.where(kept, values, 0.0).reshape(len(kept), -1).sum(axis=1)
+    values = np.where(kept, values, 0.0).reshape(len(kept), -1)
+    counts, sums = kept.reshape(len(kept), -1).sum(axis=1), values.sum(axis=1)
+    if weights is not None:
+        counts, sums = kept @ weights, values @ weights
     return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)

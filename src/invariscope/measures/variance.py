@@ -49,7 +49,7 @@ class VarianceMeasure(Measure):
             map's means; "before_mean", "before_max", "before_sum": collapse the map before any statistic.
         min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
             deviate from its usual response at any element. Sparse units are counted and left out of the
-            layer's mean, whose interval would not cover otherwise. 0: no unit is sparse.
+            layer's mean, whose interval would otherwise have too low a coverage. 0: no unit is sparse.
         protocol: which samples count. None: all, once. "quiroga2019": across samples, the first
             ⌊n/64⌋·64; along orbits, the windows of 64 samples that start at each of the first ⌊n/64⌋.
         preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
@@ -78,15 +78,17 @@ class VarianceMeasure(Measure):
         """Return the moments for the spreads along orbits and across samples, usually one and the same."""
         collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
         along, across = ("windows", "whole_batches") if self.protocol else (None, None)
+        every_unit = self.preset is not None or self.pool in ("after", "ratio")
         return (
-            OrbitMoments(self.spread, collapse, along),
-            OrbitMoments(self.spread, collapse, across),
+            OrbitMoments(self.spread, collapse, along, every_unit),
+            OrbitMoments(self.spread, collapse, across, every_unit),
         )
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
         """Return the per-unit values of one layer."""
         standard = self.spread == "std"
-        parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
+        known = {"known_dead": layer.dead, "resolution": layer.resolution, "draw": layer.draw}
+        parts = Parts(*finals, standard=standard, **known)
         return {"": self._units(parts, layer)}
 
     @abc.abstractmethod
@@ -124,7 +126,8 @@ def plain_units(
     sparse = parts.sparse(measure.min_firing)
     counted = ~parts.dead & ~sparse
     rare = parts.rarely_respond(counted, measure.min_firing)
-    return UnitValues(values, counted, int(parts.dead.sum()), int(sparse.sum()), null=null, uncovered=rare)
+    out = (int(parts.dead.sum()), int(sparse.sum()))
+    return UnitValues(values, counted, *out, null=null, uncovered=rare, draw=parts.draw)
 
 
 NORMS = ("sample", "total", "random_net", None)
@@ -139,14 +142,14 @@ class TransformationVariance(VarianceMeasure):
     .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
 
     Shapes: activations (sample, element, unit...) to one value per unit. At least two samples and two
-    elements are needed; Var divides by m − 1. In squared units of the activation (plain units with
-    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over live units;
-    a dead unit gives 0, which is not evidence of invariance.
+    elements are needed; Var divides by m − 1. The value is in squared units of the activation (plain units
+    with `spread="std"`), so compare layers only after normalising. The layer's value is the mean over live
+    units; a dead unit gives 0, which is not evidence of invariance.
 
     Reading:
-        0: the transformation does not move the unit. Larger: it moves it more. A unit that never responds
-        also has 0. The value is in squared units of the activation, so it cannot be compared between layers
-        of different scale: use normalized_variance for that.
+        0: the transformation does not move the unit. Larger: it moves the unit more. A unit that never
+        responds also has 0. The value is in squared units of the activation, so it cannot be compared between
+        layers of different scale: use normalized_variance for that.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
@@ -167,7 +170,7 @@ class TransformationVariance(VarianceMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples, two elements, two units."""
+        """Return two samples with two elements and two units."""
         activations = [[[1.0, 5.0], [3.0, 5.0]], [[5.0, 7.0], [5.0, 7.0]]]
         return (
             KnownAnswer({}, activations, [1.0, 0.0]),
@@ -183,13 +186,13 @@ class SampleVariance(VarianceMeasure):
 
     .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
-    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the normaliser of
+    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the denominator of
     :class:`NormalizedVariance`: how much the unit depends on the sample at all.
 
     Reading:
         0: the unit responds identically to every sample, so its invariance means nothing. Larger: it
-        separates samples more. In squared units of the activation, so it cannot be compared between layers
-        of different scale.
+        separates samples more. The value is in squared units of the activation, so it cannot be compared
+        between layers of different scale.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
@@ -206,7 +209,7 @@ class SampleVariance(VarianceMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples, two elements, two units."""
+        """Return two samples with two elements and two units."""
         activations = [[[1.0, 5.0], [3.0, 5.0]], [[5.0, 7.0], [5.0, 7.0]]]
         return (KnownAnswer({}, activations, [5.0, 2.0]),)
 
@@ -228,8 +231,8 @@ class NormalizedVariance(VarianceMeasure):
     unit's information about the sample.
 
     Caveats: SV can be small for unrelated reasons. A layer that barely responds to anything gets large, noisy
-    values (look at the ratio), and SV is smaller within one class, so class-conditional values are larger.
-    Units with TV = SV = 0 are *dead*: their value is NaN, and they are left out of means and counted.
+    values (look at the ratio instead), and SV is smaller within one class, so class-conditional values are
+    larger. Units with TV = SV = 0 are *dead*: their value is NaN, and they are left out of means and counted.
 
     Reading:
         0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
@@ -273,7 +276,8 @@ class NormalizedVariance(VarianceMeasure):
             null = None if parts.standard or self.norm != "sample" else quotient(parts.null, below[0])
             out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
             rare = parts.uncovered(counted, self.min_firing)
-            return UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
+            found = UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
+            return replace(found, draw=parts.draw, ratio_error=parts.ratio_error(above, below))
         everywhere = np.ones_like(counted)
         after = self.pool == "after"
         folded = (
@@ -313,7 +317,7 @@ class NormalizedVariance(VarianceMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples, two elements: a moving unit, an invariant one, and a dead one."""
+        """Return two samples with two elements, and a moving, an invariant and a dead unit."""
         activations = [[[1.0, 5.0, 4.0], [3.0, 5.0, 4.0]], [[5.0, 7.0, 4.0], [5.0, 7.0, 4.0]]]
         return (
             KnownAnswer({}, activations, [0.2, 0.0, np.nan]),

@@ -9,13 +9,15 @@ import numpy as np
 
 from invariscope.intervals import Reason
 from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
+from invariscope.measures.values import drawing_error
 from invariscope.statistics.moments.references import rounding
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.rounding import quotient
+from invariscope.unit_draw import DrawingError, UnitDraw
 
 # If half of the units deviate from their usual response for fewer than 50 samples and fewer than a third of
 # all, the coverage of intervals of means over units is below 92 % (benchmarks/decisive.py). The ratio of
-# means, from which no unit is left out, needs no such rule.
+# means leaves out no unit and does not need this rule.
 RARE, _RARE_SHARE = 50, 1 / 3
 
 
@@ -28,6 +30,7 @@ class Parts:
         standard: use standard deviations instead of variances.
         known_dead: units known to be dead, if the forwards are too imprecise to tell.
         resolution: relative precision of the responses; smaller differences are not resolved.
+        draw: the draw of the units; None if they are all units of the layer.
     """
 
     along: Moments
@@ -35,6 +38,7 @@ class Parts:
     standard: bool
     known_dead: np.ndarray | None = None
     resolution: float = 0.0
+    draw: UnitDraw | None = None
 
     @cached_property
     def transformation(self) -> np.ndarray:
@@ -75,8 +79,8 @@ class Parts:
     def sparse(self, min_firing: int) -> np.ndarray:
         """Return (unit...) flags of the units that too few samples move away from their usual response.
 
-        Too few: fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead units,
-        and those that no sample moves, are not sparse.
+        Too few means fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead
+        units, and units that no sample moves, are not sparse.
         """
         few = self.across.unusual < min(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead
@@ -108,11 +112,18 @@ class Parts:
 
         If few samples decide, the replicates are NaN, so that there is no interval.
         """
-        alive = (~self.dead).ravel().astype(float)
+        alive = (~self.dead).ravel() * (1.0 if self.draw is None else self.draw.weights)
         found = quotient(*(part.reshape(len(part), -1) @ alive for part in (above, below)))
         if self.few_decide:
             found[1:] = np.nan
         return found
+
+    def ratio_error(self, above: np.ndarray, below: np.ndarray) -> DrawingError | None:
+        """Return the error of `ratio` due to the draw of units; None without a draw."""
+        if self.draw is None:
+            return None
+        terms = [np.where(self.dead, 0.0, part[0]) for part in (above, below)]
+        return drawing_error(terms[0], terms[1], self.draw)
 
     @cached_property
     def null(self) -> np.ndarray:

@@ -21,7 +21,7 @@ from invariscope.statistics.rounding import ratio
 _TAIL = 0.95
 # Largest average excess, in standard errors, at which a maximum of means still has an interval.
 _MOST_EXCESS = 1.2
-_FEW = "no interval: too few samples lie in a tail for eight groups to show its uncertainty"
+_FEW = "no interval: too few samples are in a tail to estimate its uncertainty from eight groups"
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,18 @@ class WorstElement(Measure):
     of d; `largest_by_element`. For samples with a zero untransformed response, d is undefined: the tails
     leave them out and count them (`undefined`). The null of W takes a(x) from another sample.
 
-    W is a ratio of means because d is huge for samples that barely respond, and a few of them would dominate
+    W is a ratio of means, because d is huge for samples that barely respond, and a few of them would dominate
     a mean of d.
 
     Caveats: W is a maximum of estimates: with few samples, noise selects the element and W is too large. If
     chance decides between many elements that are about equally bad, W has no interval, and a note says so.
-    `largest` grows with the number of samples and has no interval; nor do `element` and `tail`. Only the
-    listed elements are searched; `iv.worst_element` also searches between them.
+    `largest` grows with the number of samples and has no interval; `element` and `tail` have none either.
+    Only the listed elements are searched; `iv.worst_element` also searches between them.
 
     Reading:
         Distances relative to the norm of the untransformed responses: 0 is invariant, 1 is as far as the
-        origin. Compare with the null, the distance from another sample. Means hide tails: `tail` and
-        `largest` do not, but `largest` grows with the number of samples.
+        origin. Compare with the null, the distance from another sample. Means hide tails. `tail` and
+        `largest` show them, but `largest` grows with the number of samples.
 
     Source:
         Worst-case transformations of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
@@ -127,7 +127,7 @@ class WorstElement(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with a ratio of 2 / (3/2)."""
+        """Return norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with 2 / (3/2)."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
         answers = {
             "": 4 / 3,

@@ -23,7 +23,7 @@ class Lap:
 
 
 class Clock:
-    """Divides time into the time inside `lap()` and the time between laps."""
+    """Clock that separates the time inside `lap()` from the time between laps."""
 
     def __init__(self) -> None:
         self._left = math.nan

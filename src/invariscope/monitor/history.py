@@ -24,10 +24,10 @@ class History:
 
     Args:
         rows: the rows of every result, each with its `epoch`.
-        time_rows: one mapping per call with epoch, whether it was measured, and the seconds before and
-            during.
+        time_rows: one mapping per call, with the epoch, whether it was measured, and the seconds before and
+            during the call.
         results: full result of every measured epoch.
-        settings: what was measured, checked when a run is resumed.
+        settings: what was measured; compared when a run is resumed.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
@@ -61,7 +61,7 @@ class History:
         return sum(row["measuring_seconds"] for row in known) / trained if trained else math.nan
 
     def plain_rows(self, epoch: int) -> list[dict[str, Any]]:
-        """Return value and interval of one epoch's rows as JSON values, None if not finite."""
+        """Return values and intervals of one epoch's rows as JSON values, None for non-finite numbers."""
         rows = ({name: row.get(name) for name in PLAIN_COLUMNS} for row in self.rows if row["epoch"] == epoch)
         return [{k: None if _undefined(value) else value for k, value in row.items()} for row in rows]
 

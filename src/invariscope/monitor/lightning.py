@@ -26,16 +26,17 @@ def lightning_callback(
 
     Args:
         monitor: the monitor to call.
-        model: returns the network inside the LightningModule, as `lambda module: module.net`; by default the
-            LightningModule itself, whose `forward` must then return the prediction.
-        log: send every finite value to the trainer's loggers as `MEASURE/LAYER`.
+        model: a function that returns the network inside the LightningModule, such as
+            `lambda module: module.net`. By default, the LightningModule itself is measured; its `forward`
+            must then return the prediction.
+        log: whether to send every finite value to the trainer's loggers, as `MEASURE/LAYER`.
 
     Raises:
         ImportError: the extra `lightning` is not installed.
     """
 
     class MonitorCallback(_callback_class()):  # type: ignore[misc]
-        """Calls the monitor before training and after each epoch."""
+        """Callback that calls the monitor before training and after each epoch."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             """Measure before the first epoch of a new or resumed run."""

@@ -32,22 +32,22 @@ Writer: TypeAlias = Callable[[int, Result], None]
 
 
 class Monitor:
-    """Measure a model every k epochs on a fixed probe set, in any training loop.
+    """Monitor that measures a model every k epochs on a fixed probe set, in any training loop.
 
     Call it with the model and the number of finished epochs: `monitor(model, 0)` before training, then after
     each epoch. It measures in eval mode and restores weights, modes, gradients and all random generators, so
-    that the training proceeds as without it.
+    that training proceeds as it would without the monitor.
 
-    The probe set is a seeded subset, held in memory and the same at every epoch, so that differences between
-    epochs are due to the network alone. With 256 samples and 16 elements, a measurement of SimpleConv costs
-    as much as training on about 2,000 samples, which is 3 to 4 % of an epoch of MNIST. For smaller data take
-    fewer samples or a larger `every`; `overhead` reports the actual cost.
+    The probe set is a seeded subset that is kept in memory and used at every epoch, so that differences
+    between epochs are due to the network alone. With 256 samples and 16 elements, a measurement of SimpleConv
+    costs as much as training on about 2,000 samples, which is 3 to 4 % of an epoch of MNIST. For smaller
+    training sets, use fewer samples or a larger `every`; `overhead` reports the actual cost.
 
-    Caveats: 256 samples give wide intervals. Epochs share their samples, so a change between two epochs is
-    known better than their two intervals suggest: use `iv.compare`.
+    Caveats: with 256 samples, intervals are wide. Epochs share their samples, so a change between two epochs
+    is known more precisely than their two intervals suggest: use `iv.compare`.
 
     Args:
-        data: as for `iv.measure`, preferably data that are not used for training. Read once, at construction.
+        data: as for `iv.measure`, preferably not used for training; read once, at construction.
         transform: a `Transform`, or a list of callables on batches.
         every: measure when the number of finished epochs is a multiple of this.
         measures: measure objects or registry names.
@@ -55,9 +55,11 @@ class Monitor:
         by_class: also measure each class alone, and the mean over classes.
         samples: size of the probe set; None means 256, or all data if there are fewer.
         seed: seed of the subset and of the transform's draws.
-        folder: where to save every measurement. If it holds measurements with the same settings, they are
-            continued, so that an interrupted run keeps its curves. None keeps results in memory only.
-        writers: called with epoch and result of every measurement, such as a `TensorBoardWriter`.
+        folder: folder in which to save every measurement. If it holds measurements with the same settings,
+            the monitor continues them, so that an interrupted run keeps its curves. None keeps results only
+            in memory.
+        writers: functions called with the epoch and result of every measurement, such as a
+            `TensorBoardWriter`.
         label: name of the model in tables and plots.
         options: further options of `iv.measure`, such as `precision` or `device`.
 
@@ -114,20 +116,20 @@ class Monitor:
 
         Raises:
             ValueError: the epoch precedes the last one, or was measured with other weights; a layer does not
-                exist; responses are not finite or otherwise unusable.
+                exist; responses are unusable, such as non-finite ones.
             TypeError: the model cannot be read.
         """
         epoch = integer("epoch", epoch, least=0)
         return self._visit(model, epoch, due=epoch % self._every == 0)
 
     def measure(self, model: Any, epoch: int) -> list[dict[str, Any]]:
-        """Measure whether or not the epoch is due, for the last epoch of a run."""
+        """Measure even if the epoch is not due, for instance after the last epoch of a run."""
         rows = self._visit(model, integer("epoch", epoch, least=0), due=True)
         assert rows is not None
         return rows
 
     def rewind(self, epoch: int) -> None:
-        """Discard everything after that epoch, for a run that returns to an earlier state."""
+        """Discard everything after this epoch, for a run that returns to an earlier state."""
         old = self._history
         self._history = replace(
             old,
@@ -186,15 +188,15 @@ class Monitor:
         known = self.results.get(epoch)
         if known is None and epoch < self._last:
             raise ValueError(
-                f"epoch {epoch} was given after epoch {self._last}; give the number of finished epochs. "
-                f"To return to an earlier state, call monitor.rewind({epoch}) first; for another training, "
-                "create a new Monitor with a new folder."
+                f"epoch {epoch} was given after epoch {self._last}; pass the number of finished epochs. "
+                f"To return to an earlier state, call monitor.rewind({epoch}) first; for another training "
+                "run, create a new Monitor with a new folder."
             )
         measured = None if known is None else known.provenance["model"].get("weights_digest")
         if measured is not None and measured != as_reader(model).identity().weights:
             raise ValueError(
-                f"epoch {epoch} was already measured with other weights. For another training, create a new "
-                "Monitor with a new folder; to return to an earlier state, call monitor.rewind first."
+                f"epoch {epoch} was already measured with other weights. For another training run, create a "
+                "new Monitor with a new folder; to return to an earlier state, call monitor.rewind first."
             )
         return known is None
 

@@ -18,7 +18,7 @@ JSON_NAME = "monitor.json"
 
 
 class SavedResults(Mapping[int, Result]):
-    """Results in a folder by epoch, loaded on access."""
+    """Mapping from epochs to the results saved in a folder, loaded on access."""
 
     def __init__(self, folder: Path, epochs: tuple[int, ...]) -> None:
         self._folder, self._epochs = folder, epochs
@@ -46,7 +46,7 @@ def save_result(folder: Path, epoch: int, result: Result) -> None:
 
 
 def save_index(folder: Path, history: History) -> None:
-    """Write monitor.json in one step: settings, times and measured epochs."""
+    """Write settings, times and measured epochs to monitor.json, atomically."""
     document = {
         "schema": SCHEMA,
         "settings": dict(history.settings),
@@ -88,7 +88,7 @@ def load_history(folder: str | Path) -> History:
 
 def _read_index(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(f"no {JSON_NAME} in {path.parent}; give the folder that a Monitor wrote")
+        raise FileNotFoundError(f"no {JSON_NAME} in {path.parent}; pass the folder that a Monitor wrote")
     document = read_json(path)
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
         raise ValueError(f"{path} is not the index of a monitor: it has no schema number")

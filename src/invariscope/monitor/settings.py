@@ -21,7 +21,7 @@ _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstab
 
 
 def as_options(further: Mapping[str, Any], **own: Any) -> Options:
-    """Return the options of every measurement, checked before the training starts.
+    """Return the options of every measurement, checked before training starts.
 
     Raises:
         TypeError: an option that `iv.measure` does not have, or that the monitor sets.
@@ -34,7 +34,7 @@ def as_options(further: Mapping[str, Any], **own: Any) -> Options:
 
 
 def probe_set(data: Any, samples: int | None, seed: int) -> Source:
-    """Return a seeded subset of the data, copied to memory; all samples if there are few."""
+    """Return a seeded subset of the data, copied to memory, or all samples if there are not more."""
     whole = as_source(data, seed=seed)
     if samples is None:
         samples = SAMPLES if whole.length is None else min(SAMPLES, whole.length)
@@ -44,7 +44,7 @@ def probe_set(data: Any, samples: int | None, seed: int) -> Source:
 def described(
     probes: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
 ) -> dict[str, Any]:
-    """Return as plain values everything that the measurements of one curve must share."""
+    """Return everything that the measurements of one run must share, as plain values."""
     digest = Fingerprint()
     for window in probes.windows():
         digest.add(window)
@@ -56,7 +56,7 @@ def described(
         "seed": options.seed,
         **{name: options.described().get(name) for name in _DESCRIBED},
     }
-    # Through JSON, as saved settings: tuples become lists.
+    # A round trip through JSON turns tuples into lists, as in saved settings.
     return json.loads(json.dumps(settings))
 
 
@@ -65,6 +65,6 @@ def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mappin
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
         raise ValueError(
-            f"{folder} holds measurements with different settings: {', '.join(other)}. Give another folder, "
+            f"{folder} holds measurements with different settings: {', '.join(other)}. Pass another folder, "
             "or use the original settings."
         )

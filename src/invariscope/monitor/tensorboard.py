@@ -18,11 +18,11 @@ _BOUNDS = ("value", "ci_low", "ci_high")
 
 
 class TensorBoardWriter:
-    """Writer of scalars and heat maps to event files, for a monitor's `writers`.
+    """Writer that saves scalars and heat maps to event files, for a monitor's `writers`.
 
-    A layer's value over all samples is tagged `MEASURE/LAYER`, that of a class `MEASURE/LAYER/CLASS`, and the
-    ends of the interval `MEASURE.ci_low/...` and `MEASURE.ci_high/...`. The step is the epoch. Values that
-    are not finite are omitted. The heat map of all units is an image tagged `MEASURE/units`.
+    A layer's value over all samples is tagged `MEASURE/LAYER`, its value for a class `MEASURE/LAYER/CLASS`,
+    and the bounds of intervals `MEASURE.ci_low/...` and `MEASURE.ci_high/...`. The step is the epoch.
+    Non-finite values are omitted. The heat map of all units is an image tagged `MEASURE/units`.
 
     Args:
         folder: folder of the event files, as in `tensorboard --logdir FOLDER`.
@@ -56,7 +56,7 @@ class TensorBoardWriter:
 
 
 def scalars(result: Result) -> Iterator[tuple[str, float]]:
-    """Yield tag and value of all finite values and interval ends."""
+    """Yield the tag and the number for every finite value and interval bound."""
     from invariscope.plots.shared.labels import layer_label
 
     for row in result.rows:
@@ -69,7 +69,7 @@ def scalars(result: Result) -> Iterator[tuple[str, float]]:
 
 
 def heat_maps(result: Result) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield tag and picture (row, column, RGBA) of all units for every measure with maps."""
+    """Yield the tag and the image (row, column, RGBA) of all units, for every measure with maps."""
     from invariscope.plots import draw
     from invariscope.plots.shared.labels import map_measures
 

@@ -1,4 +1,4 @@
-"""The base class of penalties: one forward of a batch's orbits, and a formula of the responses."""
+"""The base class of penalties: one forward of a batch's orbits, and a formula applied to the responses."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PenaltyNeeds:
 
 @dataclass(frozen=True)
 class Penalty(abc.ABC):
-    """A measure of one batch as a loss: penalty(model, x) is a scalar with gradients to the parameters.
+    """A measure of one batch as a loss: penalty(model, x) is a scalar, differentiable in the parameters.
 
     The batch's orbits and the measure's other inputs pass through the model in one forward, in the model's
     current mode and under the caller's autocast; the formula itself is computed without autocast. The value
@@ -87,7 +87,7 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def _validate(self) -> None:
-        """Raise for invalid options."""
+        """Raise ValueError or TypeError for invalid options."""
 
     @property
     @abc.abstractmethod
@@ -96,7 +96,7 @@ class Penalty(abc.ABC):
 
     @abc.abstractmethod
     def _value(self, block: Block) -> Tensor:
-        """Return the formula of one layer, a scalar; 0 if it is undefined."""
+        """Return the value of the formula for one layer, a scalar; 0 if it is undefined."""
 
     @property
     def draws(self) -> bool:
@@ -110,8 +110,8 @@ class Penalty(abc.ABC):
         Args:
             model: the model in training.
             x: (sample, ...) a batch of at least two samples, without augmentation.
-            step: number of the step. Draws depend only on the seed, the step, and positions in the batch.
-                Step 0 draws the same as `iv.measure` with the same seed.
+            step: number of the training step. Draws depend only on the seed, the step, and positions in the
+                batch. Step 0 draws the same as `iv.measure` with the same seed.
         Raises:
             ValueError: a pattern that matches no layer, fewer than two samples, `step` missing.
             TypeError: the model is not a module, or the transform cannot act on the data.
@@ -122,9 +122,9 @@ class Penalty(abc.ABC):
     def by_layer(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> dict[LayerKey, Tensor]:
         """Return the penalty of each layer, {(layer, call): scalar}, from one forward."""
         if self.draws and step is None:
-            raise ValueError("the penalty draws at random at each step: give step=, the number of the step")
+            raise ValueError("the penalty draws at random: pass step=, the number of the training step")
         if len(x) < 2:
-            raise ValueError(f"a penalty compares samples: x must hold at least two, got {len(x)}")
+            raise ValueError(f"a penalty compares samples, so x must have at least two; got {len(x)}")
         seed, transform = self.seed + _STRIDE * (step or 0), self._drawn(step)
         batch = Batch(np.arange(len(x)), np.arange(len(x)), partners(len(x)), seed)
         with without_autocast():
@@ -157,7 +157,7 @@ class Penalty(abc.ABC):
 
 
 def _widened(values: Tensor) -> Tensor:
-    """Return half-precision values, as autocast gives them, in float32."""
+    """Return half-precision values, such as those computed under autocast, in float32."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 

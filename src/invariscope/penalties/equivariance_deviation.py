@@ -28,14 +28,14 @@ class EquivarianceDeviation(Penalty):
     Caveats: the penalty can decrease without equivariance: distances if responses shrink, and all kinds if
     responses barely differ between samples (a large common offset brings every cosine to −1). `to_null`
     prevents both. It divides by E₀, which uses f̂ of another sample z of the batch (for cosines, it divides
-    1 + E by 1 + E₀), and still decreases if samples move further apart. `fixed_denominator` removes that
-    gradient, which also keeps responses from shrinking.
+    1 + E by 1 + E₀), and still decreases if samples move further apart. `fixed_denominator` removes the
+    gradient of the null, but this gradient also keeps responses from shrinking.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output and
             ignores `layers`. `elements` requires the trivial or the spatial action.
         kind, distance, reference, exclude_identity, feature_action: as in the measure.
-        to_null: divide by the null: 0 is equivariant, 1 no more equivariant than for another sample.
+        to_null: divide by the null, so that 0 means equivariant, and 1 no better than for another sample.
         fixed_denominator: treat the null as a constant in the gradient.
 
     Source:

@@ -35,8 +35,8 @@ class NormalizedVariance(Penalty):
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`.
-        average: "ratio" of the layer's sums, or the mean over "units" of their ratios, whose gradient is
-            dominated by the units that vary least across samples.
+        average: "ratio", the ratio of the layer's sums, or "units", the mean of the units' ratios, whose
+            gradient is dominated by the units that vary least across samples.
         fixed_denominator: treat SV as a constant in the gradient.
         min_firing: for average="units", as in the measure.
 
@@ -79,7 +79,7 @@ class NormalizedVariance(Penalty):
         return shares.sum() / max(int(counted.sum()), 1)
 
     def _sparse(self, orbits: Tensor, threshold: Tensor) -> Tensor:
-        # The median is the usual response of a unit that has one, since most samples give it.
+        # If a unit has a usual response, most samples produce it, so it is the median.
         unusual = (orbits - orbits.median(dim=0).values).abs() > threshold.sqrt()
         return unusual.any(dim=1).sum(dim=0) < min(self.min_firing, len(orbits) / 4)
 

@@ -27,8 +27,8 @@ class Stability(Penalty):
     that element's displacement. The identity element is left out.
 
     Caveats: the penalty can decrease without stability, R if the network becomes more sensitive to noise, and
-    D if samples move further apart. `fixed_denominator` removes that gradient, which also keeps responses
-    from shrinking.
+    D if samples move further apart. `fixed_denominator` removes the gradient of the denominator, but this
+    gradient also keeps responses from shrinking.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`; the identity is never drawn.

@@ -23,7 +23,7 @@ def draw(name: str, results: Any, *, theme: str = "light", **options: Any) -> Fi
 
     Args:
         name: a registry name, such as "layer_profile".
-        results: the argument of the plot's `prepare`: one Result, or for some plots several.
+        results: the argument of the plot's `prepare`: one result or, for some plots, several.
         theme: "light" or "dark".
         options: keyword options of that plot's `prepare`.
     Raises:

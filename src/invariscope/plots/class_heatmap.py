@@ -23,14 +23,14 @@ UNIT_LIMIT, FEW_UNITS = 256, 20
 
 @dataclass(frozen=True)
 class ClassHeatmap(ChartPlot):
-    """Layer values of each class, and the units of the last layer.
+    """Heat maps of each class's layer values, and of its values in the units of the last layer.
 
     Args:
         measure: the measure shown by colour.
         model: the model's name.
-        classes: one row each.
+        classes: the rows.
         layers: the columns of `by_layer`.
-        by_layer: layer values, (classes, layers); NaN if a class has none.
+        by_layer: layer values, (classes, layers); NaN if there is none.
         last_layer: the layer of `by_unit`.
         by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
         span, unit_span: the values at the two ends of the two colour scales.
@@ -38,9 +38,9 @@ class ClassHeatmap(ChartPlot):
 
     title = "Class by class"
     reading = (
-        "The same measure on the samples of a single class. Samples are then compared only with others of "
-        "their class, so values are usually higher. In the output layer, look along the diagonal: is the "
-        "unit of each class invariant for that class?"
+        "Each row shows the measure on the samples of a single class. Samples are then compared only with "
+        "others of their class, so values are usually higher. In the output layer, the diagonal shows "
+        "whether the unit of each class is invariant for that class."
     )
     order = 50
 
@@ -60,8 +60,8 @@ class ClassHeatmap(ChartPlot):
 
         Args:
             result: one result, measured with `by_class=True`.
-            measure: None: normalized variance if present, else the first.
-            limit: the largest number of units shown; beyond it, neighbours are averaged.
+            measure: the measure; None for normalized variance if present, otherwise the first.
+            limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
             ValueError: the result has no classes, or none for that measure.
         """
@@ -104,7 +104,7 @@ class ClassHeatmap(ChartPlot):
 
         from invariscope.plots.shared import interactive as live
 
-        # The layer names repeat in each row, because a hover looks cells up by the row's image.
+        # Each row repeats the layer names, because hovering looks up cells in the row's image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
         live.name_columns(first, self.layers)

@@ -25,9 +25,9 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """The curve of one model, sorted by x; bounds are NaN if there is no interval.
+    """The curve of one model, sorted by x.
 
-    `spans` are the intervals as texts.
+    Bounds are NaN if there is no interval; `spans` are the intervals as text.
     """
 
     name: str
@@ -41,7 +41,7 @@ class CurveSeries:
 
 @dataclass(frozen=True)
 class ElementCurve(ChartPlot):
-    """A value against the transform's parameter, or against the element's number.
+    """Curves of a value against the transform's parameter, or against the element's number.
 
     Args:
         measure: the measure shown.
@@ -53,9 +53,9 @@ class ElementCurve(ChartPlot):
 
     title = "Element by element"
     reading = (
-        "A value for each element of the transformation, at the named layer or else at the network's "
-        "output. The shaded band is the 95 % interval over samples. A network whose output is invariant "
-        "has a flat accuracy curve; other measures are explained below."
+        "Each point is the value for one element of the transformation, at the named layer or, if none is "
+        "named, at the network's output. The shaded band is the 95 % interval over samples. A network whose "
+        "output is invariant has a flat accuracy curve; other measures are explained below."
     )
     order = 60
 
@@ -79,11 +79,11 @@ class ElementCurve(ChartPlot):
 
         Args:
             results: one or several.
-            measure: a measure of `result.curves`; None: accuracy if present, else the first.
-            layer: None: the last layer with this curve.
+            measure: a measure of `result.curves`; None for accuracy if present, otherwise the first.
+            layer: the layer; None for the last layer with this curve.
             stratum: "all", a class, or "mean".
-            logarithmic: scale of the y axis; None: logarithmic if no value is negative, and the models'
-                medians are positive and differ by more than a factor of 100.
+            logarithmic: whether the y axis is logarithmic. By default, it is if no value is negative, and the
+                models' medians are positive and differ by more than a factor of 100.
         Raises:
             ValueError: no curves, or none of that measure, layer and stratum.
         """
@@ -115,7 +115,7 @@ class ElementCurve(ChartPlot):
 
     @property
     def span(self) -> tuple[float, float]:
-        """Return the range of the y axis: about 0 to 1 for shares, else that of the values."""
+        """Return the range of the y axis: about 0 to 1 for shares, otherwise the range of the values."""
         known = np.concatenate([np.r_[s.value, s.low, s.high] for s in self.series])
         known = known[np.isfinite(known)]
         if not len(known):
@@ -125,7 +125,7 @@ class ElementCurve(ChartPlot):
 
     @property
     def angle_ticks(self) -> list[float]:
-        """Return multiples of 45 or 90 degrees for wide ranges of angles, else an empty list."""
+        """Return multiples of 45 or 90 degrees for a wide range of angles, otherwise an empty list."""
         x = np.concatenate([s.x for s in self.series])
         if not self.parameter.endswith("_deg") or np.ptp(x) < 135:
             return []
@@ -178,7 +178,7 @@ class ElementCurve(ChartPlot):
         return chart
 
     def _positive(self, series: CurveSeries) -> tuple[np.ndarray, np.ndarray]:
-        """Return values and lower bounds for the axis; the value replaces a bound that is not positive."""
+        """Return values and lower bounds; on a logarithmic axis, the value replaces a non-positive bound."""
         if not self.logarithmic:
             return series.value, series.low
         value = np.where(series.value > 0, series.value, np.nan)
@@ -207,7 +207,7 @@ def _one_of(plot: ElementCurve, results: Sequence[Result]) -> str:
 def _rows(curves: pd.DataFrame, measure: str, stratum: str) -> pd.DataFrame:
     rows = names.where(curves, measure=measure, stratum=stratum)
     rows["layer"] = names.layer_labels(rows)
-    # A grid has a row per element and parameter: the first parameter stands for the element.
+    # A grid has one row per element and parameter. Keep the first parameter of each element.
     return rows.drop_duplicates(["layer", "element"])
 
 

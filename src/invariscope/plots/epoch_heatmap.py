@@ -1,4 +1,4 @@
-"""Layers over epochs: how the value of every layer changes while a network trains."""
+"""Heat map of layers over epochs: how the value of every layer changes during training."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CROWDED = 12
 
 @dataclass(frozen=True)
 class EpochHeatmap(ChartPlot):
-    """Heat map with a row per layer and a column per measured epoch of one training.
+    """Heat map of one training run, with a row per layer and a column per measured epoch.
 
     Args:
         measure: the measure shown by colour.
-        model: the training's name.
+        model: name of the training run.
         layers: the rows, in the order in which the layers run.
         epochs: the columns: completed epochs, 0 before training.
         value, low, high: (layer, epoch) values and interval limits; NaN if there is none.
@@ -36,9 +36,9 @@ class EpochHeatmap(ChartPlot):
 
     title = "Layers over epochs"
     reading = (
-        "Each row is a layer, in the order in which layers run; each column is an epoch at which it was "
-        "measured, 0 before training. All columns use the same samples. Look for the epoch at which a "
-        "layer settles, and whether the first layers settle before the last."
+        "Each row is a layer, in the order in which layers run. Each column is a measured epoch; 0 is before "
+        "training. All columns use the same samples. Look for the epoch at which a layer settles, and "
+        "whether the first layers settle before the last."
     )
     order = 15
 
@@ -60,12 +60,12 @@ class EpochHeatmap(ChartPlot):
         model: str | None = None,
         stratum: str = "all",
     ) -> EpochHeatmap:
-        """Collect the values of one training from the results of a monitor.
+        """Collect the values of one training run from the results of a monitor.
 
         Args:
             results: `monitor.results.values()`, in any order; results without an epoch are left out.
-            measure: a measure of the table; None: normalized variance if present, else the first.
-            model: the training, if there are several; None: the first.
+            measure: a measure of the table; None for normalized variance if present, otherwise the first.
+            model: name of the training run; None for the first.
             stratum: "all", a class, or "mean".
         Raises:
             ValueError: no result has an epoch, or no such measure, model or stratum.
@@ -79,7 +79,7 @@ class EpochHeatmap(ChartPlot):
         found = [names.rows_of(result, measure, stratum).set_index("label") for result in by_epoch.values()]
         layers = tuple(dict.fromkeys(label for rows in found for label in rows.index))
         if not layers:
-            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; result.table lists the strata")
         value, low, high = (
             np.stack([rows[column].reindex(list(layers)).to_numpy(float) for rows in found], axis=1)
             for column in ("value", "ci_low", "ci_high")

@@ -27,7 +27,7 @@ class FeatureRow:
     Args:
         rank: "most" or "least" (invariant).
         layer: the layer.
-        channel: the index of the feature map.
+        channel: index of the feature map.
         value: the measured value; NaN if the result has no map for it.
         frames: (m, h, w), rescaled to [0, 1] jointly over the orbit, so that frames are comparable.
     """
@@ -67,7 +67,8 @@ class FeatureOrbits(GridPlot):
 
         Args:
             result: one result.
-            measure: the measure whose values to show; None: normalized variance if present, else the first.
+            measure: the measure whose values to show; None for normalized variance if present, otherwise the
+                first.
         Raises:
             ValueError: the result has no example feature maps.
         """
@@ -90,7 +91,7 @@ class FeatureOrbits(GridPlot):
         ]
 
     def grid(self) -> PixelGrid:
-        """Return the row of the input, then a row per feature map."""
+        """Return a row for the input, followed by a row per feature map."""
         rows = [_pixel_row(feature) for feature in self.features]
         if self.strip is None:
             return PixelGrid(tuple(str(i) for i in range(len(rows[0].frames))), tuple(rows))

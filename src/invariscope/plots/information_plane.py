@@ -1,4 +1,4 @@
-"""Information of each layer's units about the class, against that about the transformation."""
+"""Information that each layer's units have about the class, against information about the transformation."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FORMS = {
     ),
     "shares": (
         ("information.transform_share", "information.label_share"),
-        ("share of what there is to know about the transformation", "share about the class"),
+        ("share of the information about the transformation", "share of the information about the class"),
     ),
 }
 
 
 @dataclass(frozen=True)
 class PlaneSeries:
-    """The values (layer,) and intervals (layer, 2) of one model along both axes, in layer order."""
+    """Values (layer,) and intervals (layer, 2) of one model along both axes, in layer order."""
 
     name: str
     layers: tuple[str, ...]
@@ -46,7 +46,7 @@ class PlaneSeries:
 
 @dataclass(frozen=True)
 class InformationPlane(ChartPlot):
-    """Information about the class against information about the transformation, a dot per layer.
+    """Plot of information about the class against information about the transformation, a dot per layer.
 
     Args:
         form: "bits" or "shares".
@@ -73,7 +73,7 @@ class InformationPlane(ChartPlot):
         Args:
             results: one or several.
             form: "bits", or "shares" of the number of elements and of the classes' entropy.
-            stratum: "all"; within one class there is no information about the class.
+            stratum: "all"; within a single class, there is no information about the class.
         Raises:
             ValueError: no result has both, or an unknown form.
         """

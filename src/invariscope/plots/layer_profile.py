@@ -29,7 +29,7 @@ DODGE = 0.14
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """The profile of one model, an entry per layer; NaN if absent. `spans` are the intervals as texts."""
+    """The profile of one model, an entry per layer; NaN if absent. `spans` are the intervals as text."""
 
     name: str
     layers: tuple[str, ...]
@@ -45,13 +45,13 @@ class ProfileSeries:
 
 @dataclass(frozen=True)
 class LayerProfile(ChartPlot):
-    """Layer values with intervals, and the null as a reference.
+    """Profile of layer values with intervals, and the null as a reference.
 
     Args:
         measure: the measure shown.
         column: "value" (mean over units) or "value_ratio" (ratio of layer means).
         series: one per model.
-        relative: x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
+        relative: whether x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
         logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
     """
 
@@ -86,14 +86,14 @@ class LayerProfile(ChartPlot):
 
         Args:
             results: one or several; they may differ in depth.
-            measure: a measure of the table; None: normalized variance if present, else the first.
+            measure: a measure of the table; None for normalized variance if present, otherwise the first.
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
-            relative: None: relative depth if the models' layers differ.
-            layers: patterns of the layers to show; None: all.
-            logarithmic: scale of the values; None: logarithmic if they differ by more than a factor of 100
-                and none is negative, except for measures relative to a change of sample, whose small values
-                are negligible.
+            relative: whether to plot against relative depth; None: only if the models' layers differ.
+            layers: patterns of the layers to show; None for all.
+            logarithmic: whether the axis of values is logarithmic. By default, it is if values differ by more
+                than a factor of 100 and none is negative, except for measures relative to a change of sample,
+                whose small values are negligible.
         Raises:
             ValueError: no such measure or stratum in any result.
         """
@@ -106,7 +106,7 @@ class LayerProfile(ChartPlot):
         rows = [part.loc[k] for part, k in zip(rows, kept, strict=True)]
         found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
         if not found:
-            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; result.table lists the strata")
         if relative is None:
             relative = len({tuple(r["label"]) for _, r, _ in found}) > 1
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
@@ -117,10 +117,10 @@ class LayerProfile(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return a view per measure; the mean and the ratio of means if a measure has both.
+        """Return a view per measure, or two (the mean and the ratio of means) if a measure has both.
 
         Measures that only summarise curves of their own family, such as the radius at which a curve crosses
-        one half, are left out, because the curves show them.
+        one half, are left out, because the plots of the curves show them.
         """
         found = {
             column: [
@@ -200,7 +200,7 @@ class LayerProfile(ChartPlot):
 
     @property
     def _shown(self) -> tuple[ProfileSeries, ...]:
-        """The series without the values that the axis cannot show."""
+        """Return the series without the values that the axis cannot show."""
         return tuple(map(_positive, self.series)) if self.logarithmic else self.series
 
     @property
@@ -261,7 +261,7 @@ def _sums_up_curves(measure: str, results: Sequence[Result]) -> bool:
 
 
 def _positive(series: ProfileSeries) -> ProfileSeries:
-    """Return the series for a logarithmic axis; an interval that reaches zero starts at the value."""
+    """Return the series for a logarithmic axis; intervals that reach zero start at the value instead."""
     value, null = (np.where(part > 0, part, np.nan) for part in (series.value, series.null))
     return replace(series, value=value, null=null, low=np.where(series.low <= 0, value, series.low))
 

@@ -36,7 +36,7 @@ class DeformationSeries:
 
 @dataclass(frozen=True)
 class NeuronStability(ChartPlot):
-    """Mean stability of neurons, a line per deformation, with the middle half of the neurons.
+    """Plot of the mean stability of neurons, a line per deformation, with the middle half of the neurons.
 
     Args:
         model: the model's name.
@@ -46,9 +46,9 @@ class NeuronStability(ChartPlot):
 
     title = "Neurons under local deformations"
     reading = (
-        "Each line is a deformation of the neurons' receptive fields, each dot the mean over a layer's "
-        "neurons with its 95 % interval over images; the thin bar covers the middle half of the neurons. "
-        "0: responses do not change; 1: they change as much as from one patch to another."
+        "Each line is a deformation of the neurons' receptive fields. Each dot is the mean over a layer's "
+        "neurons, with its 95 % interval over images; the thin bar covers the middle half of the neurons. "
+        "At 0, responses do not change; at 1, they change as much as from one patch to another."
     )
     order = 64
 

@@ -20,7 +20,7 @@ EXAMPLE = "orbit"
 
 @dataclass(frozen=True)
 class OrbitStrip(GridPlot):
-    """One input under each element of the transform.
+    """Images of one input under each element of the transform.
 
     Args:
         frames: values in [0, 1], (m, H, W) or (m, H, W, 3).

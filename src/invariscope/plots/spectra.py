@@ -37,7 +37,7 @@ class LayerSpectrum:
 
 @dataclass(frozen=True)
 class Spectra(ChartPlot):
-    """Power against spatial frequency, a line per layer.
+    """Plot of power against spatial frequency, a line per layer.
 
     Values are divided by the width of an annulus, so that layers of different resolution can be compared.
     The constant part is left out.
@@ -50,9 +50,9 @@ class Spectra(ChartPlot):
 
     title = "Spatial frequencies"
     reading = (
-        "Each line is a layer: how much of the variation of its feature maps has a given spatial "
-        "frequency, in cycles per position of the map; 0.5 alternates from one position to the next. "
-        "Steeply falling lines mean smooth maps. After a pool, positions are further apart. Bands are 95 % "
+        "Each line shows how much of the variation of a layer's feature maps has a given spatial frequency. "
+        "Frequencies are in cycles per position of the map; 0.5 alternates from one position to the next. "
+        "Steeply falling lines mean smooth maps. After pooling, positions are further apart. Bands are 95 % "
         "intervals over samples."
     )
     order = 62
@@ -76,8 +76,8 @@ class Spectra(ChartPlot):
         Args:
             result: one result with the measure `spectrum`.
             measure: "spectrum.share" (default) or "spectrum.power".
-            layers: the layers; None: at most `most`, evenly spaced from the first to the last.
-            most: see `layers`.
+            layers: the layers; None for at most `most` layers, evenly spaced from the first to the last.
+            most: maximum number of layers if `layers` is None.
             stratum: "all", or a class.
         Raises:
             ValueError: no spectra, or none of that measure, layer and stratum.
@@ -87,7 +87,7 @@ class Spectra(ChartPlot):
         rows["layer"] = names.layer_labels(rows)
         known = list(dict.fromkeys(rows["layer"]))
         if not known:
-            raise ValueError(f"no {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no {measure!r} for stratum {stratum!r}; result.curves lists the strata")
         if layers is None:
             chosen = names.evenly(known, most)
         else:

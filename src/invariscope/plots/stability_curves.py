@@ -25,7 +25,7 @@ AXIS = "radius r (L2 norm of the change of an input)"
 
 @dataclass(frozen=True)
 class Shown:
-    """Contents of one view: menu entry, y axis, curves with their names, scale."""
+    """Contents of one view: menu entry, y axis, curves with their names, and scale."""
 
     label: str
     axis: str
@@ -65,7 +65,7 @@ class RadiusSeries:
 
 @dataclass(frozen=True)
 class StabilityCurves(ChartPlot):
-    """Displacement of the response against displacement of the input.
+    """Plot of the displacement of the response against the displacement of the input.
 
     Args:
         shown: a key of `SHOWN`.
@@ -76,13 +76,13 @@ class StabilityCurves(ChartPlot):
 
     title = "Stability against the size of the displacement"
     reading = (
-        "The radius is the distance by which inputs are moved, by a smooth deformation, by noise of the "
-        "same norm, or toward another sample: the L2 norm of the change over all values (pixels and "
-        "channels), in the scale of the network's input, as the root mean square over samples. If the "
-        "curve of deformations is below that of noise, the network is more stable to deformations. A "
-        "vertical line, if present, is the radius at which half of the predictions have flipped under "
-        "noise (or, if noise never flips half of them, toward another sample or under deformations). Bands "
-        "are 95 % intervals over samples."
+        "The radius is the distance by which inputs are moved by a smooth deformation, by noise of the same "
+        "norm, or toward another sample. It is the L2 norm of the change over all values (pixels and "
+        "channels), in the units of the network's input, as a root mean square over samples. If the curve of "
+        "deformations is below that of noise, the network is more stable to deformations than to noise. A "
+        "vertical line, if present, is the radius at which half of the predictions have flipped under noise "
+        "(or, if noise never flips half of them, toward another sample or under deformations). Bands are "
+        "95 % intervals over samples."
     )
     order = 20
 
@@ -181,19 +181,19 @@ class StabilityCurves(ChartPlot):
 
 @dataclass(frozen=True)
 class BumpImages(GridPlot):
-    """A few inputs at the radius at which predictions flip: original, deformed, noisy, toward another.
+    """Images of a few inputs at the radius at which predictions flip, moved in each way.
 
     Args:
         columns: the ways of moving the input.
         frames: values in [0, 1], (sample, way, H, W) or (sample, way, H, W, 3).
         radius: the root mean square displacement.
-        reached: whether predictions flip at this radius; otherwise it is the largest one.
+        reached: whether half of the predictions flip at this radius; if not, it is the largest radius.
     """
 
     title = "Inputs at this radius"
     reading = (
-        "A few inputs, and the same inputs moved by the radius given for each row: the one at which half of "
-        "the predictions have flipped, or the largest radius if they never do."
+        "A few inputs, and the same inputs moved by the radius given for each row. This is the radius at "
+        "which half of the predictions have flipped, or the largest radius if they never do."
     )
     order = 21
 
@@ -258,7 +258,7 @@ def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSe
 
 
 def _bump(results: Sequence[Result]) -> float:
-    """Return the radius of the bump if there is a single result that reaches it, else NaN."""
+    """Return the radius of the bump if there is a single result and it reaches one, otherwise NaN."""
     about = results[0].provenance.get("curve", {}) if len(results) == 1 else {}
     bump = about.get("bumps", {}).get(about.get("shown_for"))
     return float("nan") if bump is None else float(bump)

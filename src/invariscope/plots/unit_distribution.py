@@ -1,4 +1,4 @@
-"""Distribution of the values of units within each layer."""
+"""Distribution of unit values within each layer."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class UnitDistribution(ChartPlot):
 
         Args:
             result: one result.
-            measure: a measure with maps; None: normalized variance if present, else the first.
+            measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
         Raises:
             ValueError: no maps, or none of that measure and stratum.
@@ -68,7 +68,7 @@ class UnitDistribution(ChartPlot):
         measure = names.choose("measure", measure, names.map_measures(result))
         maps = layer_maps(result, measure, stratum)
         if not maps:
-            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
         finite = [np.asarray(array, float)[np.isfinite(array)] for array in maps.values()]
         quantiles = np.stack([_quantiles(values) for values in finite])
         mean = np.array([values.mean() if len(values) else np.nan for values in finite])

@@ -29,13 +29,13 @@ class UnitHeatmap(ChartPlot):
         measure: the measure shown by colour.
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
-        span: the values at the two ends of the colour scale; values beyond have the colour of the end.
+        span: the values at the two ends of the colour scale; values outside get the colour of the nearer end.
     """
 
     title = "Unit by unit"
     reading = (
-        "Each column is a layer, each cell a unit or a feature map (the mean over its positions). Dark "
-        "cells respond least to the transformation; hatched cells are dead: they never respond, so they "
+        "Each column is a layer, and each cell is a unit or a feature map (the mean over its positions). "
+        "Dark cells respond least to the transformation. Hatched cells are dead: they never respond, so they "
         "have no value."
     )
     order = 40
@@ -59,10 +59,10 @@ class UnitHeatmap(ChartPlot):
 
         Args:
             result: one result.
-            measure: a measure with maps; None: normalized variance if present, else the first.
+            measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            sort: order each column by value, dead cells last, instead of by index.
-            limit: the largest number of cells in a column; beyond it, neighbours are averaged.
+            sort: whether to order each column by value, with dead cells last, instead of by index.
+            limit: the largest number of cells in a column; if there are more, neighbours are averaged.
         Raises:
             ValueError: no maps, or none for that measure.
         """
@@ -73,7 +73,7 @@ class UnitHeatmap(ChartPlot):
             if array.size
         ]
         if not columns:
-            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}")
+            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
         span = shared_range(column.values for column in columns)
         return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
 

@@ -1,4 +1,4 @@
-"""Readers of representations: of torch modules, and of any callable that returns its layers."""
+"""Readers of the layers of torch modules, of models of other frameworks, and of any callable."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Identity:
-    """Identifies a model, function or transform.
+    """Digests that identify a model, function or transform.
 
     Args:
         digest: hexadecimal SHA-256.
@@ -77,19 +77,20 @@ class Identity:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One run of one layer, as found by the inspection.
+    """One run of one layer, as found by an inspection.
 
     Args:
         layer: name of the layer.
         call: number of the layer's run within one forward, from 0.
-        shape: shape of one sample's units, without the batch axis; for a skipped layer of the whole tensor.
-            Feature maps are (C, H, W), even if the network keeps their channels last.
-        dtype: its name, such as "float32".
+        shape: shape of one sample's units, without the batch axis; for a skipped layer, shape of the whole
+            tensor. Feature maps are (C, H, W), even if the network keeps their channels last.
+        dtype: name of the dtype, such as "float32".
         kind: class of the module ("Conv2d"), or the operation ("function add").
-        alias_of: (layer, call) that it repeats, if any.
-        status: "ok", or why it is skipped.
-        unclear: whether features come last, and it is not known whether the other axes are rows and columns.
-        ragged: whether samples have different numbers of rows, kept apart; `shape` is that of a row.
+        alias_of: (layer, call) of the reading that it repeats, if any.
+        status: "ok", or why the layer is skipped.
+        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
+        ragged: whether rows are kept apart, so that samples may differ in their number of rows; `shape` is
+            then the shape of one row.
     """
 
     layer: str
@@ -110,8 +111,8 @@ class Inspection:
     Args:
         layers: selected layers in the order in which the forward runs them, including skipped ones.
         unused: layers that the forward never ran, such as `out_proj` inside attention.
-        notes: differences from a plain forward of the model.
-        output: the prediction, with the reason as its status if there is none; None if the model returns no
+        notes: remarks for the user, such as random draws or differences from a plain forward of the model.
+        output: the prediction; if there is none, its status holds the reason. None if the model returns no
             tensor.
         prediction: position of the prediction in the model's output.
     """
@@ -143,7 +144,7 @@ class Inspection:
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:
-        """The layers with features last that may or may not be maps."""
+        """The layers with features last, which may or may not be maps."""
         return frozenset((info.layer, info.call) for info in self.layers if info.unclear)
 
 
@@ -153,11 +154,11 @@ AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
 
 
 def _reason(reason: object, copied_for: str) -> str:
-    """Return the model's own message, with advice if there is any."""
+    """Return the model's own message, followed by advice for common causes."""
     words = str(reason)
     if not isinstance(
         reason, RuntimeError | ValueError | TypeError
-    ):  # others may be unclear without the class
+    ):  # other messages may be unclear without the class
         words = f"{type(reason).__name__}: {reason}".removesuffix(": ")
     if isinstance(reason, RuntimeError) and _NO_GRADIENT in words:
         words = (
@@ -166,12 +167,12 @@ def _reason(reason: object, copied_for: str) -> str:
         )
     elif isinstance(reason, TypeError) and _MISSING.search(words):
         words += (
-            ". Models are called with the batch alone: give the other arguments with "
+            ". Models are called with the batch alone: pass the other arguments with "
             "call=lambda model, batch: model(batch, ...)"
         )
     elif isinstance(reason, TypeError) and _UNEXPECTED.search(words):
         words += (
-            ". The fields of a batch are passed as keywords: choose what the model takes with "
+            ". The fields of a batch are passed as keywords: select what the model takes with "
             "call=lambda model, batch: ..., or return other fields from preprocess="
         )
     elif copied_for and isinstance(reason, RuntimeError | TypeError | AttributeError):
@@ -186,13 +187,13 @@ class FailedForward(ValueError):
 
     Args:
         model: name of the model, with the layer where it failed.
-        shape: shape of the user's inputs, of which a trial takes fewer; in a run that of the batch.
-        values: dtype and trial size.
+        shape: shape of all inputs if a trial failed, otherwise of the batch; () if there is none.
+        values: description of the inputs, with the number that were tried.
         reason: the model's own message.
     """
 
     def __init__(self, model: str, shape: Sequence[int], values: str, reason: object) -> None:
-        inputs = f"inputs of shape {tuple(shape)} of " if shape else ""
+        inputs = f"inputs of shape {tuple(shape)} and " if shape else ""
         super().__init__(f"{model} failed on {inputs}{values}: {reason}")
         self.model, self.shape, self.values, self.reason = model, tuple(shape), values, reason
 
@@ -203,43 +204,54 @@ class FailedForward(ValueError):
         """Return the error for a trial on some of the inputs."""
         if not isinstance(trial, Tensor):
             return cls(model, (), f"a batch with {described_batch(trial)}", _reason(reason, copied_for))
-        values = f"{dtype_name(trial)}, {len(trial)} of which were tried"
-        return cls(model, shape, values, _reason(reason, copied_for))
+        values = f"dtype {dtype_name(trial)}, {len(trial)} of which were tried"
+        return cls(model, shape, values if shape else f"inputs of {values}", _reason(reason, copied_for))
 
     @classmethod
     def during(
         cls, batch: Any, model: str, reason: object, *, copied_for: str = "", tried: bool = True
     ) -> FailedForward:
-        """Return the error for one batch; `tried`: the model accepted the trial inputs."""
+        """Return the error for one batch; `tried` if the model accepted the trial inputs."""
         words = _reason(reason, copied_for) + (f". It accepted trials of {_TRIED} inputs" if tried else "")
         if not isinstance(batch, Tensor):
             return cls(model, (), f"a batch with {described_batch(batch)}", words)
-        return cls(model, batch.shape, f"{dtype_name(batch)} (one batch)", words)
+        return cls(model, batch.shape, f"dtype {dtype_name(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
-        """Return the same error with the shape of all inputs, of which the trial took some."""
+        """Return the same error with the shape of all inputs instead of the trial's."""
         if not self.shape:
             return self
         return FailedForward(self.model, shape, self.values, self.reason)
 
 
+class Enough(BaseException):
+    """Raised by a sink to stop a forward that no further layer is needed from.
+
+    It is not an `Exception`, which a model may catch. Only readers with `stops` end the forward for it.
+    """
+
+
 class Forward(Protocol):
-    """Runs one forward, passing each layer's output to `sink` at once; returns the model's output."""
+    """A function that runs one forward and passes each layer's output to `sink` as soon as it is produced."""
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward of x, a tensor or an array of samples."""
+        """Run one forward of x, a tensor or an array of samples, and return the model's output."""
         ...
 
 
 class Reader(ABC):
-    """Reads representations of one kind of model.
+    """Abstract base of readers, each of which reads one kind of model.
 
     Concrete subclasses in this package are registered automatically. Their constructor is
-    `(model, *, layers=None, ...)`, with any of the options of `as_reader`; other options are refused.
+    `(model, *, layers=None, ...)`, with any of the options of `as_reader`. An option that it does
+    not take raises TypeError.
     """
 
     fallback: ClassVar[bool] = False
     """Whether to try this reader last, for models that no other reader recognises."""
+
+    stops: ClassVar[bool] = False
+    """Whether a sink may raise `Enough` to stop a forward, which then returns None."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -248,7 +260,7 @@ class Reader(ABC):
     @classmethod
     @abstractmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether this reader can read such a model."""
+        """Return whether this reader can read the model."""
 
     @property
     @abstractmethod
@@ -269,14 +281,14 @@ class Reader(ABC):
     def channels_last(self) -> bool:
         """Whether the data hold images as (n, H, W, C).
 
-        The engine then moves their channels to the front for transforms, and the reader moves them back: its
-        `inspect` and `open` take (n, C, H, W) from everyone.
+        The engine then moves the channels to the front for transforms, and the reader moves them back:
+        `inspect` and the forwards of `open` always take (n, C, H, W).
         """
         return False
 
     @abstractmethod
     def identity(self) -> Identity:
-        """Return a digest of what determines the model's responses, the same in another process."""
+        """Return digests of what determines the model's responses, the same in every process."""
 
     def fingerprint(self) -> str:
         """Return the digest of `identity`."""
@@ -299,8 +311,8 @@ class Reader(ABC):
         """Forward a few rows of x, at two batch sizes, and return what can be read.
 
         Args:
-            x: (batch, ...) at least one input, or an array of samples, preferably several different ones.
-            device: where to run; None: where the model is.
+            x: a tensor (batch, ...) or an array of samples, preferably of several different inputs.
+            device: where to run; None: the model's own device.
             precision: see `open`.
         Raises:
             ValueError: the model fails on such an input, or a pattern matches no layer.
@@ -313,10 +325,10 @@ class Reader(ABC):
         """Prepare the model for measuring; it is restored on exit, also after an error.
 
         Args:
-            device: where to run, as a copy if it is another device; None: where the model is.
+            device: where to run; a copy runs if the model is on another device. None: the model's own device.
             precision: "float32": the model as it is; "bf16": a bfloat16 channels-last copy; "float64": a
                 double-precision copy.
-            seed: for models that draw random numbers in their forward.
+            seed: seed of the random numbers that the model draws in its forwards.
         """
 
 
@@ -341,7 +353,7 @@ def as_reader(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
 ) -> Reader:
-    """Return the reader of a model of any framework, of a file, or of a callable that returns its layers.
+    """Return a reader for a model of any framework, a model file, or a callable that returns its layers.
 
     Args:
         model: the model; a reader is returned unchanged.
@@ -350,9 +362,9 @@ def as_reader(
         batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
         output, gradients, preprocess, call, pool: see `iv.measure`.
     Raises:
-        TypeError: an unsupported model, a class or function that returns a model, or options together with
-            a reader, which has its own; an option that does not apply to such a model.
-        ValueError: a damaged file.
+        TypeError: an unsupported model, a class or function that returns a model, options together with a
+            reader, or an option that does not apply to the model.
+        ValueError: the model file is damaged.
     """
     if isinstance(model, str | PathLike):
         model = model_of_file(model)
@@ -377,7 +389,7 @@ def as_reader(
 
 
 def _refuse_options(cls: type[Reader], given: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that such models do not have."""
+    """Raise TypeError for an option that the reader does not have."""
     taken = inspect.signature(cls).parameters
     for name in given:
         if name not in taken:

@@ -22,6 +22,7 @@ from invariscope.common.samples import (
 )
 from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading
 from invariscope.readers.prediction import PredictionSelector
+from invariscope.unit_draw import UnitDraw
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
@@ -32,9 +33,9 @@ _COARSE = 5e-2
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
-_FAR_BELOW = 1e-4  # share of the rms below which a difference is small whatever the spread
-_BEYOND = 1e37  # values beyond this are masked scores
-_NO_SCALE = 1e12  # shares beyond this are relative to a layer of zeros
+_FAR_BELOW = 1e-4  # smaller shares of the rms are negligible, whatever the spread
+_BEYOND = 1e37  # larger values are masked scores
+_NO_SCALE = 1e12  # larger shares are relative to a layer of zeros
 
 _NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
 NOT_ALWAYS = "it runs for some inputs and not for others"
@@ -42,16 +43,17 @@ NOT_ALWAYS = "it runs for some inputs and not for others"
 
 @dataclass(frozen=True)
 class Dependence:
-    """What the response to an input depends on besides the input; false if on nothing.
+    """What else the response to an input depends on; false if it depends on the input alone.
 
     Args:
-        chance: largest difference in a repeated forward, as a share of the layer's rms; 0 within rounding.
-        neighbours: largest change of the response to an input with the rest of its batch, as a share too.
+        chance: largest difference in a repeated forward, as a share of the layer's rms; 0 if within rounding.
+        neighbours: largest change in the response to an input if the rest of its batch changes, as a share of
+            the layer's rms.
         chance_layer: first layer that differs in a repeated forward, if any.
         neighbours_layer: first layer that changes with the rest of the batch, if any.
         output: whether the model's output depends on the rest of the batch.
-        layers: layers that cannot be read, since they depend on the rest of the batch or run for some inputs
-            only, with the reason.
+        layers: layers that cannot be read, with the reason: they depend on the rest of the batch, or run only
+            for some inputs.
         unrepeated: layers that do not repeat another one for all inputs.
     """
 
@@ -82,9 +84,9 @@ class Dependence:
 
 
 def _amount(share: float) -> str:
-    """Return a difference as text; it is not a share if the layer is zero or changes its shape."""
+    """Return a difference as text, without a share if the layer is zero or changes its shape."""
     if share > _NO_SCALE:
-        return "where it was zero, not finite, or of another shape"
+        return "zero, not finite or of another shape in one of them"
     return f"by up to {share:.2g} of a layer's rms"
 
 
@@ -96,19 +98,20 @@ def depends_on_batch(
     precision: Precision = "float32",
     prediction: PredictionSelector | None = None,
 ) -> Dependence:
-    """Find out whether responses depend on chance or on the rest of the batch.
+    """Check whether responses depend on chance or on the rest of the batch.
 
-    The inputs are forwarded twice, in reverse order, and each in a batch of copies of itself.
+    The inputs are forwarded twice in the same order, once in reverse order, and each one in a batch of copies
+    of itself.
 
     Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
     dependence on the rest of the batch is found only if x holds different inputs; it is not checked if
     responses depend on chance.
 
     Args:
-        reader: reads the model.
+        reader: reader of the model.
         x: (batch, ...) inputs; four are used, distinct if possible.
         device, precision: see `Reader.open`.
-        prediction: as found by an inspection of such inputs; None: inspect them here.
+        prediction: the prediction found by an inspection of such inputs; None runs an inspection.
     """
     if prediction is None:
         prediction = reader.inspect(x, device=device, precision=precision).prediction
@@ -117,10 +120,10 @@ def depends_on_batch(
 
 
 def distinct_rows(x: Inputs) -> list[int]:
-    """Return the positions of four rows spread over x, distinct if x has as many.
+    """Return the positions of four rows spread over x, distinct if possible.
 
-    Of samples of different sizes, the largest and the smallest are among them: padding to the longest sample
-    of a batch must not change the others.
+    If samples differ in size, the largest and the smallest are included, because padding to the longest
+    sample of a batch must not change the others.
     """
     if is_structured(x):
         return _of_extreme_sizes(x)
@@ -145,9 +148,9 @@ class PredictingForward:
 
     Args:
         forward: runs the model.
-        prediction: its position.
+        prediction: position of the prediction.
         padded: whether the prediction may have another shape in another batch, because samples are padded to
-            the longest of a batch and nothing measures the prediction.
+            the longest one of a batch and nothing measures the prediction.
     """
 
     forward: Forward
@@ -155,7 +158,7 @@ class PredictingForward:
     padded: bool = False
 
     def predicted(self, output: Any, rows: int) -> Tensor | None:
-        """Return the prediction; None if there is none, and only layers are compared."""
+        """Return the prediction; None if there is none, so that only layers are compared."""
         with suppress(ValueError):
             return self.prediction.of(output, rows)
         return None
@@ -163,12 +166,12 @@ class PredictingForward:
 
 @dataclass
 class Responses:
-    """Some rows of the responses of all layers and of the output in one forward.
+    """Responses of all layers and of the output in one forward, for some rows of the batch.
 
     Args:
         values: (row, unit...) by layer, in the order of the forward; the output has its own key.
         skipped: layers that could not be read, with the reason.
-        repeats: layers that repeat another layer, with that layer.
+        repeats: layers that repeat another one, with the repeated layer.
     """
 
     values: dict[LayerKey, Tensor] = field(default_factory=dict)
@@ -177,14 +180,14 @@ class Responses:
 
     @classmethod
     def of(cls, model: PredictingForward, x: Inputs, rows: Sequence[int] | None = None) -> Responses:
-        """Run a forward and keep the given rows, or all."""
+        """Run a forward and keep the given rows, by default all."""
         found = cls()
         output = model.forward(x, lambda reading: found.add(reading, len(x), rows))
         found.add_output(model.predicted(output, len(x)), rows)
         return found
 
     def add(self, reading: Reading, batch: int, rows: Sequence[int] | None) -> None:
-        """Keep a reading of a batch."""
+        """Keep a reading: its rows, the layer that it repeats, or why it was skipped."""
         key = reading.layer, reading.call
         if reading.values is None or reading.status != OK:
             self.skipped[key] = reading.status
@@ -200,14 +203,18 @@ class Responses:
 
 
 def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
+    """Return a copy of some rows, with drawn units only of large layers, which would take much memory."""
     values = values.detach()
-    return (
-        values.clone() if rows is None else values.index_select(0, torch.tensor(rows, device=values.device))
-    )
+    if rows is not None:
+        values = values.index_select(0, torch.tensor(rows, device=values.device))
+    draw = UnitDraw.of(tuple(values.shape[1:]), "auto", seed=0)
+    if draw is not None:
+        return draw.take(values)
+    return values if rows is not None else values.clone()
 
 
 def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:
-    """Return what the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
+    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
@@ -219,7 +226,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
         forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    if found.any:  # due to the rest of the batch only if the same inputs still give the same responses
+    if found.any:  # due to the rest of the batch, but only if a repeated forward still agrees
         chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
@@ -239,7 +246,7 @@ def compare_block(block: Responses, few: Responses) -> Dependence:
 
 @dataclass
 class _Changes:
-    """The change of each layer's response to an input with the rest of the batch.
+    """How much each layer's response to an input changes with the rest of the batch.
 
     Args:
         padded: as in `PredictingForward`.
@@ -283,14 +290,14 @@ def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
 
 
 def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
-    """Return the largest difference beyond rounding, and the first layer with one."""
+    """Return the largest difference beyond rounding, and the first layer that differs."""
     both = ((key[0], _difference(a.values[key], b.values[key])) for key in a.values if key in b.values)
     beyond = [(layer, size) for layer, size in both if size]
     return max((size for _, size in beyond), default=0.0), next((layer for layer, _ in beyond), "")
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference relative to the rms, ignoring non-finite values; 0 within rounding."""
+    """Return the largest difference relative to the rms, ignoring non-finite values; 0 if within rounding."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
@@ -304,7 +311,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Return the largest distance between rows relative to the rms; 0 if small beside the rows' spread."""
+    """Return the largest distance between rows as a share of the rms; 0 if small relative to their spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
@@ -318,7 +325,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Return both in float64 with non-finite and masked values set to 0, and whether their places agree."""
+    """Return both in float64, with non-finite and masked values set to 0, and whether these coincide."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

@@ -1,4 +1,4 @@
-"""Read any callable that returns its layers: {layer: array}."""
+"""Read any callable that returns its layers as {layer: array}."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class CallableReader(Reader):
-    """Reads a callable x -> {layer: array}: each entry is a layer, in the order of the dictionary.
+    """Reader of a callable that returns {layer: array}; layers keep the order of the dictionary.
 
-    Arrays are torch tensors or anything NumPy understands, with the batch on the first axis, or on the only
-    axis that follows the batch size. A single array is the layer "output". The prediction is the entry
-    "output", otherwise the last entry with one row per sample; `output` selects another. Modes, gradients
-    and the callable's own state are not managed.
+    Arrays are torch tensors or anything NumPy understands. The batch axis is the only axis whose size follows
+    the batch; if there are several, pass `batch_axis`. A single array is the layer "output". The prediction
+    is the entry "output", otherwise the last entry with one row per sample; `output` selects another. Train
+    or eval mode and other state of the callable are not managed.
 
     Args:
-        function: gets the inputs as a torch tensor, or what `preprocess` makes of them.
+        function: takes the inputs as a torch tensor, or whatever `preprocess` returns.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis, output, gradients, preprocess, call: as for `TorchReader`; a function for `output` gets
-            {layer: tensor}.
+        batch_axis, output, gradients, preprocess, call: as for `TorchReader`; a function for `output`
+            takes {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class CallableReader(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether the model can be called."""
+        """Return whether the model is callable."""
         return callable(model)
 
     @property
@@ -105,11 +105,11 @@ class CallableReader(Reader):
 
     @property
     def device(self) -> str:
-        """Assumed to be "cpu"."""
+        """Always "cpu", since the device of a callable is unknown."""
         return "cpu"
 
     def identity(self) -> Identity:
-        """Digest the code and the arrays, modules, values and functions that it uses; see `identify`."""
+        """Digest the code and the arrays, modules, values and functions it uses: see `identify`."""
         return identify(self.function, self.name)
 
     def inspect(
@@ -124,7 +124,7 @@ class CallableReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Prepare random numbers only; the global generators are left unchanged."""
+        """Prepare seeded random streams for the callable; the global generators are unchanged afterwards."""
         _check_precision(precision)
         streams: Streams | None = None
 
@@ -152,14 +152,14 @@ class CallableReader(Reader):
             raise FailedForward.during(x, self.name, error) from error
 
     def _run(self, rows: Inputs) -> Any:
-        """Call the function on a copy of its batch, to which it may write."""
+        """Call the function on a copy of its batch, which it may overwrite."""
         feeding = Feeding(self.preprocess, self.call, self._remarks)
         return feeding.run(self.function, mapped(feeding.batch(rows), torch.clone))
 
     def _named(self, returned: Any) -> dict[str, Tensor]:
         layers = returned if isinstance(returned, Mapping) else {"output": returned}
         if not layers:
-            raise ValueError(f"{self.name} returned no layer")
+            raise ValueError(f"{self.name} returned no layers: return {{layer: array}}, not an empty mapping")
         return {_layer_name(name): _tensor(name, value) for name, value in layers.items()}
 
     def _plan(self, x: Inputs, device: str) -> _Plan:
@@ -182,7 +182,7 @@ class CallableReader(Reader):
     def _prediction(
         self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
     ) -> PredictionSelector:
-        """Return the user's choice, otherwise the entry "output" or the last one with a row per sample."""
+        """Find the prediction: the user's choice, "output", or the last entry with one row per sample."""
         choice, default = self.output, self.output is None
         if choice is None:
             good = [name for name, verdict in verdicts.items() if isinstance(verdict, BatchAxis)]
@@ -228,7 +228,7 @@ class CallableReader(Reader):
 def _check_precision(precision: str) -> None:
     if precision != "float32":
         raise ValueError(
-            f"precision={precision!r} needs a torch module; cast inside the callable, and leave it out"
+            f"precision={precision!r} needs a torch module: leave it out, and cast inside the callable"
         )
 
 

@@ -28,7 +28,7 @@ from invariscope.readers.prediction import OutputChoice
 
 @dataclass(frozen=True, eq=False)
 class ChannelMean(Reader):
-    """Reads the mean over channels instead of each feature map of a model.
+    """Reader that averages the feature maps of a model over channels.
 
     .. math:: \\bar a_s(x) = \\frac{1}{C} \\sum_{c=1}^{C} a_{c, s}(x)
 
@@ -36,8 +36,8 @@ class ChannelMean(Reader):
     the layer has the information that later layers need to become stable by averaging channels. The
     prediction is unchanged.
 
-    Caveats: if channels cancel, the mean is small, and its stability relative to its own spread is hardly
-    informative. Layers without positions have no channels, and are listed as skipped.
+    Caveats: if channels cancel, the mean is small, and its stability relative to its own spread says
+    little. Layers without positions have no channels, and are listed as skipped.
 
     Args:
         model: any model that `iv.measure` takes: a module, a callable that returns its layers, or a reader.
@@ -75,7 +75,7 @@ class ChannelMean(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Return False: this reader is used by name only."""
+        """Return False: users create this reader explicitly."""
         return False
 
     @property
@@ -95,7 +95,7 @@ class ChannelMean(Reader):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Inspect the model, with the shapes of the means; see `Reader.inspect`."""
+        """Inspect the model, and return the shapes of the means; see `Reader.inspect`."""
         found = self._reader.inspect(x, device=device, precision=precision)
         shapes = {(info.layer, info.call): info.shape for info in found.layers}
         return replace(found, layers=tuple(self._info(info, shapes) for info in found.layers))
@@ -145,5 +145,5 @@ class ChannelMean(Reader):
 def _alias(
     original: LayerKey | None, shape: tuple[int, ...], shapes: dict[LayerKey, tuple[int, ...]]
 ) -> LayerKey | None:
-    """Return the repeated reading; means repeat each other only if the shapes with channels agree."""
+    """Return the reading that a mean repeats; None if their shapes before averaging differ."""
     return original if original is not None and shapes.get(original) == shape else None

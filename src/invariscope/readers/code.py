@@ -1,4 +1,4 @@
-"""The parts of a function or class that determine its results: code, constants, closures, globals."""
+"""List the parts of a function or class that determine its results: code, constants, closures, globals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HELD = (*_PLAIN, Tensor, np.ndarray, type, ModuleType)
 
 
 def is_library(value: Any) -> bool:
-    """Whether a function or class belongs to Python, torch, NumPy or JAX."""
+    """Return whether a function or class belongs to Python, torch, NumPy or JAX."""
     return str(getattr(value, "__module__", None) or "builtins").partition(".")[0] in _BY_NAME
 
 
@@ -49,7 +49,7 @@ def _is_installed(function: FunctionType) -> bool:
 
 
 def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals that the code names, and the attributes that it may use of its package's modules.
+    """Yield the globals that the code names, and the attributes it may use of modules in its own package.
 
     Globals of functions from installed packages are not followed.
     """
@@ -71,7 +71,7 @@ def _names(code: CodeType) -> set[str]:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    """Return whether the first constant is a docstring: a text that no instruction loads."""
+    """Return whether the first constant is a docstring: a string that no instruction loads."""
     if not code.co_consts or not isinstance(code.co_consts[0], str):
         return False
     return not any(i.opcode in dis.hasconst and i.arg == 0 for i in dis.get_instructions(code))

@@ -1,4 +1,4 @@
-"""What the layers of other frameworks produce during a forward, numbered as they come."""
+"""Collect the arrays that layers of other frameworks produce during a forward, and number their runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invariscope.readers.torch.outputs import suffixes
 
 
 class RefusedModel(ValueError):
-    """The model cannot be read, for a reason that is the reader's own and not an error of the model."""
+    """Raised if a reader does not support a model, although the model itself may run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +23,14 @@ class Emission:
 
     Args:
         layer: the layer's name.
-        call: which run of the layer within the forward.
-        kind: the layer's class, or its operation.
-        value: the framework's own array; None if there is none, for the reason in `problem`.
-        default: read if the user selects nothing.
-        operation: left out silently if it holds no floating-point values with a batch axis.
-        channels_last: a map (sample, row, column..., channel).
-        unclear: features come last, and it is not known whether the other axes are rows and columns.
+        call: number of the layer's run within the forward, from 0.
+        kind: class of the layer, or name of the operation.
+        value: the framework's own array; None if there is none, with the reason in `problem`.
+        default: whether it is read if the user selects nothing.
+        operation: whether it is an operation; operations on shapes, indices and weights are left out
+            silently.
+        channels_last: whether it is a map (sample, row, column..., channel).
+        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
         problem: why it cannot be read; "" if it can.
     """
 
@@ -45,18 +46,18 @@ class Emission:
 
     @property
     def key(self) -> LayerKey:
-        """What identifies the reading."""
+        """Identifies the reading."""
         return self.layer, self.call
 
 
 class Emitter:
-    """Takes the values of layers in the order in which a forward produces them, and numbers their runs.
+    """Callback that takes the outputs of layers in the order of a forward, and numbers each layer's runs.
 
-    `failure` keeps an error raised here, since frameworks wrap what is raised inside their layers.
+    `failure` keeps an error raised here, since frameworks wrap errors raised inside their layers.
 
     Args:
         receive: called with each array.
-        wanted: names of the layers whose values are needed; None needs all.
+        wanted: names of the layers whose values are needed; None: all.
     """
 
     def __init__(self, receive: Callable[[Emission], None], wanted: Container[str] | None = None) -> None:
@@ -66,15 +67,15 @@ class Emitter:
 
     @property
     def inspecting(self) -> bool:
-        """Whether this is a trial, from whose few inputs layouts are found."""
+        """Whether this is a trial forward, in which the layouts of maps are determined."""
         return self._wanted is None
 
     def wants(self, layer: str) -> bool:
-        """Whether the layer's value is needed."""
+        """Return whether the layer's value is needed."""
         return self._wanted is None or layer in self._wanted
 
     def __call__(self, layer: str, kind: str, value: Any, **about: Any) -> None:
-        """Take what a layer returned; `about` holds further fields of its `Emission`.
+        """Pass on what a layer returned; `about` holds further fields of its `Emission`.
 
         Calls from other threads, which run their own forwards, are ignored.
         """
@@ -91,6 +92,6 @@ class Emitter:
                 raise
 
     def refuse(self, why: str) -> NoReturn:
-        """Stop the forward: the model cannot be read."""
+        """Stop the forward because the model cannot be read."""
         self.failure = RefusedModel(why)
         raise self.failure

@@ -1,4 +1,4 @@
-"""Reads programs of `torch.export`, under the names of the modules they were exported from."""
+"""Read programs of `torch.export`, under the names of the modules they were exported from."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from invariscope.readers.prediction import OutputChoice
 from invariscope.readers.torch.modules import Whole
 from invariscope.readers.torch.reader import TorchReader
 
-# Entries of the archive that hold pickles of arbitrary classes; ordinary programs have none.
+# Entries of the archive with pickles of arbitrary classes; ordinary programs have none.
 _OBJECTS = ("custom_obj", "opaque_obj")
 _STACK = "nn_module_stack"
 _WHOLE = "MultiheadAttention"
@@ -37,11 +37,11 @@ _WHOLE = "MultiheadAttention"
 
 @dataclass(frozen=True, eq=False)
 class ExportedReader(Reader):
-    """Reads a `torch.export.ExportedProgram` as the module it was exported from.
+    """Reader of a `torch.export.ExportedProgram`, as the module it was exported from.
 
-    The program is unflattened: its modules have their names back, and so have the operations between them.
-    Everything else is as for `TorchReader`, gradients, devices and precisions included. What export made of
-    the model stays: a program keeps the mode (train or eval) it was exported in.
+    The program is unflattened, which restores the names of its modules and of the operations between them.
+    Everything else is as for `TorchReader`, including gradients, devices and precisions. The program keeps
+    the mode (train or eval) in which it was exported.
 
     Args:
         model: the program; its batch size must be dynamic.
@@ -65,21 +65,21 @@ class ExportedReader(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it is an exported program."""
+        """Return whether the model is an exported program."""
         return isinstance(model, torch.export.ExportedProgram)
 
     @property
     def name(self) -> str:
-        """The class of the module that was exported."""
+        """Class name of the module that was exported."""
         return self._reader.name
 
     @property
     def device(self) -> str:
-        """Where its parameters are."""
+        """Device of the parameters."""
         return self._reader.device
 
     def identity(self) -> Identity:
-        """Digest the program's operations, and its weights, buffers and constants."""
+        """Digest the program's operations, weights, buffers and constants."""
         program = self.model
         weights = {**program.state_dict, **program.constants}
         whole = identify((program.graph_module.code, self.name, weights), self.name)
@@ -88,7 +88,7 @@ class ExportedReader(Reader):
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
+        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
         return self._reader.inspect(x, device=device, precision=precision)
 
     def open(
@@ -99,13 +99,13 @@ class ExportedReader(Reader):
 
 
 def load_exported(path: Path) -> torch.export.ExportedProgram:
-    """Return the program of a `.pt2` file.
+    """Load an exported program from a `.pt2` file.
 
-    Its tensors are read without unpickling anything else, and a file that contains pickled objects is
-    refused. The program itself is code all the same: open only files that you would also run a script from.
+    Only tensors are unpickled, and a file that contains other pickled objects is rejected. The program itself
+    is still code: load only files from sources whose scripts you would run.
 
     Raises:
-        ValueError: truncated, not such an archive, or it holds pickled objects.
+        ValueError: the file is truncated, is not such an archive, or contains pickled objects.
     """
     _refuse_objects(path)
     try:
@@ -113,8 +113,8 @@ def load_exported(path: Path) -> torch.export.ExportedProgram:
             return torch.export.load(path)
     except Exception as error:  # torch documents no exception of its own for a damaged archive
         raise ValueError(
-            f"{path} is truncated or no exported program that this torch reads ({type(error).__name__}). "
-            "Write it again with torch.export.save, with a dynamic batch dimension."
+            f"{path} is truncated or not an exported program that this version of torch reads "
+            f"({type(error).__name__}). Save it again with torch.export.save, with a dynamic batch dimension."
         ) from error
 
 
@@ -127,7 +127,7 @@ def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     if len(tensors) != 1:
         raise ValueError(
-            f"the exported program takes {len(tensors)} tensors, and is given one: export a wrapper that "
+            f"the exported program takes {len(tensors)} tensors instead of one: export a wrapper that "
             "takes one, or pass a function of the inputs that returns {layer: array}"
         )
     batch = tensors[0].shape[0] if tensors[0].ndim else None
@@ -140,27 +140,27 @@ def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
 
 
 def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
-    """The program as a tree of modules, each of a class called like the one it was exported from."""
+    """Return the program as a tree of modules whose classes have their original names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about its own code
+        warnings.simplefilter("ignore")  # warnings of torch about its own code
         root = torch.export.unflatten(program)
     vars(root).pop(
         "process_forward_inputs", None
-    )  # wrapped for torch.compile, it would tie copies to the original
+    )  # it is wrapped for torch.compile, and would tie copies to the original
     kinds = _kinds(program)
     for name, module in list(root.named_modules()):
         kind = kinds.get(name)
         if kind is not None:
             bases = (type(module), Whole) if kind == _WHOLE else (type(module),)
             module.__class__ = type(kind, bases, {"__module__": type(module).__module__})
-    # The nodes of its graphs hold tensors without values, which cannot be copied: a copy is made anew.
+    # Nodes of its graphs hold tensors without values, which cannot be copied: unflatten again instead.
     again = {"__deepcopy__": lambda self, memo: _unflattened(program), "__module__": type(root).__module__}
     root.__class__ = type(type(root).__name__, (type(root),), again)
     return root
 
 
 def _kinds(program: torch.export.ExportedProgram) -> dict[str, str]:
-    """{path: class} of the modules whose operations the program holds."""
+    """Return the original class names of the modules in the program, by path."""
     stacks = (node.meta.get(_STACK) or {} for node in program.graph.nodes)
     entries = (entry for stack in stacks for entry in stack.values() if isinstance(entry, tuple))
     return {str(path): _class_name(cls) for path, cls in entries}
@@ -175,15 +175,18 @@ def _refuse_objects(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is truncated or no .pt2 archive ({error})") from error
+        raise ValueError(f"{path} is truncated or not a .pt2 archive ({error})") from error
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
-        raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
+        raise ValueError(
+            f"{path} contains pickled objects ({pickled[0]}), which could run code when loaded: export a "
+            "model without custom objects"
+        )
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence torch's log of the traceback: the error says what is wrong once."""
+    """Silence torch's log of the traceback, since the raised error says what is wrong."""
     log = logging.getLogger("torch.export")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -195,7 +198,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def only_tensors() -> Iterator[None]:
-    """Inside, `torch.load` reads tensors and plain containers only, whatever its caller asks for."""
+    """Limit `torch.load` to tensors and plain containers inside the context, whatever its caller passes."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

@@ -1,4 +1,4 @@
-"""From rows of samples to what a model gets: preprocess, collate, and the call."""
+"""Turn rows of samples into a model's batch, and call the model on it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Feeding:
     """How rows of samples become a batch, and how a model is called on it.
 
     Args:
-        preprocess: (moved samples) -> batch: a tensor gets in as a tensor, other samples as a list. None
-            stacks samples of one shape.
+        preprocess: (transformed samples) -> batch. It takes a tensor if the data are one, otherwise a list of
+            samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
         remarks: where to add what a reader of the numbers should know, each once.
@@ -39,11 +39,11 @@ class Feeding:
     remarks: list[str] = field(default_factory=list)
 
     def batch(self, rows: Inputs) -> Any:
-        """Return what the model gets.
+        """Return the batch that the model takes.
 
         Raises:
-            ValueError: `preprocess` fails or returns another number of rows; samples of different shapes.
-            TypeError: samples that cannot be stacked without `preprocess`.
+            ValueError: `preprocess` fails or returns the wrong number of rows, or samples differ in shape.
+            TypeError: samples cannot be stacked without `preprocess`, or `preprocess` returns None.
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
@@ -60,7 +60,7 @@ class Feeding:
                 f"{error}{_of_labels(error)}"
             ) from error
         if found is None:
-            raise TypeError("preprocess must return what the model gets; it returned None")
+            raise TypeError("preprocess must return the batch that the model takes; it returned None")
         _refuse_other_number(found, len(rows))
         if _truncated(found) and TRUNCATED not in self.remarks:
             self.remarks.append(TRUNCATED)
@@ -104,17 +104,17 @@ def _truncated(batch: Any) -> bool:
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
-    """Call on all samples, or on each if it is a chain of transforms of single images."""
+    """Call `preprocess` on all samples, or on each one if it is a `Compose` of single-image transforms."""
     single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
     return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
 
 
 def _of_labels(error: Exception) -> str:
-    """Return what to do if a label was missed."""
+    """Return advice if `preprocess` failed because it expected labels."""
     missed = isinstance(error, KeyError | AttributeError) and "label" in str(error)
     advice = (
-        ". Labels are taken out of the samples before preprocess=, or the collate_fn of a loader, gets them: "
-        "give preprocess= without them"
+        ". Labels are removed from the samples before preprocess= or the collate_fn of a loader is called: "
+        "pass a preprocess= that needs no labels"
     )
     return advice if missed else ""
 
@@ -140,18 +140,18 @@ def _refuse_other_number(batch: Any, rows: int) -> None:
 
 
 def _is_index(tensor: Tensor, rows: int) -> bool:
-    """Return whether a tensor says, in ascending order, to which of the samples each row belongs."""
+    """Return whether a tensor is a sorted index of the samples that rows belong to."""
     if tensor.ndim != 1 or tensor.is_floating_point() or not len(tensor):
         return False
     return int(tensor[-1]) == rows - 1 and not bool((tensor[1:] < tensor[:-1]).any())
 
 
 def stacked(samples: list[Any]) -> Any:
-    """Return samples of one shape as a batch: tensors stacked, mappings and tuples part by part.
+    """Stack samples of the same shape into a batch; mappings and tuples are stacked part by part.
 
     Raises:
         ValueError: parts of different shapes, or samples with different fields.
-        TypeError: samples that are no arrays, such as text.
+        TypeError: samples that are not arrays, such as text.
     """
     return _stacked(samples, "samples")
 
@@ -174,9 +174,9 @@ def _stacked(samples: list[Any], what: str) -> Any:
 
         return Batch.from_data_list(samples)
     raise TypeError(
-        f"{what} are {kind_of(first)}, which no model takes as it is. Give preprocess=, a function from a "
-        "list of samples to what the model gets, such as preprocess=lambda texts: tokenizer(texts, "
-        "return_tensors='pt', padding=True)"
+        f"{what} of type {kind_of(first)} cannot be stacked into a batch. Pass preprocess=, a function from "
+        "a list of samples to the batch that the model takes, such as preprocess=lambda texts: "
+        "tokenizer(texts, return_tensors='pt', padding=True)"
     )
 
 
@@ -194,8 +194,8 @@ def _refuse_other_fields(samples: list[Mapping[Any, Any]]) -> None:
         if sample.keys() != samples[0].keys():
             differ = sorted(map(repr, sample.keys() ^ samples[0].keys()))
             raise ValueError(
-                f"samples have different fields: {listed(differ)} in some only (first in sample {place} of "
-                "a batch); give all samples the same fields, or choose them in preprocess="
+                f"samples have different fields: only some have {listed(differ)} (sample {place} of a batch "
+                "is the first to differ); give all samples the same fields, or select them in preprocess="
             )
 
 
@@ -205,7 +205,7 @@ def tensors_of(batch: Any) -> Iterator[Tensor]:
 
 
 def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Return a batch with every tensor changed; the batch itself stays as it is."""
+    """Return a batch with `change` applied to every tensor; the original is not modified."""
     if isinstance(batch, Tensor):
         return change(batch)
     if isinstance(batch, Mapping):
@@ -223,7 +223,7 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    """Return a mapping of the same kind: some models read a batch by attributes."""
+    """Return the parts in a mapping of the same type, since some models access a batch by attributes."""
     if type(batch) is dict:
         return parts
     try:

@@ -40,12 +40,12 @@ _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
 def identify(value: Any, name: str) -> Identity:
-    """Return the identity of a model, a function, or anything composed of them, arrays and plain values.
+    """Return the identity of a model, a function, or any object that holds these, arrays or plain values.
 
-    For modules the digest covers classes, configuration, weights, buffers, hooks and the code of forwards;
-    for functions their code, defaults, closures, bound arguments and the globals that they name; for other
-    objects what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
-    installed packages by its content, without the globals that it names. Not covered: train or eval mode,
+    For modules, the digest covers classes, configuration, weights, buffers, hooks and the code of forwards.
+    For functions, it covers code, defaults, closures, bound arguments and the globals they name; for other
+    objects, what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
+    installed packages by its content, without the globals it names. Not covered: train or eval mode,
     gradients, requires_grad, memory formats.
 
     Args:
@@ -64,7 +64,7 @@ def identify(value: Any, name: str) -> Identity:
 
 
 class _Digests:
-    """Digests by content; a reference to an enclosing object is digested as its distance."""
+    """Digests by content; a reference to an enclosing object is digested as the number of levels up to it."""
 
     def __init__(self) -> None:
         self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, to keep their ids valid
@@ -107,7 +107,7 @@ class _Digests:
                 return self._array(np.asarray(value), where)
             except Exception:  # an array of another kind, such as JAX's random keys
                 return self._object(value, where)
-        if callable(getattr(value, "__wrapped__", None)):  # jitted, cached
+        if callable(getattr(value, "__wrapped__", None)):  # a jitted or cached function
             return _sha("wrapped", type(value).__qualname__, self.of(value.__wrapped__, where))
         return self._object(value, where)
 
@@ -131,7 +131,7 @@ class _Digests:
         return _sha("idle", type(value).__qualname__)
 
     def _sequence(self, value: Any, where: str) -> bytes:
-        entries = [*tuple.__iter__(value)] if isinstance(value, tuple) else list(value)  # some have no length
+        entries = [*tuple.__iter__(value)] if isinstance(value, tuple) else list(value)  # some lack len()
         return _sha(self._all(type(value).__qualname__, entries, where), self._own(value, where))
 
     def _mapping(self, value: Any, where: str) -> bytes:
@@ -184,7 +184,7 @@ class _Digests:
             return self._idle(value, where)
         if is_dataclass(value) and kind.__module__.startswith(
             "invariscope."
-        ):  # others may cache in attributes
+        ):  # other dataclasses may cache in attributes
             own = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")]
             return self._named("dataclass", [("class", kind), *own], where)
         try:
@@ -277,7 +277,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def _listed(part: Any) -> Any:
-    """Return iterators as lists."""
+    """Return an iterator as a list, and anything else unchanged."""
     return list(part) if hasattr(part, "__next__") and not isinstance(part, type) else part
 
 
@@ -310,7 +310,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (MethodType, lambda own, v, at: _sha("method", own.of(v.__func__, at), own.of(v.__self__, at))),
     ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
     (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
-    # What contextlib makes for a decorator: how it is made anew, not its generator.
+    # A context manager of contextlib: how it is created, not its generator.
     (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
     (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
     (type, lambda own, v, at: own._named("class", [("name", v.__qualname__), *class_parts(v)], at)),

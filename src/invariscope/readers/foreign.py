@@ -1,4 +1,4 @@
-"""Objects of other frameworks: their arrays as tensors, and what they are without importing the framework."""
+"""Convert arrays of other frameworks to tensors, and recognise their classes without importing them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 TRACED = (
-    "it runs inside compiled code or a loop (jit, scan, tf.function), where it has no value of its own: read "
-    "the layer around it"
+    "it runs inside compiled code or a loop (jit, scan, tf.function), where it has no value of its own: "
+    "select the layer around it"
 )
 
 
 def arrays_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the arrays in nested mappings, tuples and lists, with their paths; None is left out.
+    """Yield the arrays in nested mappings, tuples and lists, with their paths, ignoring None.
 
     >>> list(arrays_in({"a": 1, "b": (2, None)}))
     [(('a',), 1), (('b', 0), 2)]
@@ -36,7 +36,7 @@ def arrays_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[An
 
 
 def as_tensor(array: Any) -> Tensor | str:
-    """Return an array of any framework as a tensor, bfloat16 included, or why it has no values.
+    """Return an array of any framework as a tensor, including bfloat16, or why it has no values.
 
     >>> as_tensor(np.float32([1, 2])), as_tensor("text")
     (tensor([1., 2.]), 'it is a str, not an array of numbers')
@@ -59,12 +59,12 @@ def as_tensor(array: Any) -> Tensor | str:
 
 
 def as_numpy(x: Tensor) -> np.ndarray:
-    """Return inputs as an array; NumPy has no bfloat16, which becomes float32."""
+    """Return inputs as a NumPy array; bfloat16, which NumPy lacks, becomes float32."""
     return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def as_tensors(output: Any) -> Any:
-    """Return an output with a tensor for each of its arrays, in mappings and tuples as they were nested."""
+    """Return an output with its arrays converted to tensors, keeping the nesting; lists become tuples."""
     if isinstance(output, Mapping):
         return {name: as_tensors(part) for name, part in output.items()}
     if isinstance(output, tuple | list):
@@ -74,17 +74,17 @@ def as_tensors(output: Any) -> Any:
 
 
 def is_tracer(value: Any) -> bool:
-    """Whether JAX follows this value through a transformation, so that it has no numbers."""
+    """Return whether a value is a JAX tracer, which stands for an array and holds no numbers."""
     return any(cls.__name__ == "Tracer" and in_package(cls, "jax") for cls in type(value).__mro__)
 
 
 def in_package(cls: type, *packages: str) -> bool:
-    """Whether a class is defined in one of these packages, which need not be imported for the answer."""
+    """Return whether a class is defined in one of these packages, without importing them."""
     return cls.__module__.partition(".")[0] in packages
 
 
 def own_code(model: Any, *libraries: str) -> tuple[str, list[CodeType]]:
-    """The name of an object's class, and the code of the methods that are not from these libraries."""
+    """Return the name of an object's class, and the code of its methods not defined by these libraries."""
     cls = type(model)
     own = [c for c in cls.__mro__ if not in_package(c, "builtins", "abc", "typing", *libraries)]
     methods = [method for c in own for method in vars(c).values() if isinstance(method, FunctionType)]

@@ -1,4 +1,4 @@
-"""Why a layer has no common units for samples of different sizes, and what would help."""
+"""Explain why a layer has no common units for samples of different sizes, and suggest a remedy."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any],
 
     Args:
         one, other: the layer's tensors for copies of one sample and of another one.
-        axis: of the samples.
-        fed: what the model got in both forwards.
+        axis: batch axis of the tensors.
+        fed: the batches that the model took in both forwards.
         batch: number of copies.
     """
     shapes = (
@@ -44,12 +44,12 @@ def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any],
         name = _field(fed, (batch, one.shape[place]), (batch, other.shape[place]))
         advice = f"iv.Pool('mean', mask={name!r})"
     if name is None:
-        return Irregular(f"{shapes}. Pad samples to one size in preprocess=, or select other layers")
+        return Irregular(f"{shapes}. Pad samples to the same size in preprocess=, or select other layers")
     return Irregular(f"{shapes}. Pool its rows: pool={{...: {advice}}}")
 
 
 def _field(fed: tuple[Any, Any], one: tuple[int, ...], other: tuple[int, ...]) -> Any:
-    """Return the name of a field of whole numbers that has these shapes; masks and indices come first."""
+    """Return the name of an integer or boolean field with these shapes, preferring masks and indices."""
     found = []
     second = {path: tuple(leaf.shape) for path, leaf in leaves(fed[1]) if isinstance(leaf, Tensor)}
     for path, leaf in leaves(fed[0]):
@@ -61,11 +61,11 @@ def _field(fed: tuple[Any, Any], one: tuple[int, ...], other: tuple[int, ...]) -
 
 
 def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator[str]:
-    """Yield a note for each mask by which some entries of layers are padding, which count as units.
+    """Yield a note for each mask that marks units of layers as padding.
 
     Args:
-        layers: those that are read.
-        fed: what the model got in a trial forward.
+        layers: the inspected layers.
+        fed: the batch that the model took in a trial forward.
         batch: number of samples in it.
     """
     read = [one for one in layers if one.status == OK and len(one.shape) > 1]
@@ -86,6 +86,6 @@ def _has_rows(shape: tuple[int, ...], padded: int) -> bool:
 
 
 def _marks_padding(name: str, mask: Tensor, batch: int) -> bool:
-    """Return whether a field is a mask with entries that do not count; a padding mask marks the others."""
+    """Return whether a field is a mask with zeros for padding; masks with ones for padding do not count."""
     fits = mask.ndim == 2 and len(mask) == batch and not mask.is_floating_point()
     return "mask" in name and "padding" not in name and fits and not bool(mask.all())

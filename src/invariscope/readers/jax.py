@@ -1,4 +1,4 @@
-"""Reads JAX: Flax NNX modules, and functions that return their intermediate values."""
+"""Read JAX models: Flax NNX modules, and functions that return their intermediate values."""
 
 from __future__ import annotations
 
@@ -41,24 +41,25 @@ class _Site:
 
 @dataclass(frozen=True, eq=False)
 class JaxReader(RecordedReader):
-    """Reads Flax NNX modules, and JAX functions that return named intermediate values.
+    """Reader of Flax NNX modules, and of JAX functions that return named intermediate values.
 
-    **Flax NNX**: the output of every module's `__call__`, under its path (`blocks.0.conv`), and every value
-    that the model sows as an `nnx.Intermediate`, under its path and name (`relu`), in the order of the calls.
-    A copy runs in evaluation mode (`model.eval()`). Values inside `nnx.jit`, `scan` or `remat` exist for the
-    compiler only, and are not read. Read by default: sown values, the modules that Flax provides, and modules
-    of yours without modules inside. If the model has convolutions, the data must have their channels last, as
-    the model takes them: transforms see images as (n, C, H, W), and maps are handed over as (C, H, W).
+    **Flax NNX**: layers are the output of every module's `__call__`, under its path (`blocks.0.conv`), and
+    every value that the model sows as an `nnx.Intermediate`, under its path and name (`relu`), in the order
+    of the calls. A copy runs in evaluation mode (`model.eval()`). Values inside `nnx.jit`, `scan` or `remat`
+    exist only for the compiler, and are not read. Read by default: sown values, the modules that Flax
+    provides, and your own modules if they have no submodules. If the model has convolutions, the data must
+    have channels last, as the model takes them. Transforms still see images as (n, C, H, W), and maps are
+    read as (C, H, W).
 
-    **Functions** return `{name: array}` or `(output, {name: array})`; entries may be nested, in which case
-    their names are joined with dots. They keep the order in which the function fills its dictionary, even
-    under `jax.jit`, which sorts it. A function counts as JAX if it is jitted, or if its code names `jax` or
-    `flax` and uses nothing of torch; any other receives torch tensors.
+    **Functions** return `{name: array}` or `(output, {name: array})`; names of nested entries are joined with
+    dots. Layers keep the order in which the function fills its dictionary, even under `jax.jit`, which sorts
+    it. A function counts as JAX if it is jitted, or if its code names `jax` or `flax` and uses nothing from
+    torch; any other function takes torch tensors.
 
     Args:
         model: an `nnx.Module`, or a function of one array.
         layers, batch_axis, output: as for `TorchReader`.
-        gradients: not available here.
+        gradients: must be False.
     """
 
     def __post_init__(self) -> None:
@@ -71,14 +72,14 @@ class JaxReader(RecordedReader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it is a Flax module, a jitted function, or a function whose code names JAX."""
+        """Return whether the model is a Flax module, a jitted function, or a function that names JAX."""
         model = _inner(model)
         ours = any(in_package(c, *_JAX) for c in type(model).__mro__)
         return callable(model) and not isinstance(model, type) and (ours or _names_jax(model, set()))
 
     @property
     def framework(self) -> str:
-        """JAX."""
+        """Name of the framework."""
         return "JAX"
 
     @property
@@ -91,14 +92,14 @@ class JaxReader(RecordedReader):
 
     @property
     def name(self) -> str:
-        """The module's class, or the function's name."""
+        """Class name of the module, or name of the function."""
         function = _inner(self.model)
         name = str(getattr(function, "__name__", "") or type(function).__name__)
         return f"{name}()" if self._modular and any(path == name for path, _ in self._paths()) else name
 
     @property
     def channels_last(self) -> bool:
-        """Whether images come as (n, H, W, C): Flax's convolutions take no others."""
+        """Whether images come as (n, H, W, C), the only layout that Flax's convolutions take."""
         return self._last
 
     @cached_property
@@ -123,7 +124,7 @@ class JaxReader(RecordedReader):
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """A copy in evaluation mode, whose classes are patched during forwards only; a function as it is."""
+        """Copy a module in evaluation mode, with classes patched in forwards; run a function as it is."""
         if self._modular:
             copy, sites = self._copied()
             yield Opened(partial(_run_module, copy, sites), _defaults(sites.values()))
@@ -152,7 +153,7 @@ def _nnx() -> Any:
 
 
 def _modules(model: Any) -> Iterator[tuple[str, Any]]:
-    """Every module with its path, from the outside in; the model itself has the path ""."""
+    """Return every module with its path, enclosing ones first; the path of the model itself is ""."""
     found = [(".".join(map(str, path)), module) for path, module in _nnx().iter_modules(model)]
     return iter(sorted(found, key=lambda pair: pair[0].count(".") + bool(pair[0])))
 
@@ -164,18 +165,18 @@ def _site(path: str, module: Any) -> _Site:
 
 
 def _defaults(sites: Iterable[_Site]) -> dict[str, bool]:
-    """{name: whether it is read by default}, which modules inside of such a module are not."""
+    """Return {name: whether it is read by default}; modules nested in one that is read by default are not."""
     defaults = {site.name: site.default for site in sites}
     whole = [f"{name}." for name, default in defaults.items() if default]
     return {name: default and not name.startswith(tuple(whole)) for name, default in defaults.items()}
 
 
 def _run_module(model: Any, sites: Mapping[int, _Site], x: Tensor, emit: Emitter) -> Any:
-    around: list[_Site] = []  # the calls that are running
+    around: list[_Site] = []  # calls that have not returned yet
 
     def called(module: Any, call: Callable[[], Any]) -> Any:
         site = sites.get(id(module))
-        if site is None or (around and around[-1] is site):  # the same call, in a base class
+        if site is None or (around and around[-1] is site):  # the same call, forwarded to a base class
             return call()
         around.append(site)
         try:
@@ -205,7 +206,7 @@ def _layout(value: Any) -> dict[str, bool]:
 
 @contextmanager
 def _calls_of(cls: type, called: Callable[[Any, Callable[[], Any]], Any]) -> Iterator[None]:
-    """Inside, calls of the instances of a class go through `called`."""
+    """Pass calls of a class's instances through `called` inside the context."""
     if not any("__call__" in vars(base) for base in cls.__mro__):
         yield
         return
@@ -221,7 +222,7 @@ def _calls_of(cls: type, called: Callable[[Any, Callable[[], Any]], Any]) -> Ite
 
 @contextmanager
 def _sown(sown: Callable[[Any, str, Any], None]) -> Iterator[None]:
-    """Inside, sown intermediate values are handed over instead of being stored in the model."""
+    """Pass sown intermediate values to `sown` inside the context, instead of storing them in the model."""
     nnx = _nnx()
     original = nnx.Module.sow
 
@@ -253,7 +254,7 @@ def _replaced(cls: type, name: str, value: Any) -> Iterator[None]:
 
 
 class _Function:
-    """Runs a function that returns its intermediate values, in the order in which it names them."""
+    """A function that returns its intermediate values; they are emitted in the order of its dictionary."""
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
         self.function, self.name = function, name
@@ -268,8 +269,8 @@ class _Function:
         for name in sorted(layers, key=lambda name: rank.get(name, len(rank))):
             if is_tracer(layers[name]):
                 raise RefusedModel(
-                    f"layer {name!r} is a JAX tracer, not a value: it leaked from a function that jit, scan, "
-                    "grad or vmap transformed. Return it from that function instead of storing it"
+                    f"layer {name!r} is a JAX tracer, not a value: it leaked from a function transformed by "
+                    "jit, scan, grad or vmap. Return it from that function instead of storing it"
                 )
             emit(name, "array", layers[name])
         if output is None:
@@ -280,7 +281,7 @@ class _Function:
         return as_tensors(_values(output))
 
     def _taken_apart(self, returned: Any) -> tuple[Any, dict[str, Any]]:
-        """The output, None if it is one of the layers, and the layers."""
+        """Return the output, or None if it is one of the layers, and the layers."""
         if isinstance(returned, Mapping):
             output, named = None, returned
         elif isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping):
@@ -289,11 +290,11 @@ class _Function:
             return returned, {}
         layers = dict(_flat(named))
         if output is None and not layers:
-            raise RefusedModel(f"{self.name} returned no layer: its dictionary is empty")
+            raise RefusedModel(f"{self.name} returned no layers: its dictionary is empty")
         return output, layers
 
     def _written_order(self, array: Any) -> tuple[str, ...]:
-        """The names in the order of the function's own dictionary, before `jit` sorts it."""
+        """Return the names in the order of the function's own dictionary, before `jit` sorts it."""
         plain = _unjitted(self.function)
         if plain is self.function:
             return ()
@@ -307,10 +308,13 @@ class _Function:
 
 
 def _flat(named: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Entries of nested dictionaries, their names joined, without Linen's `__call__` and tuples of one."""
+    """Yield the entries of nested dictionaries under joined names.
+
+    Flax Linen's `__call__` keys are left out of names, and its one-element tuples are unpacked.
+    """
     for key, value in named.items():
         if not isinstance(key, str):
-            raise RefusedModel(f"layer names must be text, got {key!r}")
+            raise RefusedModel(f"layer names must be strings, got {key!r}")
         name = prefix.rstrip(".") if key == "__call__" and prefix else f"{prefix}{key}"
         if isinstance(value, tuple | list) and len(value) == 1:
             value = value[0]
@@ -321,11 +325,11 @@ def _flat(named: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def _values(output: Any) -> Any:
-    """Refuse an output that leaked from a transformed function."""
+    """Return the output; raise RefusedModel if it leaked from a transformed function."""
     if any(is_tracer(array) for _, array in arrays_in(output)):
         raise RefusedModel(
-            "the output is a JAX tracer, not a value: it leaked from a function that jit, scan, grad or vmap "
-            "transformed. Return it from that function"
+            "the output is a JAX tracer, not a value: it leaked from a function transformed by jit, scan, "
+            "grad or vmap. Return it from that function"
         )
     return output
 
@@ -336,7 +340,7 @@ def _array(x: Tensor) -> Any:
 
 
 def _inner(function: Any) -> Any:
-    """The function that partial applications are of."""
+    """Return the function inside partial applications."""
     while isinstance(function, partial):
         function = function.func
     return function
@@ -349,12 +353,12 @@ def _unjitted(function: Any) -> Any:
 
 
 def _is_a(model: Any, module: str, name: str) -> bool:
-    """Whether a class of this name, of a module that need not be imported, is among the model's own."""
+    """Return whether the model is an instance of a class, given by name to avoid importing its module."""
     return any(cls.__name__ == name and cls.__module__.startswith(module) for cls in type(model).__mro__)
 
 
 def _names_jax(function: Any, seen: set[int]) -> bool:
-    """Whether the code of a function, or of a function that it names, uses JAX and nothing of torch."""
+    """Return whether the code of a function, or of one that it names, uses JAX and nothing from torch."""
     if not isinstance(function, FunctionType) or id(function) in seen:
         return False
     seen.add(id(function))
@@ -370,7 +374,7 @@ def _is_jax(value: Any, seen: set[int]) -> bool:
 
 
 def _reached(function: FunctionType) -> Iterable[Any]:
-    """What a function names: globals, closure and defaults."""
+    """Yield the globals, defaults and closure variables that a function uses."""
     names = function.__code__.co_names
     yield from (function.__globals__[name] for name in names if name in function.__globals__)
     yield from (function.__defaults__ or ())

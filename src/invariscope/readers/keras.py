@@ -1,4 +1,4 @@
-"""Reads Keras 3 models, on whichever back-end they run."""
+"""Read Keras 3 models on any backend."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class _Site:
     """A layer that may be read.
 
     Args:
-        name: its Keras name, behind those of the models and layers it is nested in.
-        default: read if the user selects nothing.
-        operation: it is `keras.ops.…` in a functional model, and no layer.
+        name: its Keras name, prefixed by the names of the enclosing models and layers.
+        default: whether it is read if the user selects nothing.
+        operation: whether it is a `keras.ops` operation of a functional model instead of a layer.
     """
 
     name: str
@@ -42,41 +42,42 @@ class _Site:
 
     @property
     def kind(self) -> str:
-        """The class, as the user knows it."""
+        """Name of the class or operation."""
         name = type(self.layer).__name__
         return f"function {name}" if self.operation else name
 
 
 @dataclass(frozen=True, eq=False)
 class KerasReader(RecordedReader):
-    """Reads every layer of a Keras 3 model in the order of its calls, in inference mode.
+    """Reader of every layer of a Keras 3 model in the order of the calls, in inference mode.
 
-    Names: a layer goes by its Keras name (`conv2d_1`), inside a nested model behind that model's name
-    (`encoder/dense`); a second layer of the same name is `dense#2`. Runs of a shared layer are told apart by
-    `call`. Operations of functional models (`keras.ops.add`) are read too; those in the `call` of a
-    subclassed layer are not.
+    Names: a layer has its Keras name (`conv2d_1`), prefixed by the name of the nested model that contains it
+    (`encoder/dense`). A second layer with the same name is `dense#2`. Runs of a shared layer are
+    distinguished by `call`. Operations of functional models (`keras.ops.add`) are read too; those in the
+    `call` of a subclassed layer are not.
 
-    Read by default: layers without layers inside, and all that Keras itself provides, such as attention and
-    recurrent layers. Nested models, and layers of yours that hold others, are read if a pattern names them.
+    Read by default: layers that contain no others, and all layers that Keras provides, such as attention and
+    recurrent layers. Nested models, and your own layers that contain others, are read if a pattern names
+    them.
 
-    Inputs are what the model takes. If its convolutions expect channels last, so must the data be:
-    transforms see images as (n, C, H, W), and maps are handed over as (C, H, W), as for every other model.
+    Inputs are passed as the model takes them. If its convolutions expect channels last, the data must have
+    channels last. Transforms still see images as (n, C, H, W), and maps are read as (C, H, W).
 
     Args:
-        model: a `keras.Model` or layer, built.
+        model: a built `keras.Model` or layer.
         layers, batch_axis, output: as for `TorchReader`.
-        gradients: not available here.
+        gradients: must be False.
     """
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it is a layer or model of Keras 3."""
+        """Return whether the model is a Keras 3 model or layer."""
         mro = type(model).__mro__
         return any(c.__name__ == "Layer" and c.__module__.startswith("keras.src.layers") for c in mro)
 
     @property
     def framework(self) -> str:
-        """Keras."""
+        """Name of the framework."""
         return "Keras"
 
     @property
@@ -89,13 +90,13 @@ class KerasReader(RecordedReader):
 
     @property
     def name(self) -> str:
-        """The model's name in Keras."""
+        """Name of the model in Keras."""
         taken = any(site.name == self.model.name for site in self._sites)
         return f"{self.model.name}()" if taken else str(self.model.name)
 
     @property
     def channels_last(self) -> bool:
-        """Whether images come as (n, H, W, C), by the model's first layer that has an opinion."""
+        """Whether images come as (n, H, W, C), according to the first layer with a `data_format`."""
         return self._last
 
     @cached_property
@@ -114,7 +115,7 @@ class KerasReader(RecordedReader):
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """Ready as it is: the layers' `call` is replaced during forwards only."""
+        """Yield the model itself; the `call` of its layers is replaced only during forwards."""
         self._refuse_unbuilt()
         sites = self._sites
 
@@ -137,7 +138,7 @@ class KerasReader(RecordedReader):
 
 
 def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator[_Site]:
-    """Every layer below, in the order in which Keras lists them; a shared one once."""
+    """Yield every layer inside, in the order in which Keras lists them; shared layers once."""
     used: set[str] = set()
     for child in _children(parent):
         name, number = f"{prefix}{child.name}", 1
@@ -158,18 +159,18 @@ def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator
 
 
 def _children(parent: Any) -> list[Any]:
-    """Layers and operations directly inside, without those that only stand for an input."""
+    """Return the layers and operations directly inside, without input placeholders."""
     if not KerasReader.accepts(parent):
         return []
     layers = parent._flatten_layers(include_self=False, recursive=False)
-    operations = getattr(parent, "operations", ())  # of functional models, layers among them
+    operations = getattr(parent, "operations", ())  # functional models list operations and layers together
     found = {id(child): child for child in (*operations, *layers)}
     return [child for child in found.values() if type(child).__name__ != "InputLayer"]
 
 
 @contextmanager
 def _watched(site: _Site, emit: Emitter, layouts: _Layouts) -> Iterator[None]:
-    """Inside, the layer emits what it returns."""
+    """Make a layer emit its output inside the context."""
     layer, before = site.layer, vars(site.layer).get("call")
     original: Callable[..., Any] = layer.call
     unbuilt = not site.operation and not layer.built
@@ -184,7 +185,7 @@ def _watched(site: _Site, emit: Emitter, layouts: _Layouts) -> Iterator[None]:
         emit(site.name, site.kind, value, default=site.default, operation=site.operation, **about)
         return value
 
-    object.__setattr__(layer, "call", call)  # around the tracking of attributes
+    object.__setattr__(layer, "call", call)  # bypasses Keras's tracking of attributes
     try:
         yield
     finally:
@@ -195,14 +196,14 @@ def _watched(site: _Site, emit: Emitter, layouts: _Layouts) -> Iterator[None]:
 
 
 class _Layouts:
-    """Where the channels of maps are: known after layers with a `data_format`, and kept until a reshape."""
+    """Channel layouts of maps, known after layers with a `data_format` and kept until a reshape."""
 
     def __init__(self, default: str) -> None:
         self.default = default
         self.known: dict[int, tuple[Any, str]] = {}  # with the arrays, to keep their ids valid
 
     def note(self, layer: Any, inputs: Any, value: Any) -> str:
-        """Return the layout of a layer's output, and remember it; "" unless it is a map."""
+        """Record and return the layout of a layer's output; "" unless it is a map."""
         arrays = [array for _, array in arrays_in(value)]
         own = getattr(layer, "data_format", None)
         maps = [array for array in arrays if len(getattr(array, "shape", ())) >= _MAP + (own is None)]
@@ -219,8 +220,8 @@ class _Layouts:
 
 def _unbuilt(what: str) -> str:
     return (
-        f"{what} is not built: it has no weights yet. Call the model once on a batch, or model.build(shape), "
-        "and load its weights"
+        f"{what} is not built: it has no weights yet. Call the model once on a batch, or call "
+        "model.build(shape), then load its weights"
     )
 
 
@@ -232,10 +233,10 @@ def _config(model: Any) -> Any:
 
 
 def load_keras(path: Path) -> Any:
-    """Return the model of a `.keras` file.
+    """Load a Keras model from a `.keras` file.
 
     Raises:
-        ValueError: the file holds no model, or one that needs code of its own.
+        ValueError: the file does not contain a model, or the model needs custom code.
         ImportError: Keras is missing.
     """
     keras = needed("keras", "keras")
@@ -243,6 +244,6 @@ def load_keras(path: Path) -> Any:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(
-            f"{path} is no Keras model that can be loaded as it is ({error}). A model with layers of its own "
-            "needs their code: load it in a function, and name that (file.py:function)"
+            f"cannot load a Keras model from {path} ({error}). A model with custom layers needs their code: "
+            "load it in a function, and pass that function instead (file.py:function on the command line)"
         ) from error

@@ -1,4 +1,4 @@
-"""Recognise classes and functions that return a model, passed in place of the model."""
+"""Recognise classes and functions that return a model, but were passed instead of the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def no_model(maker: Any) -> TypeError:
-    """Return the error for a class or function that returns a model, passed in its place."""
+    """Return the error for a class or function that was passed instead of the model it returns."""
     kind = "class" if isinstance(maker, type) else "function"
     name = getattr(maker, "__name__", "") or type(maker).__name__
     parameters = _parameters(maker)
@@ -24,7 +24,7 @@ def no_model(maker: Any) -> TypeError:
 
 
 def makes_models(function: Any) -> bool:
-    """Whether a function is annotated to return a module, or cannot be called with inputs alone."""
+    """Return whether a function is annotated to return a module, or cannot be called with inputs alone."""
     if not inspect.isroutine(function):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Models that are files: exported programs, Keras models, ONNX graphs."""
+"""Load models from files: exported programs, Keras models, ONNX graphs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ SUFFIXES = (".keras", ".onnx", ".pt2")
 
 
 def model_of_file(given: str | PathLike[str]) -> Any:
-    """Load the model of a file; for ONNX, return the path itself.
+    """Load a model from a file; for ONNX, return the path itself.
 
     Raises:
         FileNotFoundError: there is no such file.
-        TypeError: the path has none of the endings of model files.
+        TypeError: the suffix is not that of a supported model file.
         ValueError: a damaged file.
         ImportError: the framework is missing; the message names the extra.
     """

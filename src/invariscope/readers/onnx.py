@@ -1,4 +1,4 @@
-"""Reads ONNX files through onnxruntime, every inner node included."""
+"""Read ONNX files through onnxruntime, including every inner node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invariscope.readers.emissions import Emitter, RefusedModel
 from invariscope.readers.foreign import as_numpy, as_tensors, needed
 from invariscope.readers.recorded import Opened, RecordedReader
 
-# Nodes that pass values on, look at shapes, or make constants.
+# Nodes that pass on values, read shapes or create constants.
 _NO_LAYERS = """Cast CastLike Constant ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements
     GatherND Identity Pad Range Reshape Shape Size Slice SpaceToDepth Split Squeeze Tile Transpose
     Unsqueeze"""
@@ -50,14 +50,14 @@ class _Site:
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """A file's graph with its inner values exposed.
+    """The graph of a file, with its inner values as outputs.
 
     Args:
         feed: name of the input.
-        dtype: NumPy's name for its numbers.
-        channels_last: it is an image whose channels the graph first moves to the front.
+        dtype: NumPy name of the input's dtype.
+        channels_last: whether the input is an image whose channels the graph first moves to the front.
         outputs: names of the model's own outputs.
-        content: the file with every value as an output, ready for onnxruntime.
+        content: the serialised model with every value as an output.
     """
 
     feed: str
@@ -70,29 +70,29 @@ class _Graph:
 
 @dataclass(frozen=True, eq=False)
 class OnnxReader(RecordedReader):
-    """Reads what every node of an ONNX file computes, in the order of the graph.
+    """Reader of the output of every node of an ONNX file, in the order of the graph.
 
-    Names: a node goes by its own name, else by its operator and place in the graph (`Conv_0`). A node with
-    several outputs is `node`, `node[1]`, and so on. Constants, initialisers and what is computed from them
-    and from shapes alone are left out; bodies of `If`, `Loop` and `Scan` are not read.
+    Names: a node has its own name, or else its operator and position in the graph (`Conv_0`). Several outputs
+    of one node are `node`, `node[1]`, and so on. Constants, initialisers and values computed only from them
+    and from shapes are left out; bodies of `If`, `Loop` and `Scan` are not read.
 
-    Read by default: nodes whose values are floating and have a batch axis, except those that only reshape,
-    move, cut or copy them. The batch size must be dynamic. Runs on the CPU.
+    Read by default: nodes that return floating-point values with a batch axis, except those that only
+    reshape, move, cut or copy values. The batch size must be dynamic. Runs on the CPU.
 
     Args:
-        model: path of an `.onnx` file; its external data must lie beside it.
-        layers, batch_axis, output: as for `TorchReader`; `output` is a name among the file's outputs.
-        gradients: not available here.
+        model: path of an `.onnx` file; its external data must be in the same folder.
+        layers, batch_axis, output: as for `TorchReader`; `output` is the name of one of the file's outputs.
+        gradients: must be False.
     """
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it is the path of an ONNX file."""
+        """Return whether the model is the path of an ONNX file."""
         return isinstance(model, str | Path) and str(model).endswith(".onnx")
 
     @property
     def framework(self) -> str:
-        """ONNX."""
+        """Name of the framework."""
         return "ONNX"
 
     @property
@@ -105,7 +105,7 @@ class OnnxReader(RecordedReader):
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """Name of the file, without its suffix."""
         return self._path.stem
 
     @property
@@ -122,7 +122,7 @@ class OnnxReader(RecordedReader):
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """A session of onnxruntime that can return every inner value."""
+        """Start an onnxruntime session that can return every inner value."""
         graph = self._graph
         session = _session(graph.content, self._proto, self._path)
 
@@ -154,11 +154,11 @@ class OnnxReader(RecordedReader):
 
 
 def _loaded(path: Path) -> Any:
-    """The file without its external data, which must be there.
+    """Load the file without its external data, which must exist.
 
     Raises:
         FileNotFoundError: the file, or its external data, is missing.
-        ValueError: not an ONNX file.
+        ValueError: the file is not an ONNX file.
     """
     onnx = needed("onnx", "onnx")
     if not path.is_file():
@@ -171,13 +171,13 @@ def _loaded(path: Path) -> Any:
     if missing:
         raise FileNotFoundError(
             f"{path.name} keeps its weights in {missing[0].name}, which is not in the same folder: "
-            "copy both files"
+            "copy that file there too"
         )
     return proto
 
 
 def _external(proto: Any, path: Path) -> list[Path]:
-    """The files that hold the weights of initialisers, each once."""
+    """Return the files that hold external data of initialisers, without duplicates."""
     entries = (entry for tensor in proto.graph.initializer for entry in tensor.external_data)
     names = dict.fromkeys(entry.value for entry in entries if entry.key == "location")
     return [path.parent / name for name in names]
@@ -197,14 +197,14 @@ def _session(content: bytes, proto: Any, path: Path) -> Any:
         if custom:
             raise RefusedModel(
                 f"{path.name} needs custom operators, which onnxruntime does not have: "
-                f"{listed(custom, limit=3)}. Export it without them, or pass a function that runs a session "
-                "of yours and returns {layer: array}"
+                f"{listed(custom, limit=3)}. Export it without them, or pass a function that runs your own "
+                "session and returns {layer: array}"
             ) from error
         raise RefusedModel(f"onnxruntime cannot load {path.name}: {error}") from error
 
 
 def _exposed(proto: Any, path: Path) -> _Graph:
-    """The graph with the outputs of all its nodes as outputs of the model."""
+    """Return the graph with the outputs of all its nodes as outputs of the model."""
     onnx = needed("onnx", "onnx")
     feed = _input(proto.graph, path)
     sites = tuple(_sites(proto.graph, feed.name))
@@ -220,14 +220,14 @@ def _exposed(proto: Any, path: Path) -> _Graph:
 
 
 def _input(graph: Any, path: Path) -> Any:
-    """The one input that is not a weight; raise ValueError if there are several, or its batch is fixed."""
+    """Return the only input that is not a weight; raise RefusedModel if several, or if its batch is fixed."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [entry for entry in graph.input if entry.name not in weights]
     if len(inputs) != 1:
         names = listed([entry.name for entry in inputs])
         raise RefusedModel(
-            f"{path.name} takes {len(inputs)} inputs ({names}): pass a function of one tensor that runs a "
-            "session of yours and returns {layer: array}"
+            f"{path.name} takes {len(inputs)} inputs ({names}): pass a function of one tensor that runs "
+            "your own session and returns {layer: array}"
         )
     sizes = inputs[0].type.tensor_type.shape.dim
     if len(sizes) and sizes[0].HasField("dim_value"):
@@ -236,7 +236,7 @@ def _input(graph: Any, path: Path) -> Any:
 
 
 def _wants_last(graph: Any, feed: str) -> bool:
-    """Whether all that happens to the input is that its last axis is moved behind the batch."""
+    """Return whether every node that uses the input only moves its last axis to axis 1."""
     users = [node for node in graph.node if feed in node.input]
     return bool(users) and all(_permutation(node) == _TO_FIRST for node in users)
 
@@ -248,7 +248,7 @@ def _permutation(node: Any) -> tuple[int, ...]:
 
 
 def _sites(graph: Any, feed: str) -> Iterator[_Site]:
-    """The outputs of nodes that depend on the input."""
+    """Yield the outputs of nodes that depend on the input."""
     layouts = {feed: _LAST if _wants_last(graph, feed) else ""}
     for number, node in enumerate(graph.node):
         name = node.name or f"{node.op_type}_{number}"
@@ -263,7 +263,7 @@ def _sites(graph: Any, feed: str) -> Iterator[_Site]:
 
 
 def _inputs_of(node: Any) -> Iterator[str]:
-    """What a node takes, with what the bodies of loops and branches take from outside."""
+    """Yield the inputs of a node, including those of the bodies of loops and branches."""
     yield from node.input
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
@@ -272,7 +272,7 @@ def _inputs_of(node: Any) -> Iterator[str]:
 
 
 def _layout(node: Any, layouts: Mapping[str, str]) -> str:
-    """Where the channels of a node's maps are; "" if nothing is known."""
+    """Return where the channels of a node's maps are; "" if unknown."""
     known = next((layouts[value] for value in node.input if layouts.get(value)), "")
     if node.op_type in _SPATIAL:
         return _FIRST

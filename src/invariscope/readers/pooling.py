@@ -1,4 +1,4 @@
-"""Layers with several rows per sample (tokens, nodes, atoms): pooled, or kept apart."""
+"""Pool the rows of a sample in a layer (tokens, nodes, atoms), or keep them apart."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True)
 class Pool:
-    r"""Pool the rows of each sample (tokens, nodes, atoms) to one row of units.
+    r"""Pooling of the rows of each sample (tokens, nodes, atoms) into one row of units.
 
     .. math:: a_i = \frac{1}{|R_i|} \sum_{r \in R_i} a_r
 
-    R_i are the rows of sample i: entries of a padded axis that a mask marks, or rows that an index assigns.
+    R_i are the rows of sample i: entries of a padded axis that a mask marks, or rows that an index assigns
+    to it.
 
-    Caveats: a mean or sum over rows does not see that rows change places: the permutation variance of a
-    layer that mixes up atoms can be 0. Sums of forces vanish. Keep the rows apart: `iv.Rows`. The mean and
-    the maximum of a sample without rows are NaN.
+    Caveats: means and sums do not change if rows are permuted, so the permutation variance of a layer that
+    mixes up atoms can be 0. Likewise, forces may sum to zero. `iv.Rows` keeps rows apart. The mean and the
+    maximum of a sample without rows are NaN.
 
     Args:
         kind: "mean", "sum" or "max".
@@ -46,15 +47,15 @@ class Pool:
         if self.kind not in _KINDS:
             raise unknown("pooling", str(self.kind), _KINDS)
         if (self.mask is None) == (self.index is None):
-            raise ValueError("Pool needs mask= (a padded axis) or index= (rows of several samples), not both")
+            raise ValueError("Pool needs either mask= (a padded axis) or index= (rows of several samples)")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Keep the rows of each sample (nodes, atoms) apart, and compare them one by one.
+    """Rows of each sample (nodes, atoms) that are kept apart and compared one by one.
 
-    For vectors per atom, and wherever a pooled value would hide that rows change places. Measures that need
-    the same units in every sample do not apply; those that compare the rows of one sample do.
+    Use it for vectors per atom, and whenever pooling would hide a permutation of rows. Measures that need the
+    same units in every sample do not apply; measures that compare rows within a sample do.
 
     Args:
         index: field of the batch, (row,): the sample that each row belongs to, counted from 0.
@@ -67,7 +68,7 @@ Pooling: TypeAlias = "Pool | Rows"
 
 
 def as_pooling(given: Any) -> dict[str, Pooling]:
-    """Return {glob: Pool or Rows} as a user gave it.
+    """Return the user's choice as {glob: Pool or Rows}; a single one applies to all layers.
 
     Raises:
         TypeError: anything else.
@@ -78,25 +79,25 @@ def as_pooling(given: Any) -> dict[str, Pooling]:
         return {"*": given}
     if not isinstance(given, Mapping) or not all(isinstance(v, Pool | Rows) for v in given.values()):
         raise TypeError(
-            "pool= is a mapping {name or glob of layers: iv.Pool(...) or iv.Rows(...)}; "
+            "pool= must be a mapping {name or glob of layers: iv.Pool(...) or iv.Rows(...)}; "
             f"got {type(given).__name__}"
         )
     return dict(given)
 
 
 def pooling_of(poolings: Mapping[str, Pooling], layer: str) -> Pooling | None:
-    """Return what is asked for a layer: that of the first pattern that its name matches."""
+    """Return the pooling of a layer, from the first pattern that matches its name; None if none does."""
     return next((found for pattern, found in poolings.items() if matches(pattern, layer)), None)
 
 
 @dataclass(frozen=True)
 class PooledAxis:
-    """Where the rows of the samples are in a layer's tensor, as trial forwards showed.
+    """Position of the rows of samples in a layer's tensor, as found in trial forwards.
 
     Args:
-        pooling: what is done with them.
-        axis: of the samples (with a mask) or of the rows (with an index).
-        entries: the padded axis, with a mask.
+        pooling: whether and how to pool the rows.
+        axis: axis of the samples (with a mask) or of the rows (with an index).
+        entries: the padded axis, if there is a mask.
     """
 
     pooling: Pooling
@@ -131,7 +132,7 @@ class PooledAxis:
         return {self.axis: rows, self.entries: mask_of(batch, mask, rows).shape[1]}
 
     def arrange(self, tensor: Tensor, batch: Any, rows: int) -> Tensor:
-        """Return (sample, unit...) pooled values or, with `Rows`, (row, unit...) all rows."""
+        """Return pooled values (sample, unit...) or, for `Rows`, all rows (row, unit...)."""
         own = self.pooling
         if isinstance(own, Rows):
             return tensor.movedim(self.axis, 0)
@@ -142,7 +143,7 @@ class PooledAxis:
         return _by_mask(own.kind, values, mask_of(batch, own.mask, rows).to(values.device))
 
     def row_of(self, batch: Any, rows: int) -> Tensor | None:
-        """Return (row,) the sample of each row, with `Rows`; None if rows are pooled."""
+        """Return the sample of each row, (row,), for `Rows`; None if rows are pooled."""
         return index_of(batch, self.pooling.index, rows) if isinstance(self.pooling, Rows) else None
 
 
@@ -150,8 +151,8 @@ def locate(pooling: Pooling, trials: Sequence[tuple[Tensor, Any, int]]) -> Poole
     """Return where the rows of the samples are in a layer's tensor, or why they cannot be found.
 
     Args:
-        trials: the layer's tensor, the batch and the number of samples, of forwards of different numbers and
-            sizes of samples: axes that agree by accident in one of them differ in another.
+        trials: the layer's tensor, the batch and the number of samples of several forwards. These differ in
+            the number and size of samples, so that axes that agree by accident in one differ in another.
     """
     tensor, batch, rows = trials[0]
     found = _places(pooling, tensor, batch, rows)
@@ -163,19 +164,19 @@ def locate(pooling: Pooling, trials: Sequence[tuple[Tensor, Any, int]]) -> Poole
         return (
             PooledAxis(pooling, *found[0])
             if found
-            else f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
+            else f"it has shape {shape}, with no axis for the {count} rows of {pooling.index!r}"
         )
     entries = mask_of(batch, mask, rows).shape[1]
     others = [axis for samples, axis in found if samples == found[0][0]]
     if not others:
-        return f"it has shape {shape}, and no axes of the {rows} samples and {entries} entries of {mask!r}"
+        return f"it has shape {shape}, with no axes for the {rows} samples and {entries} entries of {mask!r}"
     if len(others) > 1:
-        return f"it has shape {shape}, in which axes {others} all fit the {entries} entries of {mask!r}"
+        return f"it has shape {shape}, with axes {others} that all fit the {entries} entries of {mask!r}"
     return PooledAxis(pooling, *found[0])
 
 
 def _places(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> list[tuple[int, int]]:
-    """Return all (axis, entries) where a tensor may hold the rows of the samples, as in `PooledAxis`."""
+    """Return all (axis, entries), as in `PooledAxis`, that may hold the rows of samples in a tensor."""
     shape, mask = tuple(tensor.shape), getattr(pooling, "mask", None)
     if mask is None:
         count = len(index_of(batch, pooling.index, rows))
@@ -194,7 +195,7 @@ def mask_of(batch: Any, name: Any, rows: int) -> Tensor:
     """Return the (sample, entry) mask in a batch.
 
     Raises:
-        ValueError: the batch has no such field, or it has another shape or other values than 0 and 1.
+        ValueError: the batch has no such field, or the field has a wrong shape or values other than 0 and 1.
     """
     found = field(batch, name)
     if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != rows:
@@ -212,7 +213,7 @@ def index_of(batch: Any, name: Any, rows: int) -> Tensor:
     """Return the (row,) index in a batch.
 
     Raises:
-        ValueError: the batch has no such field; it is not a sorted index of the samples.
+        ValueError: the batch has no such field, or the field is not a sorted index of the samples.
     """
     found = field(batch, name)
     if not isinstance(found, Tensor) or found.ndim != 1 or found.dtype not in _INTEGERS:
@@ -236,7 +237,7 @@ def index_of(batch: Any, name: Any, rows: int) -> Tensor:
 
 
 def _by_mask(kind: str, values: Tensor, mask: Tensor) -> Tensor:
-    """(sample, unit...) from (sample, entry, unit...) values."""
+    """Pool values (sample, entry, unit...) to (sample, unit...)."""
     counts = mask.bool().view(*mask.shape, *(1 for _ in values.shape[2:]))
     if kind == "max":
         return _or_nan(values.masked_fill(~counts, float("-inf")).amax(1), counts.any(1))
@@ -245,7 +246,7 @@ def _by_mask(kind: str, values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _by_index(kind: str, values: Tensor, index: Tensor, rows: int) -> Tensor:
-    """(sample, unit...) from (row, unit...) values."""
+    """Pool values (row, unit...) to (sample, unit...)."""
     found, index = values.new_zeros(rows, *values.shape[1:]), index.long()
     counts = torch.bincount(index, minlength=rows).view(-1, *(1 for _ in values.shape[1:]))
     if kind == "max":
@@ -260,5 +261,5 @@ def _or_nan(values: Tensor, known: Tensor) -> Tensor:
 
 
 def arranged(axis: BatchAxis | PooledAxis, tensor: Tensor, batch: Any, rows: int) -> Tensor:
-    """Return (sample, unit...) values of a layer's tensor in a forward of this batch."""
+    """Return a layer's values for this batch: (sample, unit...) or, for `Rows`, (row, unit...)."""
     return axis.arrange(tensor, batch, rows) if isinstance(axis, PooledAxis) else axis.arrange(tensor, rows)

@@ -29,7 +29,7 @@ class PredictionSelector:
         choice: the user's selection, applied first: a name, an index or a function.
         path: path to the tensor in the selected part.
         axis: batch axis of the tensor.
-        shape: shape of one sample's prediction; without a prediction, of the whole first tensor.
+        shape: shape of one sample's prediction; if there is none, of the whole first tensor.
         dtype: dtype of the same tensor; "" if the model returns no tensor.
         problem: why there is no prediction; "" if there is one.
         note: which part is the prediction, if it is not the whole output.
@@ -47,7 +47,7 @@ class PredictionSelector:
         """Return the (batch, *unit) prediction for `batch` inputs; one number per sample is (batch, 1).
 
         Raises:
-            ValueError: the model returns no prediction, or its shape differs from that in the trial.
+            ValueError: the model returns no prediction, or its shape differs from the trial forwards.
         """
         if self.problem:
             raise ValueError(self.problem)
@@ -142,8 +142,8 @@ def name_of(choice: OutputChoice) -> str:
 
 
 def described_choice(choice: OutputChoice) -> str | int | None:
-    """Return a choice as plain data, the same in another process: a function by its name and a digest."""
-    from invariscope.readers.fingerprint import identify  # which itself needs the inspection's types
+    """Return a choice as plain data, equal in every process: a function by its name and a digest."""
+    from invariscope.readers.fingerprint import identify  # circular
 
     return f"{name_of(choice)} {identify(choice, 'output').digest[:16]}" if callable(choice) else choice
 

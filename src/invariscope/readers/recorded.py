@@ -1,4 +1,4 @@
-"""What readers of other frameworks share: values emitted during a forward, turned into readings."""
+"""Base of the readers of other frameworks: turn values emitted during a forward into readings."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Opened:
     """A model that is ready to run.
 
     Args:
-        run: gets the inputs and an emitter; returns the output, with torch tensors for arrays.
-        layers: {name: whether it is read by default} of all layers that a forward may run.
-        notes: what was done differently from a plain forward.
+        run: takes the inputs and an emitter; returns the output, with arrays converted to torch tensors.
+        layers: all layers that a forward may run, as {name: whether it is read by default}.
+        notes: differences from a plain forward.
     """
 
     run: Callable[[Tensor, Emitter], Any]
@@ -75,13 +75,13 @@ class _Plan:
 
     @property
     def wanted(self) -> set[str]:
-        """Names of what is read, with those of the layers whose parts are."""
+        """Names of the readings, and of the layers they are parts of."""
         return {name for layer, _ in self.axes for name in (layer, layer.partition("[")[0])}
 
 
 @dataclass(frozen=True, eq=False)
 class RecordedReader(Reader):
-    """Reads models whose framework hands over whole arrays; a subclass says how one forward is recorded."""
+    """Abstract base of the readers of other frameworks; a subclass defines how a forward is recorded."""
 
     model: Any
     layers: Selection = field(default=None, kw_only=True)
@@ -102,7 +102,7 @@ class RecordedReader(Reader):
     @property
     @abstractmethod
     def framework(self) -> str:
-        """What the user calls the framework, "Keras"."""
+        """Name of the framework, such as "Keras"."""
 
     @property
     @abstractmethod
@@ -115,13 +115,13 @@ class RecordedReader(Reader):
 
     @property
     def device(self) -> str:
-        """Where readings arrive; the framework computes where it likes."""
+        """Device of the readings; the framework itself may compute elsewhere."""
         return _CPU
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
+        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
         self._check_place(device, precision)
         with self.opened() as model:
             self._plans[:] = [self._plan(model, x)]
@@ -131,7 +131,7 @@ class RecordedReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Open the model, which is inspected on the first forward unless it was before."""
+        """Open the model; the first forward inspects it if necessary."""
         self._check_place(device, precision)
         with self.opened() as model:
             streams: Streams | None = None
@@ -152,7 +152,7 @@ class RecordedReader(Reader):
             raise ValueError(f"precision={precision!r} needs a torch module: cast the {self.framework} model")
         if device is not None and torch.device(device).type != _CPU:
             raise ValueError(
-                f"device={device!r} moves torch modules: {self.framework} places its models itself. Leave "
+                f"device={device!r} needs a torch module: {self.framework} places its models itself. Leave "
                 f"device= out, and {self.placing}"
             )
 
@@ -177,7 +177,7 @@ class RecordedReader(Reader):
     def _explained(
         self, error: Exception, emitter: Emitter, failed: Callable[[Exception], FailedForward]
     ) -> Exception:
-        """The error of a forward: one of ours as it is, one of the model with what it was given."""
+        """Return the error to raise: our errors unchanged, the model's with a description of its inputs."""
         if emitter.failure is not None:
             return emitter.failure
         return error if isinstance(error, RefusedModel) else failed(_plain(error))
@@ -291,7 +291,7 @@ class RecordedReader(Reader):
 
 
 def _unused(model: Opened, trial: _Trial, selector: Selector) -> tuple[str, ...]:
-    """The layers that would be read and never ran."""
+    """Return the layers that would be read but never ran."""
     if selector.predicate is not None:
         return ()
     ran = {layer.partition("[")[0] for layer, _ in trial.events}
@@ -300,13 +300,13 @@ def _unused(model: Opened, trial: _Trial, selector: Selector) -> tuple[str, ...]
 
 
 def _with_layout(axis: BatchAxis, tensor: Tensor, *, channels_last: bool) -> BatchAxis:
-    """The axis of a map with channels last says so: it is handed over with channels first."""
+    """Mark the axis of a map with channels last, which is passed on with channels first."""
     plain = axis.axis == 0 and axis.per_sample == 1 and tensor.ndim > 2
     return replace(axis, channels_last=True) if channels_last and plain else axis
 
 
 def _no_layer(key: LayerKey, verdict: BatchAxis | str, large: _Trial, small: _Trial) -> bool:
-    """Whether an operation is no layer: arithmetic on shapes, indices or weights, equal for any inputs."""
+    """Return whether an operation is not a layer: arithmetic on shapes or weights, equal for any inputs."""
     if isinstance(verdict, BatchAxis):
         return False
     one, other = large.values.get(key), small.values.get(key)
@@ -323,7 +323,7 @@ def _info(event: Emission, tensor: Tensor | None, verdict: BatchAxis | str) -> L
 
 
 def _with_aliases(infos: list[LayerInfo], events: Mapping[LayerKey, Emission]) -> list[LayerInfo]:
-    """Mark layers that hand on the very array that an earlier one produced."""
+    """Mark layers that return the same array as an earlier layer."""
     originals: dict[int, LayerKey] = {}
     marked = []
     for info in infos:
@@ -334,7 +334,7 @@ def _with_aliases(infos: list[LayerInfo], events: Mapping[LayerKey, Emission]) -
 
 
 class _Delivery:
-    """Hands the planned readings of one forward to the sink."""
+    """Callback that passes the planned readings of one forward to the sink."""
 
     def __init__(self, plan: _Plan, batch: int, sink: Sink) -> None:
         self.axes, self.batch, self.sink = plan.axes, batch, sink
@@ -343,7 +343,7 @@ class _Delivery:
         self.missing = set(plan.axes)
 
     def __call__(self, event: Emission) -> None:
-        """Deliver an array if it is planned, once."""
+        """Deliver an array if it is planned and has not been delivered yet."""
         if event.key not in self.missing:
             return
         self.missing.discard(event.key)
@@ -372,6 +372,6 @@ class _Delivery:
 
 
 def _plain(error: Exception) -> Exception:
-    """The error without the colours that Keras puts into its text."""
+    """Return an error without the colour codes that Keras puts into its text."""
     text = _COLOUR.sub("", str(error))
     return error if text == str(error) else ValueError(text)

@@ -12,7 +12,7 @@ from invariscope.readers.base import AxisChoice, LayerInfo, Selection
 
 @dataclass(frozen=True)
 class Selector:
-    """Decides whether a layer is read.
+    """Rule that selects the layers to read.
 
     Args:
         patterns: names and globs; None with a predicate, or for the default layers.
@@ -110,7 +110,7 @@ class Directory:
         numbered = [] if near else [name for name in self.names if name[:1].isdecimal()]
         lead = "Its layers have numbers for names, such as" if numbered else "Closest:"
         listed = ", ".join(map(repr, near or (numbered or self.names)[:3]))
-        kinds = ", with what each is" if numbered else ""
+        kinds = ", with their kinds" if numbered else ""
         return ValueError(
             f"{option}no layer matches {sign + pattern!r} in {self.model}. {lead} {listed}. "
             f"`invariscope list layers MODEL` shows all {self.listed}{kinds}."
@@ -125,7 +125,7 @@ def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
     """
     values = list(batch_axis.values()) if isinstance(batch_axis, Mapping) else [batch_axis]
     if batch_axis is not None and not all(type(axis) is int for axis in values):
-        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, got {batch_axis!r}")
+        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, as integers; got {batch_axis!r}")
     return batch_axis
 
 

@@ -1,4 +1,4 @@
-"""Measure while other threads use a model: one measurement at a time, without their forwards."""
+"""Measure a model in one thread at a time, ignoring forwards of other threads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import nn
 _CHANGES = threading.Condition()
 _OWNERS: dict[
     int, tuple[int, int]
-] = {}  # by id of a module: the thread that measures it, and its nesting depth
+] = {}  # by id of a module: the thread that measures it, and the nesting depth
 
 
 @contextmanager
 def exclusive(model: nn.Module) -> Iterator[None]:
     """Wait until no other thread measures a module of this model, then prevent other threads from doing so.
 
-    All modules are locked at once, so that a model and a part of it exclude each other too. Reentrant.
+    All modules are locked together, so that measuring a model also excludes measuring a part of it.
+    Reentrant.
     """
     modules, me = _modules_of(model), threading.get_ident()  # the list keeps the ids valid
     with _CHANGES:
@@ -39,7 +40,7 @@ def exclusive(model: nn.Module) -> Iterator[None]:
 
 
 def _modules_of(model: nn.Module) -> list[nn.Module]:
-    """Return all modules; unlike `modules()`, safe while another thread adds or removes some."""
+    """Return all modules; unlike `modules()`, this is safe while another thread adds or removes some."""
     found: dict[int, nn.Module] = {}
     waiting = [model]
     while waiting:
@@ -68,7 +69,7 @@ def in_this_thread(
 
 
 class SharedSetting:
-    """A setting of the whole process that overlapping measurements change; the last one restores it.
+    """A process-wide setting that overlapping measurements change and the last one restores.
 
     Args:
         changed: returns a context in which the setting is changed.
@@ -79,7 +80,7 @@ class SharedSetting:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Change the setting."""
+        """Change the setting inside the context."""
         with self._lock:
             if self._users == 0:
                 self._stack.enter_context(self._changed())

@@ -49,7 +49,7 @@ class Differences:
 
 
 def compare_all(results: Sequence[Result]) -> Differences:
-    """Compare every result with the first, or give the reason why they cannot be paired."""
+    """Compare every result with the first, or return the reason why they cannot be paired."""
     from invariscope.results.compare import compare
 
     if len(results) < 2:
@@ -122,7 +122,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
 
 
 def _reach(rows: Any) -> tuple[float, float]:
-    """Return the range of the axis, which includes zero; intervals much wider than differences are cut."""
+    """Return the range of the axis, including zero; intervals much wider than the differences are cut."""
     size = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
     low = max(float(np.nanmin([*rows["ci_low"], *rows["difference"]])), -2.5 * size)
     high = min(float(np.nanmax([*rows["ci_high"], *rows["difference"]])), 2.5 * size)

@@ -1,4 +1,4 @@
-"""Decimals of each row of a table: the same as in the terminal for the same measure."""
+"""Numbers of decimals in tables, which are the same as in the terminal for each measure."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _VALUES = ("value_a", "value_b"), ("value",)
 def with_places(table: dict[str, Any]) -> dict[str, Any]:
     """Add `places`, the decimals of each row's numbers, to a table for the page's script.
 
-    The rows over all samples, or else all rows of the measure, decide. Measures in the table's `whole`
-    have no decimals.
+    They depend on the measure's values over all samples, or on all its values if there are no such rows.
+    Measures in the table's `whole` have no decimals.
     """
     keys = [column["key"] for column in table["columns"]]
     columns = next([keys.index(key) for key in wanted] for wanted in _VALUES if set(wanted) <= set(keys))

@@ -1,4 +1,4 @@
-"""Facts of the report: what was measured, how to read it, and its provenance."""
+"""Facts in the report: what was measured, how to read the numbers, and their provenance."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 WORDS = {
     "value": "The mean over the counted units of a layer. Its 95 % interval is over samples only; the "
     "network and the elements of the transform are held fixed.",
-    "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Strongly "
-    "responding units weigh more than in the value; if the two differ much, look at the spread within the "
+    "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
+    "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
     "layer.",
-    "null": "The same number if orbits consisted of unrelated samples. A value near its null means that the "
-    "layer does not recognise an orbit as one sample.",
-    "random nets": "The middle 95 % of the same number over networks of the same architecture with random "
-    "weights, on the same samples. A value within this range does not require training.",
-    "floor": "The same number caused by interpolation alone, from transforming inputs and back.",
+    "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
+    "the layer does not recognise an orbit as one sample.",
+    "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
+    "on the same samples. A value within this range does not require training.",
+    "floor": "The value caused by interpolation alone, from transforming inputs and transforming them back.",
     "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
     "of invariance and are left out.",
-    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted "
-    "and left out of the mean.",
+    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted, "
+    "but left out of the mean.",
     "class": "Rows of a class use only the samples of that class: variation between classes does not "
     "count as a change of sample.",
 }
@@ -47,7 +47,7 @@ def _weights(result: Result) -> str:
 
 
 def key_facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """Return headings with lines; a line that all results share occurs once."""
+    """Return headings with lines; a line shared by all results is listed once."""
     parts: dict[str, Callable[[Result], str]] = {
         "Data": _data,
         "Transform": _transform,
@@ -104,7 +104,7 @@ def _layers(result: Result) -> str:
     rows = [row for row in result.rows if measure in (None, row["measure"])]
     count = len({(row["layer"], row["call"]) for row in rows})
     entries = result.provenance.get("skipped") or ()
-    # Layers that were skipped by other measures are not among the layers counted here.
+    # Do not count layers that only other measures skipped.
     own = [e for e in entries if "measure" not in e or f"{measure}.".startswith(f"{e['measure']}.")]
     return f"{count} measured" + (f", {len(own)} skipped" if own else "")
 
@@ -121,7 +121,7 @@ def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:
 
 
 def words(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """Return the terms of the tables that occur in these results, with their meanings."""
+    """Return the terms that occur in the tables of these results, with their meanings."""
     tables = [result.table for result in results]
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
@@ -136,7 +136,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
 
 
 def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Return each result's name, record as (heading, text) lines, notes, skipped layers and unused layers."""
+    """Return each result's name, its record as (heading, text) lines, notes, skipped and unused layers."""
     return [
         {
             "name": name,
@@ -193,7 +193,7 @@ def _row_notes(result: Result) -> list[str]:
 
 
 def citation(results: Sequence[Result]) -> dict[str, str]:
-    """Return the version, and a BibTeX entry of the library."""
+    """Return the library's version, and a BibTeX entry for it."""
     version = str(results[0].provenance.get("versions", {}).get("invariscope") or "")
     year = str(results[0].provenance.get("created") or "")[:4]
     return {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
     from invariscope.results.result import Result
 
-# Plots of smaller order are above the table of all rows, the others below it.
+# Plots with a smaller order are above the table of all rows, the others below it.
 TABLE_ORDER = 30
 # Frames are stored at twice the displayed size, for high-resolution screens.
 FRAME, GAP, SHOWN_FRAME = 112, 8, 56
@@ -30,7 +30,7 @@ class Picture:
         label: its entry in the menu.
         target: HTML id of its element.
         kind: "chart", "grid" or "image".
-        legend: names of the series, in the order of their colours; empty if there is only one.
+        legend: names of the series, in the order of their colours; empty if there are fewer than two.
         content: images of a grid or of both themes; None for a chart, whose data are in the payload.
     """
 
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """One plot of the registry and its views."""
+    """Section of the page for one registered plot, with its views."""
 
     name: str
     title: str
@@ -99,7 +99,7 @@ def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
 
 
 def strip(pixels: np.ndarray) -> np.ndarray:
-    """Put images (m, h, w, 3) side by side with transparent gaps: (FRAME, m·(FRAME + GAP), 4).
+    """Join images (m, h, w, 3) side by side, with transparent gaps, to (FRAME, m·(FRAME + GAP), 4).
 
     All frames have the same size, so that rows of different resolution are aligned. Images that are not
     square keep their proportions.

@@ -31,7 +31,7 @@ def title(results: Sequence[Result]) -> str:
 
 
 def transform_name(result: Result) -> str:
-    """Return the transform's family in words: "rotation", "quarter turns"."""
+    """Return the transform's family in words, such as "rotation" or "quarter turns"."""
     family = result.provenance.get("transform", {}).get("family") or "transformation"
     return str(family).replace("_", " ")
 
@@ -55,7 +55,7 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
     """Return the findings, most important first: comparisons, extremes per model, accuracy."""
     measure = main_measure(results)
     if measure is None:
-        return ["No layer has a value; the notes give the reason."]
+        return ["No layer has a value; see the notes for the reason."]
     found = []
     if differences is not None and not any(map(stability.has_curves, results)):
         found = _comparisons(differences, measure, transform_name(results[0]))
@@ -105,18 +105,18 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
 
 
 def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
-    """Return a clause on the first layer whose value far exceeds all earlier ones, where a symmetry breaks.
+    """Return a clause on the first layer whose value far exceeds all earlier ones: there, a symmetry breaks.
 
-    Negated similarities cluster at −1, so one plus the value is used for them.
+    For negated similarities, which cluster at −1, the clause is about one plus the value.
     """
     lead = ""
     if min(row["value"] for row in rows) < 0:
-        rows, lead = _with_value(names.rows_of(result, f"{measure}.one_plus")), "one plus it "
+        rows, lead = _with_value(names.rows_of(result, f"{measure}.one_plus")), "one plus this value "
     fixed = Fixed.of(row["value"] for row in rows)
     for place, row in enumerate(rows):
         before = max((abs(earlier["value"]) for earlier in rows[:place]), default=0.0)
         if before > 0 and row["value"] > APART * before:
-            rise = f"{fixed(row['value'])}, after at most {fixed(before)} before it"
+            rise = f"{fixed(row['value'])}, compared with at most {fixed(before)} in earlier layers"
             return f", and {lead}jumps at {_layer(row)}: {rise}"
     return ""
 
@@ -128,7 +128,7 @@ def _in_words(measure: str) -> str:
 
 
 def _layer(row: dict[str, Any]) -> str:
-    """Return a layer's name, with "layer" before a bare number, which could be taken for a value."""
+    """Return a layer's name, preceded by "layer" if it starts with a digit and could be taken for a value."""
     return f"layer {row['label']}" if row["label"][:1].isdigit() else row["label"]
 
 
@@ -146,7 +146,7 @@ def _nulls(result: Result, measure: str, prefix: str) -> str:
 
 
 def _cautions(result: Result, main: str, prefix: str) -> list[str]:
-    """Return a sentence per caution; those of a headline measure are covered by `_nulls`."""
+    """Return a sentence per caution, except for those of a headline main measure, which `_nulls` covers."""
     rows = result.cautions
     rows = rows[~((rows["measure"] == main) & (main in names.HEADLINE))]
     found = []
@@ -164,7 +164,7 @@ def _sentence(prefix: str, text: str) -> str:
 
 
 def _spread(result: Result, measure: str) -> str:
-    """Return whether the ratio is one of variances or of standard deviations, its square root."""
+    """Return a remark on whether the ratio is one of variances or of standard deviations, or ""."""
     about = (result.provenance.get("measures") or {}).get(measure) or {}
     return {"variance": " (variance ratio)", "std": " (ratio of standard deviations)"}.get(
         str((about.get("options") or {}).get("spread")), ""
@@ -236,4 +236,4 @@ def _accuracy(result: Result, prefix: str) -> str:
     if low["value"] == high["value"]:
         return _sentence(prefix, f"the accuracy is {low['value']:.1%} throughout.".replace("%", "\u00a0%"))
     worst, best = (f"{row['value']:.1%} ({row['label']})".replace("%", "\u00a0%") for row in (low, high))
-    return _sentence(prefix, f"the accuracy lies between {worst} and {best}.")
+    return _sentence(prefix, f"the accuracy ranges from {worst} to {best}.")

@@ -26,13 +26,13 @@ def write_report(
 ) -> Path:
     """Write an HTML report of one or several results to a single file.
 
-    The file needs neither a network nor other files, and follows the reader's light or dark setting. It
-    is replaced atomically: an interrupted run leaves an older report unchanged.
+    The file needs neither a network connection nor other files, and follows the reader's light or dark
+    setting. It is replaced atomically: an interrupted run leaves an older report unchanged.
 
     Args:
         results: one result, or several to be shown side by side; the others are compared with the first.
         path: the file; missing folders are created.
-        title: the heading; None: the models and the transform.
+        title: the heading; None names the models and the transform.
     Returns:
         The path.
     Raises:
@@ -97,7 +97,7 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
 def _policy(scripts: Any) -> str:
     """Return a content security policy that allows only these scripts, and no network access.
 
-    All names are escaped; if one were not, it still could not run as a script.
+    All names are escaped; even if one were not, it could not run as a script.
     """
     digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

@@ -10,7 +10,7 @@
   let printing = false;
 
   const remember = (value) => {
-    // A page opened from a file may have no storage; the choice is then lost when the page is closed.
+    // A page opened from a file may have no storage. The choice is then lost when the page is closed.
     try { localStorage.setItem("invariscope-theme", value); } catch { /* nothing to do */ }
   };
   const recall = () => {
@@ -33,7 +33,7 @@
     }
   }
   const recolour = (doc) => setForms(doc, "theme", currentTheme);
-  // Names of columns are upright if the box is too narrow for slanted ones.
+  // Column names are upright if the box is too narrow for slanted names.
   function fit(element, doc) {
     const width = element.parentElement.clientWidth;
     if (width) setForms(doc, "fit", (forms) => (width < entry(forms, "below") ? "narrow" : "wide"));
@@ -110,7 +110,7 @@
       : value.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
     return text.replaceAll("-", "−");
   }
-  // As in the terminal: equal decimals within a table. A value that would be rounded to zero keeps its
+  // As in the terminal, decimals are equal within a table. A value that would be rounded to zero keeps its
   // digits; a negligible difference does not.
   function fixed(value, places, isDifference) {
     if (value === null || value === undefined) return "–";

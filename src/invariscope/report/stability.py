@@ -49,12 +49,12 @@ def _flips(result: Result) -> str:
     if not shares:
         return ""
     highest = {s: max(share for _, share in points) for s, points in shares.items() if s not in bumps}
-    never = [f"{_percent(share)} by {WAYS[s]}" for s, share in highest.items()]
+    never = [f"at most {_percent(share)} under {WAYS[s]}" for s, share in highest.items()]
     largest = names.number(max(points[-1][0] for points in shares.values()))
     if not bumps:
-        return f"up to a radius of {largest} at most {', '.join(never)} of the predictions flip, never half."
-    reached = ", ".join(f"{_radius(row)} by {WAYS[s]}" for s, row in bumps.items())
-    rest = f"; up to {largest}, never half: at most {', '.join(never)}" if never else ""
+        return f"up to a radius of {largest}, fewer than half of the predictions flip: {', '.join(never)}."
+    reached = ", ".join(f"{_radius(row)} under {WAYS[s]}" for s, row in bumps.items())
+    rest = f"; up to {largest}, fewer than half flip: {', '.join(never)}" if never else ""
     return f"half of the predictions have flipped at a radius of {reached}{rest}."
 
 
@@ -70,8 +70,8 @@ def _beside_noise(result: Result) -> str:
     (low_at, low), (high_at, high) = (pick(points, key=lambda point: point[1]) for pick in (min, max))
     span = f"between {names.number(low)} (radius {names.number(low_at)}) and {names.number(high)} "
     return (
-        f"deformations move the output {span}(radius {names.number(high_at)}) times as far as noise of the "
-        "same size, in squares (R = D/G)."
+        f"the squared change of the output under deformations is {span}(radius {names.number(high_at)}) "
+        "times that under noise of the same size (R = D/G)."
     )
 
 

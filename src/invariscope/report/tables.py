@@ -1,4 +1,4 @@
-"""Tables as plain data; the page's script sorts, filters and draws them."""
+"""Tables as plain data, which the page's script sorts, filters and draws."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ ROW_COLUMNS = (
         "interval",
         f"over samples; the network and the elements are held fixed. {names.OUTSIDE}",
     ),
-    ("null", "Null", "number", "the same number if orbits consisted of unrelated samples"),
-    ("random", "Random nets", "interval", "95 % of the same architecture with random weights"),
-    ("floor", "Floor", "number", "the same number caused by interpolation alone"),
-    ("chance", "Chance", "number", "the same number caused by the model's own randomness"),
+    ("null", "Null", "number", "the expected value if orbits consisted of unrelated samples"),
+    ("random", "Random nets", "interval", "middle 95 % of the same architecture with random weights"),
+    ("floor", "Floor", "number", "the value caused by interpolation alone"),
+    ("chance", "Chance", "number", "the value caused by the model's own randomness"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),
     ("units", "Units", "count", "units of the layer that were used"),
-    ("dead_units", "Dead", "count", "units that never respond, left out"),
-    ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
+    ("dead_units", "Dead", "count", "units that never respond; left out"),
+    ("sparse_units", "Sparse", "count", "units that respond to too few samples; left out of the mean"),
 )
 _INTERVALS = {
     "ci": ("ci_low", "ci_high", "corrected"),
@@ -45,10 +45,10 @@ _INTERVALS = {
 
 
 def row_table(results: Sequence[Result]) -> dict[str, Any]:
-    """Return every row of every result, without empty columns.
+    """Return a table of every row of every result, without empty columns.
 
-    The first view shows the main measure over all samples, or all measures if all results have curves
-    against the radius; filters show the rest.
+    It initially shows the main measure over all samples, or all measures if all results have curves against
+    the radius. Filters show the rest.
     """
     apart = names.unit_only(results)
     records = [
@@ -105,7 +105,7 @@ def _cell(record: dict[str, Any], key: str, kind: str) -> Any:
 
 
 def _interval(record: dict[str, Any], columns: Sequence[str]) -> list[float] | None:
-    """Return both limits, then the corrected estimate, then a 1 if the value lies outside the interval."""
+    """Return both limits, then the corrected estimate, then 1 if the value is outside the interval."""
     cell = [_finite(record.get(name, math.nan)) for name in columns]
     if cell[0] is None or cell[1] is None:
         return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot, inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.intervals import MISSING, holm, jackknife
+from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE, Row
+from invariscope.unit_draw import DrawingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,17 +20,17 @@ if TYPE_CHECKING:
 def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     """Compare each result with the first one by paired differences on the same samples.
 
-    The variation that both results share cancels, so the interval of a difference is narrower than the two
+    Variation shared by both results cancels, so the interval of a difference is narrower than the two
     separate intervals suggest.
 
     Args:
         results: two or more results, as separate arguments or as a list.
     Returns:
-        One row per measure × layer × stratum that both results hold, in the order of the first one's layers:
+        One row per measure × layer × stratum that both results have, in the layer order of the first:
         `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. Holm's
-        procedure adjusts `p_holm` for the rows of one measure output and stratum, over all layers, calls and
-        pairs of results in this call. Intervals and `p` are not adjusted.
+        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. The
+        latter is adjusted by Holm's procedure for all rows of the same measure output and stratum, over all
+        layers, calls and pairs of results in this call. Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
@@ -70,6 +72,7 @@ def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
     if a.replicates and b.replicates:
         omitted = np.subtract(b.replicates, a.replicates)
         interval = jackknife(difference, omitted.tolist(), a.group_sizes, reach=max(a.reach, b.reach))
+        interval = _with_drawing(interval, a, b)
     return {
         **dict(zip(PLACE, a.place, strict=True)),
         "a": name_a,
@@ -80,6 +83,19 @@ def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
         **interval.columns,
         "p": interval.p,
     }
+
+
+def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
+    """Return the interval of a difference with the error of the draws of units, if there are any.
+
+    Layers of one shape share their draw, whose error then cancels in part.
+    """
+    if not any(isfinite(row.drawing_error) and row.drawing_error > 0 for row in (a, b)):
+        return interval
+    if a.contrasts is not None and b.contrasts is not None and a.units_total == b.units_total:
+        error = DrawingError(b.contrasts.astype(float) - a.contrasts, a.contrasts.size)
+        return interval.with_drawing(error.variance**0.5, error.freedom)
+    return interval.with_drawing(hypot(*(np.nan_to_num(row.drawing_error) for row in (a, b))), inf)
 
 
 def _refuse_unpaired(first: Result, other: Result) -> None:

@@ -1,4 +1,4 @@
-"""Provenance of a result, in one form for all producers of results."""
+"""Provenance of a result, in the same format for every function that returns results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 SCHEMA = 1
 NONFINITE = "nonfinite"
-""""kind" of layers in `skipped` for which all samples have non-finite responses."""
+"""Entry "kind" of layers in `skipped` for which all samples have non-finite responses."""
 
 
 def provenance(
@@ -33,12 +33,13 @@ def provenance(
 
     Args:
         seconds: duration of the measurement.
-        model, data, transform: what was measured; data and transform with the fingerprint that pairs results.
+        model, data, transform: descriptions of what was measured. Data and transform include a fingerprint,
+            by which results are paired.
         options: options of the measurement.
-        measures: texts for reports by measure name, without outputs.
-        notes: remarks for readers of the numbers.
+        measures: options and texts for reports, by measure name without the output.
+        notes: remarks on the numbers.
         skipped: layers without values, with reasons.
-        unused: modules that do not run in the forward.
+        unused: modules that do not run in the forward pass.
         further: entries specific to a kind of result.
     """
     import torch

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.results.maps import DrawnMap, MapKey, Maps
 from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
 
 if TYPE_CHECKING:
@@ -19,7 +20,17 @@ COLUMNS = [
     *PLACE,
     *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
     "chance",
-    *("samples", "elements", "units", "dead_units", "sparse_units", "undefined", "note"),
+    *(
+        "samples",
+        "elements",
+        "units",
+        "units_total",
+        "drawing_error",
+        "dead_units",
+        "sparse_units",
+        "undefined",
+        "note",
+    ),
 ]
 CURVE_COLUMNS = [
     *PLACE,
@@ -28,38 +39,6 @@ CURVE_COLUMNS = [
 ]
 BASELINE_COLUMNS = [*PLACE, "mean", "low", "high", "draws"]
 
-MapKey = tuple[str, str, str, int]
-
-
-class Maps(Mapping[MapKey, np.ndarray]):
-    """Per-unit values, each in the shape of its layer.
-
-    Keys are `(measure, layer, stratum, call)`. The last two default to `"all"` and `0`, so the usual look-up
-    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit, infinity a unit that only the
-    transformation moves.
-    """
-
-    def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:
-        self._arrays = dict(arrays)
-
-    def __getitem__(self, key: tuple) -> np.ndarray:
-        full: Any = (*key, *("all", 0)[len(key) - 2 :]) if isinstance(key, tuple) else key
-        if full not in self._arrays:
-            raise KeyError(self._missing(full))
-        return self._arrays[full]
-
-    def __iter__(self) -> Iterator[MapKey]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
-
-    def _missing(self, key: object) -> str:
-        measures = sorted({name for name, *_ in self._arrays})
-        layers = list(dict.fromkeys(layer for _, layer, *_ in self._arrays))
-        keys = "(measure, layer[, stratum[, call]])"
-        return f"no map {key!r}. Keys are {keys}; measures: {measures}; layers: {layers}"
-
 
 @dataclass(frozen=True)
 class Result:
@@ -67,9 +46,9 @@ class Result:
 
     Args:
         rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
-            values behind the interval, if there is one. Mappings of columns become rows.
+            values behind the interval, if there is one. Mappings of columns are converted to rows.
         curve_rows: one per measure × layer × element.
-        arrays: per-unit maps.
+        arrays: per-unit maps; those of drawn units are a `DrawnMap`, which `maps` spreads over the layer.
         provenance: versions, seed, model, data, transform, options and notes.
         examples: input and feature images of one orbit, for the report.
         baseline_rows: one per measure × layer × stratum, over networks with random weights.
@@ -77,7 +56,7 @@ class Result:
 
     rows: tuple[Row, ...]
     curve_rows: tuple[Point, ...] = ()
-    arrays: Mapping[MapKey, np.ndarray] = field(default_factory=dict, repr=False)
+    arrays: Mapping[MapKey, np.ndarray | DrawnMap] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     baseline_rows: tuple[BaselineRow, ...] = field(default=(), repr=False)
@@ -139,7 +118,7 @@ class Result:
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Return the mean over all counted units of all layers, in which large layers weigh more.
+        """Return the mean over all counted units of all layers, so that large layers weigh more.
 
         This is the single number per network of the 2019 experiments. Compare it only between networks of the
         same architecture.
@@ -156,7 +135,7 @@ class Result:
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """Return the result under another model name, for tables and plots."""
+        """Return the result with another model name for tables and plots."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
@@ -171,7 +150,7 @@ class Result:
         return replace(self, provenance={**self.provenance, "model": model})
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write result.json and maps.safetensors to `folder`, both or neither.
+        """Write result.json and maps.safetensors to `folder`: either both or neither.
 
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ABSENT = float("nan")
 PLACE = ("measure", "layer", "call", "stratum")
 _USUAL = {"call": 0, "stratum": "all", "element": 0, "label": "", "parameter": ""}
-_UNSAVED = frozenset({"output", "pending"})
+_UNSAVED = frozenset({"output", "pending", "contrasts"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class ResultRow(Mapping[str, Any]):
 
     Args:
         measure: name of the measure with its form and output, such as "stability.petrini2021.D".
-        layer, call: the layer, and which of its runs within one forward.
+        layer, call: the layer, and the index of its run within one forward pass.
         stratum: "all", the name of a class, or "mean" over the classes.
         output: the measure's output, such as "D"; "" for most measures. Not saved.
     """
@@ -38,7 +38,7 @@ class ResultRow(Mapping[str, Any]):
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], measures: Iterable[str] = ()) -> Self:
-        """Return a row from a mapping of columns; a row is returned unchanged.
+        """Convert a mapping of columns to a row; a row is returned unchanged.
 
         Args:
             columns: only those that apply; call 0 and stratum "all" may be omitted.
@@ -83,7 +83,7 @@ class ResultRow(Mapping[str, Any]):
 
 @cache
 def _usual(kind: type[ResultRow]) -> dict[str, Any]:
-    return {field.name: _USUAL[field.name] for field in fields(kind) if field.name in _USUAL}
+    return {one.name: _USUAL[one.name] for one in fields(kind) if one.name in _USUAL}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +97,11 @@ class Row(ResultRow):
         floor: value for inputs that were transformed and transformed back.
         value_ratio, ratio_low, ratio_high: ratio of the layer's means and its interval.
         chance: the value that the model's own randomness causes.
-        samples, elements, units: their numbers.
+        samples, elements, units: numbers of samples, elements, and units reduced.
+        units_total: number of units of the layer; more than `units` if they were drawn.
+        drawing_error: standard error of the value due to the draw of units; 0 if all were taken.
         dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
-        counted_units: number of units whose mean is the value.
+        counted_units: number of units that the value is the mean of.
         undefined: number of terms excluded because they have no value.
         note: why a number or an interval is missing, and other remarks.
         caution: an alternative explanation of a value that looks invariant.
@@ -108,6 +110,8 @@ class Row(ResultRow):
         replicates, ratio_replicates: value and ratio with each group of samples left out.
         group_sizes: samples in each group.
         reach: factor by which the interval is wider than the jackknife interval.
+        contrasts: (bin,) numbers whose squares sum to the square of `drawing_error`, for paired comparisons.
+            Saved with the maps.
         pending: whether more samples would give the value an interval. Not saved.
     """
 
@@ -124,6 +128,8 @@ class Row(ResultRow):
     samples: float = ABSENT
     elements: float = ABSENT
     units: float = ABSENT
+    units_total: float = ABSENT
+    drawing_error: float = ABSENT
     dead_units: float = ABSENT
     sparse_units: float = ABSENT
     infinite_units: float = ABSENT
@@ -138,6 +144,7 @@ class Row(ResultRow):
     ratio_replicates: Sequence[float] = ()
     group_sizes: Sequence[int] = ()
     reach: float = 1.0
+    contrasts: np.ndarray | None = field(default=None, compare=False, repr=False)
     pending: bool = False
 
 
@@ -146,7 +153,7 @@ class Point(ResultRow):
     """A point of a curve.
 
     Args:
-        element: position of the transform's element or of the point.
+        element: index of the transform's element, or of the point.
         label, parameter, x: name of the element, name of the axis, and position on the axis.
         value, ci_low, ci_high, corrected, floor, samples, replicates, group_sizes: as in `Row`.
     """
@@ -176,7 +183,7 @@ class BaselineRow(ResultRow):
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a frame of rows with these columns; missing numbers are NaN, missing notes ""."""
+    """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
     found = [{name: row.get(name, "" if name == "note" else np.nan) for name in columns} for row in rows]

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from invariscope.common.files import filling, read_json, write_json
+from invariscope.results.maps import DrawnMap
 from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE
+from invariscope.unit_draw import UnitDraw
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
 _ROWS = ("rows", "curves", "baseline")
@@ -51,7 +53,13 @@ def refuse_used_folder(
 def _write(result: Result, folder: Path) -> None:
     from safetensors.numpy import save_file
 
-    arrays = {f"map:{i}": np.ascontiguousarray(a) for i, a in enumerate(result.arrays.values())}
+    maps = list(result.arrays.values())
+    drawn = {i: one for i, one in enumerate(maps) if isinstance(one, DrawnMap)}
+    values = [one.values if isinstance(one, DrawnMap) else one for one in maps]
+    arrays = {f"map:{i}": np.ascontiguousarray(a) for i, a in enumerate(values)}
+    arrays |= {
+        f"contrasts:{i}": row.contrasts for i, row in enumerate(result.rows) if row.contrasts is not None
+    }
     arrays |= {f"example:{name}": np.ascontiguousarray(a) for name, a in result.examples.items()}
     save_file(arrays, folder / MAPS_NAME)
     document = {
@@ -60,6 +68,9 @@ def _write(result: Result, folder: Path) -> None:
         "curves": result.curve_rows,
         "baseline": result.baseline_rows,
         "maps": [list(key) for key in result.arrays],
+        "draws": {
+            i: [one.draw.shape, one.draw.count, one.draw.seed, one.draw.drawn_as] for i, one in drawn.items()
+        },
         "provenance": result.provenance,
     }
     write_json(folder / JSON_NAME, encoded(document))
@@ -85,7 +96,7 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
             f"{folder / JSON_NAME} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
             "update invariscope"
         )
-    arrays, examples = _read_arrays(folder / MAPS_NAME, document["maps"]) if maps else ({}, {})
+    arrays, examples = _read_arrays(folder / MAPS_NAME, document) if maps else ({}, {})
     rows = {"rows": document["rows"], "curve_rows": document["curves"], "baseline_rows": document["baseline"]}
     try:
         return Result(arrays=arrays, provenance=document["provenance"], examples=examples, **rows)
@@ -99,6 +110,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
         raise ValueError(f"{path} is not a saved result; it needs the entries {sorted(needed)}")
     document.setdefault("baseline", [])  # missing in files of earlier versions
+    document.setdefault("draws", {})
     if not isinstance(document["baseline"], list):
         raise ValueError(f"{path} is malformed: baseline must be a list of rows")
     if not all(isinstance(row, dict) for name in _ROWS for row in document[name]):
@@ -111,19 +123,30 @@ def _read_json(path: Path) -> dict[str, Any]:
     return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
 
 
-def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:
+def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
+    """Return maps and examples, and add to the rows the contrasts that are stored with them."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; it holds the maps listed in {JSON_NAME}")
+        raise FileNotFoundError(f"{path} is missing; it contains the maps listed in {JSON_NAME}")
     try:
         arrays = load_file(path)
-        maps = {tuple(key): arrays[f"map:{i}"] for i, key in enumerate(keys)}
-    except (SafetensorError, KeyError, TypeError) as error:
+        draws = {int(i): _draw(*facts) for i, facts in document["draws"].items()}
+        maps = {
+            tuple(key): DrawnMap(arrays[f"map:{i}"], draws[i]) if i in draws else arrays[f"map:{i}"]
+            for i, key in enumerate(document["maps"])
+        }
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or does not match its {JSON_NAME}: {error}") from error
+    for i, row in enumerate(document["rows"]):
+        row |= {"contrasts": arrays[name]} if (name := f"contrasts:{i}") in arrays else {}
     prefix = "example:"
     return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _draw(shape: list[int], count: int, seed: int, drawn_as: list[int] | None) -> UnitDraw:
+    return UnitDraw(tuple(shape), count, seed, None if drawn_as is None else tuple(drawn_as))
 
 
 def encoded(value: Any) -> Any:
@@ -163,5 +186,5 @@ def to_xarray(result: Result) -> Any:
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
     found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
-    # Combinations without a row have NaN as their note, which could not be written to a file among texts.
+    # Combinations without a row have NaN as their note. A mixture of texts and NaN could not be saved.
     return found.assign(note=found["note"].fillna("").astype(str))

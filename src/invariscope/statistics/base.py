@@ -17,7 +17,7 @@ class Statistic(abc.ABC):
 
     Two measures share one state if their specifications are equal. States are additive: `merge` is
     associative and commutative up to rounding, and a sample is counted in its bucket. Classes, jackknife
-    groups, processes and checkpoints are all merges of buckets.
+    groups, processes and checkpoints are all combined by merging buckets.
     """
 
     refuses_nonfinite: ClassVar[bool] = False
@@ -29,6 +29,9 @@ class Statistic(abc.ABC):
     paired: bool = False
     """Whether `block.partners` is read."""
 
+    needs_maps: ClassVar[bool] = False
+    """Whether `update` needs whole maps even if it keeps drawn units only, which `block.draw` then names."""
+
     takes_ragged: ClassVar[bool] = False
     """Whether blocks may differ in units: the numbers that are kept are those of single samples."""
 
@@ -39,12 +42,17 @@ class Statistic(abc.ABC):
     """Whether `block.total` is read; a stream of unknown length is then counted before the pilot."""
 
     @property
+    def drawable(self) -> bool:
+        """Whether units are treated one by one, so that some drawn units of a large layer suffice."""
+        return False
+
+    @property
     def pilot(self) -> Statistic | None:
-        """The statistic of all untransformed inputs needed first, such as thresholds; usually None."""
+        """Statistic of all untransformed inputs to compute first, such as thresholds; usually None."""
         return None
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Return whether an action that it applies permutes positions of a layer with this many unit axes."""
+        """Return whether the statistic's action moves positions in a layer with this many unit axes."""
         return False
 
     def units_of(self, shape: tuple[int, ...]) -> int:
@@ -83,7 +91,7 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:
-        """Make room for `buckets` buckets, in place, after a new class has appeared in a stream."""
+        """Extend the state to `buckets` buckets, in place, after a new class has appeared in a stream."""
 
     @abc.abstractmethod
     def pack(self, state: Any) -> dict[str, np.ndarray]:
@@ -95,11 +103,11 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def merge(self, first: Any, second: Any) -> Any:
-        """Return the state of both sets of samples together; neither argument is changed."""
+        """Return the combined state of two sets of samples; neither argument is changed."""
 
     @abc.abstractmethod
     def finalize(self, state: Any, groups: list[list[int]]) -> Any:
-        """Return final values over all given groups of buckets, and over all but each group.
+        """Return final values for all given groups of buckets together, and with each group left out.
 
         The leading axis is the *replicate*: 0 uses every group and, if there are at least two groups, 1 + g
         leaves group g out.
@@ -107,7 +115,7 @@ class Statistic(abc.ABC):
 
 
 def replicate_sums(parts: np.ndarray) -> np.ndarray:
-    """Convert (group, ...) sums to (replicate, ...) sums: over all groups, then over all but each.
+    """Convert (group, ...) sums to (replicate, ...) sums: over all groups, then with each group left out.
 
     >>> replicate_sums(np.array([1.0, 2.0, 4.0]))
     array([7., 6., 5., 3.])
@@ -117,7 +125,7 @@ def replicate_sums(parts: np.ndarray) -> np.ndarray:
 
 
 def sums_of_groups(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
-    """Return (replicate, ...) sums of a (bucket, ...) array over all groups, then over all but each."""
+    """Return (replicate, ...) sums of a (bucket, ...) array: over all groups, then with each left out."""
     return replicate_sums(np.stack([array[members].sum(axis=0) for members in groups]))
 
 

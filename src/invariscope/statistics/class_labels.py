@@ -1,4 +1,4 @@
-"""Labels: class numbers that refer to outputs, or numbers to be predicted."""
+"""Checks of labels, which are class numbers that refer to outputs, or numbers to be predicted."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _about_floats(labels: Tensor) -> str:
     if bool((labels == labels.round()).all()):
         return f"got whole numbers as {kind}: use labels.long(), or labels.astype(int) in NumPy"
     return (
-        f"got {kind}. Give classes as integers or words; numbers to be predicted are only for "
+        f"got {kind}. Give classes as integers or words; numbers to predict are accepted only by "
         "Twirl(targets='values') without by_class"
     )
 
 
 def labels_among(block: Block, outputs: int) -> Tensor | None:
-    """Return each sample's label as the number of a model output; None if there are no labels.
+    """Return each sample's label as the index of a model output; None without labels.
 
     Raises:
         ValueError: labels that cannot be matched with outputs, or refer to outputs that do not exist.
@@ -82,7 +82,7 @@ def predicted_numbers(labels: Tensor, *, names: int | None = None, unaligned: st
     Args:
         names, unaligned: see `Block`.
     Raises:
-        ValueError: words, missing or infinite numbers.
+        ValueError: labels that are words, NaN or infinite.
     """
     if unaligned or names is not None:
         raise ValueError(

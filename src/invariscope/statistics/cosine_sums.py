@@ -24,16 +24,15 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class CosineSums(SumStatistic):
-    """Sums of responses divided by their length, for whole layers and single channels.
+    """Sums of normalised responses, for whole layers and for single channels.
 
     With h = û − p for n' vectors û of length 1 and a fixed direction p per stratum, the mean of 1 − cos over
-    their pairs is (n'·Σ‖h‖² − ‖Σh‖²)/(n'(n' − 1)): the sum over components of the variance of û, which is
-    accurate even if all vectors point in nearly the same direction. Vectors of length zero are left out and
-    counted.
+    their pairs is (n'·Σ‖h‖² − ‖Σh‖²)/(n'(n' − 1)). This is the variance of û, summed over components, and is
+    accurate even if all vectors point in nearly the same direction. Zero vectors are left out and counted.
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return one sum per unit and element, twice for feature maps, which also have channels."""
+        """Return the memory of one sum per unit and element, doubled for maps, which have channels."""
         return 16 * units * elements
 
     def stratum_bytes(self, units: int, elements: int) -> int:
@@ -65,7 +64,7 @@ class CosineSums(SumStatistic):
                 _add(state, view, bucket, parts, samples, fixed.values[stratum, number])
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """Return the sums of the same directions, relative to other points."""
+        """Return the sums relative to other reference points."""
         moves, sums = state.points.moves_to(fixed), dict(state.sums)
         for number, view in enumerate(name for name in ("layer", "channels") if f"{name}.rows" in sums):
             own, present = sums[f"{view}.directions"], sums[f"{view}.present"][..., None]
@@ -76,7 +75,7 @@ class CosineSums(SumStatistic):
         return sums
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> LayerDistances:
-        """Return mean cosine distances, of all samples and of all but each group's."""
+        """Return mean cosine distances for all samples, and with each group left out."""
         channels = "channels.directions" in state.sums
         state = self.together(state, groups)
         return LayerDistances(
@@ -85,7 +84,7 @@ class CosineSums(SumStatistic):
 
 
 def _views(block: Block) -> dict[str, Tensor]:
-    """Return (sample, element, vector, component) responses of the layer and, for maps, its channels."""
+    """Return (sample, element, vector, component) responses, as one vector and, for maps, per channel."""
     values = as_channels(block)
     views = {"layer": values.flatten(2)[:, :, None]}
     return views | ({"channels": values} if block.values.ndim > 2 else {})
@@ -115,7 +114,7 @@ def _add(
     samples: np.ndarray,
     fixed: np.ndarray,
 ) -> None:
-    """Add some samples to one view's sums of a bucket."""
+    """Add some samples to a bucket's sums for one view."""
     chosen = {name: part[torch.from_numpy(samples).to(part.device)] for name, part in parts.items()}
     own = chosen["directions"]
     offsets = own - torch.from_numpy(fixed).to(own.device).reshape(own.shape[1:])
@@ -126,7 +125,7 @@ def _add(
 
 
 def _directions(vectors: Tensor) -> dict[str, Tensor]:
-    """Return the contributions of each sample, from (sample, element, vector, component) responses."""
+    """Return each sample's contributions, from (sample, element, vector, component) responses."""
     lengths = vectors.norm(dim=-1)
     if not lengths.sum().isfinite():
         raise NonFiniteError
@@ -147,7 +146,7 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
     sums, squared = state.sums[f"{view}.directions"], state.replicates(f"{view}.squares", groups)
     parts = [sums[members].sum(axis=0) for members in groups]
     whole = sum(parts[1:], parts[0])
-    # One replicate at a time: each has as many values as the layer times the elements.
+    # One replicate at a time, to save memory: each has one value per unit and element.
     squares = [np.square(whole).sum(-1)]
     squares += [np.square(whole - part).sum(-1) for part in parts] if len(parts) > 1 else []
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -161,5 +160,5 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
 
 
 def _above_rounding(distances: np.ndarray) -> np.ndarray:
-    """Set distances between vectors of length 1 that differ only by rounding to zero."""
+    """Set distances between unit vectors to zero if rounding can explain them."""
     return np.where(distances < _ROUNDING, 0.0, distances)

@@ -20,12 +20,12 @@ OVER = ("latent", "channelwise", "output")
 REFERENCES = ("kernel", "twirl")
 # Rounding, relative to a response's size (as for dead units), and in a sum over units.
 _DOUBLE, _SINGLE, _OF_SUMS = 1e-10, 32 * torch.finfo(torch.float32).eps, 1e-13
-_VALUES = 1 << 22  # compared at once: a float64 copy of a whole block would be large
+_VALUES = 1 << 22  # number of values compared at once: a float64 copy of a whole block would be large
 
 
 @dataclass(frozen=True)
 class Discrepancy(SampleStatistic):
-    """d(a(t_j x_i), t_j â(x_i)) of every sample and element, in float64.
+    """The distance d(a(t_j x_i), t_j â(x_i)) for every sample and element, in float64.
 
     Columns (sample, element): "gap", the sum of d over the vectors for which it is defined, and "count",
     their number; "size", ‖t_j â(x_i)‖, and "units", the number of values compared. "undefined" (sample,)
@@ -40,8 +40,8 @@ class Discrepancy(SampleStatistic):
             probabilities.
         reference: â. "identity": a; "kernel": the mean over the elements that act as the identity (a if only
             the identity does); "twirl": ⟨t⁻¹a(tx)⟩ over all elements.
-        mask: leave out units whose content comes from outside the image: "": never; "if_known": if the
-            elements have an inverse, which reveals them; "always": reject elements without an inverse.
+        mask: when to leave out units whose content comes from outside the image. "": never; "if_known": if
+            the elements have an inverse, which reveals such units; "always": an inverse is required.
         partner: whether to add the columns of the null.
         exclude_identity: leave out the identity element.
     """
@@ -64,7 +64,7 @@ class Discrepancy(SampleStatistic):
         return isinstance(self.action, TrivialAction)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Return whether the action does."""
+        """Return whether the action moves positions."""
         return self.action.moves_positions(layer, axes)
 
     def rows(self, block: Block) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Displacements of each sample's response by the transformation and by noise."""
+"""Displacements of each sample's response under the transformation and under noise."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ class SampleDisplacements(SampleStatistic):
 
 
 def versions(block: Block, noise: Probe) -> dict[str, Tensor]:
-    """Return (sample, version, unit...) responses to moved and noisy inputs, without the identity's."""
+    """Return (sample, version, unit...) responses to moved and noisy inputs, leaving out the identity."""
     return {"moved": block.orbits()[:, block.moving], "noisy": block.probe(noise.name)[:, block.moving]}

@@ -15,7 +15,7 @@ def finite(responses: Tensor) -> Tensor:
     Raises:
         NonFiniteError: a response is NaN or infinite.
     """
-    # One sum is fast, but it may overflow although all responses are finite.
+    # One sum is fast, but may overflow even if all responses are finite.
     if not responses.sum().isfinite() and not responses.isfinite().all():
         raise NonFiniteError
     return responses

@@ -13,7 +13,7 @@ from invariscope.statistics.base import with_buckets
 
 @dataclass
 class FixedPoints:
-    """A reference point per stratum: its first sample, near all others.
+    """A reference point per stratum, its first sample, which sums are relative to for precision.
 
     Args:
         values: (stratum, ...) float64.
@@ -27,7 +27,7 @@ class FixedPoints:
 
     @classmethod
     def empty(cls, buckets: int, shape: tuple[int, ...]) -> FixedPoints:
-        """Return points without any strata yet."""
+        """Return points for buckets that have no stratum yet."""
         return cls(np.zeros((0, *shape)), np.zeros(0, bool), np.full(buckets, -1))
 
     def meet(self, membership: Membership, point: Callable[[int], np.ndarray]) -> None:
@@ -46,7 +46,7 @@ class FixedPoints:
             self.values, self.known = with_buckets(self.values, room), with_buckets(self.known, room)
 
     def enlarge(self, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         self.strata = np.concatenate([self.strata, np.full(buckets - len(self.strata), -1)])
 
     def copy(self) -> FixedPoints:
@@ -54,7 +54,7 @@ class FixedPoints:
         return FixedPoints(*(np.array(part) for part in vars(self).values()))
 
     def merged(self, other: FixedPoints) -> FixedPoints:
-        """Return these points, and the other's for strata that are missing here."""
+        """Return these points, completed by the other's for strata that are missing here."""
         both = self.copy()
         both._make_room(len(other.known))
         new = np.flatnonzero(other.known & ~both.known[: len(other.known)])

@@ -1,4 +1,4 @@
-"""Size checks before compiled loops, which would otherwise read beyond the end of an array."""
+"""Size checks before compiled loops, which could otherwise read beyond the end of an array."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ class MeanDistances:
 
     Args:
         along, across: (replicate, vector) NaN if a vector has no defined pair.
-        decisive: (3,) number of clusters of samples, Σ d and Σ d² over them, with d each one's contribution
-            to the distance along orbits of the whole layer.
+        decisive: (3,) number of clusters of samples, Σ d and Σ d² over clusters, where d is a cluster's
+            contribution to the distance along orbits of the whole layer.
         undefined: number of responses without a direction (zero vectors, for the cosine).
         null: (vector,) expected distance along rows of independently drawn samples, if known.
     """

@@ -1,4 +1,4 @@
-"""Partners: the sample that replaces another to destroy the pairing."""
+"""Partners: samples that replace each other to destroy the pairing."""
 
 from __future__ import annotations
 

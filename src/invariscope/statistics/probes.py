@@ -52,7 +52,7 @@ class Probe(abc.ABC):
         return False
 
     def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
-        """Return the probe with what it must know about all inputs, from batches of samples and orbits."""
+        """Return the probe with the facts it needs about all inputs, from batches of samples and orbits."""
         return self
 
     @abc.abstractmethod
@@ -101,7 +101,7 @@ class EqualNoise(Probe):
 
     @property
     def name(self) -> str:
-        """Unique name; another radius makes another probe."""
+        """Unique name, which contains the radius."""
         return f"noise of norm {self.radius}"
 
     @property
@@ -133,7 +133,7 @@ def displacements(x: Tensor, orbit: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TowardNeighbour(Probe):
-    """A step from x toward another sample z, for each element of the same length as its displacement of x.
+    """For each element, a step from x toward another sample z, of the same length as t_j x − x.
 
     .. math:: x_i + \\rho_{ij} (z_i - x_i), \\qquad \\rho_{ij} = \\frac{\\|t_j x_i - x_i\\|}{\\|z_i - x_i\\|}
 
@@ -146,7 +146,7 @@ class TowardNeighbour(Probe):
         return "toward the neighbour"
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """Return (sample, element, ...) displaced inputs; samples without a distinct partner stay."""
+        """Return (sample, element, ...) displaced inputs; a sample without a distinct partner stays."""
         others = torch.from_numpy(np.maximum(batch.partners, 0)).to(x.device)
         way = x[others] - x
         length = way.flatten(1).norm(dim=1)[:, None]

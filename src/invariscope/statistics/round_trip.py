@@ -1,4 +1,4 @@
-"""Any statistic applied to responses to inputs that were transformed and transformed back."""
+"""Apply any statistic to responses to inputs that were transformed and transformed back."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class OnRoundTrip(Statistic):
     """The same sums with a(t_j⁻¹ t_j x_i) instead of a(t_j x_i): the cost of interpolation alone.
 
     Args:
-        of: the statistic. Needs the responses to the probe "round_trip", one column per element, directly
-            after the orbit.
+        of: the wrapped statistic. The block must contain the responses to the probe "round_trip", one column
+            per element, directly after the orbit.
     """
 
     of: Statistic
@@ -36,6 +36,11 @@ class OnRoundTrip(Statistic):
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Delegate to the wrapped statistic."""
         return self.of.bucket_bytes(units, elements)
+
+    @property
+    def drawable(self) -> bool:
+        """Delegate to the wrapped statistic."""
+        return self.of.drawable
 
     def stratum_bytes(self, units: int, elements: int) -> int:
         """Delegate to the wrapped statistic."""

@@ -88,18 +88,18 @@ class Spread:
 class SampleSpread(SumStatistic):
     """Mean and mean square of the responses to untransformed samples, relative to one sample per stratum.
 
-    With h_i = f(x_i) − p, for the response p to one sample of the stratum, in float64: "sums" (unit,) Σ_i
-    h_i, and "squares" Σ_i ‖h_i‖².
+    The float64 sums are "sums" (unit,) Σ_i h_i and "squares" Σ_i ‖h_i‖², with h_i = f(x_i) − p, where p is
+    the response to one sample of the stratum.
     """
 
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return one sum per unit."""
+        """Return the memory of one sum per unit."""
         return 8 * units
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return one response per unit."""
+        """Return the memory of one response per unit."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

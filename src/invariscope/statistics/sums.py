@@ -50,7 +50,7 @@ class BucketSums:
         Args:
             sizes: shapes of the sums of one bucket, by name.
             fixed: shape of a reference point.
-            kind: type of the sums.
+            kind: dtype of the sums.
         """
         return cls(
             np.zeros(buckets, np.int64),
@@ -68,7 +68,7 @@ class BucketSums:
         return self.fixed
 
     def replicates(self, name: str, groups: list[list[int]]) -> np.ndarray:
-        """Return one of the sums over all groups of buckets, then over all but each: (replicate, ...)."""
+        """Return one of the sums as (replicate, ...): over all groups of buckets, then with each left out."""
         return sums_of_groups(self.sums[name], groups)
 
     def samples(self, groups: list[list[int]]) -> np.ndarray:
@@ -84,7 +84,7 @@ class SumStatistic(Statistic):
         raise NotImplementedError("these sums have no reference points")
 
     def together(self, state: BucketSums, groups: list[list[int]]) -> BucketSums:
-        """Return the state with sums that can be added over all of these buckets, whatever their strata."""
+        """Return the state with sums that can be added over all of these buckets, even across strata."""
         members = [bucket for group in groups for bucket in group]
         shared = None if state.fixed is None else state.fixed.shared(members)
         if shared is None:
@@ -92,7 +92,7 @@ class SumStatistic(Statistic):
         return replace(state, sums=dict(self.relative_to(state, shared)), fixed=shared)
 
     def enlarge(self, state: BucketSums, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.counts = with_buckets(state.counts, buckets)
         state.sums = {name: with_buckets(part, buckets) for name, part in state.sums.items()}
         if state.fixed is not None:
@@ -117,7 +117,7 @@ class SumStatistic(Statistic):
         return BucketSums(arrays["counts"], named("sums."), shape, double, fixed, named("facts."))
 
     def merge(self, first: BucketSums, second: BucketSums) -> BucketSums:
-        """Return the sums of both."""
+        """Return the sums over both sets of samples."""
         fixed, moved = None, second.sums
         if first.fixed is not None:
             fixed = first.fixed.merged(second.points)

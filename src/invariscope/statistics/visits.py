@@ -87,7 +87,7 @@ class Visits:
 
     @cached_property
     def reach(self) -> tuple[int, int, int]:
-        """Largest sample, bucket and stratum; -1 for one that has negative entries."""
+        """Largest sample, bucket and stratum, each replaced by -1 if any entry is negative."""
         parts = (self.samples, self.buckets, self.strata)
         return tuple(int(part.max()) if part.min() >= 0 else -1 for part in parts)  # type: ignore[return-value]
 

@@ -1,4 +1,4 @@
-"""Studies that return a result of their own, each a function such as `iv.studies.worst_element`."""
+"""Studies: functions that go beyond a single call of `iv.measure`, such as `iv.studies.worst_element`."""
 
 from __future__ import annotations
 

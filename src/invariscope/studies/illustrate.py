@@ -35,9 +35,9 @@ def illustrate(
 ) -> Result:
     """Return the result with example images of one sample's orbit and of feature maps along it.
 
-    Shows the feature maps with the smallest and the largest mean value in the first, middle and last layer
-    with maps of at least 4 × 4 positions. Maps whose responses are constant along this orbit are excluded,
-    because they may just be silent. Costs one forward of one orbit.
+    The feature maps are those with the smallest and the largest mean value in the first, middle and last
+    layer with maps of at least 4 × 4 positions. Maps whose responses are constant along this orbit are
+    excluded, because they may simply be inactive. The orbit is forwarded once.
 
     Args:
         result: the measured result, which determines the choice of maps.
@@ -73,7 +73,7 @@ def _sample(data: Any, sample: int, seed: int, *, channels_last: bool) -> Window
         seen += len(window)
         if len(found := np.flatnonzero(window.indices == sample)):
             return window.part(found[0], found[0] + 1)
-    raise ValueError(f"sample={sample}, but the data hold {seen} samples")
+    raise ValueError(f"sample={sample} is out of range: the data have {seen} samples")
 
 
 def _layer_means(result: Result, measure: str) -> dict[str, np.ndarray]:

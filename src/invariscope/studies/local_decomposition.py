@@ -48,7 +48,7 @@ class LocalDecomposition:
 
     @property
     def compression_norm(self) -> Float[np.ndarray, "*field row column"]:
-        """√2·|s|. The squares of the three norms add up to that of U."""
+        """√2·|s|; the squares of the three norms add up to ‖U‖²."""
         return np.sqrt(2) * np.abs(self.compression)
 
     @property
@@ -86,7 +86,7 @@ def local_decomposition(
         patch: side of a patch in pixels, or (height, width); at least 2.
         stride: pixels between patches; None places them side by side, 1 gives one patch per pixel.
     Raises:
-        ValueError: a field of another shape or with values that are not finite, or patches that do not fit.
+        ValueError: a field of another shape or with non-finite values, or patches that do not fit.
 
     >>> y, x = np.mgrid[:4, :4] - 1.5
     >>> turned = local_decomposition(np.stack([-0.1 * y, 0.1 * x]), patch=4)
@@ -127,7 +127,7 @@ def _checked_field(field: Any) -> np.ndarray:
             "Flatten samples and elements into one axis."
         )
     if not np.isfinite(values).all():
-        raise ValueError("the field has values that are not finite")
+        raise ValueError("the field has NaN or infinite values")
     return values
 
 

@@ -49,15 +49,15 @@ def stability_curve(
     .. math:: D(r), \\quad G(r), \\quad R(r) = D(r)/G(r), \\quad G(r)/r^2, \\qquad r = \\|\\eta\\|
 
     Every sample is forwarded once unchanged and three times per temperature: deformed, with noise of the same
-    norm as that deformation's change, and moved as far toward the neighbouring sample. All curves come from
-    this single pass.
+    norm as the change that the deformation makes, and moved by the same distance toward the neighbouring
+    sample. All curves come from this single pass.
 
     Args:
         model, data: as for `iv.measure`; the data are images (n, C, H, W), with labels for accuracy.
         radii: number of temperatures, in equal ratios from T1/15 to 2·T2, or the temperatures themselves.
         cutoff: largest number of half waves of the deformations.
         interpolation: interpolation of the deformations: "bilinear", "cubic" or "gaussian".
-        layers: "output" for the output alone, or further layers as for `iv.measure`; None: every layer.
+        layers: "output" for the output alone, or layers as for `iv.measure` in addition; None: every layer.
         samples: use a seeded subset of this many samples.
         seed: seed of the subset and of all draws.
         options: further options of `iv.measure`, such as batch_size, device, precision or label.
@@ -130,7 +130,7 @@ def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -
 
 
 def _versions(few: Window, ladder: Transform, seed: int) -> dict[str, torch.Tensor]:
-    """Return the kinds of forwarded inputs by name, each (sample, element, ...)."""
+    """Return the forwarded inputs by kind, each (sample, element, ...)."""
     x, batch = few.inputs.detach(), Batch(few.indices, few.keys, few.partners, seed)
     orbit = ladder.orbit(x, indices=batch.indices, keys=batch.keys, seed=seed)
     return {

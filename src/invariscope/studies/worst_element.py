@@ -1,4 +1,4 @@
-"""`iv.worst_element`: the transformation that changes a layer most, also between listed elements."""
+"""`iv.worst_element`: the transformation that changes a layer most, searched between listed elements."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def worst_element(
     seed: int = 0,
     **options: Any,
 ) -> Result:
-    """Find the element that changes each layer most, refined between its neighbours, with tails.
+    """Find the element that changes each layer most, refined between the listed elements, with tails.
 
     .. math:: t^* = \\mathrm{argmax}_t \\left\\langle
         \\frac{\\|a(t x_i) - a(x_i)\\|}{\\|a(x_i)\\|} \\right\\rangle_i
@@ -56,15 +56,16 @@ def worst_element(
 
     Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
     between other elements, so list them closely enough. If the curve is flat, the place means little. The
-    value is the largest of many estimates on the same samples, so it is biased upwards for few samples, and
-    its interval is that of the place found and ignores the search. Interpolating transforms blur between
-    exact elements, and the worst place may be one of strong blur: compare with a round trip.
+    value is the largest of many estimates on the same samples, so it is biased upwards for few samples; its
+    interval does not account for the search. Interpolating transforms blur images between exact elements, so
+    the worst place may be the one with the strongest blur: compare with a round trip.
 
     Args:
         model, data: as for `iv.measure`; every refinement is another pass over the data.
         transform: a transform whose elements differ by one number: `Rotation`, `Translation` along one axis,
             `Scale` or `Shear`.
-        tolerance: in units of the parameter; None: a hundredth of the widest gap between listed elements.
+        tolerance: largest distance from the worst place to its neighbours, in units of the parameter; None:
+            a hundredth of the widest gap between listed elements.
         samples: use a seeded subset of this many samples.
         seed: seed of the subset.
         options: further options of `iv.measure`, such as layers, batch_size, device, precision or label.
@@ -118,7 +119,7 @@ def _slider(transform: Transform) -> Slider:
 
 @dataclass(eq=False)
 class _Search:
-    """State of the search: the measured points of every layer, by place.
+    """State of the search: the measured points of every layer, indexed by place.
 
     Args:
         known: points by layer, place and output.
@@ -134,7 +135,7 @@ class _Search:
     inputs: int = 0
 
     def measure(self, transform: Transform) -> Result:
-        """Measure the elements and store the points."""
+        """Measure the elements, store the points, and return the result."""
         result = measure(self.model, self.source, transform, measures=WorstElement(), **self.options)
         assert transform.traits.slider is not None
         places = transform.traits.slider.values
@@ -157,7 +158,7 @@ class _Search:
 
     @property
     def peaks(self) -> dict[LayerKey, float]:
-        """Place of each layer's largest mean discrepancy; layers that no element changes are excluded."""
+        """The place of each layer's largest mean discrepancy; layers that no element changes are left out."""
         found = {}
         for key, points in self.known.items():
             best = max(points, key=lambda place: _value(points[place]))
@@ -166,7 +167,7 @@ class _Search:
         return found
 
     def neighbours(self, key: LayerKey, place: float) -> list[float]:
-        """Return the nearest known places below and above, across the ends if the elements are periodic."""
+        """Return the nearest known places below and above, wrapping around if the elements are periodic."""
         known = sorted(self.known[key])
         period = self.slider.period
         if period and self._is_periodic():
@@ -175,17 +176,17 @@ class _Search:
         return known[max(at - 1, 0) : at] + known[at + 1 : at + 2]
 
     def _is_periodic(self) -> bool:
-        """Return whether the gap from the last listed element to the first is about as wide as others."""
+        """Return whether the gap from the last listed element to the first is about as wide as the others."""
         assert self.slider.period is not None
         listed = sorted({self._folded(value) for value in self.slider.values})
         return listed[0] + self.slider.period - listed[-1] <= 1.5 * max(b - a for a, b in pairwise(listed))
 
     def reach(self, key: LayerKey, place: float) -> float:
-        """Return the distance to the more distant neighbour."""
+        """Return the distance from a place to the farther of its neighbours."""
         return max(abs(other - place) for other in self.neighbours(key, place))
 
     def wanted(self, near: float) -> list[float]:
-        """Return new places around every peak whose neighbours are more distant than `near`."""
+        """Return new places around every peak that has a neighbour farther away than `near`."""
         found: set[float] = set()
         for key, place in self.peaks.items():
             for other in self.neighbours(key, place):

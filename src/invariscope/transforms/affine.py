@@ -23,15 +23,15 @@ class Affine(SampledTransform):
 
     .. math:: p \\mapsto A_j p + b_j
 
-    The map says where content goes. p = (x, y) is in pixels from the image's centre, x to the right and y
-    *down*; b is in pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
+    Content at p moves to A p + b. Here p = (x, y) is in pixels from the image's centre, x to the right and y
+    *down*, and b is in pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
 
-    Elements are the same for every sample, since there is no uniform distribution over affine maps. To draw
-    them, `Compose` families that draw from a range (`Rotation.uniform`, `Scale.uniform`, ...): each part is
-    drawn, and the product is sampled once.
+    Elements are the same for every sample, since there is no uniform distribution over affine maps. For
+    random maps, `Compose` families that draw from a range (`Rotation.uniform`, `Scale.uniform`, ...): the
+    drawn parts are multiplied and applied in a single interpolation.
 
-    Caveats: other libraries give the inverse map (where an output pixel reads), or coordinates that run
-    from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
+    Caveats: some libraries use the inverse map, from an output pixel to the input pixel that it reads, or
+    coordinates from -1 to 1, which distort rectangles. If content moves the wrong way, invert the matrices.
 
     Args:
         matrices: [[xx, xy, x], [yx, yy, y]] for each element.
@@ -93,6 +93,7 @@ def _checked(matrices: Any) -> np.ndarray:
     if (flat := area < 1e-9 * np.abs(found[..., :2]).max(axis=(-2, -1)) ** 2).any() or (area == 0).any():
         which = int(np.argmax(flat | (area == 0)))
         raise ValueError(
-            f"matrices[{which}] flattens the image (determinant {area[which]:g}): it has no inverse."
+            f"matrices[{which}] flattens the image (determinant {area[which]:g}) and has no inverse: give an "
+            "invertible matrix."
         )
     return found

@@ -28,13 +28,13 @@ __all__ = ["TRANSFORMS", "Motion", "Traits", "Transform", "no_inverse"]
 class Transform(ABC):
     """A finite, ordered, labelled list of elements that act on inputs.
 
-    Families are frozen dataclasses, so transforms with equal arguments are equal. A family defines the six
-    abstract methods below. Defining a public family registers it under its snake_case name; the shared test
-    suite, the documentation and the command line use its `examples()`.
+    Subclasses, called families, are frozen dataclasses, so transforms with equal arguments are equal. A
+    family implements the six abstract methods below. Defining a public family registers it under its
+    snake_case name; the shared test suite, the documentation and the command line use its `examples()`.
     """
 
     structured: ClassVar[bool] = False
-    """Whether it moves the fields of structured samples, and no tensor."""
+    """Whether the transform acts on fields of structured samples rather than on tensors."""
 
     def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -42,7 +42,7 @@ class Transform(ABC):
             TRANSFORMS.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Reject misspelt options, with suggestions that a dataclass would not give."""
+        """Reject unknown options and suggest the closest ones, which a dataclass would not do."""
         refuse_unknown_options(cls, options)
         return super().__new__(cls)
 
@@ -65,11 +65,14 @@ class Transform(ABC):
 
     @abstractmethod
     def table(self) -> np.ndarray | None:
-        """Return the group table (m, m): entry [j, k] is "k, then j". None unless this is a finite group."""
+        """Return the (m, m) group table, or None unless the elements form a finite group.
+
+        Entry [j, k] is the index of the element "k, then j".
+        """
 
     @abstractmethod
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Return values (sample, column, ...) with the motion's elements applied.
+        """Apply the motion's elements to values (sample, column, ...).
 
         Raises:
             TypeError: the inverse, or the action on feature maps, is not known.
@@ -97,12 +100,12 @@ class Transform(ABC):
 
     @property
     def exact(self) -> tuple[bool, ...]:
-        """Which elements move whole pixels of square images, bit for bit, without interpolation."""
+        """For each element, whether it moves whole pixels of square images, without interpolation."""
         return self.traits.exact or (False,) * len(self)
 
     @property
     def per_sample(self) -> bool:
-        """Whether an element differs between samples, as it does with jitter."""
+        """Whether elements differ between samples, for example because of jitter."""
         return self.traits.per_sample
 
     @property
@@ -120,7 +123,7 @@ class Transform(ABC):
         """Apply all elements to each sample.
 
         Args:
-            x: the batch, on any device; or a list, or one-dimensional array of objects, of samples.
+            x: the batch, on any device; or samples in a list or in a one-dimensional array of objects.
             indices: (sample,) positions in the data, for transforms whose coefficients are given by
                 position; 0, 1, 2, ... by default.
             keys: (sample,) integers that identify the samples, for families that draw per sample; the
@@ -128,7 +131,7 @@ class Transform(ABC):
             seed: seed of the draws.
         Returns:
             The orbits. Elements may come first in memory, so `orbit(x).transpose(0, 1)` can be contiguous.
-            For samples in a list or an array of objects, such an array (sample, element).
+            Samples given as a list or as an array of objects return an array of objects (sample, element).
         Raises:
             TypeError: the transform cannot act on these data.
         """
@@ -143,13 +146,13 @@ class Transform(ABC):
         return self.apply(columns, motion)
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
-        """Return a single sample, such as an image or a text, under each element of a motion.
+        """Apply each element of a motion to a single sample, such as an image or a text.
 
         Args:
-            sample: a tensor, an array or an image; families that move other samples replace this method.
-            motion: of this sample alone.
+            sample: a tensor, an array or an image; families that support other types override this method.
+            motion: the motion of this sample alone.
         Raises:
-            TypeError: a sample of a kind that this transform does not move.
+            TypeError: the transform does not support this type of sample.
         """
         values, restore = as_values(sample, type(self).__name__)
         self.check(values[None])
@@ -157,7 +160,7 @@ class Transform(ABC):
         return [restore(moved) for moved in self.apply(columns, motion)[0]]
 
     def _of_samples(self, samples: np.ndarray, motion: Motion) -> Any:
-        """Return (sample, element) moved samples, one sample at a time."""
+        """Transform samples one at a time and return an array (sample, element) of the results."""
         found = np.empty((len(samples), len(self)), object)
         for place, sample in enumerate(samples):
             own = replace(motion, draws=motion.draws.take(np.array([place])))
@@ -170,8 +173,8 @@ class Transform(ABC):
     ) -> Shaped[Tensor, "sample element ..."]:
         """Apply each element and then its inverse, to show the cost of interpolation and padding.
 
-        Arguments and shape are those of `orbit`. The result equals x if the elements are exact and no
-        content leaves the image.
+        Arguments and the returned shape are the same as for `orbit`. The result equals x if the elements are
+        exact and no content leaves the image.
         """
         if not self.invertible:
             raise no_inverse(self)
@@ -208,9 +211,9 @@ class Transform(ABC):
 
         Args:
             maps: responses; (sample, element, C, H, W) for families that move pixels.
-            inverse: undo the elements instead.
-            input_size: (H, W) of the input; the action is scaled by the ratio of the map's size to it.
-                Required by transforms that shift by pixels.
+            inverse: apply the inverse elements instead.
+            input_size: (H, W) of the input. The action is scaled by the ratio of the map's size to the
+                input's. Required by transforms that shift by pixels.
             indices, keys: as given to `orbit`, for families that draw per sample.
             seed: as given to `orbit`.
         Raises:
@@ -228,7 +231,7 @@ class Transform(ABC):
         return self.apply(maps, motion)
 
     def describe(self) -> dict[str, Any]:
-        """Return family, options, labels and parameters as plain values for JSON."""
+        """Return the family, options, labels and parameters as values that JSON can represent."""
         assert is_dataclass(self)
         return {
             "family": snake_case(type(self).__name__),
@@ -244,7 +247,7 @@ class Transform(ABC):
     def motion_of(
         self, samples: int, indices: Any = None, keys: Any = None, seed: int = 0, **options: Any
     ) -> Motion:
-        """Return the application of all elements, one per column, to this many samples.
+        """Return the motion that applies all elements, one per column, to this number of samples.
 
         Args:
             indices, keys, seed: as in `orbit`.
@@ -256,7 +259,7 @@ class Transform(ABC):
         return Motion(np.arange(len(self)), draws, **options)
 
     def _keep(self, **values: Any) -> None:
-        """Store checked values, for the `__post_init__` of frozen families."""
+        """Set fields of a frozen family from its `__post_init__`."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -264,7 +267,7 @@ class Transform(ABC):
 TRANSFORMS: Registry[Transform] = Registry("transform", "invariscope.transforms")
 
 
-def no_inverse(transform: Transform, advice: str = "Callables need theirs declared") -> TypeError:
+def no_inverse(transform: Transform, advice: str = "Declare the inverses of callables") -> TypeError:
     """Return the error for a transform that cannot be undone."""
     return TypeError(
         f"{type(transform).__name__} has no known inverse. {advice}: Elements([...], inverses=[...])."

@@ -22,12 +22,12 @@ class Compose(Combination):
     .. math:: t_j = t^{(K)}_j \circ \dots \circ t^{(1)}_j, \quad
         t_j^{-1} = (t^{(1)}_j)^{-1} \circ \dots \circ (t^{(K)}_j)^{-1}
 
-    Parts have the same number of elements, or a single one, which is combined with every element of the
-    others. `Grid` combines all elements with all. Adjacent affine parts with the same interpolation and
-    padding are multiplied and sampled once, so nothing is blurred twice or lost at a border in between. Draws
-    of jittered parts are independent.
+    All parts must have the same number of elements, except that a part with a single element is combined
+    with every element of the others. Use `Grid` for all combinations. Adjacent affine parts with the same
+    interpolation and padding are multiplied and applied in a single interpolation, so content is not blurred
+    twice or lost at a border in between. Jittered parts are drawn independently.
 
-    Caveats: some libraries compose in the other order, or invert without reversing it.
+    Caveats: some libraries compose in the opposite order, or do not reverse the order to invert.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

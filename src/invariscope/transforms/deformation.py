@@ -22,11 +22,12 @@ class Deformation(Deforming):
     .. math:: (\tau_j x)(s) = x(s - \tau_j(s)), \quad
         \tau_{j,a}(u, v) = \sum_{pq} C^{ja}_{pq} \sin(p\pi u) \sin(q\pi v)
 
-    with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x and a = 1 along y, in units of the image's
-    width and height. Differentiable in the coefficients, so fields can be fitted.
+    with s = (u, v) in [0, 1]² and u to the right. Component a = 0 is the displacement along x and a = 1 along
+    y, in units of the image's width and height. Results are differentiable in the coefficients, so fields can
+    be fitted.
 
     Caveats: the displacement in pixels scales with the resolution. A coefficient of 1/(pπ) folds the image.
-    Fields of zeros still interpolate.
+    Even a field of zeros interpolates.
 
     Args:
         coefficients: (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p, q),
@@ -35,7 +36,7 @@ class Deformation(Deforming):
         interpolation: "bilinear", "cubic" or "gaussian".
         scale: pixels per unit on n pixels, "n-1" or "n".
     Raises:
-        TypeError: the coefficients are not numeric, or the inputs are not images; an inverse.
+        TypeError: the coefficients are not numeric, the inputs are not images, or an inverse is requested.
         ValueError: a wrong shape, non-finite values, samples without coefficients, images that are too small.
 
     >>> bend = Deformation([[[[0.25]], [[0.0]]]])
@@ -108,8 +109,8 @@ def _checked(values: Any) -> Tensor:
         ) from None
     if found.ndim not in (4, 5) or found.shape[-3] != 2 or 0 in found.shape:
         raise ValueError(
-            "coefficients must have the axes (element, 2, p, q) or (sample, element, 2, p, q), the axis of "
-            f"length 2 for x and y; got shape {tuple(found.shape)}."
+            "coefficients must have the axes (element, 2, p, q) or (sample, element, 2, p, q), with x and y "
+            f"along the axis of length 2; got shape {tuple(found.shape)}."
         )
     found = found if found.is_floating_point() else found.double()
     modes = max(found.shape[-2:])  # of both axes

@@ -24,19 +24,19 @@ class DeformationLadder(Deforming):
 
     .. math:: C^a_{ij} \sim N\!\left(0, \frac{T_j}{i^2 + j^2}\right) \text{ for element } j
 
-    The fields are those of :class:`Diffeomorphism`, drawn independently at each temperature. Use it for
-    curves against the size of the displacement; `spanning` gives the published range, from displacements far
-    below one pixel to fields that fold.
+    The fields are those of :class:`Diffeomorphism`, drawn independently at each temperature. Use this family
+    to plot curves against the size of the displacement. `spanning` covers the published range, from
+    displacements far below one pixel to fields that fold.
 
-    Caveats: the coldest fields show the interpolation rather than the deformation, and the hottest fold the
-    image. There is no warning, since such curves are meant to leave the allowed range on both sides.
+    Caveats: at the lowest temperatures, interpolation dominates the effect; at the highest, fields fold the
+    image. There is no warning, since such curves are meant to leave the allowed range at both ends.
 
     Args:
         temperatures: T of each element.
         c: largest number of half waves.
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
     Raises:
-        TypeError: the inputs are not images; an inverse.
+        TypeError: the inputs are not images, or an inverse is requested.
         ValueError: temperatures that are not positive, a cutoff without modes, images too small for c.
     Source:
         Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
@@ -62,9 +62,9 @@ class DeformationLadder(Deforming):
         high: float = 2.0,
         **options: Any,
     ) -> DeformationLadder:
-        """Return a ladder of equal temperature ratios from `low` · T1 to `high` · T2 for (H, W) pixels.
+        """Return a ladder with equal temperature ratios, from `low` · T1 to `high` · T2, for (H, W) images.
 
-        On rectangles T1 is that of the longer side, which is the smaller one.
+        For rectangles, T1 is computed from the longer side, which makes it smaller.
 
         Raises:
             ValueError: c = 1, for which no range is defined, or images too small to have one.

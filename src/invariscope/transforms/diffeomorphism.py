@@ -35,16 +35,18 @@ class Diffeomorphism(Deforming):
         \tau_a(u, v) = \sum_{ij} C^a_{ij} \sin(i\pi u) \sin(j\pi v), \quad
         C^a_{ij} \sim N\!\left(0, \frac{T}{i^2 + j^2}\right)
 
-    with s = (u, v) in [0, 1]², u to the right, and modes √(i² + j²) < c + ½. The border does not move.
-    Elements are draws, and fields depend only on (seed, sample key, draw). The size is given as the
-    *nominal* displacement δ = (n/2)√(πT ln c) in pixels, as the *exact* rms displacement over the image,
-    δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is the number of pixels along each
-    axis. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
+    with s = (u, v) in [0, 1]², u to the right, and modes √(i² + j²) < c + ½. The border does not move. Each
+    element is one draw per sample, and fields depend only on (seed, sample key, draw).
+
+    The size is set by the *nominal* displacement in pixels, δ = (n/2)√(πT ln c), by the *exact* rms
+    displacement over the image, δ = n√(T·S/2) with S = Σ 1/(i² + j²), or by the temperature T itself. Here n
+    is the number of pixels along each axis. On the grid of n points, the rms displacement is
+    scale·((n − 1)/n)·√(T·S/2).
 
     Caveats: the nominal displacement is not the actual one, which is 0.84 pixels at δ = 1 and c = 3.
-    Interpolation blurs, the Gaussian one even where nothing moves (`baseline`). Fields may fold, a third of
-    them at T2 and c = 3 (`folded`); after rejection the rest are smaller than the temperature suggests.
-    There is no inverse and no group.
+    Interpolation blurs; Gaussian interpolation does so even where nothing moves (see `baseline`). Fields may
+    fold (see `folded`): a third of them do at T2 and c = 3. If folded fields are rejected, the others are
+    smaller than the temperature suggests. There is no inverse and no group table.
 
     Args:
         draws: number of fields per sample.
@@ -53,10 +55,10 @@ class Diffeomorphism(Deforming):
         c: largest number of half waves.
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
         displacement: whether delta_px is "nominal" or "exact".
-        reject_folded: redraw each field until it does not fold.
+        reject_folded: redraw folded fields until none folds.
         preset: "petrini2021" uses scale "n", as the published code does.
     Raises:
-        TypeError: the inputs are not images; an inverse.
+        TypeError: the inputs are not images, or an inverse is requested.
         ValueError: invalid options, c = 1 with the nominal displacement, images too small for c.
     Warns:
         UserWarning: the temperature is outside `allowed_range`.
@@ -124,7 +126,7 @@ class Diffeomorphism(Deforming):
         return self._converted(ensemble.temperature_of, self._deltas, size)
 
     def typical_displacement(self, size: Size) -> _Pair:
-        """Return the displacement along (x, y) in pixels on (H, W) images, nominal or exact as chosen."""
+        """Return the nominal or exact displacement along (x, y), in pixels, on images of (H, W) pixels."""
         return self._converted(ensemble.displacement_of, self.temperatures(size), size)
 
     def _converted(self, convert: Callable[..., float], values: Sequence[float], size: Size) -> _Pair:

@@ -22,16 +22,16 @@ from invariscope.transforms.machinery.traits import traits_of_draws
 
 @dataclass(frozen=True)
 class DiffeomorphismAugmentation(Deforming):
-    r"""Random smooth deformations whose temperature and cutoff are random too, within the allowed range.
+    r"""Random smooth deformations with random temperature and cutoff, within the allowed range.
 
     .. math:: c = c_1 + \lfloor b\,(c_2 - c_1 + 1) \rfloor, \quad T = T_1 + (T_2 - T_1)\,b', \quad
         b, b' \sim \mathrm{Beta}(\alpha, \beta)
 
-    with T1 and T2 from `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
-    training: `random(x, generator=generator)` deforms each image of a batch with its own field.
+    with T1 and T2 from `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. During
+    training, `random(x, generator=generator)` deforms each image of a batch with its own field.
 
-    Caveats: elements differ in size, so a value measured under them belongs to no single displacement. Use
-    `Diffeomorphism` to measure.
+    Caveats: elements differ in size, so a value measured with them does not correspond to a single
+    displacement. Use `Diffeomorphism` for measurements.
 
     Args:
         draws: number of fields per sample in an orbit.
@@ -39,7 +39,7 @@ class DiffeomorphismAugmentation(Deforming):
         c_beta: (α, β) of the cutoff; (1, 1) is uniform.
         temperature_beta: (α, β) of the temperature.
     Raises:
-        TypeError: the inputs are not images; an inverse.
+        TypeError: the inputs are not images, or an inverse is requested.
         ValueError: an empty range, invalid Beta parameters, images without an allowed temperature for c.
     Source:
         Petrini et al. 2021, arXiv:2105.02468, for the range.

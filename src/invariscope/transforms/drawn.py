@@ -38,12 +38,12 @@ class Drawn(Transform):
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
 
-    For each sample and draw, the function is called on a batch that holds only this sample; if the data are a
-    list of samples (texts, images of PIL, mappings), on the sample itself. Each call seeds
-    the global generators of torch, NumPy and Python anew and restores them afterwards, so results do not
-    depend on batch size, order or process. Generators that the function holds (as an attribute, a bound
-    argument, a closure variable, or an attribute of one of these) are seeded and restored too. A function
-    that draws from any other generator, or keeps state between calls, raises ValueError.
+    The function is called once per sample and draw, on a batch that holds only this sample. If the data are a
+    list of samples (texts, PIL images, mappings), it is called on the sample itself. Each call seeds the
+    global generators of torch, NumPy and Python anew and restores them afterwards, so results do not depend
+    on batch size, order or process. Generators that the function holds (as an attribute, a bound argument, a
+    closure variable, or an attribute of one of these) are seeded and restored too. A function that draws from
+    any other generator, or keeps state between calls, raises ValueError.
 
     There is no inverse and no action on feature maps.
 
@@ -51,13 +51,13 @@ class Drawn(Transform):
     distribution; some of them may leave the sample unchanged.
 
     Args:
-        function: maps a batch, a tensor (1, ...), to a floating-point tensor of the same shape for all
-            samples and draws.
+        function: maps a batch of one sample, a tensor (1, ...), to a floating-point tensor. All samples and
+            draws must return the same shape.
         draws: number of draws per sample.
         label: name of the draws; by default the name of the function.
     Raises:
-        TypeError: `function` is not callable, or its result is not a floating-point tensor; `inverse` or
-            `act`.
+        TypeError: `function` is not callable, its result is not a floating-point tensor, or `inverse` or
+            `act` is called.
         ValueError: `draws` is less than 1, results differ in shape, or randomness cannot be seeded.
 
     >>> import torch
@@ -103,7 +103,7 @@ class Drawn(Transform):
         )
 
     def table(self) -> None:
-        """Return None: draws are not a group."""
+        """Return None: random draws do not form a group."""
 
     def _traits(self) -> Traits:
         own = getattr(self.function, "__name__", type(self.function).__name__)
@@ -111,7 +111,7 @@ class Drawn(Transform):
         return traits_of_draws(name, self.draws)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Call the function on each sample, seeded anew for every draw."""
+        """Call the function on each sample, with a new seed for every draw."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
                 "Drawn only acts on inputs: its action on feature maps and its inverse are not known. List "
@@ -123,7 +123,7 @@ class Drawn(Transform):
             return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
-        """Call the function on a copy of the sample, seeded anew for every draw."""
+        """Call the function on a copy of the sample, with a new seed for every draw."""
         generators = (*global_generators("cpu"), *callable_generators(self.function))
         words = motion.draws.under(stream=Stream.DRAWN_ELEMENT).words()[0] >> np.uint64(11)
 
@@ -140,8 +140,8 @@ class Drawn(Transform):
         return found
 
     def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[RandomGenerator]) -> Tensor:
-        """Return all draws, each with its own seed."""
-        seeds = words >> np.uint64(11)  # NumPy and Python take 53 bits as they are
+        """Return the results of all draws, each with its own seed."""
+        seeds = words >> np.uint64(11)  # NumPy and Python accept seeds of 53 bits unchanged
         out: Tensor | None = None
         for sample, column in np.ndindex(*values.shape[:2]):
             call = partial(self._called, values[sample, column], int(seeds[sample, column]), generators)

@@ -30,17 +30,17 @@ _USES = {
 
 @dataclass(frozen=True, init=False)
 class Elements(Transform):
-    """One callable per element, for any data and the transforms of any library.
+    """One callable per element, for any type of data and for transforms from any library.
 
     .. math:: t_j x = f_j(x)
 
-    If the data are one tensor, a callable takes a batch, a tensor whose first axis is the samples, and
-    returns a tensor with the same samples first; all elements return one shape. If they are a list of samples
-    (texts, images of PIL, mappings, molecules), a callable takes one sample and returns one. What it receives
-    is a copy, so it may work in place.
+    If the data are one tensor, each callable takes a batch, with samples on its first axis, and returns a
+    tensor with the same samples on its first axis. All elements must return the same shape. If the data are a
+    list of samples (texts, PIL images, mappings, molecules), each callable takes one sample and returns one.
+    Callables receive copies, so they may work in place.
 
-    `inverses` are needed to undo the elements, and `actions` to act on feature maps, where the meaning of a
-    callable is not known otherwise.
+    `inverses` are needed to undo the elements, and `actions` to act on feature maps: neither can be derived
+    from the callables.
 
     Before use, each callable is tried a few times on up to three samples. Callables that draw random numbers
     (most augmentation classes) are rejected, since results would depend on the batch size and not on the
@@ -56,12 +56,13 @@ class Elements(Transform):
         inverse_actions: the inverses of the actions.
         identity: index of the element that changes nothing, if there is one.
     Raises:
-        TypeError: not callables, a callable that does not return a tensor; `inverse` or `act` if undeclared.
-        ValueError: an empty list, lists of different lengths, results of different shapes; a callable that
-            draws random numbers, or mixes samples.
+        TypeError: an entry is not callable or does not return a tensor; `inverse` or `act` is called, but
+            inverses or actions are not declared.
+        ValueError: an empty list, lists of different lengths, results of different shapes, or a callable that
+            draws random numbers or mixes samples.
 
     >>> import torch
-    >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["as it is", "doubled"], identity=0)
+    >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["unchanged", "doubled"], identity=0)
     >>> gains.orbit(torch.tensor([[1.0], [3.0]]))[..., 0]
     tensor([[1., 2.],
             [3., 6.]])
@@ -145,7 +146,7 @@ class Elements(Transform):
         elements = np.broadcast_to(motion.elements, values.shape[:2])
         out: Tensor | None = None
         for element in np.unique(elements).tolist():
-            # Reading by index makes a copy, so callables may work in place.
+            # Advanced indexing makes a copy, so callables may work in place.
             where = tuple(
                 torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
             )
@@ -166,7 +167,7 @@ class Elements(Transform):
         ]
 
     def _used(self, motion: Motion) -> tuple[Callables, str]:
-        """Return the callables that a motion applies, and what they are."""
+        """Return the callables that a motion applies, and their role in messages."""
         option, role = _USES[motion.on_maps, motion.inverse]
         callables: Callables | None = getattr(self, option)
         if callables is None:
@@ -178,7 +179,7 @@ class Elements(Transform):
 
     @cached_property
     def _tried_samples(self) -> set[str]:
-        """Elements that gave the same result for a sample twice."""
+        """Labels of elements that returned the same result twice for the same sample."""
         return set()
 
     def _try(self, callables: Callables, element: int, role: str, batch: Tensor) -> None:

@@ -26,7 +26,7 @@ class Flip(AffineTransform):
 
     .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
 
-    Caveats: for many classes a mirror image is a different object (letters, digits, hands), and a good
+    Caveats: for many classes a mirror image is a different object (letters, digits, hands), so a good
     network need not be invariant to it.
 
     Args:
@@ -52,7 +52,7 @@ class Flip(AffineTransform):
         return tuple(cls(direction) for direction in _SIGNS)
 
     def inverse(self) -> Transform:
-        """Return itself: every flip undoes itself."""
+        """Return this transform, since every flip undoes itself."""
         return self
 
     def _traits(self) -> Traits:

@@ -19,18 +19,20 @@ from invariscope.transforms.translation import Translation
 
 @dataclass(frozen=True, init=False)
 class Grid(Combination):
-    r"""The product of transforms: every element of each part with every element of the others.
+    r"""The product of transforms: all combinations of their elements.
 
     .. math:: t_{(j, k)} = b_k \circ a_j, \quad \text{at index } j \cdot |b| + k
 
     for `Grid(a, b)`: a is applied first, and the last part's element varies fastest. Adjacent affine parts
-    with the same interpolation and padding are multiplied and sampled once, so nothing is blurred twice or
-    lost at a border in between. There is a group table if the products are a finite group, such as D4 from
-    `Grid(Flip(), QuarterTurns())`, or if the parts are groups that act along different axes, such as
-    permutations and rotations of points (give both axes as positive, or both as negative, numbers). Jittered
-    parts are drawn separately for each combination.
+    with the same interpolation and padding are multiplied and applied in a single interpolation, so content
+    is not blurred twice or lost at a border in between. Jittered parts are drawn separately for each
+    combination.
 
-    Caveats: the number of elements, and all costs with it, is the product of the parts' numbers.
+    There is a group table if the products form a finite group, such as D4 from `Grid(Flip(),
+    QuarterTurns())`. There is also one if the parts are groups that act along different axes, such as
+    permutations and rotations of points; in that case, give all axes as positive or all as negative numbers.
+
+    Caveats: the number of elements, and thus the cost, is the product of the parts' numbers of elements.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

@@ -11,12 +11,12 @@ from invariscope.transforms.machinery.given import as_transform
 
 @dataclass(frozen=True)
 class Inverse(Chain):
-    r"""Undo the elements of another transform: element j is the inverse of its element j.
+    r"""The inverse elements of another transform, in the same order.
 
     .. math:: t_j^{-1}, \quad (b \circ a)^{-1} = a^{-1} \circ b^{-1}
 
-    A composition is undone in reverse order, and a jittered element with the same draw. `inverse()` returns
-    this unless a family has a shorter way to write its inverse.
+    A composition is undone in reverse order, and a jittered element is undone with the same draw. The method
+    `inverse()` returns an instance of this class unless the family itself contains the inverse.
 
     Caveats: an inverse restores positions, not what interpolation blurred or what left the image.
 

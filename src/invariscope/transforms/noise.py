@@ -23,24 +23,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Noise(Transform):
-    r"""Gaussian noise of a given norm, or of the norm of another transform's displacement.
+    r"""Gaussian noise with a given norm, or with the norm of another transform's displacement.
 
     .. math:: t_j x = x + r_{ij}\,\frac{\eta_{ij}}{\|\eta_{ij}\|}, \quad \eta_{ij} \sim N(0, I), \quad
         r_{ij} = \rho \text{ or } \|t'_j x - x\|
 
     with Euclidean norms over whole samples. Directions depend only on (seed, sample key, draw) and are
-    independent of the draws of `like`. With the same seed, element j of this orbit has the norm of element j
-    of the orbit of `like`.
+    independent of the draws of `like`. With the same seed, the noise of element j is as large as the
+    displacement by element j of `like`.
 
-    Caveats: noise has high frequencies, which a blur removes, and a network may be stable to it for that
+    Caveats: noise has high frequencies, which blurring removes, so a network may be stable to noise for that
     reason alone. Noise also changes black borders. It has no inverse and no action on feature maps.
 
     Args:
-        draws: number of draws per sample; with `like`, its number of elements.
+        draws: number of draws per sample, 8 by default; with `like`, the number of its elements.
         norm: the norm of the noise; 1 unless `like` is given.
-        like: a transform whose displacement of each sample gives the norm; constant in gradients.
+        like: a transform whose displacement of each sample determines the norm. Gradients treat the norm as a
+            constant.
     Raises:
-        TypeError: the input is not a floating-point tensor; an inverse, or feature maps.
+        TypeError: the input is not a floating-point tensor; an inverse or an action on feature maps is
+            requested.
         ValueError: `norm` or `draws` with `like`, a norm that is not positive, a `like` that changes shapes.
     Source:
         Petrini et al. 2021, arXiv:2105.02468: noise with the norm of a diffeomorphism's displacement.
@@ -83,7 +85,7 @@ class Noise(Transform):
         raise no_inverse(self, "Keep the untransformed samples, or declare the inverses of your own noise")
 
     def table(self) -> None:
-        """Return None: sums of noises have other norms."""
+        """Return None: a sum of two noise vectors has a different norm."""
 
     def _traits(self) -> Traits:
         if self.like is None:
@@ -94,7 +96,7 @@ class Noise(Transform):
         return replace(own, labels=labels, parameters={**own.parameters, **likewise})
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Add each draw to its sample."""
+        """Add the noise of each draw to its sample."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
                 "Noise only acts on inputs: it has no inverse and no action on feature maps. Declare the "
@@ -121,13 +123,13 @@ def isotropic_noise(
     """Return noise with uniformly distributed direction and the given norm, to be added to x.
 
     Args:
-        x: the samples, for their shape, dtype and device.
+        x: the samples, of which only the shape, dtype and device are used.
         radius: the norm: one number, one per sample, or (sample, draw).
         indices: keys of the samples; 0, 1, 2, ... by default. Directions depend only on (seed, key, draw).
         seed: seed of the draws.
         draws: number of draws per sample.
     Raises:
-        ValueError: radii of a wrong shape, or that are not finite.
+        ValueError: radii with a wrong shape, or non-finite radii.
 
     >>> isotropic_noise(torch.zeros(2, 5), 3.0, draws=4).norm(dim=2)[0].round(decimals=4)
     tensor([3., 3., 3., 3.])
@@ -145,7 +147,7 @@ def isotropic_noise(
 
 
 def _directed(values: Tensor, draws: Draws, radii: Tensor) -> Tensor:
-    """Return noise (sample, draw, ...) of these norms, with the shape, dtype and device of the values."""
+    """Return noise (sample, draw, ...) with these norms and the shape, dtype and device of the values."""
     own = draws.under(stream=Stream.NOISE_DIRECTION)
     found = own.normal(int(np.prod(values.shape[2:])))
     found /= np.linalg.norm(found, axis=2, keepdims=True)

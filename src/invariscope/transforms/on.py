@@ -28,33 +28,33 @@ class On(Linear):
 
     .. math:: t_j x = (\rho_1(t_j)\, x_1, \; \rho_2(t_j)\, x_2, \; \ldots)
 
-    All fields of a sample are moved by the same element and, if elements are drawn per sample, by the same
-    draw. Fields that are not named stay as they are.
+    The same element acts on all named fields of a sample, with the same draw if elements are drawn per
+    sample. Other fields do not change.
 
     Roles:
 
-    - `"value"`: the field is moved as a sample of its own would be: an image, a signal. Images of PIL and
-      arrays of bytes are moved as values from 0 to 1 and converted back.
-    - `"vector"`: the last axis holds vectors, which are turned: positions, velocities, the rows of a cell.
-    - `"row"`: rows change places, as permutations say: node features, tokens.
-    - `"index"`: entries are numbers of such rows, and are renumbered: the edges of a graph.
+    - `"value"`: the field is transformed like a sample of its own, such as an image or a signal. PIL images
+      and arrays of bytes are converted to values from 0 to 1, and back afterwards.
+    - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a cell.
+    - `"row"`: rows are permuted: node features, tokens.
+    - `"index"`: entries are numbers of permuted rows, and are renumbered: the edges of a graph.
     - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
       matrix.
-    - a function `(field, element) -> field`, where `element` is the number of the element, from 0. It
-      receives a copy.
+    - a function `(field, element) -> field`, where `element` is the index of the element. The function
+      receives a copy of the field.
 
-    Feature maps of layers are moved as the transform itself moves them.
+    On feature maps of layers, the action is that of the transform itself.
 
-    Caveats: roles are never guessed. A field that should move and is not named makes an equivariant model
-    look broken; so does a cell that stays while positions turn.
+    Caveats: roles are never inferred. An equivariant model looks broken if a field that should be transformed
+    is not named, for example if the cell stays fixed while the positions rotate.
 
     Args:
-        transform: what moves the fields, or what `iv.measure` accepts as one.
+        transform: the transform of the fields, in any form that `iv.measure` accepts.
         fields: names of fields with the role "value", or a mapping {name or index: role}.
         roles: roles by name of the field.
     Raises:
-        TypeError: a role that is not one of these, or that the transform does not have.
-        ValueError: no field, an unknown role; when measured, a field that the samples do not have.
+        TypeError: a role that is not one of these, or that the transform does not support.
+        ValueError: no field, or an unknown role. During a measurement: a field that the samples lack.
 
     >>> import numpy as np
     >>> from invariscope.common.samples import as_samples
@@ -78,18 +78,18 @@ class On(Linear):
         found |= roles
         inner = as_transform(transform)
         if not found:
-            raise ValueError("On needs a field to move: iv.On(transform, 'pixel_values')")
+            raise ValueError("On needs at least one field, such as iv.On(transform, 'pixel_values')")
         for name, role in found.items():
             _refuse_role(name, role, inner)
         self._keep(transform=inner, roles=tuple(found.items()), _undoes=False)
 
     def __new__(cls, *args: Any, **roles: Any) -> On:
-        """Accept any keyword: names of fields are the user's."""
+        """Accept any keyword, since users choose the names of fields."""
         return object.__new__(cls)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return turns of the vectors in a field, and reordered rows with renumbered indices."""
+        """Return rotations of the vectors in a field, and permuted rows with renumbered indices."""
         from invariscope.transforms.orthogonal import Orthogonal
         from invariscope.transforms.permutations import RandomPermutations
 
@@ -100,7 +100,7 @@ class On(Linear):
 
     @property
     def fields(self) -> tuple[Any, ...]:
-        """Names of the fields that are moved."""
+        """Names of the fields that are transformed."""
         return tuple(name for name, _ in self.roles)
 
     def check(self, x: Any) -> None:
@@ -108,12 +108,13 @@ class On(Linear):
         if isinstance(x, Tensor):
             raise TypeError(
                 f"On moves the fields {self.fields!r}, but the data are one tensor of shape "
-                f"{tuple(x.shape)}: give samples with fields, or the transform without On. Of a tuple of "
-                "arrays, the second is the target; give several inputs as mappings, [{'a': x, 'b': y}, ...]"
+                f"{tuple(x.shape)}: give samples with fields, or use the transform without On. In a tuple of "
+                "two arrays, the second holds the targets; give several inputs as mappings, "
+                "[{'a': x, 'b': y}, ...]"
             )
 
     def inverse(self) -> Transform:
-        """Return the same elements on the same fields, undone; TypeError if none is known."""
+        """Return the inverse elements on the same fields; raise TypeError if they are not known."""
         functions = [repr(name) for name, role in self.roles if _is_function(role)]
         if functions:
             raise TypeError(f"On has no known inverse: the role of {', '.join(functions)} is a function")
@@ -142,18 +143,18 @@ class On(Linear):
         return replace(motion, inverse=motion.inverse != self._undoes)
 
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
-        """Return the matrices by which vectors are turned; None if there are none."""
+        """Return the matrices that act on vectors; None if there are none."""
         inner = self.transform
         return inner.linear_parts(self._own(motion)) if isinstance(inner, Linear) else None
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Move feature maps as the transform moves them; refuse inputs, which need fields."""
+        """Apply the transform to feature maps; raise TypeError for inputs, which need fields."""
         if not motion.on_maps:
             self.check(values)
         return self.transform.apply(values, self._own(motion))
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
-        """Return the sample with its fields moved, once for each element."""
+        """Return the sample with transformed fields, once per element."""
         rows, motion = self._rows(sample), self._own(motion)
         moved: dict[Any, list[Any]] = {}
         for name, role in self.roles:
@@ -168,7 +169,7 @@ class On(Linear):
         return [with_fields(sample, {name: found[j] for name, found in moved.items()}) for j in range(count)]
 
     def _rows(self, sample: Any) -> int | None:
-        """Return how many rows change places: as many as the fields with that role have."""
+        """Return the number of rows in the fields with the role "row"; None if there are none."""
         counts = {name: len(field(sample, name)) for name, role in self.roles if role == ROW}
         if len(set(counts.values())) > 1:
             raise ValueError(f"fields with the role 'row' must have equal lengths; got {counts}")
@@ -176,7 +177,7 @@ class On(Linear):
 
 
 def _refuse_role(name: Any, role: Any, transform: Transform) -> None:
-    """Raise unless the transform has such a role for a field."""
+    """Raise unless the transform supports this role for a field."""
     if isinstance(role, str) and role not in ROLES:
         raise unknown(f"role of field {name!r}", role, ROLES)
     known = isinstance(role, str) or callable(role) or hasattr(role, "D_from_matrix")
@@ -188,16 +189,16 @@ def _refuse_role(name: Any, role: Any, transform: Transform) -> None:
     family = type(transform).__name__
     if role in (ROW, INDEX) and not isinstance(transform, Permuting):
         raise TypeError(
-            f"{family} has no role {role!r}: rows change places under iv.Permutations or "
+            f"{family} has no role {role!r}, since it does not permute rows: use iv.Permutations or "
             "iv.RandomPermutations"
         )
     turns = role == VECTOR or hasattr(role, "D_from_matrix")
     if turns and (isinstance(transform, Permuting) or not isinstance(transform, Linear)):
-        raise TypeError(f"{family} does not say how it turns vectors: use iv.RandomOrthogonal or a rotation")
+        raise TypeError(f"{family} does not act on vectors: use iv.RandomOrthogonal or a rotation")
 
 
 def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: int | None) -> list[Any]:
-    """Return a field under each element of a motion of one sample."""
+    """Return one sample's field under each element of a motion."""
     if role == VALUE:
         return transform.moved_sample(values, motion)
     if _is_function(role):
@@ -214,7 +215,7 @@ def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: i
 
 
 def _by_function(role: Callable[[Any, int], Any], values: Any, element: int) -> Any:
-    """Return a field as a function moves it, which may work in place.
+    """Apply a user's function to a copy of a field, so that it may work in place.
 
     Raises:
         ValueError: the function fails.
@@ -231,7 +232,7 @@ def _by_function(role: Callable[[Any, int], Any], values: Any, element: int) -> 
 
 
 def _as_array(values: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
-    """Return a field as a tensor, and what turns such a tensor into a field of the same kind."""
+    """Return a field as a tensor, and a function that converts a tensor back to the field's type."""
     if isinstance(values, Tensor):
         return values, lambda moved: moved
     array = np.asarray(values)
@@ -248,28 +249,28 @@ def _is_function(role: Any) -> bool:
 
 
 def _matrices(transform: Transform, motion: Motion) -> np.ndarray:
-    """(element, d, d) of one sample."""
+    """Return the (element, d, d) matrices of one sample."""
     found = transform.linear_parts(motion) if isinstance(transform, Linear) else None
     if found is None:
-        raise TypeError(f"{type(transform).__name__} does not say how it turns vectors")
+        raise TypeError(f"{type(transform).__name__} does not act on vectors")
     return found[0] if found.ndim == 4 else found
 
 
 def _turned(values: Tensor, matrices: np.ndarray | Tensor) -> Tensor:
-    """(element, ...) the vectors along the last axis multiplied by each matrix."""
+    """Multiply the vectors along the last axis by each matrix and return (element, ...) values."""
     by = torch.as_tensor(np.ascontiguousarray(matrices) if isinstance(matrices, np.ndarray) else matrices)
     if not values.is_floating_point():
         raise TypeError(f"vectors must be floating-point values; got {values.dtype}")
     if not values.ndim or values.shape[-1] % by.shape[-1]:
         raise TypeError(
-            f"vectors of {by.shape[-1]} entries must lie along the last axis; got shape {tuple(values.shape)}"
+            f"the last axis must hold vectors of {by.shape[-1]} entries; got shape {tuple(values.shape)}"
         )
     columns = values[None, None].expand(1, len(by), *values.shape)
     return turned(columns, by.to(values.device), columns.ndim - 1)[0]
 
 
 def _places(transform: Transform, rows: int, motion: Motion) -> np.ndarray:
-    """(element, row) where each row goes, also for the inverse elements."""
+    """Return the (element, row) new place of each row, inverted if the motion is inverse."""
     assert isinstance(transform, Permuting)
     found = transform.places_of(rows, motion)
     found = found[0] if found.ndim == 3 else found
@@ -278,7 +279,7 @@ def _places(transform: Transform, rows: int, motion: Motion) -> np.ndarray:
 
 def _renumbered(values: Tensor, transform: Transform, motion: Motion, rows: int | None) -> list[Tensor]:
     if rows is None:
-        raise TypeError("indices are renumbered with the rows of another field: give one the role 'row'")
+        raise TypeError("indices refer to the rows of another field: give that field the role 'row'")
     if values.is_floating_point() or values.is_complex():
         raise TypeError(f"indices must be integers; got {values.dtype}")
     if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < rows:
@@ -293,7 +294,7 @@ def _tensor(places: np.ndarray) -> Tensor:
 
 
 def _by_irreps(representation: Any, rotations: Tensor) -> Tensor:
-    """(element, d, d) the matrices of a representation, computed in float64."""
+    """Return the (element, d, d) matrices of a representation, computed in float64."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default type
     try:

@@ -26,10 +26,10 @@ class Orthogonal(Turning):
 
     .. math:: t_j x = Q_j x, \quad Q_j^{\mathsf T} Q_j = 1
 
-    For points of a cloud (n, points, 3), or vectors along another axis of the data; one axis may hold several
-    vectors in a row. There is a group table if the matrices are a group.
+    The vectors are points of a cloud (n, points, 3), or lie along another axis of the data. One axis may hold
+    several vectors in a row. There is a group table if the matrices form a group.
 
-    Caveats: vectors turn about the origin; a cloud that is not centred does not turn about its own centre.
+    Caveats: vectors rotate about the origin, so centre a cloud first to rotate it about its own centre.
 
     Args:
         matrices: (element, d, d); the 24 rotations of the cube by default.
@@ -69,7 +69,7 @@ class Orthogonal(Turning):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return thirds of a turn in space, and two matrices that are not a group."""
+        """Return thirds of a turn in space, and two matrices that do not form a group."""
         lone = [[[0.6, -0.8], [0.8, 0.6]], [[0.0, 1.0], [1.0, 0.0]]]
         return cls.turns(3, axis=1), cls(lone, axis=1)
 
@@ -79,7 +79,7 @@ class Orthogonal(Turning):
         return len(self.matrices[0])
 
     def table(self) -> np.ndarray | None:
-        """Return the group table, or None if the matrices are not a group."""
+        """Return the group table, or None if the matrices do not form a group."""
         return group_table(np.array(self.matrices), np.matmul, _TOLERANCE)
 
     def _traits(self) -> Traits:
@@ -105,10 +105,10 @@ class RandomOrthogonal(Turning):
 
     Q is the orthogonal factor of a Gaussian matrix, with the signs that make it unique; for SO(d), the first
     column of a Q that reflects is negated. Draws depend only on (seed, sample key, element). The vectors are
-    points of a cloud (n, points, 3), or lie along another axis; one axis may hold several in a row.
+    points of a cloud (n, points, 3), or lie along another axis, which may hold several vectors in a row.
 
-    Caveats: a few draws per sample say little about the worst rotation. Vectors turn about the origin; a
-    cloud that is not centred does not turn about its own centre.
+    Caveats: a few draws per sample say little about the worst rotation. Vectors rotate about the origin, so
+    centre a cloud first to rotate it about its own centre.
 
     Args:
         draws: number of draws per sample.
@@ -149,7 +149,7 @@ class RandomOrthogonal(Turning):
         return self.dimension
 
     def table(self) -> None:
-        """Return None: draws are not a group."""
+        """Return None: random draws do not form a group."""
 
     def _traits(self) -> Traits:
         group = f"{'O' if self.mirrored else 'SO'}({self.dimension})"
@@ -166,7 +166,7 @@ class RandomOrthogonal(Turning):
 
 
 def cube() -> np.ndarray:
-    """Return the rotations of the cube, (24, 3, 3), the identity first."""
+    """Return the rotations of the cube, (24, 3, 3), starting with the identity."""
     places = itertools.permutations(range(3))
     signed = [
         np.diag(s) @ np.eye(3)[list(p)] for p in places for s in itertools.product((1.0, -1.0), repeat=3)
@@ -182,7 +182,8 @@ def _orthogonal(matrices: Any) -> np.ndarray:
     if not (gaps < _TOLERANCE).all():
         worst = int(np.nan_to_num(gaps, nan=np.inf).argmax())
         raise ValueError(
-            f"matrices[{worst}] is not orthogonal: QᵀQ is off by {gaps[worst]:.2g}. Groups of other matrices "
-            "have no uniform distribution; list elements instead: Affine([...]) or Elements([...])."
+            f"matrices[{worst}] is not orthogonal: QᵀQ differs from the identity by {gaps[worst]:.2g}. "
+            "Groups of other matrices have no uniform distribution, so list their elements: Affine([...]) or "
+            "Elements([...])."
         )
     return found

@@ -22,10 +22,10 @@ class PeriodicTranslation(Transform):
 
     .. math:: (t_{ab} x)(r, c) = x\bigl(r - a H / m_y \bmod H,\; c - b W / m_x \bmod W\bigr)
 
-    The product of two cyclic groups, bit-exact, with a table. Content that leaves on one side comes in on the
-    other. A feature map is shifted by the same parts of its own height and width; there is no exact action,
-    and an error is raised, if those are not whole pixels (such as an odd size after a stride). `Translation`
-    shifts by pixels instead, and fills what is left behind.
+    The shifts are bit-exact and form a product of two cyclic groups, with a group table. Content that leaves
+    the image on one side re-enters on the opposite side. A feature map is shifted by the same fractions of
+    its own height and width. An error is raised if these are not whole pixels, as for an odd size after a
+    stride. `Translation` shifts by pixels instead, and fills the uncovered area with padding.
 
     Caveats: only networks with circular padding can be equivariant near the border.
 
@@ -50,11 +50,11 @@ class PeriodicTranslation(Transform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return halves down combined with quarters to the right, and sevenths down."""
+        """Return shifts by halves down and quarters to the right, and shifts by sevenths down."""
         return cls(2, 4), cls(7, 1)
 
     def check(self, x: Any) -> None:
-        """Raise unless `x` holds floating-point images (n, C, H, W) whose sizes the parts divide."""
+        """Raise unless `x` holds floating-point images (n, C, H, W) that divide into the parts."""
         need_images("PeriodicTranslation", x)
         self._pixels(x)
 

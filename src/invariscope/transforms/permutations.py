@@ -25,11 +25,12 @@ class Permutations(Permuting):
 
     .. math:: (t_j x)_{p_j(i)} = x_i
 
-    Exact, with a group table if the list is closed. `Permutations.cyclic(size)` shifts a sequence cyclically,
-    and `Permutations.all(size)` lists all permutations.
+    The elements are exact, and there is a group table if the list is closed under composition.
+    `Permutations.cyclic(size)` shifts a sequence cyclically, and `Permutations.all(size)` lists all
+    permutations.
 
-    The action on a layer permutes the same axis; layers without that axis, or with another number of entries
-    along it, have no action.
+    The action on a layer permutes the same axis. Layers without that axis, or with a different number of
+    entries along it, have no action.
 
     Caveats: networks for text or point clouds that also take positions as input should not be invariant to
     the order of the remaining inputs.
@@ -38,7 +39,7 @@ class Permutations(Permuting):
         places: one permutation per element: entry i goes to place p(i).
         axis: axis of the data, with samples on axis 0; by default the points of (n, points, features).
     Raises:
-        TypeError: `places` does not hold lists of integers; the data have another number of entries.
+        TypeError: `places` does not hold lists of integers, or the data have a different number of entries.
         ValueError: an element is not a permutation of 0, 1, 2, ...
 
     >>> import torch
@@ -58,7 +59,7 @@ class Permutations(Permuting):
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
         """Return the cyclic shifts of a sequence by multiples of `step`."""
         if integer("size", size) % integer("step", step):
-            raise ValueError(f"step must divide size for the shifts to be a group; got {step} and {size}.")
+            raise ValueError(f"step must divide size for the shifts to form a group; got {step} and {size}.")
         places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
         return cls(places, axis=axis)
 
@@ -103,28 +104,28 @@ class Permutations(Permuting):
         )
 
     def places_of(self, size: int, motion: Motion) -> np.ndarray:
-        """Return the listed places.
+        """Return the new place of each entry, as listed.
 
         Raises:
-            TypeError: another number of entries.
+            TypeError: a different number of entries.
         """
         if size != self.entries:
-            raise TypeError(f"these permutations are of {self.entries} entries; got {size}")
+            raise TypeError(f"these permutations act on {self.entries} entries; got {size}")
         return np.array(self.places)[motion.elements]
 
 
 @dataclass(frozen=True, init=False)
 class RandomPermutations(Permuting):
-    r"""Permute the entries along one axis at random, uniformly over all permutations, drawn per sample.
+    r"""Permute the entries along one axis by uniformly random permutations, drawn per sample.
 
     .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_n
 
-    n is the number of entries of the sample. Draws depend only on (seed, sample key, element) and n. Values
-    do not change, so any effect comes from the network. The action on a layer permutes the same axis with the
-    same draws.
+    Here n is the number of entries of the sample. Draws depend only on (seed, sample key, element) and n.
+    Entries change places but not values, so any effect comes from the network. The action on a layer permutes
+    the same axis with the same draws.
 
     Caveats: nearly all permutations of many entries are far from the identity. Sensitivity to them says
-    nothing about exchanging two neighbours; list such elements with `Permutations`.
+    nothing about exchanging two neighbours; for this, list the exchanges with `Permutations`.
 
     Args:
         draws: number of draws per sample.
@@ -132,7 +133,7 @@ class RandomPermutations(Permuting):
         axis: axis of the data, with samples on axis 0; by default the points of (n, points, features).
     Raises:
         ValueError: `size` or `draws` is less than 1.
-        TypeError: the data have another number of entries.
+        TypeError: the data have a different number of entries.
 
     >>> import torch
     >>> orbit = RandomPermutations(2).orbit(torch.arange(4.0).expand(3, 4))
@@ -148,12 +149,12 @@ class RandomPermutations(Permuting):
         self, *counts: int, draws: int | None = None, size: int | None = None, axis: int = 1
     ) -> None:
         if len(counts) > 2 or (counts and draws is not None and size is not None):
-            raise TypeError("RandomPermutations takes one count, of draws: RandomPermutations(8, size=100)")
-        if len(counts) == 2 or (counts and draws is not None):  # as it was before sizes were optional
+            raise TypeError("RandomPermutations takes one count, the draws: RandomPermutations(8, size=100)")
+        if len(counts) == 2 or (counts and draws is not None):  # the signature before sizes were optional
             size, draws = counts[0], counts[1] if len(counts) == 2 else draws
             warnings.warn(
-                "RandomPermutations(size, draws) is deprecated: "
-                f"RandomPermutations({draws}, size={size}), or without size= for any number of entries",
+                "RandomPermutations(size, draws) is deprecated: use "
+                f"RandomPermutations({draws}, size={size}), or leave out size= for any number of entries",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -164,7 +165,7 @@ class RandomPermutations(Permuting):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return three draws of the order of 28 entries, along the columns of an image."""
+        """Return three random orders of the 28 columns of an image."""
         return (cls(3, size=28, axis=3),)
 
     @property
@@ -173,14 +174,14 @@ class RandomPermutations(Permuting):
         return self.size
 
     def table(self) -> None:
-        """Return None: draws are not a group."""
+        """Return None: random draws do not form a group."""
 
     def _traits(self) -> Traits:
         found = traits_of_draws("order", self.draws, invertible=True, acts_on=self.acts_on)
         return replace(found, exact=(True,) * self.draws)
 
     def places_of(self, size: int, motion: Motion) -> np.ndarray:
-        """Return random places, the order of as many random numbers."""
+        """Return random places, obtained by sorting random numbers."""
         return np.argsort(motion.draws.normal(size), axis=-1)
 
 
@@ -190,7 +191,7 @@ def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:
     except (TypeError, ValueError):
         raise TypeError(f"places must be a list of permutations, one per element; got {places!r}.") from None
     if not found or not found[0]:
-        raise ValueError("places is empty: a transform needs at least one element, of at least one entry.")
+        raise ValueError("places is empty: a transform needs at least one element with at least one entry.")
     for k, one in enumerate(found):
         if sorted(one) != list(range(len(found[0]))):
             raise ValueError(

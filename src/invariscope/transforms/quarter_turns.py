@@ -39,8 +39,8 @@ class QuarterTurns(_SquareSymmetry):
 
     Values are not interpolated and do not leave the image, so any effect comes from the network.
 
-    Caveats: invariance to quarter turns says nothing about the angles between them; convolutional networks
-    with symmetric filters have the first without the second.
+    Caveats: invariance to quarter turns does not imply invariance to the angles in between; convolutional
+    networks with symmetric filters have the former without the latter.
 
     Raises:
         ValueError: the images are not square.
@@ -67,8 +67,8 @@ class Dihedral(_SquareSymmetry):
     Elements 0 to 3 are the counter-clockwise quarter turns; elements 4 to 7 swap left and right first, then
     turn by 0°, 90°, 180°, 270°.
 
-    Caveats: for many classes a mirror image is a different object (letters, digits, hands), and a good
-    network need not be invariant to it. Look at the two halves separately.
+    Caveats: for many classes a mirror image is a different object (letters, digits, hands), so a good
+    network need not be invariant to it. Examine the rotations and the mirrored elements separately.
 
     Raises:
         ValueError: the images are not square.

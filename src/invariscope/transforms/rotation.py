@@ -21,13 +21,14 @@ class Rotation(Jittered):
 
     .. math:: (t_j x)(p) = x(R_{-\theta_j}\, p), \quad \theta_{ij} = \theta_j + \epsilon_{ij}
 
-    with p in pixels from the centre ((W − 1)/2, (H − 1)/2), so rectangles turn without distortion and keep
-    their canvas. ε is 0 without jitter, else uniform on ± `jitter_deg` and drawn per (seed, sample key,
-    element). Multiples of 90° are bit-exact on squares, and multiples of 180° on all images.
+    with p in pixels from the centre ((W − 1)/2, (H − 1)/2), so rectangles are rotated without distortion and
+    keep their canvas. Without jitter, ε is 0; otherwise it is uniform on ± `jitter_deg` and depends only on
+    (seed, sample key, element). Multiples of 90° are bit-exact on squares, and multiples of 180° on all
+    images.
 
     Caveats: corners leave the image and padding comes in, so part of the effect is a reaction to missing
-    corners. Interpolation blurs all angles but the exact ones, and a network may react to the blur;
-    `round_trip` shows how much. Angles 0° and 360° are the same rotation listed twice.
+    corners. Interpolation blurs the image at all angles except the exact ones, and a network may react to the
+    blur; `round_trip` shows its size. Angles of 0° and 360° list the same rotation twice.
 
     Args:
         degrees: one angle per element; 16 around the circle by default.
@@ -57,7 +58,7 @@ class Rotation(Jittered):
 
     @classmethod
     def circle(cls, m: int, *, start_deg: float = 0.0, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
-        """Return `m` evenly spaced angles around the circle from `start_deg`: a cyclic group if that is 0."""
+        """Return `m` evenly spaced angles around the circle; they form a cyclic group if `start_deg` is 0."""
         start = number("start_deg", start_deg)
         degrees = [start + 360.0 * k / m for k in range(integer("m", m))]
         return cls(degrees, jitter_deg=jitter_deg, **sampling)

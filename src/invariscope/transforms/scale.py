@@ -23,8 +23,8 @@ class Scale(Jittered):
 
     with p in pixels from the centre: a factor of 2 doubles all sizes, and 0.5 halves them.
 
-    Caveats: images are not low-pass filtered before shrinking, so factors far below 1 alias. Enlarging pushes
-    the rim out of the image and shrinking brings padding in, so part of the effect is a reaction to that.
+    Caveats: images are not low-pass filtered before shrinking, so factors far below 1 alias. Enlarging moves
+    the border out of the image and shrinking brings in padding, so part of the effect is a reaction to these.
 
     Args:
         factors: one positive factor per element.
@@ -56,7 +56,7 @@ class Scale(Jittered):
         """Return `m` factors drawn per sample from `lo` to `hi`, uniform in the logarithm.
 
         Raises:
-            ValueError: no range, or one whose ends are in the wrong order.
+            ValueError: no range, or `hi` is not greater than `lo`.
         """
         need_range("Scale", "Scale.uniform(8, 0.8, 1.25)", lo, hi)
         low, high = _positive("lo", lo), _positive("hi", hi)
@@ -86,7 +86,7 @@ class Scale(Jittered):
 def _positive(name: str, value: Any) -> float:
     factor = number(name, value)
     if factor == 0:
-        raise ValueError(f"{name} is 0: it would shrink the image to a point, which has no inverse.")
+        raise ValueError(f"{name} is 0, which would shrink the image to a point: give a positive factor.")
     if factor < 0:
         raise ValueError(
             f"{name} is negative, {factor:g}: combine Scale with Rotation([180]) or Flip instead."

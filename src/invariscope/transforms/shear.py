@@ -67,7 +67,7 @@ class Shear(Jittered):
         """Return `m` factors drawn per sample, uniform from −reach to reach.
 
         Raises:
-            ValueError: no reach.
+            ValueError: `reach` is missing.
         """
         need_range("Shear", "Shear.uniform(8, 0.3), factors from −0.3 to 0.3", reach)
         return cls([0.0] * integer("m", m), jitter=number("reach", reach), **options)

@@ -18,23 +18,25 @@ _ACROSS = {"depth": -3, "height": -2, "width": -1}
 
 @dataclass(frozen=True)
 class Slices(Transform):
-    r"""A transform of images applied to each slice of a volume: turns, flips, shifts, rotations in space.
+    r"""A transform of images, such as a rotation, flip or shift, applied to each slice of a volume.
 
     .. math:: (t_j x)_d = t_j\, x_d
 
-    Volumes are (n, C, D, H, W), and their slices lie across one of the last three axes: turns in the slices
-    across the depth are turns about the axis of depth. Combine axes with `Grid` or `Compose`. Feature maps
-    are moved in the same way; those without depth (C, H, W) as images.
+    Volumes have shape (n, C, D, H, W), and slices are perpendicular to one of the last three axes. A rotation
+    of the slices across the depth is therefore a rotation about the depth axis. Combine axes with `Grid` or
+    `Compose`. Feature maps are transformed in the same way; those without depth, (C, H, W), are treated as
+    images.
 
-    Caveats: scanners often have thicker slices than pixels. Across the height or the width an angle is then
-    an angle on the grid, not in space; and shifts of feature maps are refused there.
+    Caveats: slices from scanners are often thicker than a pixel is wide. For slices across the height or the
+    width, angles then refer to the grid rather than to space. Shifts of feature maps raise an error for these
+    two axes.
 
     Args:
-        of: what moves each slice, such as `QuarterTurns()` or `Flip()`.
+        of: the transform of each slice, such as `QuarterTurns()` or `Flip()`.
         across: "depth", "height" or "width".
     Raises:
-        ValueError: an unknown axis; slices that the transform cannot move.
-        TypeError: no floating-point volumes.
+        ValueError: an unknown axis, or slices that the transform does not accept.
+        TypeError: the inputs are not floating-point volumes.
 
     >>> import torch
     >>> volume = torch.arange(8.0).view(1, 1, 2, 2, 2)
@@ -54,30 +56,30 @@ class Slices(Transform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return turns about the axis of depth, and rotations by other angles."""
+        """Return quarter turns about the depth axis, and rotations by other angles."""
         from invariscope.transforms.quarter_turns import QuarterTurns
         from invariscope.transforms.rotation import Rotation
 
         return cls(QuarterTurns()), cls(Rotation([0, 40]))
 
     def check(self, x: Any) -> None:
-        """Raise for anything but volumes whose slices the transform can move."""
+        """Raise unless the transform accepts the slices of `x`."""
         self.of.check(self._folded(x, 1) if isinstance(x, Tensor) else x)
 
     def inverse(self) -> Transform:
-        """Return the slices moved back."""
+        """Return the inverse transform of the slices."""
         return Inverse(self)
 
     def table(self) -> np.ndarray | None:
-        """Return that of the transform of images."""
+        """Return the group table of the transform of images."""
         return self.of.table()
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Move each slice as a channel of an image."""
+        """Apply the transform to images whose channels are the slices."""
         if values.ndim != 6:
             return self.of.apply(values, motion)
         if self.across != "depth":
-            motion = replace(motion, input_size=None)  # that is of slices across the depth
+            motion = replace(motion, input_size=None)  # refers to slices across the depth
         folded = self._folded(values, 2)
         depth = values.shape[_ACROSS[self.across]]
         return self.of.apply(folded, motion).unflatten(2, (-1, depth)).movedim(3, _ACROSS[self.across])
@@ -86,7 +88,7 @@ class Slices(Transform):
         return replace(self.of.traits, slider=None, acts_on=None)
 
     def _folded(self, x: Tensor, channel: int) -> Tensor:
-        """Return volumes as images with a channel per slice; images as they are."""
+        """Return volumes as images with one channel per slice, and images unchanged."""
         if x.ndim != channel + 4:
             return x
         return x.movedim(_ACROSS[self.across], channel + 1).flatten(channel, channel + 1)

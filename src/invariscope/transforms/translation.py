@@ -23,13 +23,14 @@ class Translation(Jittered):
 
     .. math:: (t_j x)(r, c) = x(r - dy_j,\\; c - dx_j)
 
-    Shifts by whole pixels are bit-exact, others are interpolated; the padding fills what is left behind. On
-    a feature map of another resolution the shift is scaled by the ratio of the sizes.
+    Shifts by whole pixels are bit-exact; others are interpolated. Padding fills the uncovered area. On a
+    feature map of a different resolution, the shift is scaled by the ratio of the sizes.
 
-    The table is None: content that leaves the image does not come back, so this is not a finite group.
+    There is no group table: content that leaves the image does not come back, so the shifts are not a finite
+    group.
 
     Caveats: an object that is cut off by the border is a different input, not a shifted one; keep shifts
-    below the margin around the objects. A network with stride s is at best exactly equivariant to multiples
+    below the margin around the objects. A network with stride s can be exactly equivariant only to multiples
     of s.
 
     Args:
@@ -79,14 +80,14 @@ class Translation(Jittered):
         """Return `m` shifts drawn per sample, dx and dy uniform up to `reach_px` pixels each way.
 
         Raises:
-            ValueError: no reach.
+            ValueError: `reach_px` is missing.
         """
         need_range("Translation", "Translation.uniform(8, 3), up to 3 px each way", reach_px)
         return cls([(0.0, 0.0)] * integer("m", m), jitter_px=number("reach_px", reach_px), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return a grid of whole pixels, fractions of a pixel, and draws."""
+        """Return a grid of whole-pixel shifts, shifts by fractions of a pixel, and random shifts."""
         fractions = cls.range(-1.5, 1.5, 4, direction="vertical", padding="reflection")
         return cls.grid(1), fractions, cls.uniform(3, 2)
 

@@ -27,7 +27,8 @@ class VectorField(Linear):
     with A the linear part of the transform's map of the plane. Channels come in pairs, the component to the
     right before the component down: flow, gradients, wind. The same holds for feature maps.
 
-    Caveats: components in another order, or counted upwards, turn the other way.
+    Caveats: vectors rotate in the wrong direction if components come in the opposite order or if the vertical
+    component points up.
 
     Args:
         of: the transform of the positions, such as `QuarterTurns()`.
@@ -61,15 +62,15 @@ class VectorField(Linear):
         _need_pairs(x.shape[1])
 
     def inverse(self) -> Transform:
-        """Return the same moves and turns, undone."""
+        """Return the inverse elements."""
         return Inverse(self)
 
     def table(self) -> np.ndarray | None:
-        """Return the table of the positions' transform."""
+        """Return the group table of the positions' transform."""
         return self.of.table()
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
-        """Return the matrices that turn the vectors."""
+        """Return the matrices that act on the vectors."""
         found = _turns(self.of, motion)
         assert found is not None, "the transform was checked to be a map of the plane"
         return found

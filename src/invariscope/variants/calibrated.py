@@ -1,4 +1,4 @@
-"""Copies of models whose batch normalisation uses other statistics: those of given data, or of each batch."""
+"""Copies of models whose batch normalisation uses the statistics of given data or of each batch."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: 
     """Return a copy in eval mode whose batch normalisation uses the statistics of the data.
 
     At initialisation the stored statistics are mean 0 and variance 1, which do not normalise. The copy treats
-    each of these inputs as a single batch of all of them would be treated in training mode.
+    these inputs as the model in training mode would treat them in a single batch.
 
     Args:
         model: a model with batch normalisation; it is not changed.
         data: as in `iv.measure`.
-        samples: size of a seeded subset, which is forwarded as one batch; None, or a larger number: all.
+        samples: size of a seeded subset, which is forwarded as one batch; None, or a larger number, uses all.
         seed: seed of the subset.
     Returns:
         The copy. Its results have "statistics of N inputs" under `provenance["model"]["normalization"]`,
@@ -73,7 +73,8 @@ def batch_normalized(model: nn.Module) -> nn.Module:
     """Return a copy in eval mode whose batch normalisation uses the statistics of each batch.
 
     Its outputs depend on the samples that are forwarded together, including orbits and noise: measure it
-    with `unstable="measure"`, and expect different numbers at another batch size. `calibrated` avoids this.
+    with `unstable="measure"`, and expect different values for a different batch size. `calibrated` avoids
+    this.
 
     Args:
         model: a model with batch normalisation; it is not changed.

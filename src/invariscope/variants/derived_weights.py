@@ -1,6 +1,6 @@
-"""Weights that a module computes from others: by parametrizations, or by hooks of `torch.nn.utils`.
+"""Weights that a module computes from other tensors, by parametrizations or by hooks of `torch.nn.utils`.
 
-Supports the parametrizations of `torch.nn.utils.parametrize`, and hooks that compute a plain attribute
+Supported are parametrizations of `torch.nn.utils.parametrize`, and hooks that compute a plain attribute
 `weight` from `weight_orig` (spectral norm, pruning) or from `weight_g` and `weight_v` (weight norm).
 """
 

@@ -18,12 +18,12 @@ class OrbitAverage(nn.Module):
     .. math:: \\bar f(x) = \\frac{1}{m} \\sum_{j=1}^{m} f(t_j x)
 
     Inputs are (sample, ...); the model must return a tensor with samples on its first axis. If the elements
-    are a group that acts exactly on inputs, the output is invariant for any model, up to rounding:
+    form a group that acts exactly on inputs, the output is invariant for any model, up to rounding:
     transforming x only changes the order of the terms. Each forward costs m forwards of the model.
 
-    Caveats: elements that are not a group (such as a range of angles) give a smoother output, not an
-    invariant one, and elements that interpolate give invariance up to interpolation. The model's own layers
-    do not change, so an invariant output says nothing about them.
+    Caveats: elements that do not form a group (such as a range of angles) make the output smoother, but not
+    invariant. With elements that interpolate, the output is invariant only up to interpolation errors. The
+    model's own layers do not change, so an invariant output says nothing about them.
 
     Args:
         model: any module; it becomes a submodule, and trains with this one.
@@ -49,8 +49,8 @@ class OrbitAverage(nn.Module):
         self.model, self.transform = model, as_transform(transform)
         if self.transform.per_sample:
             raise ValueError(
-                f"{type(self.transform).__name__} draws its elements for each sample, by keys that a model "
-                "does not see; give elements that are the same for all samples"
+                f"{type(self.transform).__name__} draws its elements per sample, from keys that a model does "
+                "not receive; give elements that are the same for all samples"
             )
 
     def forward(self, x: Shaped[Tensor, "sample ..."]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Networks with random weights, from the modules' own initialisers or from a function of the user."""
+"""Networks with random weights, from the modules' own initialisers or from a user's function."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Make = Callable[[], nn.Module]
 
 
 def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
-    """Return a network like the model with random weights, from the user's function or re-initialised.
+    """Return a network like the model with random weights, from the user's function or by re-initialising it.
 
     Raises:
         TypeError: as in `from_function`.
@@ -59,8 +59,8 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
 
     Initialisers are called for inner modules first: `reset_parameters()` or `_reset_parameters()` of each
     module, then `_init_weights(module)` of the model that contains it (transformers), then `init_weights()`
-    (timm). A weight that is computed from others (parametrizations, spectral norm, weight norm, pruning) is
-    drawn as a plain weight and recomputed from it; pruning masks are kept. All weights are first filled with
+    (timm). Weights that are computed from others (parametrizations, spectral norm, weight norm, pruning) are
+    drawn like plain weights and then recomputed; pruning masks are kept. All weights are first filled with
     NaN, which reveals those that no initialiser sets. Buffers other than running statistics are assumed to be
     constants.
 

@@ -39,9 +39,9 @@ def filter_banks(source: Any, layers: str | Sequence[str] | None = None) -> list
 
     Args:
         source: a module, a state dict, or filters (out, in, k, k).
-        layers: names or globs; None: every convolution whose filters have more than one pixel.
+        layers: names or globs; None selects every convolution whose filters have more than one pixel.
     Raises:
-        TypeError: the source is of another type.
+        TypeError: the type of the source is not supported.
         ValueError: there is no convolution, no convolution has that name, or weights are not finite.
     """
     known = _named_filters(source)

@@ -21,8 +21,8 @@ def shuffled_channels(model: M, *, seed: int) -> M:
     .. math:: w'_{o, c} = w_{o, \\pi(c)}
 
     with a permutation π per layer. Filters do not change, so spatial pooling survives; the learned
-    combination of channels does not. Compare the stability D of both networks: the increase is the part of
-    the stability that was due to channels.
+    combination of channels does not. Compare the stability D of both networks: the increase shows how much of
+    the stability was due to channels.
 
     Channels of a grouped convolution are permuted within each group; a layer with one input channel per group
     does not change.
@@ -58,7 +58,8 @@ def shuffled_channels(model: M, *, seed: int) -> M:
             found += 1
     if not found:
         raise ValueError(
-            f"{type(model).__name__} has no convolution with several input channels: nothing to shuffle."
+            f"{type(model).__name__} has no convolution with several input channels, so there is nothing to "
+            "shuffle."
         )
     return shuffled
 

@@ -30,7 +30,7 @@ class Modes:
 
     @property
     def spaces(self) -> np.ndarray:
-        """Index of the eigenspace of each mode, (mode,)."""
+        """(mode,) index of each mode's eigenspace."""
         return np.cumsum(np.diff(self.eigenvalues, prepend=self.eigenvalues[0]) > _SAME)
 
 
@@ -65,7 +65,7 @@ def _path_modes(size: int) -> tuple[np.ndarray, np.ndarray]:
 def mode_power(filters: np.ndarray, modes: Modes) -> np.ndarray:
     """Return the part of each filter's squared norm in each eigenspace, (..., eigenspace).
 
-    It does not depend on the choice of basis within an eigenspace.
+    The result does not depend on the choice of basis within an eigenspace.
 
     Args:
         filters: (..., h, w).
@@ -98,7 +98,7 @@ class FilterSpectrum:
 
     @property
     def ratio(self) -> np.ndarray:
-        """c_λ over c_λ at the start, (eigenspace,); NaN if that is unknown or zero."""
+        """(eigenspace,) c_λ divided by its value at the start, NaN if that is unknown or zero."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.start > 0, self.power / self.start, np.nan)
 
@@ -117,7 +117,7 @@ class FilterSpectrum:
 
 
 def mean_frequency(power: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
-    """Return the mean eigenvalue (...), weighted by the power (..., eigenspace); NaN if that is zero.
+    """Return the mean eigenvalue (...), weighted by the power (..., eigenspace); NaN if all power is zero.
 
     >>> float(mean_frequency(np.array([1.0, 3.0]), np.array([0.0, 4.0])))
     3.0
@@ -142,10 +142,10 @@ def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
         layer: name of a convolution; may be None if there is only one.
-        start: the same network or filters before training; None: ratios are NaN.
+        start: the same network or filters before training; without them, ratios are NaN.
     Raises:
-        TypeError: the weights are of another type.
-        ValueError: no convolution, no such layer, or another shape at the start.
+        TypeError: the type of the weights is not supported.
+        ValueError: no convolution, no such layer, or a different shape at the start.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, section on spatial pooling.
@@ -162,11 +162,11 @@ def spectrum_of(bank: FilterBank, start: FilterBank | None = None) -> FilterSpec
     """Return the spectrum of given filters.
 
     Raises:
-        ValueError: the filters at the start have another shape.
+        ValueError: the filters at the start have a different shape.
     """
     if start is not None and start.filters.shape != bank.filters.shape:
         raise ValueError(
-            f"filters of {bank.layer!r} have shape {bank.filters.shape}, but at the start "
+            f"filters of {bank.layer!r} have shape {bank.filters.shape}, but those at the start have shape "
             f"{start.filters.shape}: give the same network before training."
         )
     modes = laplacian_modes(*bank.filters.shape[2:])
@@ -174,7 +174,7 @@ def spectrum_of(bank: FilterBank, start: FilterBank | None = None) -> FilterSpec
     power = _mean_power(bank, modes)
     return FilterSpectrum(
         layer=bank.layer,
-        # Without the rounding errors of the cosines.
+        # Remove the rounding errors of the cosines.
         eigenvalues=np.abs(modes.eigenvalues[first].round(9)),
         multiplicity=np.bincount(modes.spaces),
         power=power,

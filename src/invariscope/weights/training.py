@@ -24,7 +24,7 @@ def training_spectra(
 
     Args:
         stages: {epoch: model or state dict}, or an iterable of such pairs.
-        layers: names or globs of convolutions; None: all whose filters have more than one pixel.
+        layers: names or globs of convolutions; None selects all whose filters have more than one pixel.
     Returns:
         One row per epoch × layer × eigenvalue: epoch, layer, eigenvalue, multiplicity, power, ratio.
     Raises:
@@ -48,7 +48,7 @@ class SpectrumRecorder:
     In your own loop, call it with the model and the number of finished epochs. It only reads the weights.
 
     Args:
-        layers: names or globs of convolutions; None: all whose filters have more than one pixel.
+        layers: names or globs of convolutions; None selects all whose filters have more than one pixel.
 
     >>> from invariscope.zoo import build
     >>> recorder = SpectrumRecorder("conv1")
@@ -76,7 +76,7 @@ def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the records of a training run as a table, with ratios to the earliest epoch of each layer.
 
     Args:
-        records: records of a `SpectrumRecorder`, such as `Training.measured`, also of a resumed run.
+        records: records of a `SpectrumRecorder`, such as `Training.measured`, including a resumed run's.
     Raises:
         ValueError: there are no records.
     """

@@ -37,16 +37,17 @@ def check(
         opt("Fail below this value. Can be repeated.", "GLOB:MEASURE:VALUE", "--min", shown=False),
     ] = None,
     junit: Annotated[
-        Path | None, opt("Also write JUnit XML to this file, replacing it.", "FILE", shown="none")
+        Path | None,
+        opt("Also write JUnit XML to this file; an existing file is replaced.", "FILE", shown="none"),
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Check that a model's numbers stay within limits, for continuous integration.
 
-    The value over all samples decides; its interval is shown beside it. With --repeats, the value that chance
-    alone causes is subtracted before it is compared with --max. A layer without a value, because all
-    of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if one is broken, and 2
-    if the command is wrong and nothing was checked.
+    Limits apply to the value over all samples; its interval is only shown. With --repeats, the value that
+    chance alone causes is subtracted before it is compared with --max. A layer without a value, for example
+    because all of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if any is
+    broken, and 2 if the command is invalid and nothing was checked.
 
     Examples:
 
@@ -66,7 +67,7 @@ def check(
             f"--junit {junit}: the folder {junit.absolute().parent} does not exist; create it first"
         )
     if junit is not None and junit.is_dir():
-        raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
+        raise IsADirectoryError(f"--junit {junit} is a folder; give a file name")
     elements = read_transform(transform)
     named, inputs = loaded(model, data, origin, seed=settings.seed)
     options = settings.keywords(named.label) | needed(limits) | named.feeding

@@ -14,17 +14,17 @@ from invariscope.cli.options import flag
 
 @command
 def compare(
-    run_a: Annotated[Path, typer.Argument(help="A folder that `measure` wrote.", show_default=False)],
+    run_a: Annotated[Path, typer.Argument(help="Folder written by `measure`.", show_default=False)],
     run_b: Annotated[
-        Path, typer.Argument(help="Another one, measured on the same samples.", show_default=False)
+        Path, typer.Argument(help="Folder of another run on the same samples.", show_default=False)
     ],
     stratum: Annotated[str, flag("`all` samples, one class, or the `mean` over classes.")] = "all",
     debug: Debug = False,
 ) -> None:
-    """Show the difference of two runs layer by layer: B minus A, with an interval.
+    """Show the difference between two runs layer by layer: B minus A, with an interval.
 
-    Both runs must have measured the same samples with the same transform. The interval is that of the paired
-    difference, so it is narrower than the two separate intervals suggest.
+    Both runs must have measured the same samples with the same transform. Differences are paired, so their
+    intervals are narrower than the separate intervals of the two runs suggest.
 
     Examples:
 
@@ -46,4 +46,6 @@ def compare(
     shown = where(differences, stratum=stratum).to_dict("records")
     for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
         show(line)
-    show("p tests whether they differ. p (Holm) is adjusted for the rows of its table; intervals are not.")
+    show(
+        "p tests for a difference. p (Holm) is adjusted for the number of rows in a table; intervals are not."
+    )

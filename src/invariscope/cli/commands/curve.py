@@ -24,9 +24,9 @@ def curve(
     origin: shared.Origin,
     settings: shared.RunSettings,
     radii: Annotated[
-        int, opt("Number of deformation sizes, from far below a pixel to folding the image.", "INT")
+        int, opt("Number of deformation sizes, from far below a pixel to folds in the image.", "INT")
     ] = 30,
-    cutoff: Annotated[int, opt("Largest number of half waves in a deformation; more is finer.", "INT")] = 3,
+    cutoff: Annotated[int, opt("Largest number of half waves in a deformation; larger is finer.", "INT")] = 3,
     layers: Annotated[
         list[str] | None,
         opt("Also measure these layers, such as `conv*`. Can be repeated.", "GLOB", shown="output"),
@@ -38,7 +38,8 @@ def curve(
     """Measure how a model's output changes under deformations of increasing size.
 
     Compares smooth deformations with noise of equal size and with steps of equal size toward another sample.
-    Writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`, all of them or none.
+    Writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`. Either all files are
+    written or none.
 
     Examples:
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @command
 def demo(
-    out: Annotated[Path, flag("Folder for networks, results and report.")] = Path("invariscope-demo"),
-    seed: Annotated[int, flag("Seed of everything random.")] = 0,
+    out: Annotated[Path, flag("Folder for the networks, the results and the report.")] = Path(
+        "invariscope-demo"
+    ),
+    seed: Annotated[int, flag("Seed of all random draws.")] = 0,
     plain_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     rotated_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     training_digits: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -28,8 +30,8 @@ def demo(
 ) -> None:
     """Train two small networks on real digits, upright and rotated, and show which layers are invariant.
 
-    Takes a minute or two on two cores and needs neither network access nor data. A second run in the same
-    folder reuses the networks of the first.
+    Takes a minute or two on two cores and needs neither network access nor data. A second run with the same
+    settings in the same folder reuses the networks of the first.
 
     Examples:
 

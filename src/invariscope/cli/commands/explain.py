@@ -35,7 +35,7 @@ def explain(
 
 
 def _explained(name: str) -> tuple[str, str]:
-    """Return a heading and a text in the style of a docstring."""
+    """Return a heading and a text in docstring format."""
     from invariscope.catalog.expressions import ways
     from invariscope.cli.docstrings import documented
     from invariscope.common.registry import snake_case, unknown

@@ -24,10 +24,10 @@ listing = typer.Typer(
 @listing.command()
 @command
 def measures(debug: Debug = False) -> None:
-    """List the measures and what each one says."""
+    """List the measures, with a sentence about each."""
     import invariscope as iv
 
-    _table(iv.list_measures(), "`invariscope explain NAME` says more.")
+    _table(iv.list_measures(), "`invariscope explain NAME` shows details.")
 
 
 @listing.command()
@@ -36,13 +36,13 @@ def transforms(debug: Debug = False) -> None:
     """List the transforms."""
     import invariscope as iv
 
-    _table(iv.list_transforms(), "`invariscope explain NAME` shows how to write each.")
+    _table(iv.list_transforms(), "`invariscope explain NAME` shows how to write each one.")
 
 
 @listing.command()
 @command
 def models(debug: Debug = False) -> None:
-    """List the networks that come with the package, and how to name other models."""
+    """List the networks that come with the package, and the ways to name other models."""
     from invariscope.catalog.listing import first_sentence
     from invariscope.cli.models import FORMS
     from invariscope.zoo.networks import NETWORKS
@@ -53,7 +53,7 @@ def models(debug: Debug = False) -> None:
 @listing.command()
 @command
 def datasets(debug: Debug = False) -> None:
-    """List the data sets that are known by name."""
+    """List the data sets that can be given by name."""
     from invariscope.zoo.datasets import DATASETS
 
     _table({name: known.summary for name, known in DATASETS.items()})
@@ -93,9 +93,9 @@ def layers(
     gradients: shared.Gradients = False,
     debug: Debug = False,
 ) -> None:
-    """List the layers of a model in execution order, with the shape of one sample's units.
+    """List the layers of a model in execution order, with the shape of each layer's units for one sample.
 
-    `measure --layers` takes these names and patterns such as `conv*`.
+    `measure --layers` takes these names, or patterns such as `conv*`.
 
     Examples:
 

@@ -10,7 +10,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
-from invariscope.cli.options import flag, opt
+from invariscope.cli.options import flag, number_or_word, opt
 
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
@@ -23,51 +23,64 @@ _USUAL = Path("run")
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureSettings(shared.BatchSettings):
-    """Options of `iv.measure` that no other command has."""
+    """Options of `iv.measure` that only this command has."""
 
     layers: Annotated[
         list[str] | None,
         opt("Measure only matching layers, such as `conv*`. Can be repeated.", "GLOB", shown="all"),
     ] = None
-    by_class: Annotated[bool, flag("Also measure each class alone.", "--by-class")] = False
+    by_class: Annotated[bool, flag("Also measure each class separately.", "--by-class")] = False
     baseline: Annotated[
         str | None,
         opt(
-            "`random`: also measure the same architecture with random weights. If its modules cannot "
-            "draw them, `file.py:factory`: a function that returns it with new weights at each call.",
+            "`random`: also measure the same architecture with random weights. If its modules cannot redraw "
+            "their weights, give `file.py:factory`, a function that returns a new random network per call.",
             "NAME",
             shown="none",
         ),
     ] = None
-    draws: Annotated[int, opt("Number of random networks for the baseline; each costs a pass.", "INT")] = 30
+    draws: Annotated[
+        int, opt("Number of random networks for the baseline; each takes another pass.", "INT")
+    ] = 30
     floor: Annotated[
-        bool, flag("Also measure the effect of interpolation alone; doubles the inputs.", "--floor")
+        bool, flag("Also measure the effect of interpolation alone; doubles the number of inputs.", "--floor")
     ] = False
     width: Annotated[
         float | None,
         opt("Stop once every 95 % interval is at most this wide.", "FLOAT", shown="use all samples"),
     ] = None
     at_least: Annotated[
-        int, opt("With --width: samples before the first interim look, 64 or more.", "INT")
+        int, opt("With --width: number of samples before the first interim look, at least 64.", "INT")
     ] = 128
     decided_by: Annotated[
         str | None,
-        opt("With --width: the intervals that decide, such as `conv*:anova`.", "GLOB", shown="all"),
+        opt("With --width: consider only these intervals, such as `conv*:anova`.", "GLOB", shown="all"),
     ] = None
     intervals: Annotated[
-        bool, flag("Skip intervals, which takes an eighth of the memory.", " /--no-intervals", shown=False)
+        bool,
+        flag(
+            "Do not compute intervals; this takes an eighth of the memory.", " /--no-intervals", shown=False
+        ),
     ] = True
     memory_gb: Annotated[
-        float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
+        float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     rows: Annotated[
         str,
         opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
     ] = "compact"
+    units: Annotated[
+        str,
+        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+    ] = "auto"
     checkpoint: Annotated[
         Path | None,
-        opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
+        opt(
+            "File for intermediate sums; after an interruption, the same command resumes from it.",
+            "FILE",
+            shown="none",
+        ),
     ] = None
 
 
@@ -90,8 +103,8 @@ def measure(
 ) -> None:
     """Measure how a model's layers respond when its inputs are transformed.
 
-    Prints a table and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`,
-    all of them or none.
+    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`.
+    Either all files are written or none.
 
     Examples:
 
@@ -116,7 +129,7 @@ def measure(
 
 
 def _baseline(text: str | None) -> Any:
-    """Return the user's function if the text is a reference, else the text."""
+    """Return the user's function if the text is a reference, otherwise the text."""
     from invariscope.cli.references import is_reference, load_factory
 
     return load_factory(text) if text is not None and is_reference(text) else text
@@ -143,7 +156,7 @@ def _measured(
 
 
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
-    """Add pictures of one orbit if the data are images that can be read a second time."""
+    """Add images of one orbit if the data are image arrays, which can be read a second time."""
     import invariscope as iv
 
     images = getattr(inputs, "images", None)

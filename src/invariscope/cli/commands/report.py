@@ -17,15 +17,15 @@ from invariscope.cli.options import flag
 @command
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders that `measure` wrote.", show_default=False)
+        list[Path], typer.Argument(metavar="RUN...", help="Folders written by `measure`.", show_default=False)
     ],
-    out: Annotated[Path, flag("Page to write.")] = Path("report.html"),
+    out: Annotated[Path, flag("File to write.")] = Path("report.html"),
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Write one page about a run, or about several runs side by side.
+    """Write an HTML report on one run, or on several runs side by side.
 
-    The page is a single file that opens offline.
+    The report is a single file that opens offline.
 
     Examples:
 

@@ -29,12 +29,12 @@ def reproduce(
         str,
         typer.Argument(
             metavar="RECIPE",
-            help="`quiroga2019`, ...: `invariscope list recipes`; or a `.toml` file.",
+            help="A recipe such as `quiroga2019` (see `invariscope list recipes`), or a `.toml` file.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path | None, opt("Folder for cells and page.", "FOLDER", shown="the recipe's name")
+        Path | None, opt("Folder for the cells and the page.", "FOLDER", shown="the recipe's name")
     ] = None,
     scale: Annotated[
         str | None, opt("Scale of the schedule; `paper` is the published one.", "NAME", shown="campaign")
@@ -44,34 +44,37 @@ def reproduce(
     ] = None,
     only: Annotated[
         list[str] | None,
-        opt("Run only these cells, such as `*/mnist/*`, and what they need.", "PATTERN", shown="all"),
+        opt(
+            "Run only matching cells, such as `*/mnist/*`, and the cells that they depend on.",
+            "PATTERN",
+            shown="all",
+        ),
     ] = None,
     data_dir: shared.DataDir = None,
     archive: Annotated[
         Path | None,
         opt("Folder with finished cells to reuse.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[str, opt("Note on the data, for the page.", "TEXT", shown="none")] = "",
-    jobs: Annotated[int, opt("Cells to run at a time.", "INT", min=1)] = 1,
+    data_note: Annotated[str, opt("Note on the data to print on the page.", "TEXT", shown="none")] = "",
+    jobs: Annotated[int, opt("Number of cells to run at a time.", "INT", min=1)] = 1,
     threads: Annotated[
-        int | None, opt("Threads, shared by the cells that run at a time.", "INT", shown="all cores", min=1)
+        int | None,
+        opt("Number of threads, shared by the running cells.", "INT", shown="all cores", min=1),
     ] = None,
     device: Annotated[str, opt("Device for training and measuring.", "cpu|cuda")] = "cpu",
-    page_only: Annotated[
-        bool, flag("Run nothing; write the page from the finished cells.", "--page-only")
-    ] = False,
+    page_only: Annotated[bool, flag("Only write the page, from the finished cells.", "--page-only")] = False,
     dry_run: Annotated[bool, flag("List the data sets, estimate the time and stop.", "--dry-run")] = False,
     cells: Annotated[bool, flag("List the cells and stop.", "--cells")] = False,
     cell: Annotated[
-        str | None, opt("Run this one cell in this process: its number or name.", "CELL", shown="all")
+        str | None, opt("Run only this cell, given by number or name, in this process.", "CELL", shown="all")
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Reproduce a published experiment and write a page that compares our numbers with the published ones.
 
-    A cell is one training or one measurement and runs in its own process. Finished cells are kept in `--out`
-    and never run twice; after a change of options only what depends on them runs again. Cells found in the
-    archive are reused and need no data; if all are there, only the page is written.
+    A cell is one training run or one measurement, and runs in its own process. Finished cells are kept in
+    `--out` and run again only if options that they depend on have changed. Cells found in the archive are
+    reused and do not need the data; if all cells are in the archive, only the page is written.
 
     Examples:
 
@@ -112,15 +115,15 @@ def reproduce(
         page = recipes.Page(recipes.Outcomes(store), data_note, outcome.failed)
         show_line(str(page.write(out / f"{Path(name).stem}.md")))
         if outcome.failed:
-            complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page says why.")
+            complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page gives the reasons.")
             raise typer.Exit(FAILED)
 
 
 def _archive(given: Path | None) -> Archive | None:
-    """Return the archive in that folder, or in the default one if it exists.
+    """Return the archive in the given folder, or in the default folder if it exists.
 
     Raises:
-        FileNotFoundError: the folder does not exist.
+        FileNotFoundError: the given folder does not exist.
     """
     from invariscope.lab import recipes
 
@@ -139,7 +142,7 @@ def _check_device(device: str) -> None:
 
 
 def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
-    """Return the unfinished cells; all of them if the data, by which cells are identified, are missing."""
+    """Return the unfinished cells, or all cells if there is no archive or no data to identify them by."""
     from invariscope.lab import recipes
 
     if store.archive is None:
@@ -219,7 +222,7 @@ def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
         complain(f"{error}.")
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        raise Interrupted("the cell is not finished; the same command resumes it.") from None
+        raise Interrupted("the cell is unfinished; run the same command again to resume it.") from None
     show_line(str(store.folder(cell)))
     if not ran:
         notice("the cell was already finished")
@@ -240,7 +243,7 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     done = len(chosen) - len(waiting)
     show_line(
         f"about {total:.0f} minutes for {len(known)} cells, {jobs} at a time with {share} thread(s) each; "
-        f"{done} are finished."
+        f"{done} are already finished."
     )
 
 
@@ -251,5 +254,5 @@ def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int
         return recipes.CellRunner(store, words, jobs, threads, notice)(chosen)
     except KeyboardInterrupt:
         done = len(chosen) - len(recipes.unfinished(store, chosen, notice))
-        text = f"{done} of {len(chosen)} cells are finished; the same command resumes from there."
+        text = f"{done} of {len(chosen)} cells are finished; run the same command again to continue."
         raise Interrupted(text) from None

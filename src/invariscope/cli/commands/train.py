@@ -32,7 +32,8 @@ class TrainSettings:
         "constant"
     )
     weight_decay: Annotated[
-        float, opt("Weight decay of `sgd`; biases and normalisation do not decay.", "FLOAT", "--weight-decay")
+        float,
+        opt("Weight decay of `sgd`, except for biases and normalisation.", "FLOAT", "--weight-decay"),
     ] = 0.0
     label_smoothing: Annotated[
         float, opt("Share of each target spread over all classes.", "FLOAT", "--label-smoothing")
@@ -43,7 +44,7 @@ class TrainSettings:
     precision: Annotated[
         str, opt("`float32`, `bf16`, or `auto`: bf16 if it is faster on this machine.", "NAME")
     ] = "float32"
-    seed: Annotated[int, opt("Seed of initial weights, order and augmentation.", "INT")] = 0
+    seed: Annotated[int, opt("Seed of initial weights, sample order and augmentation.", "INT")] = 0
 
 
 @command
@@ -51,20 +52,26 @@ def train(
     network: Annotated[
         str,
         typer.Argument(
-            help="`simple_conv`, `all_conv`, ...: `invariscope list models`. Options in brackets: "
+            help="A network such as `simple_conv` (see `invariscope list models`), with options in brackets: "
             "`'simple_conv(filters=8)'`.",
             show_default=False,
         ),
     ],
     data: shared.Data,
-    out: Annotated[Path, opt("Folder for weights and card, empty or new.", "FOLDER", shown=False)],
+    out: Annotated[Path, opt("New or empty folder for weights and card.", "FOLDER", shown=False)],
     settings: TrainSettings,
     augmentation: Annotated[
         str | None,
-        opt("A transform, such as `Rotation.circle(16)`.", "TEXT", "--augmentation", "-a", shown="none"),
+        opt(
+            "Transform each training image at random, such as by `Rotation.circle(16)`.",
+            "TEXT",
+            "--augmentation",
+            "-a",
+            shown="none",
+        ),
     ] = None,
     test: Annotated[
-        str | None, opt("Data for the accuracy.", "DATA", shown="the data set's test split")
+        str | None, opt("Data for the test accuracy.", "DATA", shown="the data set's test split")
     ] = None,
     standardize: Annotated[
         bool, flag("Scale each channel to mean 0 and standard deviation 1.", "--standardize")
@@ -78,7 +85,7 @@ def train(
         bool, flag("Measure the layers before training and after each epoch.", "--monitor")
     ] = False,
     monitor_transform: Annotated[
-        str, opt("Transform that `--monitor` measures with.", "TRANSFORM", "--monitor-transform")
+        str, opt("Transform for `--monitor`.", "TRANSFORM", "--monitor-transform")
     ] = "Rotation.circle(16)",
     monitor_every: Annotated[int, opt("Epochs between measurements.", "INT", "--monitor-every")] = 1,
     resume: Annotated[bool, flag("Resume an interrupted run.", "--resume")] = False,
@@ -89,8 +96,8 @@ def train(
 
     Writes `weights.safetensors` and `card.json` to `--out`; `measure` takes that folder as MODEL. After each
     epoch, and once a minute, the training state is saved next to the folder for `--resume`. With `--monitor`,
-    the curves over epochs are printed at the end and stored in the card, and full results go to the folder
-    `monitor`.
+    the curves over epochs are printed at the end and stored in the card, and full results are written to the
+    subfolder `monitor`.
 
     Examples:
 
@@ -132,7 +139,7 @@ def train(
 
 
 def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
-    """Return the training images and the test images, or None for the latter."""
+    """Return the training images, and the test images or None."""
     from invariscope.cli.data import load_data
     from invariscope.zoo import DATASETS
 
@@ -155,7 +162,7 @@ def _as_images(data: Any, name: str) -> ImageData:
 
     pair = (data.images, data.labels) if isinstance(data, FileData) else data
     if isinstance(data, FileData) and data.labels is None:
-        raise ValueError(f"{name} holds no labels; training needs them, one integer per sample, named y")
+        raise ValueError(f"{name} has no labels; training needs an array y with one integer per sample")
     images = as_image_data(pair)
     names = images.classes or tuple(map(str, range(int(images.labels.max()) + 1)))
     return images if isinstance(data, ImageData) else replace(images, name=Path(name).name, classes=names)
@@ -227,7 +234,7 @@ def _left(checkpoint: Path) -> str:
 
 
 def _show(trained: Training, out: Path) -> None:
-    notice(f"accuracy over the last epoch's batches {trained.accuracy:.1%}")
+    notice(f"accuracy over the batches of the last epoch: {trained.accuracy:.1%}")
     if trained.test_accuracy is not None:
-        notice(f"accuracy on the test data {trained.test_accuracy:.1%}")
+        notice(f"accuracy on the test data: {trained.test_accuracy:.1%}")
     show_line(str(out))

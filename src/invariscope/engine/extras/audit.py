@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from invariscope.common.samples import Inputs, taken
+from invariscope.common.samples import Inputs, joined_inputs, taken
 from invariscope.engine.validation import unstable
-from invariscope.readers.base import LayerKey, Reading
+from invariscope.readers.base import LayerKey, Reading, Sink
 from invariscope.readers.batch_dependence import (
     Dependence,
     PredictingForward,
@@ -24,17 +24,17 @@ _ROWS = 4
 
 
 class Audit:
-    """Repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
+    """Check that repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
 
-    The initial check cannot find a layer that sorts its batch by something the first samples share, or a
-    model that changes after some forwards. The check covers blocks 0, 1, 2, 4, 8, …, so that the share of
-    additional forwards falls with the length of the run, and every block in which layers were left out.
+    The initial check misses a layer that sorts its batch by a property that the first samples share, and a
+    model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are checked, so that the share of
+    additional forwards falls with the length of the run. So is every block in which a layer was excluded.
 
     Args:
         model: the model's forward.
         rows: inputs of the initial check.
         first: responses to these inputs.
-        withdraw: leaves a layer out of the run.
+        withdraw: excludes a layer from the run.
     """
 
     def __init__(
@@ -48,18 +48,27 @@ class Audit:
         self.block = 0
         self.inputs = 0
 
-    def run(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
-        """Run the forward of a block, and check it if it is due.
+    def run(self, rows: Inputs, sink: Sink, *, whole: Sink, block: Inputs) -> Any:
+        """Run a forward of a block, and check it if it is due.
+
+        Args:
+            rows: the inputs.
+            sink: receives the readings; it may stop the forward.
+            whole: receives the readings of a forward that is checked, for which the output is needed.
+            block: all inputs of the block, which fill up the batch of the check.
 
         Raises:
             ValueError: the output depends on something other than the input.
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, sink)
+        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, whole, block)
 
-    def _checked(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
-        chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
+    def _checked(self, rows: Inputs, sink: Sink, others: Inputs) -> Any:
+        chosen = _spread(len(rows), min(_ROWS, len(rows)))
+        filling = _spread(len(others), _ROWS - len(chosen))
+        few = taken(rows, chosen)
+        few = joined_inputs([few, taken(others, filling)]) if filling else few
         block = Responses()
 
         def both(reading: Reading) -> None:
@@ -68,11 +77,11 @@ class Audit:
 
         output = self.model.forward(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
-        self._judge(compare_block(block, Responses.of(self.model, taken(rows, chosen))))
+        self._judge(compare_block(block, Responses.of(self.model, few, range(len(chosen)))))
         return output
 
     def recheck(self, rows: Inputs) -> None:
-        """Repeat the initial check on inputs of a block in which layers were left out."""
+        """Repeat the initial check on inputs of a block in which layers were excluded."""
         self._judge(examine(self.model, taken(rows, distinct_rows(rows)))[0])
 
     def finish(self) -> None:
@@ -95,3 +104,8 @@ class Audit:
             raise unstable(str(found))
         for key, reason in found.layers.items():
             self.withdraw(key, reason)
+
+
+def _spread(rows: int, count: int) -> list[int]:
+    """Return the positions of this many rows, spread over all."""
+    return torch.linspace(0, rows - 1, count).round().long().tolist()

@@ -12,28 +12,29 @@ from torch import nn
 
 from invariscope.common.draws import Stream, drawn_seed
 from invariscope.data.sources import Source, refuse_second_walk
-from invariscope.engine.assemble import assembled
+from invariscope.engine.assemble import References, assembled
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.progress import ticking
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import LayerKey
+from invariscope.results.maps import DrawnMap
 from invariscope.results.rows import BaselineRow
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
-# Share of the draws beyond either end of the band, which holds the middle 95 %.
+# Share of the draws beyond either end of the band, which covers the middle 95 %.
 TAIL = 0.025
 
 Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
-    """Raise TypeError for a model without weights to draw, ValueError for data that can be walked only once.
+    """Raise TypeError unless the model is an `nn.Module`, ValueError if the data can be walked only once.
 
     Args:
         model, source: as passed to `iv.measure`.
-        what: the option that needs both, for the message.
+        what: the option that needs random networks, for the message.
     """
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
@@ -46,19 +47,21 @@ def draw_seed(seed: int, draw: int) -> int:
     return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
 
 
-def random_references(task: Task) -> dict[LayerKey, np.ndarray]:
+def random_references(task: Task) -> dict[LayerKey, np.ndarray | DrawnMap]:
     """Return the per-unit transformation variance of a random network; empty if no measure needs it."""
-    if not any(measure.needs_reference for measure in task.measures):
+    wanting = [measure for measure in task.measures if measure.needs_reference]
+    if not wanting:
         return {}
     refuse_unrandom(task.model, task.source, what="norm='random_net'")
     fresh = random_network(task.model, task.options.baseline, seed=task.options.seed)
-    random = task.of(fresh, replace(task.options, floor=False))
+    every = not all(statistic.drawable for measure in wanting for statistic in measure.statistics())
+    random = task.of(fresh, replace(task.options, floor=False, **({"units": "all"} if every else {})))
     random = replace(random, measures=(TransformationVariance(min_firing=0),))
     maps = assembled(random, walk(random)).maps
     return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
 
 
-def random_band(task: Task, *, references: dict[LayerKey, np.ndarray]) -> tuple[BaselineRow, ...]:
+def random_band(task: Task, *, references: References) -> tuple[BaselineRow, ...]:
     """Return the mean and middle 95 % of each layer value over `options.draws` random networks.
 
     Every draw is measured like the model itself: on the same samples, elements and strata, at the same

@@ -1,4 +1,4 @@
-"""Cautions about values that insensitivity or a few units may explain, by one rule for all measures."""
+"""Cautions about values that insensitivity or a few units may explain, by the same rules for all measures."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ OUTWEIGHED = (
 
 
 def with_cautions(rows: Sequence[Row], measures: Iterable[Measure]) -> tuple[list[Row], list[str]]:
-    """Return the rows with a `caution` where one is due, and all cautions as sentences.
+    """Return the rows, with a `caution` if one applies, and all cautions as sentences.
 
-    Only rows over all samples get one. Each sentence names one output of a measure, one caution, and the
+    Only rows over all samples get cautions. Each sentence names an output of a measure, a caution, and the
     layers to which it applies.
     """
     layers: dict[tuple[str, str], list[str]] = {}

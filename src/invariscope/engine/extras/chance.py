@@ -21,7 +21,7 @@ def refuse_streams(task: Task) -> None:
 
 
 def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
-    """Return the values of the measures if every element is the identity, by the place of their rows.
+    """Return the values that the measures have if every element is the identity, by the place of their row.
 
     The untransformed inputs are forwarded `repeats` times each, so that responses differ only by the model's
     random numbers. Measures that do not apply to such elements have no value.
@@ -45,5 +45,5 @@ def _rows_of(task: Task, run: Run) -> Sequence[Row]:
 
 
 def with_chance(rows: Sequence[Row], values: dict[tuple[str, str, int, str], float]) -> list[Row]:
-    """Return the rows with the column `chance` where a value is known."""
+    """Return the rows, with the column `chance` filled if its value is known."""
     return [replace(row, chance=values[row.place]) if row.place in values else row for row in rows]

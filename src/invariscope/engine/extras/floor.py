@@ -25,7 +25,7 @@ class RoundTrip(Probe):
     transform: Transform
 
     def __repr__(self) -> str:
-        """Leave out the transform, since a checkpoint compares its description anyway."""
+        """Return a text without the transform, whose description checkpoints compare separately."""
         return "RoundTrip()"
 
     @property
@@ -38,12 +38,12 @@ class RoundTrip(Probe):
         return elements
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """Return the samples, transformed and transformed back with the draws of their orbits."""
+        """Return the samples transformed and then transformed back, with the draws of their orbits."""
         return self.transform.round_trip(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
 
 
 def with_floor(needs: Needs, task: Task) -> Needs:
-    """Add to the needs the statistics over round trips of all measures that have a floor, if requested."""
+    """Return the needs with statistics over round trips added, if floors are requested and possible."""
     wanted = [measure for measure in task.measures if measure.has_floor]
     if not (wanted and task.options.floor and task.transform.invertible):
         return needs

@@ -28,8 +28,8 @@ _REMEDY = (
     "odd kernels, even sizes for 2 × 2 pools"
 )
 _UNKNOWN = (
-    "coarser than the inputs, by operations that could not be followed: rotations and flips can be exact "
-    "only if strides leave its grid centred on the image"
+    "coarser than the inputs, due to operations that could not be followed: rotations and flips can be exact "
+    "only if strides keep its grid centred on the image"
 )
 
 
@@ -38,7 +38,7 @@ def grids_for(
 ) -> dict[LayerKey, UnitGrid]:
     """Return the grids of the layers, from one forward of x; empty if no statistic moves feature maps.
 
-    Layers that cannot be followed are missing; nothing raises an error.
+    Layers that cannot be followed are missing. Errors are suppressed.
     """
     wanted = tuple(statistics)
     if (
@@ -78,7 +78,7 @@ def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
-    """Whether a statistic applies an action that moves the values of this feature map."""
+    """Return whether a statistic applies an action that moves the values of this feature map."""
     if info.status != OK or len(info.shape) != 3:
         return False
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
@@ -93,7 +93,7 @@ def _astray(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, 
 
 
 def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
-    """Return why even a perfect layer cannot follow the elements on this grid; "" if it can."""
+    """Return why no layer on this grid can be exactly equivariant; "" if one can."""
     if len(info.shape) != 3:
         return ""
     known = (info.layer, info.call) in run.grids
@@ -112,7 +112,7 @@ def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[st
 
     >>> turns = np.array([[[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]]])
     >>> off_centre((0.0, -0.5), turns, ("0°", "180°"))[:79]
-    "grid 0.5 px to the left off the image's centre: '180°' puts it 1 px astray, whi"
+    "grid off the image's centre, 0.5 px to the left: '180°' misplaces it by 1 px, w"
     """
     down, right = offset
     astray = np.linalg.norm((np.eye(2) - matrices) @ [right, down], axis=-1).max(axis=0)
@@ -124,8 +124,8 @@ def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[st
         f"{abs(px):.3g} px {plus if px > 0 else minus}" for px, plus, minus in sides if abs(px) > _SEEN_PX
     ]
     return (
-        f"grid {' and '.join(where)} off the image's centre: {labels[worst]!r} puts it "
-        f"{astray[worst]:.3g} px astray, which no filters can correct; {_REMEDY}"
+        f"grid off the image's centre, {' and '.join(where)}: {labels[worst]!r} misplaces it by "
+        f"{astray[worst]:.3g} px, which no filters can correct; {_REMEDY}"
     )
 
 

@@ -18,7 +18,7 @@ _DIVERGING = frozenset(["log", "log10", "log1p", "log2", "logit", "logsumexp", "
 
 
 class Masks:
-    """Finds masked scores among the responses of a run.
+    """Detector of masked scores among the responses of a run.
 
     Attributes:
         places: positions of -inf, for layers that count as masked only as long as all inputs share them.
@@ -30,13 +30,13 @@ class Masks:
         self.shapes: set[tuple[int, ...]] = set()
 
     def reason(self, key: tuple[str, int], values: Tensor, shown: Tensor, *, kind: str, before: bool) -> str:
-        """Return why a layer is left out as masked scores; "" if it is not.
+        """Return why a layer's responses count as masked scores; "" if they do not.
 
         Args:
             values: (row, unit...) responses to inputs.
             shown: the rows to search for the lowest response.
             kind: the module's class, or "function add".
-            before: whether earlier responses of the layer had no mask.
+            before: whether earlier responses were read without finding a mask.
         """
         lowest, floor = float(shown.amin()) if shown.numel() else 0.0, _LOWEST.get(values.dtype, _LOWEST_WIDE)
         if not lowest <= floor or float(values.amax()) >= -floor:  # responses may be large, of either sign
@@ -57,7 +57,7 @@ class Masks:
         return "-inf at the same positions for all inputs, as in masked scores"
 
     def still_masked(self, key: tuple[str, int], values: Tensor) -> bool:
-        """Whether -inf is still at the positions for which the layer was left out."""
+        """Return whether -inf is still at the same positions as when the layer was excluded."""
         return key not in self.places or self._same(self.places[key], values)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Check whether zeros that a transform pads an image with fit its background."""
+"""Check whether the zeros with which a transform pads images fit their background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str
 
     Args:
         transform: the transform of the images.
-        x: (sample, C, H, W) images, of which up to 64 are checked; other inputs give no note.
+        x: (sample, C, H, W) images, of which up to 64 are checked; other inputs are not checked.
         seed: seed of the transform's draws.
     """
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():

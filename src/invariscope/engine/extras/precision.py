@@ -34,7 +34,7 @@ def check_precision(task: Task) -> PrecisionCheck:
     if task.options.precision != "bf16":
         return PrecisionCheck()
     if task.source.length is None:
-        return PrecisionCheck(notes=("the error of bfloat16 forwards was not measured, for a stream",))
+        return PrecisionCheck(notes=("the error of bfloat16 forwards was not measured: data are a stream",))
     samples = min(_SAMPLES, task.source.length)
     subset = as_source(task.source, samples=samples, seed=task.options.seed)
     wanted = (NormalizedVariance(min_firing=0), *(m for m in task.measures if m.scope == "layers"))

@@ -1,4 +1,4 @@
-"""Stop as soon as intervals are narrow enough, by interim looks at an unfinished run."""
+"""Stop a run as soon as its intervals are narrow enough, which is checked at interim looks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 # Ratio between successive interim looks. Looking after every block would favour intervals that are narrow by
 # chance.
 _APART = math.sqrt(2)
-_RUN = 64  # looks follow whole runs of the jackknife groups
+_RUN = 64  # later looks come after multiples of this many samples, at which jackknife groups are equal
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop: once every deciding interval is narrow enough, after at least `at_least` samples.
+    """The rule for stopping: every deciding interval is narrow enough, after at least `at_least` samples.
 
     Args:
         width: largest width of the deciding intervals, from low to high.
@@ -89,7 +89,7 @@ def _width(row: Row) -> float:
 
 @dataclass
 class Watch:
-    """Decides from the rows of an unfinished run whether it may stop.
+    """Test of whether an unfinished run may stop, based on the rows that it would have.
 
     Args:
         stopping: when it may stop.
@@ -135,7 +135,7 @@ class Watch:
         return {"sequential": summary}
 
     def summary(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
-        """Return how many samples were used, and why."""
+        """Return the number of samples used, and the reason."""
         found = self.stopping.widest(rows)
         last = {} if found is None else {n: found[1][n] for n in ("measure", "layer", "call", "stratum")}
         if found is not None:
@@ -162,7 +162,7 @@ class Watch:
         where = f"{widest['measure']} of layer {widest['layer']!r}"
         where += "" if widest["stratum"] == "all" else f" (stratum {widest['stratum']!r})"
         if widest["width"] is None:
-            return f"{every}: {where} needs more for an interval"
+            return f"{every}: {where} needs more samples for an interval"
         size = f"{widest['width']:.3g} wide; requested: {self.stopping.width:g}"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
@@ -205,7 +205,7 @@ class LookSource(Source):
 
     @property
     def length(self) -> int | None:
-        """Number of samples, of which a run may use fewer."""
+        """Number of samples; a run may use fewer."""
         return self.whole.length
 
     @property
@@ -218,7 +218,7 @@ class LookSource(Source):
         return self.whole.walked()
 
     def windows(self) -> Iterator[Window]:
-        """Yield the samples, cut at the looks or at the end of the pair that contains one."""
+        """Yield the samples in windows that end at the looks, or at the end of the pair that contains one."""
         looks = self.stopping.looks()
         due = next(looks)
         for window in self.whole.windows():

@@ -22,7 +22,7 @@ _ALPHA = 0.22
 
 @dataclass(frozen=True)
 class Band:
-    """Middle 95 % and mean over random networks, an entry per layer; NaN if absent."""
+    """The middle 95 % and the mean over random networks, an entry per layer; NaN if absent."""
 
     low: np.ndarray
     mean: np.ndarray
@@ -65,7 +65,7 @@ def band_of(result: Result, measure: str, stratum: str) -> Band:
 
 
 def distinct(bands: Sequence[Band]) -> list[tuple[Band, int | None]]:
-    """Return the bands to draw, each with the index of its series; None for a band that all share."""
+    """Return the bands to draw, each with the index of its series, or None for a band shared by all."""
     known = [(band, i) for i, band in enumerate(bands) if band.known]
     if known and all(band.same(known[0][0]) for band, _ in known):
         return [(known[0][0], None)]

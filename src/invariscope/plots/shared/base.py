@@ -34,7 +34,7 @@ class Plot(ABC):
     order: ClassVar[int] = 100
 
     def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
-        """Register the plot, so that a new plot only needs a new file."""
+        """Register the plot, so that adding a plot takes only a new file."""
         super().__init_subclass__(**kwargs)
         PLOTS.add(cls, name)
 

@@ -26,8 +26,8 @@ class Cells:
         label: the layer.
         kind: "feature map" or "unit".
         values: one value per cell; NaN means dead.
-        index: the index of the first feature map or unit in each cell.
-        step: number of neighbours that are averaged in a cell.
+        index: index of the first feature map or unit in each cell.
+        step: number of neighbours averaged in a cell.
     """
 
     label: str

@@ -13,7 +13,7 @@ from invariscope.plots.shared.labels import interval, number, row_interval
 
 @dataclass(frozen=True)
 class Fixed:
-    """Format for the numbers of one table: the same number of decimals, so that points are aligned."""
+    """Format for the numbers of one table, with equal decimals, so that decimal points are aligned."""
 
     places: int
 
@@ -30,7 +30,7 @@ class Fixed:
     def __call__(self, value: float, *, sign: str = "-") -> str:
         """Return the value as text. Values that would be rounded to zero keep their digits.
 
-        `sign="+"` is for differences: positive ones have a sign too, and negligible ones are rounded
+        Use `sign="+"` for differences: positive ones then have a sign too, and negligible ones are rounded
         to zero.
 
         >>> Fixed(3)(0.25), Fixed(3)(0.00012), Fixed(3)(0.0), Fixed(3)(-0.00012, sign="+")

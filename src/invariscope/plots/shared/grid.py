@@ -12,7 +12,7 @@ FRAME_LIMIT = 24
 
 @dataclass(frozen=True)
 class PixelRow:
-    """Images of equal size side by side.
+    """A row of images of equal size.
 
     Args:
         label: the name of the row.
@@ -55,8 +55,8 @@ def frame_choice(count: int, *, limit: int = FRAME_LIMIT) -> np.ndarray:
 def picture(images: np.ndarray) -> np.ndarray:
     """Convert inputs (m, C, H, W) to images: (m, H, W) grey or, for three channels, (m, H, W, 3).
 
-    Values within [0, 1] are unchanged; others (standardised inputs) are rescaled, all elements alike.
-    If there are neither one nor three channels, they are averaged.
+    Values within [0, 1] are unchanged. Other values, as in standardised inputs, are rescaled in the same way
+    for all elements. If there are neither one nor three channels, they are averaged.
     """
     images = np.nan_to_num(np.asarray(images, dtype=np.float64))
     shown = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images.mean(axis=1)

@@ -29,7 +29,7 @@ from invariscope.plots.shared.theme import DARK, DASHES, LIGHT, MARKERS, Theme, 
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MANY, MIN_WIDTH = 24, 300
-# Minimal pixels per column for upright and for slanted names.
+# Minimum number of pixels per column for upright and for slanted names.
 UPRIGHT, SLANTED = 14, 20
 EDGES = 80
 M = TypeVar("M", bound=Any)
@@ -92,7 +92,7 @@ def literal(text: str) -> str | PlainText:
 
 
 def axis_title(axis: Any, text: str) -> None:
-    """Set an axis label, taken literally."""
+    """Set an axis label, without parsing it for formulas."""
     axis.axis_label = literal(text)
 
 
@@ -105,7 +105,7 @@ def name_ticks(axis: Any, labels: Sequence[str]) -> None:
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
     """Put names below the columns: slanted if they would touch, upright if there is little space.
 
-    The chart grows by the space of the names, so that the plot area keeps its height.
+    The chart grows by the space that the names take, so that the plot area keeps its height.
     """
     name_ticks(chart.xaxis[0], labels)
     texts = axis_labels(labels)
@@ -130,7 +130,7 @@ def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:
-    """Show columns of the source on hovering: {label: "@column"}."""
+    """Show columns of the source on hovering, given as {label: "@column"}."""
     chart.add_tools(HoverTool(renderers=list(renderers), tooltips=list(columns.items())))
 
 
@@ -157,7 +157,7 @@ def colour_bar(chart: Any, scale: LinearColorMapper) -> None:
 
 
 def hatched(chart: Any, boxes: Mapping[str, Sequence[float]]) -> None:
-    """Draw hatched rectangles (left, right, bottom, top) behind images; they are visible at dead cells."""
+    """Draw hatched rectangles (left, right, bottom, top) behind images, where they mark dead cells."""
     source = ColumnDataSource(data=dict(boxes))
     renderer = chart.quad(
         left="left", right="right", bottom="bottom", top="top", source=source,
@@ -183,7 +183,7 @@ def strips(
 def matrix(
     chart: Any, values: np.ndarray, columns: Mapping[str, Sequence[Any]], scale: LinearColorMapper
 ) -> GlyphRenderer:
-    """Draw a matrix as one image per row, first row on top; `columns` are those of `strips`."""
+    """Draw a matrix as one image per row, with the first row on top; `columns` are as in `strips`."""
     rows, width = values.shape
     chart.x_range, chart.y_range = fixed(-0.5, width - 0.5), fixed(rows - 0.5, -0.5)
     chart.ygrid.visible = False

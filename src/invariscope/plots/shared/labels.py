@@ -67,7 +67,7 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
 
 
 def layered_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
-    """Return measures with values in at least two layers, or those of single layers if there are no others.
+    """Return measures with values in at least two layers or, if there are none, those of single layers.
 
     Values of the output alone, such as an accuracy, have no layer profile. Measures of units are left out.
     """
@@ -78,22 +78,22 @@ def layered_measures(results: Sequence[Result], *, column: str = "value") -> lis
 
 
 def positions(results: Sequence[Result]) -> set[str]:
-    """Return measures whose values are positions in a list, which are shown as integers."""
+    """Return measures whose values are positions in a list; they are shown as integers."""
     return _declared(results, "positions")
 
 
 def unit_only(results: Sequence[Result]) -> set[str]:
-    """Return measures that are only read per unit; tables and profiles omit their means over a layer."""
+    """Return measures to be read only per unit; tables and profiles omit their means over a layer."""
     return _declared(results, "unit_only")
 
 
 def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """Return the rows that are shown in tables: all except those of measures that are only read per unit."""
+    """Return the rows to show in tables: all except those of measures to be read only per unit."""
     return rows.loc[~rows["measure"].isin(list(unit_only(results)))].copy()
 
 
 def _declared(results: Sequence[Result], kind: str) -> set[str]:
-    """Return the rows that the measures themselves declare to be of this kind."""
+    """Return the names of rows that the measures declare to be of this kind."""
     described = (about for result in results for about in (result.provenance.get("measures") or {}).values())
     return {str(name) for about in described if isinstance(about, dict) for name in about.get(kind) or ()}
 
@@ -114,7 +114,7 @@ def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
         ValueError: there are no candidates, or the name is not among them.
     """
     if not candidates:
-        raise ValueError(f"the result has no {kind} to show: measure something that has one")
+        raise ValueError(f"the result has no {kind} to show: run a measure that provides one")
     if name is not None and name not in candidates:
         raise unknown(kind, name, candidates)
     return candidates[0] if name is None else name
@@ -182,7 +182,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 
 
 def class_strata(result: Result, measure: str) -> list[str]:
-    """Return the strata that are classes, in the order of the data's classes, then of appearance."""
+    """Return the strata that are classes: first in the order of the data's classes, then of appearance."""
     table = result.table
     present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
@@ -206,7 +206,7 @@ def evenly(layers: Sequence[str], most: int) -> list[str]:
 
 
 def shorten(text: str, length: int = 26) -> str:
-    """Return at most `length` characters, cutting out the middle, where names differ least.
+    """Return at most `length` characters, cutting from the middle, where names differ least.
 
     >>> shorten("backbone.layer1.0.conv1", 12)
     'backbo…conv1'
@@ -218,7 +218,7 @@ def shorten(text: str, length: int = 26) -> str:
 
 
 def axis_labels(names: Sequence[str]) -> list[str]:
-    """Return names for an axis: shortened, and without the dotted prefix that all share.
+    """Return names for an axis, shortened and without the dotted prefix shared by all.
 
     >>> axis_labels(["net.block1.conv", "net.block2.conv"])
     ['block1.conv', 'block2.conv']
@@ -323,7 +323,7 @@ def row_interval(
 
     Args:
         value: the column of the value.
-        show: formats a number.
+        show: function that formats a number.
     """
     corrected = row.get("corrected", math.nan)
     return interval(row["ci_low"], row["ci_high"], value=row[value], corrected=corrected, show=show)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
 
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
-# Most entries of a legend above the axes, and the characters per inch of its lines.
+# Largest number of entries of a legend above the axes, and characters per inch of its lines.
 MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
 # Characters per line above an image of a grid.
 COLUMN_CHARACTERS = 10
@@ -139,7 +139,7 @@ def draw_curve(
 def draw_matrix(
     ax: Axes, matrix: np.ndarray, rows: Sequence[str], span: tuple[float, float], colours: Theme
 ) -> None:
-    """Draw a matrix as coloured cells with a name per row; NaN shows the hatch."""
+    """Draw a matrix as coloured cells with a name per row; NaN cells are hatched."""
     hatched(ax, -0.5, -0.5, matrix.shape[1], len(rows), colours)
     ax.imshow(
         np.ma.masked_invalid(matrix), cmap=COLOUR_MAP, norm=Normalize(*span), aspect="auto",
@@ -150,7 +150,7 @@ def draw_matrix(
 
 
 def draw_strip(ax: Axes, image: np.ndarray, *, left: float, width: float, span: tuple[float, float]) -> None:
-    """Draw a rectangle of coloured cells between the given edges, first row on top; NaN shows the hatch."""
+    """Draw a rectangle of coloured cells between the given edges, first row on top; NaN cells are hatched."""
     scale = Normalize(*span)
     ax.imshow(
         np.ma.masked_invalid(image), cmap=COLOUR_MAP, norm=scale, aspect="auto", interpolation="nearest",
@@ -159,7 +159,7 @@ def draw_strip(ax: Axes, image: np.ndarray, *, left: float, width: float, span: 
 
 
 def hatched(ax: Axes, left: float, bottom: float, width: float, height: float, colours: Theme) -> None:
-    """Draw the background that is visible at dead units."""
+    """Draw the hatched background that marks dead units."""
     box = Rectangle(
         (left, bottom), width, height, facecolor=colours.surface, edgecolor=colours.hatch, hatch="/////",
         linewidth=0, zorder=1,
@@ -176,7 +176,7 @@ def colour_bar(figure: Figure, axes: Any, span: tuple[float, float], title: str,
 
 
 def draw_grid(grid: PixelGrid, *, theme: str) -> Figure:
-    """Draw images in rows and columns with labels: one axes, a unit square per image."""
+    """Draw images with labels in rows and columns of a single axes, one unit square per image."""
     count, rows = len(grid.columns), len(grid.rows)
     figure, axes, _ = new_figure(1.8 + 0.72 * count, 0.45 + 0.74 * rows, theme)
     ax = axes[0, 0]

@@ -10,7 +10,7 @@ from invariscope.common.registry import unknown
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one theme. `series` is ordered: the first model always has the first colour."""
+    """Colours of one theme. The first model always has the first colour of `series`, and so on."""
 
     name: str
     page: str

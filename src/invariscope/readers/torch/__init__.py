@@ -1,1 +1,1 @@
-"""Reading PyTorch modules: from trial forwards to a plan, from the plan to hooks."""
+"""Read PyTorch modules: trial forwards give a plan, and hooks carry it out."""

@@ -1,4 +1,4 @@
-"""Recognise readings that repeat another: the same memory in the same order, without a write in between."""
+"""Recognise readings that repeat another one: the same memory in the same order, with no write in between."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Identifies the values of a tensor during its lifetime.
+    """Identifier of the values of a tensor during its lifetime.
 
     Args:
         pointer: address of its first value (storage and offset).
@@ -27,14 +27,14 @@ class Footprint:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Footprint:
-        """Return the footprint of a tensor, which takes a pass over its values."""
+        """Return the footprint of a tensor, in one pass over its values."""
         if tensor.is_inference() or not tensor.numel():
             return cls(0, None, 0.0)
         order = _memory_order(tensor)
         return cls(tensor.data_ptr(), tensor._version, float(order.double().abs().sum()) + float(order[0]))
 
     def repeats(self, earlier: Footprint) -> bool:
-        """Whether nothing was written between the two footprints."""
+        """Return whether two footprints identify the same values."""
         return self.version is not None and self == earlier
 
 
@@ -44,9 +44,9 @@ def _memory_order(tensor: Tensor) -> Tensor:
 
 
 def memory_layout(values: Tensor) -> tuple[Any, ...]:
-    """Return the memory layout of (batch, *unit) values; equal layouts have equal values in equal order.
+    """Return the layout of (batch, *unit) values in memory, which determines their order.
 
-    Unit axes that can be merged are, so that (C, H, W) and its flattened view have the same layout.
+    Unit axes are merged if possible, so that (C, H, W) and its flattened view have the same layout.
 
     >>> maps = torch.zeros(2, 3, 4, 4)
     >>> memory_layout(maps) == memory_layout(maps.flatten(1))
@@ -70,7 +70,7 @@ def _merged(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two blocks of (batch, *unit) values are equal in order, including NaN."""
+    """Return whether two blocks of (batch, *unit) values are equal, in the same order; NaN equals NaN."""
     if a.numel() != b.numel() or a.dtype != b.dtype:
         return False
     return torch.allclose(a.reshape(len(a), -1), b.reshape(len(b), -1), rtol=0, atol=0, equal_nan=True)

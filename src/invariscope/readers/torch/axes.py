@@ -41,7 +41,7 @@ class BatchAxis:
         return self.axis == 0 and self.per_sample == 1 and not self.channels_last
 
     def holds(self, shape: Sequence[int], batch: int) -> bool:
-        """Whether a tensor of this shape has the batch on this axis."""
+        """Return whether a tensor of this shape has the batch on this axis."""
         return len(shape) > self.axis and shape[self.axis] == batch * self.per_sample
 
     def arrange(self, tensor: Shaped[Tensor, " ..."], batch: int) -> Shaped[Tensor, "batch ..."]:
@@ -107,7 +107,7 @@ def _chosen(
 def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
-    """Find the rows of each sample, from those that changed with the first and last sample."""
+    """Find which rows belong to each sample, from those that changed with the first and last sample."""
     if before.ndim == 1:
         return (
             "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) instead "

@@ -25,7 +25,7 @@ def _calls(module: nn.Module) -> tuple[Any, ...]:
 
 
 def inventory(model: nn.Module) -> dict[str, str]:
-    """Return the kind of each module and tensor by name, including plain attributes; "" without weights."""
+    """Return {name: kind} of modules and tensors, including attributes; "" for modules without weights."""
     return dict(_parts(model))
 
 
@@ -60,8 +60,8 @@ def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -
 
     Args:
         before, after: inventories of the model.
-        drew: whether the first forward drew random numbers and a later one did not. If so, a new tensor is
-            taken for a weight, otherwise for a cache.
+        drew: whether the first forward drew random numbers and a later one did not. If so, a new tensor
+            counts as a weight, otherwise as a cache.
     """
     new = {name: kind for name, kind in after.items() if name not in before}
     built = [f"{name!r} ({kind})" for name, kind in new.items() if kind and (drew or kind != _TENSOR)]

@@ -37,7 +37,7 @@ class Placed:
         compiled: whether calls would run compiled code.
         gradients: whether forwards need autograd.
         copied_for: the argument that made a copy necessary; "" for the user's own model.
-        left_training: modules in training mode, which affects them, although the model was in eval mode.
+        left_training: modules in training mode that are affected by it, although the model is in eval mode.
         feeding: turns rows of samples into a batch, and calls the model on it.
     """
 
@@ -52,7 +52,7 @@ class Placed:
     feeding: Feeding = field(default_factory=Feeding)
 
     def feed(self, rows: Inputs) -> Any:
-        """Return the batch of these rows as this model takes it."""
+        """Return these rows as a batch in the form that this model takes."""
         return mapped(self.feeding.batch(rows), self._own)
 
     def run(self, batch: Any) -> Any:
@@ -135,7 +135,7 @@ def left_training(model: nn.Module) -> tuple[str, ...]:
 
 
 def _has_modes(module: nn.Module) -> bool:
-    """Whether a module may respond differently in training mode; for those of torch this is known."""
+    """Return whether a module may respond differently in training mode; for torch's own this is known."""
     return isinstance(module, _WITH_MODES) or not type(module).__module__.startswith("torch.nn.")
 
 
@@ -197,7 +197,7 @@ def copied(model: nn.Module, why: str) -> nn.Module:
 
 
 def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Convert a copy to this dtype, in eval mode and without gradients of its weights."""
+    """Convert a copy to a dtype, put it in eval mode and freeze its weights."""
     made = made.to(dtype=dtype).eval()
     for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
         weight.requires_grad_(False)
@@ -215,7 +215,7 @@ def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
 
 
 def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
-    """Whether a function holds one of these objects in its closure, defaults or wrapped functions."""
+    """Return whether a function holds one of these objects in its closure, defaults or wrapped functions."""
     cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
     wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
     for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):

@@ -1,4 +1,4 @@
-"""Run compiled functions inside a model uncompiled while the model is read."""
+"""Disable `torch.compile` inside a model while it is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def without_compilation() -> Iterator[None]:
 
 
 def holds_compiled(model: nn.Module) -> bool:
-    """Whether any module of the model is compiled or has a compiled function."""
+    """Return whether any module of the model is compiled or has a compiled function."""
     return any(_is_compiled(module) for module in model.modules())
 
 

@@ -1,4 +1,4 @@
-"""Report errors of a model's forward with the module in which they arose."""
+"""Report errors of a model's forward with the module in which they occurred."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def failure(
 
 
 def _place(error: Exception, model: nn.Module) -> str:
-    """Return the innermost module in whose own code an error arose, as text."""
+    """Return the innermost module whose own code raised an error, as text."""
     names = {id(module): name or module_kind(model) for name, module in model.named_modules()}
     frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
     inside = [frame for frame in frames if isinstance(frame, nn.Module) and id(frame) in names]

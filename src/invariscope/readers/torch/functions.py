@@ -1,4 +1,4 @@
-"""Functional operations: which of them are layers, their names, and how they are observed."""
+"""Observe functional operations, and decide which of them are layers and how they are named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Operations that keep every position in place if they keep the sizes. Others, such as roll, are not followed.
+# Operations that leave every value at its position if they keep the sizes; others, such as roll, do not.
 _KEPT = """relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardtanh hardsigmoid sigmoid tanh
     softplus softsign prelu rrelu threshold logsigmoid dropout dropout1d dropout2d dropout3d
     alpha_dropout feature_alpha_dropout feature_dropout batch_norm instance_norm group_norm layer_norm
@@ -78,7 +78,7 @@ def operation_name(raw: str) -> str | None:
 
 @cache
 def followed_name(raw: str) -> str:
-    """Return an operation's name, including those of operations that are not layers.
+    """Return an operation's name, even if the operation is not a layer.
 
     >>> [followed_name(name) for name in ("relu_", "__rsub__", "pad", "contiguous")]
     ['relu', 'sub', 'pad', 'contiguous']
@@ -96,7 +96,7 @@ def tensors_among(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 class OperationMode(TorchFunctionMode):
-    """Calls `report(name, result)` for each operation that may be a layer.
+    """Function mode that calls `report(name, result)` for each operation that may be a layer.
 
     The mode is inactive inside `report`, which may therefore compute freely.
     """

@@ -91,7 +91,7 @@ def _need_module(model: Any) -> None:
 
 @dataclass(eq=False)
 class _Watch:
-    """What was read of a forward so far, and the enclosing modules (`around`), the innermost last."""
+    """Readings of a forward so far, and the enclosing modules (`around`), the innermost last."""
 
     selector: Selector
     rows: int
@@ -103,7 +103,7 @@ class _Watch:
     layouts: Layouts = field(default_factory=Layouts)
 
     def hooks(self, site: Site) -> Iterator[RemovableHandle]:
-        """Register the hooks of a module; scripted modules do not take any."""
+        """Register the hooks of a module; scripted modules do not support any."""
         if site.role == "scripted":
             return
         enter, note, leave = self._trio(site)
@@ -158,7 +158,7 @@ class _Watch:
         if self.misshapen and (self.selector.patterns or not self.found):
             name, shape = next(iter(self.misshapen.items()))
             raise ValueError(
-                f"{name!r} gave shape {shape}, whose first axis should hold the {self.rows} inputs; select "
+                f"{name!r} has shape {shape}, but its first axis should hold the {self.rows} inputs; select "
                 "other layers"
             )
         if not self.found:

@@ -34,11 +34,12 @@ _NORMS = {"layer_norm", "rms_norm"}
 
 
 class Layouts(TorchFunctionMode):
-    """Records the layout of every tensor of four or more axes, if known.
+    """Function mode that records the layout of every tensor with four or more axes, if known.
 
-    Convolutions, pools and normalisations of channels return maps with channels first; permutations move the
-    axes, and operations that keep a tensor's shape keep them. Linear layers and normalisations over the last
-    axis keep them if that is the channel axis; if nothing was known, they show that features come last.
+    Convolutions, pooling and channel normalisation return maps with channels first. Permutations move the
+    axes, and operations that keep a tensor's shape keep its layout. So do linear layers, if the channels are
+    on the last axis. If the layout is unknown, linear layers and normalisation over the last axis show that
+    features come last.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Layouts(TorchFunctionMode):
         self._known: Any = WeakIdKeyDictionary()
 
     def begin(self, x: Any) -> None:
-        """Start from images, recognised as (sample, C, H, W) by having fewer channels than columns."""
+        """Record the layout of images (sample, C, H, W), recognised by fewer channels than columns."""
         if isinstance(x, Tensor) and x.ndim >= _MAP and x.shape[1] < x.shape[-1]:
             self._known[x] = _first(x)
 

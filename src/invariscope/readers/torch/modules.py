@@ -1,4 +1,4 @@
-"""The tree of modules: which of them are layers, and their names."""
+"""Find the modules of a model, and decide which of them are layers and how they are named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Role = Literal["leaf", "container", "inner", "scripted"]
 
 
 class Whole:
-    """Marks a module that computes with its children's weights without calling them."""
+    """Marker for modules that compute with their children's weights without calling the children."""
 
 
 # Modules that compute with their children's weights without calling the children.
@@ -26,7 +26,7 @@ class Site:
     """A module that may be read.
 
     Args:
-        name: dotted name of the module; for the model itself the name of its class.
+        name: dotted name of the module; for the model itself, the name of its class.
         role: "leaf"; "container" (has children, read if named); "inner" (inside a leaf such as attention);
             "scripted" (its children do not run in Python).
         prefix: prefix of the names of functional operations in its forward.
@@ -49,17 +49,17 @@ class Site:
 
 
 def module_kind(module: nn.Module) -> str:
-    """Return the class name of a module; for a scripted one that of the original class."""
+    """Return the class name of a module; for a scripted module, the name of the original class."""
     return str(module.original_name if is_scripted(module) else type(module).__name__)
 
 
 def is_scripted(module: nn.Module) -> bool:
-    """Whether a module was traced or scripted."""
+    """Return whether a module was traced or scripted."""
     return isinstance(module, torch.jit.ScriptModule)
 
 
 def survey(model: nn.Module) -> list[Site]:
-    """Return every module that a forward may call, in the order of registration; shared ones once."""
+    """Return every module that a forward may call, in the order of registration; shared modules once."""
     root = module_kind(model)
     if root in dict(model.named_modules()):
         root += "()"
@@ -97,7 +97,7 @@ def _role(module: nn.Module, children: list[Any], *, root: bool, inside: bool) -
 
 
 def runs(module: nn.Module) -> bool:
-    """Whether a module has its own forward; lists and dictionaries of modules have none."""
+    """Return whether a module has its own forward; lists and dictionaries of modules have none."""
     return "forward" in vars(module) or getattr_static(type(module), "forward") is not nn.Module.forward
 
 

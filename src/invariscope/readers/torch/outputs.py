@@ -1,4 +1,4 @@
-"""The tensors in a module's output: one, or any nesting of tuples, lists, dicts, dataclasses and graphs.
+"""Find the tensors in a module's output: one, or any nesting of tuples, lists, dicts, dataclasses, graphs.
 
 This includes tensors in the attribute `tensor` of an object, such as a feature field of escnn or e2cnn.
 """
@@ -46,7 +46,7 @@ def parts_of(output: Any) -> list[tuple[Any, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """The tensors in the graphs that a module gets: those in the graph that it returns are not its own.
+    """Tensors in the graphs that a module takes, which do not count as its output if it returns them.
 
     Args:
         tensors: by identity, each with its version.
@@ -56,12 +56,12 @@ class Given:
 
     @classmethod
     def to(cls, args: tuple[Any, ...]) -> Given:
-        """Return those in a module's arguments."""
+        """Return the tensors of the graphs among a module's arguments."""
         found = (tensor for graph in args if is_graph(graph) for _, tensor in tensors_in(graph))
         return cls({id(tensor): (tensor, tensor._version) for tensor in found})
 
     def holds(self, tensor: Tensor) -> bool:
-        """Return whether a tensor was among them, and has not been written to."""
+        """Return whether a tensor is one of these and has not been written to."""
         return id(tensor) in self.tensors and self.tensors[id(tensor)][1] == tensor._version
 
 
@@ -69,7 +69,7 @@ NOTHING = Given({})
 
 
 def unreadable(tensor: Tensor) -> str:
-    """Return why no measure applies to such a tensor; "" if measures apply."""
+    """Return why no measure applies to a tensor; "" if measures apply."""
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
         return "it runs inside torch.func or vmap, where single values cannot be read"
     if tensor.is_nested or tensor.layout is not torch.strided:

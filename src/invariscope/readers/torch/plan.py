@@ -26,7 +26,7 @@ UNEVEN = "how often it runs depends on the values or number of the inputs"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
-    """One reading in every forward.
+    """A reading that is taken in every forward.
 
     Args:
         layer: name of the layer.
@@ -36,7 +36,7 @@ class Slot:
         plain: whether the tensor already is (batch, *unit).
         alias_of: the reading that it repeats.
         keeps: whether others repeat this one, so that it must be kept.
-        releases: whether it is the last one that repeats its original.
+        releases: whether it is the last one that repeats its original, which can then be released.
     """
 
     layer: str
@@ -56,7 +56,7 @@ class Slot:
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """What to read in the successive runs of one site.
+    """Readings to take in the successive runs of one site.
 
     Args:
         slots: slots of each run; runs without slots are not read.
@@ -85,12 +85,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Forwards of the same inputs at two batch sizes, and on demand of others.
+    """Trial forwards of the same inputs at two batch sizes, and of other inputs on demand.
 
     Args:
-        altered: with another first and last input.
-        other: two copies of a sample of another size; None if all samples have the same size.
-        pool: what is asked for layers with several rows per sample.
+        altered: runs a forward with other first and last inputs.
+        other: runs two copies of a sample of another size; returns None if all samples have the same size.
+        pool: poolings of layers with several rows per sample, by pattern.
     """
 
     small: Recording
@@ -103,7 +103,7 @@ class Trials:
     numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
 
     def candidates(self) -> list[Candidate]:
-        """Return everything that can be named, in the order of production."""
+        """Return everything that could be read, in the order in which the forward produced it."""
         events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
         found = (self._candidate(event) for event in events)
         return [candidate for candidate in found if candidate is not None]
@@ -133,7 +133,7 @@ class Trials:
         return Candidate(event, info, None if isinstance(verdict, str) else verdict)
 
     def _pooled(self, event: Event, tensor: Tensor, name: str) -> PooledAxis | str | None:
-        """Return where the rows of the samples are, if the layer is to be pooled; None if it is not."""
+        """Return where the rows of samples are, or why that is unknown; None if the layer has no pooling."""
         pooling = pooling_of(self.pool, name)
         if pooling is None:
             return None
@@ -166,7 +166,7 @@ class Trials:
         return irregular(before, after.tensor, found, (self.small.fed, other.fed), other.batch)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
-        """Return the batch axis of a layer's tensors; the user's choice for all layers is used if needed."""
+        """Return the batch axis of a layer's tensors; a choice for all layers is only a fallback."""
         sizes = self.small.batch, self.large.batch
         found = find_batch_axis(small.shape, large.shape, sizes)
         choice = axis_choice(self.batch_axis, name)
@@ -175,10 +175,10 @@ class Trials:
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
     def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | PooledAxis | str) -> bool:
-        """Whether an operation is not a layer: arithmetic on weights, indices or masks, equal for any inputs.
+        """Return whether an operation is not a layer: arithmetic on weights or masks, equal for any inputs.
 
-        A layer with an ambiguous batch axis is skipped instead, and so is one that depends on the inputs
-        without having such an axis, such as rows routed to an expert.
+        An operation with an ambiguous batch axis still counts as a layer, which is skipped with the reason.
+        So does one that depends on the inputs but has no batch axis, such as rows routed to an expert.
         """
         if not isinstance(verdict, str) or unreadable(tensor):
             return isinstance(verdict, str)
@@ -190,14 +190,14 @@ class Trials:
         return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
-        """Return the number of a run, counting all runs of a module, but only the layers of an operation."""
+        """Return the number of a run; for operations, only runs that are layers count."""
         if event.source != FUNCTION:
             return event.index
         numbers = self.numbers.setdefault((event.source, event.site), {})
         return numbers.setdefault(event.index, len(numbers))
 
     def ordered(self, candidate: Candidate) -> Candidate:
-        """Find the rows of each sample, if there are several per sample."""
+        """Return the candidate with the order of its rows determined, if there are several per sample."""
         axis, before = candidate.axis, candidate.event.tensor
         if not isinstance(axis, BatchAxis) or axis.per_sample == 1 or before is None:
             return candidate
@@ -231,7 +231,7 @@ def describe(
     verdict: BatchAxis | PooledAxis | str,
     trial: Recording | int,
 ) -> LayerInfo:
-    """Describe one sample of a tensor if its batch axis is known, otherwise the whole, with the reason."""
+    """Describe one sample of a tensor, or the whole tensor with the reason if it has no known batch axis."""
     dtype = dtype_name(tensor)
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
@@ -305,7 +305,7 @@ def _calls(runs: dict[int, list[Slot]], site: SiteKey, trials: Trials) -> Calls:
 def operation_tables(
     calls: Mapping[SiteKey, Calls], operations: Iterable[tuple[tuple[str, ...], str]], sites: Iterable[Site]
 ) -> dict[str, dict[str, SiteKey]]:
-    """Return the modules to follow in order to attribute operations, with the operations to read in each.
+    """Return the modules to follow for attributing operations, with the operations to read in each.
 
     A module that is not followed counts as part of the enclosing one, which is harmless unless an operation
     of the same name is read there.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -76,17 +76,17 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class TorchReader(Reader):
-    """Reads the outputs of modules and functional operations, such as residual sums, of a `torch.nn.Module`.
+    """Reader of the modules of a `torch.nn.Module`, and of functional operations such as residual sums.
 
-    Names: a module has its dotted name, the model itself the name of its class; an operation outside
-    any leaf module is `block1/add`, or at the root `add` (`/add` if a module has that name). If an output
-    holds several tensors, the first has the plain name, and the others add their place: `lstm[1][0]`,
+    Names: a module has its dotted name, and the model itself the name of its class. An operation outside
+    any leaf module is `block1/add`, or `add` at the root (`/add` if a module has that name). If an output
+    holds several tensors, the first has the plain name, and the others add their position: `lstm[1][0]`,
     `head[logits]`. Runs of the same layer within a forward are distinguished by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
     floating-point values with a batch axis; if there are none, the model itself. A container is read if a
     pattern names it. Operations inside custom autograd functions, scripted modules and compiled code are not
-    seen.
+    read.
 
     Args:
         model: any module, in any mode, on any device.
@@ -95,6 +95,7 @@ class TorchReader(Reader):
         output, gradients, preprocess, call, pool: see `iv.measure`.
     """
 
+    stops: ClassVar[bool] = True
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
@@ -114,7 +115,7 @@ class TorchReader(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether the model is a module."""
+        """Return whether the model is a module."""
         return isinstance(model, nn.Module)
 
     @property
@@ -152,7 +153,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Set eval mode and hooks until exit; inspect in the first forward, if that was not done before."""
+        """Put the model in eval mode with hooks until exit; the first forward inspects it if necessary."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
@@ -302,7 +303,7 @@ def _generators(placed: Placed) -> tuple[RandomGenerator, ...]:
 
 
 def _shape(x: Inputs) -> tuple[int, ...]:
-    """Return the shape of all inputs, for errors; () if samples have none in common."""
+    """Return the shape of all inputs, for errors; () if samples have no common shape."""
     return () if is_structured(x) else tuple(x.shape)
 
 
@@ -337,10 +338,10 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
     scripted = [site.name for site in sites if site.role == "scripted"]
     notes = []
     if scripted:
-        notes.append(f"traced or scripted, so that only the output is read: {', '.join(scripted)}")
+        notes.append(f"traced or scripted, so only the output is read: {', '.join(scripted)}")
     if placed.left_training:
         listed = ", ".join(placed.left_training)
-        notes.append(f"read in eval mode like the rest of the model, but left in training mode: {listed}")
+        notes.append(f"in training mode, but read in eval mode like the rest of the model: {listed}")
     if placed.compiled:
         notes.append("the compiled model is read uncompiled")
     if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):

@@ -51,7 +51,7 @@ class Event:
         default: whether it is read if the user selects nothing.
         tensor: kept alive, so that no other tensor can reuse its memory; None if there was no tensor.
         channels_last: whether it is a map (sample, row, column..., channel).
-        unclear: whether features come last, and it is not known whether the other axes are rows and columns.
+        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
     """
 
     source: str
@@ -84,7 +84,7 @@ class Recording:
         operations: all operations, with the names of the enclosing modules.
         failed: the last error raised in a module, and the module.
         elsewhere: modules that ran in other threads.
-        fed: what the model got.
+        fed: the batch that the model took.
     """
 
     batch: int
@@ -105,13 +105,13 @@ class Recording:
         return {site for source, site in self.runs if source != FUNCTION}
 
     def module(self, site: Site, output: Any, given: Given = NOTHING) -> None:
-        """Record the output of a module; of a graph, what was not in a graph that it got."""
+        """Record the output of a module, without tensors that it only passes on in a graph."""
         with unobserved():
             own = [(path, tensor) for path, tensor in tensors_in(output) if not given.holds(tensor)]
             self._add("module", site.name, site.kind, site.default, output, own)
 
     def function(self, name: str, output: Any) -> None:
-        """Record the output of an operation; inside a leaf only that it ran."""
+        """Record the output of an operation; inside a leaf, only the fact that it ran."""
         if self.inside:
             self.operations.add((tuple(site.name for site in self.inside), name))
             around = self.inside[-1]
@@ -124,13 +124,13 @@ class Recording:
         self.inside.append(site)
 
     def leave(self, *, returned: bool) -> None:
-        """Record the end of a module, by returning or by an error."""
+        """Record that a module returned or raised an error."""
         site, error = self.inside.pop(), sys.exc_info()[1]
         if not returned and error is not None and (self.failed is None or self.failed[0] is not error):
             self.failed = error, site
 
     def in_other_threads(self) -> Iterator[Event]:
-        """Yield the modules that ran only in other threads, started by this forward or by another caller."""
+        """Yield the modules that ran only in other threads, started by this model or by another caller."""
         for name, site in list(self.elsewhere.items()):
             if name not in self.ran:
                 yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
@@ -163,9 +163,9 @@ class Recording:
 
 
 def probes(x: Any) -> tuple[Inputs, Inputs]:
-    """Return three rows of x (repeated if it has fewer), and the same with other first and last rows.
+    """Return three rows of x (repeated if it has fewer), and the same rows with the first and last replaced.
 
-    Of an array of samples the three rows are one and the same, since others may have another size.
+    For an array of samples, the three rows are copies of one sample, since others may differ in size.
 
     Raises:
         TypeError: x is neither a tensor nor an array of samples.
@@ -189,7 +189,7 @@ def probes(x: Any) -> tuple[Inputs, Inputs]:
 
 
 def other_size(x: Inputs) -> Inputs | None:
-    """Return two copies of the sample that differs most in size from the first; None if none does."""
+    """Return two copies of the sample that differs most in size from the first; None if none differs."""
     if not is_structured(x):
         return None
     own = dict(sizes_of(x[0]))
@@ -201,7 +201,7 @@ def other_size(x: Inputs) -> Inputs | None:
 def _unlike(own: dict[Any, Any], other: dict[Any, Any]) -> tuple[int, float]:
     """Return how many parts of two samples differ in size, and by how much.
 
-    The number alone would not do: texts of different lengths may have equally many words.
+    The number alone is not enough: texts of slightly different lengths may have the same number of tokens.
     """
     differ = [path for path in own.keys() | other.keys() if own.get(path) != other.get(path)]
     return len(differ), sum(abs(_log_size(own.get(path)) - _log_size(other.get(path))) for path in differ)
@@ -228,10 +228,10 @@ def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequen
     """Run the model on a few rows and record every output.
 
     Args:
-        placed: what runs.
+        placed: the model to run.
         sites: its modules.
         rows: a few inputs.
-        shape: of all inputs, for the error; () if they have none.
+        shape: shape of all inputs, for the error; () if they have no common shape.
     Raises:
         FailedForward: the model fails on them.
     """
@@ -256,13 +256,13 @@ def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequen
 
 @contextmanager
 def forward_mode(*, gradients: bool = False) -> Iterator[None]:
-    """Enable or disable gradients, never inference mode, whose tensors have no version counters."""
+    """Enable or disable gradients, outside inference mode, whose tensors have no version counters."""
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         yield
 
 
 def _place(recording: Recording, error: Exception) -> str:
-    """Return the module in which an error arose as text; "" if unknown."""
+    """Return the module that raised an error, as text; "" if unknown."""
     if recording.failed is None or recording.failed[0] is not error:
         return ""
     return f", in {recording.failed[1].name!r} ({recording.failed[1].kind}),"
@@ -283,7 +283,7 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
             yield site.module.register_forward_hook(in_this_thread(note))
             # Also called after an error, which the model itself may catch.
             yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
-    if scripted:  # scripted modules do not take hooks
+    if scripted:  # scripted modules do not support hooks of their own
         yield register_module_forward_hook(in_this_thread(on_scripted))
 
 

@@ -1,4 +1,4 @@
-"""Weights that are sharded across processes and gathered for each forward (FSDP2)."""
+"""Handle weights that are sharded across processes and gathered for each forward (FSDP2)."""
 
 from __future__ import annotations
 

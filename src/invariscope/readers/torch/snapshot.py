@@ -1,4 +1,4 @@
-"""Save and restore, in place, what a forward may write to besides weights."""
+"""Save what a forward may write to besides weights, and restore it in place."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PLAIN = frozenset([dict, OrderedDict, list, set])
 
 
 class Snapshot:
-    """The attributes of all modules of a model, and their contents.
+    """The saved attributes of all modules of a model, and their contents.
 
-    These are saved at any depth: the entries of dictionaries (including those of hooks and submodules),
-    lists, sets, deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects
-    whose class comes from the package of one of the modules. Weights are not copied. State is not saved if it
-    is held only by closures, globals, class attributes, objects of other packages, files, queues or
-    iterators.
+    Contents are saved at any depth: the entries of dictionaries (including those of hooks and submodules),
+    lists, sets, deques and byte arrays; the values of tensors and NumPy arrays; and the attributes of objects
+    whose class comes from the package of one of the modules. Weights are not copied. State that is held only
+    by closures, globals, class attributes, objects of other packages, files, queues or iterators is not
+    saved.
 
     Args:
         model: the model to save.
@@ -69,7 +69,7 @@ class Snapshot:
                 waiting += self._remember(value)
 
     def _remember(self, value: Any) -> Iterable[Any]:
-        """Save one value; return what it holds."""
+        """Save one value, and return the values that it holds."""
         if isinstance(value, Tensor):
             if self._is_copied(value):
                 self._note_tensor(value)
@@ -109,7 +109,7 @@ class Snapshot:
         return list(entries.values())
 
     def _is_copied(self, tensor: Tensor) -> bool:
-        """Whether to copy a tensor: weights and views of weights are not copied."""
+        """Return whether to copy a tensor: weights and views of weights are not copied."""
         if isinstance(tensor, nn.Parameter) or tensor.is_nested or tensor.layout is not torch.strided:
             return False
         if tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
@@ -131,8 +131,8 @@ def _place(tensor: Tensor) -> int | None:
 
 def _restore_table(table: dict[Any, Any], entries: dict[Any, Any]) -> None:
     """Restore a dictionary, or the attributes of an object."""
-    # Another thread may be using it: unchanged entries are not removed, unless their order has changed.
-    # Use the plain methods, which a subclass may override.
+    # Another thread may be using the table, so unchanged entries stay in it unless their order has changed.
+    # A subclass may override the methods, so those of the plain class are called.
     kind: Any = OrderedDict if isinstance(table, OrderedDict) else dict
     for key in [key for key in kind.keys(table) if key not in entries]:
         kind.__delitem__(table, key)

@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Streams
 from invariscope.common.samples import Inputs
-from invariscope.readers.base import LayerKey, Reading, Sink
+from invariscope.readers.base import Enough, LayerKey, Reading, Sink
 from invariscope.readers.feeding import mapped
 from invariscope.readers.pooling import PooledAxis
 from invariscope.readers.torch.aliases import same_values
@@ -34,15 +34,15 @@ _NOTHING = nullcontext()
 
 
 class Taps:
-    """What to read during a forward, and what has been read so far, ignoring forwards of other threads.
+    """State of a forward: what to read, and what has been read, ignoring forwards of other threads.
 
     Args:
-        calls: what to read of each site.
+        calls: readings to take from each site.
 
     Attributes:
         left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
             cannot be distinguished, so all of them are left out.
-        late: modules that did not run in the trial forward, but later.
+        late: modules that did not run in the trial forward, but ran later.
         refusal: error of the sink, which passes through the model's forward and may be caught there.
     """
 
@@ -70,7 +70,7 @@ class Taps:
         self.kept.clear()
 
     def ours(self) -> bool:
-        """Whether the current call belongs to the forward being read."""
+        """Return whether the current call belongs to the forward being read."""
         return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
@@ -155,7 +155,7 @@ def _misshapen(slot: Slot, tensor: Any, batch: int) -> str:
     rows = batch * slot.axis.per_sample
     return (
         f"it returned shape {tuple(tensor.shape)}, but axis {slot.axis.axis} should hold {rows} rows for "
-        f"{batch} inputs: how many rows it gets depends on the values or number of the inputs"
+        f"{batch} inputs: how many rows it has depends on the values or number of the inputs"
     )
 
 
@@ -169,7 +169,7 @@ Table: TypeAlias = dict[str, tuple[SiteKey, Calls]]
 
 
 class Operations:
-    """Attributes operations to the innermost enclosing module that is followed."""
+    """Tracker that attributes operations to the innermost enclosing module that is followed."""
 
     def __init__(self, taps: Taps, tables: Mapping[str, Mapping[str, SiteKey]]) -> None:
         self.taps = taps
@@ -213,7 +213,7 @@ class Operations:
 
 
 def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Iterator[RemovableHandle]:
-    """Register one hook per module that is read; `observed`: a function mode would see the sink compute."""
+    """Register one hook per module that is read; `observed` if a function mode would see the sink compute."""
     scripted: dict[int, Callable[..., None]] = {}
     for site in sites:
         key = "module", site.name
@@ -229,7 +229,7 @@ def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Itera
 
 
 def _late_hooks(sites: Sequence[Site], taps: Taps, unused: Collection[str]) -> Iterator[RemovableHandle]:
-    """Register one hook per module that did not run in the trial forward; scripted ones do not take any."""
+    """Register one hook per module that did not run in the trial forward, except scripted ones."""
     for site in sites:
         if site.name in unused and site.role != "scripted":
             yield site.module.register_forward_hook(partial(taps.note_late, site.name))
@@ -249,7 +249,7 @@ def _tap(taps: Taps, key: SiteKey, *, observed: bool) -> Callable[..., None]:
 
 
 def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
-    """Return one hook for all modules, which ignores other ones, since scripted modules do not take hooks."""
+    """Return a global hook for scripted modules, which support no hooks of their own; others are ignored."""
 
     def dispatch(module: nn.Module, args: Any, output: Any) -> None:
         tap = taps.get(id(module))
@@ -260,7 +260,7 @@ def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
 
 
 class ModuleForward:
-    """Runs a prepared model and reads it through taps; the stack removes the hooks."""
+    """Forward of a prepared model that is read through taps; leaving `stack` removes the hooks."""
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class ModuleForward:
             stack.callback(handle.remove)
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward."""
+        """Run one forward; return None if the sink stops it."""
         taps = self.taps
         taps.begin(len(x), sink)
         if self.operations is not None:
@@ -297,6 +297,8 @@ class ModuleForward:
                 with self.streams.active() if self.streams else _NOTHING, self.mode:
                     output = self._output(taps.fed)
             taps.report(sink)
+        except Enough:
+            return None
         finally:
             taps.end()
         return output

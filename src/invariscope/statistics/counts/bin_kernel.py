@@ -41,7 +41,7 @@ def _add_elements(bins, order, counts, left):
 
 @numba.njit(**_OPTIONS)
 def _add_classes(histogram, classes, counts, left):
-    """Add the histogram of one orbit to (draw, class, unit, bin) counts, in one class per draw."""
+    """Add the histogram of one orbit to (draw, class, unit, bin) counts, under one class in each draw."""
     width = len(histogram)
     for d in range(len(counts)):
         into = counts[d, classes[d], left : left + width]
@@ -87,8 +87,9 @@ def count_bins(
         rows: (row, unit) responses.
         places: (sample, element) rows of each orbit.
         edges: (edge, unit) in the type of `rows`; a response's bin is the number of edges below it.
-        orders: (sample, draw, element) where each element is counted: in place, then permuted.
-        classes: (sample, draw) where each sample is counted, likewise; empty if there are no classes.
+        orders: (sample, draw, element) the element under which each response is counted: its own in draw 0, a
+            permuted one in the other draws.
+        classes: (sample, draw) the class under which each sample is counted, likewise; empty without classes.
         visits: which samples are added to which buckets.
         by_element, by_class: (bucket, draw, element or class, unit, bin) counts.
     Raises:

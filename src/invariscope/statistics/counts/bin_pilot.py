@@ -29,7 +29,7 @@ class Bins:
         shape: the layer's unit shape.
         double: whether the activations are float64.
         chosen: (chosen,) selected units, as positions in the flat layer.
-        edges: (edge, chosen) a response's bin is the number of edges below it.
+        edges: (edge, chosen) bin edges; a response's bin is the number of edges below it.
         keys: (sample,) sample keys, ascending.
         labels: (sample,) classes, counted from 0; empty without labels.
     """
@@ -42,7 +42,7 @@ class Bins:
     labels: np.ndarray
 
     def known(self, block: Block) -> Block:
-        """Return the block without samples that the pilot left out."""
+        """Return the block without the samples that the pilot left out."""
         return block.repeated(np.isin(block.keys, self.keys).astype(np.int64))
 
     @property
@@ -88,8 +88,8 @@ class BinPilotState:
     Args:
         counts: (bucket,) number of samples, all in the first bucket.
         shape, double, chosen: see `Bins`.
-        keys, labels: those of all samples so far.
-        hashes: (kept,) of the samples in `rows`.
+        keys, labels: keys and labels of all samples so far.
+        hashes: (kept,) hashes of the samples in `rows`.
         rows: (kept, chosen) responses.
     """
 
@@ -105,10 +105,10 @@ class BinPilotState:
 
 @dataclass(frozen=True)
 class BinPilot(Statistic):
-    """Keeps untransformed responses of a few units to a few samples, both selected by a hash.
+    """Untransformed responses of a few units to a few samples, both selected by a hash.
 
     Args:
-        units, samples: number of each.
+        units, samples: number of units and of samples to keep.
         labels: whether to keep the labels of all samples.
         seed: seed of the hash.
     """
@@ -148,7 +148,7 @@ class BinPilot(Statistic):
         state.hashes, state.rows = hashes[least], rows[least]
 
     def enlarge(self, state: BinPilotState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.counts = with_buckets(state.counts, buckets)
 
     def pack(self, state: BinPilotState) -> dict[str, np.ndarray]:
@@ -164,7 +164,7 @@ class BinPilot(Statistic):
         return BinPilotState(shape=shape, double=double, **named)
 
     def merge(self, first: BinPilotState, second: BinPilotState) -> BinPilotState:
-        """Return both together."""
+        """Return the combined state."""
         both = self.unpack(self.pack(first))
         both.counts = first.counts + second.counts
         both.keys = np.concatenate([first.keys, second.keys])
@@ -173,7 +173,7 @@ class BinPilot(Statistic):
         return both
 
     def finalize(self, state: BinPilotState, groups: list[list[int]]) -> Bins:
-        """Return the bins of all samples, whatever the groups."""
+        """Return the bins, which depend on all samples, whatever the groups."""
         order = np.argsort(state.keys, kind="stable")
         labels = state.labels if len(state.labels) == len(state.keys) else state.labels[:0]
         classes = np.unique(labels, return_inverse=True)[1][order] if len(labels) else labels
@@ -185,12 +185,12 @@ def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
     """Return (edge, unit) quantiles that divide (sample, unit) responses into 16 bins.
 
     If two or more quantiles are equal up to the rounding of responses, at least a sixteenth of the samples
-    share that value: it gets its own bin, between an edge just below and one just above.
+    share that value. It then gets its own bin, with one edge just below it and one just above.
 
     >>> bin_edges(np.array([[0.0]] * 9 + [[1.0]] * 7), double=True)[[0, 7, 9, 14], 0].round(3)
     array([-0.,  0.,  1.,  1.])
     """
-    # Between two responses: if an edge were on a response, the rounding of a forward would decide its bin.
+    # Place edges between two responses: if one were on a response, rounding would decide the response's bin.
     ordered, last = np.sort(rows, axis=0), len(rows) - 1
     below = last * np.arange(1, BINS) // BINS
     lower, upper = ordered[below], ordered[np.minimum(below + 1, last)]
@@ -227,7 +227,7 @@ def element_orders(keys: np.ndarray, permutations: int, elements: int, *, seed: 
 
 
 def label_orders(keys: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
-    """Return the position of the sample whose label each sample gets, (sample, permutation)."""
+    """Return (sample, permutation) positions of the samples whose labels each sample gets."""
     return Draws(seed, keys, permutations, Stream.LABEL_ORDER).uniform().argsort(axis=0, kind="stable")
 
 

@@ -27,7 +27,7 @@ class BinState:
     Args:
         counts: (bucket,) number of samples.
         by_element: (bucket, draw, element, unit, bin); draw 0 is the data, the others are permuted.
-        by_class: (bucket, draw, class, unit, bin) likewise; no classes without labels.
+        by_class: (bucket, draw, class, unit, bin) likewise; empty without labels.
         bins: the bins, and the labels of all samples.
     """
 
@@ -51,7 +51,7 @@ class InformationBits:
         chosen: (chosen,) the examined units, as positions in the flat layer.
         single: (chosen,) units whose responses all fall into one bin.
         elements: number of elements.
-        about_element, about_class: (replicate, chosen) minus the mean over permutations.
+        about_element, about_class: (replicate, chosen) bits, with the mean over permutations subtracted.
         entropy: (replicate,) entropy of the class, in bits.
         together: uncorrected bits, also without any two groups; None for fewer than three groups.
     """
@@ -71,9 +71,9 @@ class Together:
     """Uncorrected bits, from which the pairwise effects of groups of samples are estimated.
 
     Args:
-        pairs: (pair, 2) two groups.
+        pairs: (pair, 2) the two groups of each pair.
         sizes: (group,) number of samples.
-        about_element, about_class: (1 + groups + pairs, chosen) of all samples, without each group, and
+        about_element, about_class: (1 + groups + pairs, chosen) bits for all samples, without each group, and
             without each pair of groups.
     """
 
@@ -85,10 +85,10 @@ class Together:
 
 @dataclass(frozen=True)
 class BinCounts(Statistic):
-    """Counts by bin and element and, with labels, by bin and class, in the data and permuted.
+    """Counts by bin and element and, with labels, by bin and class, for the data and permutations of it.
 
-    Elements are permuted within each sample, labels across all samples. Every draw is keyed by (seed, sample
-    key).
+    Elements are permuted within each sample, and labels across all samples. Every draw is keyed by (seed,
+    sample key).
 
     Args:
         units: number of units examined per layer.
@@ -110,7 +110,7 @@ class BinCounts(Statistic):
         return BinPilot(self.units, self.samples, self.labels, self.seed)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the counts by element; that of the classes is known after the pilot."""
+        """Return the memory of the counts by element; the number of classes is known only after the pilot."""
         return 4 * (1 + self.permutations) * elements * min(units, self.units) * BINS
 
     def piloted_bytes(self, units: int, elements: int, pilot: Bins) -> int:
@@ -154,7 +154,7 @@ class BinCounts(Statistic):
         state.counts[visits.buckets] += visits.sizes
 
     def enlarge(self, state: BinState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         for name in _COUNTS:
             setattr(state, name, with_buckets(getattr(state, name), buckets))
 
@@ -169,12 +169,12 @@ class BinCounts(Statistic):
         return BinState(**{name: arrays[name] for name in _COUNTS}, bins=bins)
 
     def merge(self, first: BinState, second: BinState) -> BinState:
-        """Return the counts of both."""
+        """Return the sum of both counts."""
         sums = {name: getattr(first, name) + getattr(second, name) for name in _COUNTS}
         return BinState(**sums, bins=first.bins)
 
     def finalize(self, state: BinState, groups: list[list[int]]) -> InformationBits:
-        """Return bits from the counts of all groups, and of all but each."""
+        """Return bits for all groups together, and with each group left out."""
         by_element, by_class = (_Replicates(counts, groups) for counts in (state.by_element, state.by_class))
         sizes = np.array([state.counts[group].sum() for group in groups])
         return InformationBits(
@@ -191,7 +191,7 @@ class BinCounts(Statistic):
 
 @dataclass(frozen=True)
 class _Replicates:
-    """(draw, row, unit, bin) counts of all groups of buckets and, in turn, of all but each."""
+    """(draw, row, unit, bin) counts of all groups of buckets, from which groups can be left out."""
 
     counts: np.ndarray
     groups: list[list[int]]
@@ -207,7 +207,7 @@ class _Replicates:
             yield from (self.whole - self._of(group) for group in self.groups)
 
     def plain(self, pairs: np.ndarray) -> np.ndarray:
-        """Return (1 + group + pair, unit) uncorrected bits: all groups, without one, and without two."""
+        """Return (1 + group + pair, unit) uncorrected bits: for all groups, without one, and without two."""
         parts = [self.counts[group, 0].sum(axis=0, dtype=self.counts.dtype) for group in self.groups]
         left_out = [[], *([g] for g in range(len(parts))), *pairs.tolist()]
         rest = np.stack([self.whole[0] - sum(parts[g] for g in few) for few in left_out])
@@ -234,7 +234,7 @@ def _entropy(sizes: np.ndarray) -> float:
 
 
 def _kinds(bins: Bins, elements: int) -> tuple[np.dtype, np.dtype]:
-    """Return the smallest types for counts by element (one per sample) and by class."""
+    """Return the smallest integer types that can hold counts by element (one per sample) and by class."""
     return np.min_scalar_type(bins.samples), np.min_scalar_type(bins.samples * elements)
 
 

@@ -20,7 +20,7 @@ from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
 SIGNS = (1, -1)
-_LEAST = 1024  # samples that determine the thresholds, even if memory is short
+_LEAST = 1024  # smallest number of samples that determine the thresholds, if memory is short
 _MARGIN = 1e-9  # relative to a unit's largest response: smaller excesses over the threshold are rounding
 
 
@@ -29,7 +29,7 @@ class Thresholds:
     """(2, unit) values that a response, and its negative, must exceed to count as firing.
 
     Args:
-        samples, seen: number of samples used, out of this many.
+        samples, seen: number of samples used, and number seen.
     """
 
     values: np.ndarray
@@ -56,10 +56,10 @@ class TopState:
 
 @dataclass(frozen=True)
 class TopResponses(Statistic):
-    """Each unit's exact 1 − alpha quantile: keeps as many of the largest responses as needed.
+    """Each unit's exact 1 − alpha quantile, from as many of its largest responses as needed.
 
-    If they do not fit in memory, only samples whose hash is below 2⁻ᵏ are used, with the smallest k that
-    fits.
+    If these do not fit in memory, only samples whose hash is below 2⁻ᵏ are used, for the smallest k that
+    suffices.
 
     Args:
         alpha: share of the samples above the threshold.
@@ -71,8 +71,13 @@ class TopResponses(Statistic):
 
     sized: ClassVar[bool] = True
 
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own threshold."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory for the smallest subset; more is used only if there is room."""
+        """Return the memory for the smallest subset; more is used only if available."""
         return 8 * len(SIGNS) * units * self.kept(_LEAST)
 
     def kept(self, samples: int) -> int:
@@ -106,7 +111,7 @@ class TopResponses(Statistic):
         keep_largest(rows, state.largest)
 
     def enlarge(self, state: TopState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.counts = with_buckets(state.counts, buckets)
 
     def pack(self, state: TopState) -> dict[str, np.ndarray]:
@@ -120,7 +125,7 @@ class TopResponses(Statistic):
         return TopState(arrays["counts"], seen, level, arrays["largest"])
 
     def merge(self, first: TopState, second: TopState) -> TopState:
-        """Return the largest of both."""
+        """Return the largest responses of both."""
         both = np.concatenate([first.largest, second.largest], axis=-1)
         largest = np.sort(both, axis=-1)[..., -first.largest.shape[-1] :]
         return TopState(
@@ -128,7 +133,7 @@ class TopResponses(Statistic):
         )
 
     def finalize(self, state: TopState, groups: list[list[int]]) -> Thresholds:
-        """Return the thresholds of all samples, whatever the groups."""
+        """Return the thresholds, which depend on all samples, whatever the groups."""
         samples = int(state.counts.sum())
         place = (samples - 1) * (1 - self.alpha)
         rank = samples - 1 - int(place)
@@ -138,7 +143,7 @@ class TopResponses(Statistic):
         return Thresholds(found, samples, state.seen)
 
     def notes(self, final: Thresholds) -> tuple[str, ...]:
-        """Report if the thresholds do not come from all samples."""
+        """Return a note if the thresholds come from only some of the samples."""
         if final.samples == final.seen:
             return ()
         return (
@@ -173,9 +178,10 @@ class FiringShares:
 class FiringCounts(SumStatistic):
     """Counts of responses above the thresholds of all untransformed inputs.
 
-    "fires" (3, sign, unit): samples that fire untransformed; firing elements of those samples; firing
-    elements of all samples. The facts are "bounds" (2, unit): responses above the first, or below the second,
-    fire; and "columns", the number of elements in an orbit, including the untransformed input.
+    The sums "fires" (3, sign, unit) count samples that fire untransformed, firing elements of those samples,
+    and firing elements of all samples. Of the facts, "bounds" (2, unit) are the thresholds: responses above
+    the first, or below the second, fire. "columns" is the number of elements in an orbit, including the
+    untransformed input.
 
     Args:
         alpha, seed: see `TopResponses`.
@@ -190,8 +196,13 @@ class FiringCounts(SumStatistic):
         """The statistic that determines the thresholds."""
         return TopResponses(self.alpha, self.seed)
 
+    @property
+    def drawable(self) -> bool:
+        """Return True: each unit has its own counts."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return three counts per unit and sign."""
+        """Return the memory of three counts per unit and sign."""
         return 8 * 3 * len(SIGNS) * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -226,12 +237,12 @@ class FiringCounts(SumStatistic):
 
 
 def _columns(block: Block) -> np.ndarray:
-    """Return the elements, and the untransformed input if it is not one of them."""
+    """Return the columns of the elements, and of the untransformed input if it is not one of them."""
     return np.unique([*range(block.elements), *block.probes["identity"]])
 
 
 def _plain(values: Tensor) -> np.ndarray:
-    """Return (row, unit) contiguous float32 or float64.
+    """Return contiguous (row, unit) responses in float32 or float64.
 
     Raises:
         NonFiniteError: a response is NaN or infinite.

@@ -1,4 +1,4 @@
-"""The compiled loops of the firing statistics; they read every response once, in tiles of units."""
+"""The compiled loops of the firing statistics, which read every response once, in tiles of units."""
 
 from __future__ import annotations
 
@@ -124,10 +124,10 @@ def count_firing(
 
 
 def at_most(thresholds: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """Return the largest numbers of a floating type that do not exceed these.
+    """Return, for each number, the largest number of a floating type that does not exceed it.
 
-    A response of that type exceeds one exactly if it exceeds the other, so float32 responses can be compared
-    with float64 thresholds without conversion.
+    A response of that type exceeds the result if and only if it exceeds the number, so float32 responses can
+    be compared with float64 thresholds without conversion.
 
     >>> bool(at_most(np.array([0.1]), np.dtype(np.float32))[0] <= 0.1)
     True

@@ -36,7 +36,7 @@ class PredictionCounts(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return three sums per element."""
+        """Return the memory of three sums per element."""
         return 8 * len(ROWS) * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -71,10 +71,7 @@ class PredictionCounts(SumStatistic):
 
 
 def predictions(block: Block, outputs: Tensor) -> dict[str, Tensor]:
-    """Return (sample, column) float64 `ROWS` of (sample, column, class) outputs, or only flips.
-
-    Accuracy and probability need labels.
-    """
+    """Return (sample, column) `ROWS` of (sample, column, class) outputs; without labels, only flips."""
     top, labels = outputs.argmax(-1), labels_among(block, outputs.shape[-1])
     found = {"flips": (top != block.probe("identity").argmax(-1)).double()}
     if labels is None:

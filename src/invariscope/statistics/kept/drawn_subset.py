@@ -20,7 +20,7 @@ class DrawnState:
     Args:
         counts: (bucket,) number of samples seen.
         keys: (kept,) uint64 hashes.
-        buckets: (kept,) the bucket of each.
+        buckets: (kept,) each sample's bucket.
         rows: (kept, ...) float32 or float64 responses.
         sums: (bucket, ...) further sums over all samples, by name.
         facts: arrays that are equal in all states of a layer.
@@ -40,9 +40,9 @@ class DrawnState:
 
 
 class DrawnStatistic(Statistic):
-    """Keeps responses of `size` samples per stratum, drawn by `seed` and the samples' keys.
+    """Responses of `size` samples per stratum, drawn by `seed` and the samples' keys.
 
-    The selection depends neither on order nor on blocks, processes or resuming.
+    The selection does not depend on the order of the samples, on blocks or processes, or on resuming.
     """
 
     size: int
@@ -51,7 +51,7 @@ class DrawnStatistic(Statistic):
 
     @abc.abstractmethod
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
-        """Return (sample, ...) responses of the given samples, to be kept."""
+        """Return the (sample, ...) responses to keep for the given samples."""
 
     def facts(self, block: Block) -> dict[str, np.ndarray]:
         """Return facts about the layer that `rows` needs; usually none."""
@@ -87,7 +87,7 @@ class DrawnStatistic(Statistic):
         state.rows = np.concatenate([state.rows, rows])[kept]
 
     def enlarge(self, state: DrawnState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.counts = with_buckets(state.counts, buckets)
         state.sums = {name: with_buckets(part, buckets) for name, part in state.sums.items()}
 
@@ -107,14 +107,14 @@ class DrawnStatistic(Statistic):
         return state
 
     def merge(self, first: DrawnState, second: DrawnState) -> DrawnState:
-        """Return the smallest hashes of both."""
+        """Return the samples of both with the smallest hashes."""
         sums = {name: part + second.sums[name] for name, part in first.sums.items()}
         merged = replace(first, counts=first.counts + second.counts, sums=sums)
         self._keep(merged, second.keys, second.buckets, second.rows)
         return merged
 
     def drawn(self, state: DrawnState, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return (kept, ...) rows of the subset of all given buckets together, and (kept,) their groups."""
+        """Return the (kept, ...) rows drawn from all given buckets together, and their (kept,) groups."""
         group = np.full(len(state.keys), -1)
         for number, members in enumerate(groups):
             group[np.isin(state.buckets, members)] = number
@@ -127,7 +127,7 @@ _ARRAYS, _NAMED = ("counts", "keys", "buckets", "rows"), ("sums", "facts")
 
 
 def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
-    """Return the rows of the `size` smallest keys of each bucket.
+    """Return the positions of the `size` smallest keys of each bucket.
 
     >>> smallest(np.array([5, 1, 3, 2]), np.array([0, 0, 0, 1]), 2).tolist()
     [1, 2, 3]
@@ -139,5 +139,5 @@ def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
 
 
 def without_groups(group: np.ndarray, groups: int) -> list[np.ndarray]:
-    """Return (replicate, kept) flags: all samples, then, if there are at least two groups, all but each."""
+    """Return (replicate, kept) flags: for all samples, then, for two or more groups, without each group."""
     return [group != left_out for left_out in [-1, *range(groups if groups > 1 else 0)]]

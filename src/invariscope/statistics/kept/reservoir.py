@@ -21,11 +21,11 @@ from invariscope.statistics.visits import Visits
 
 @dataclass(frozen=True)
 class Reservoir(DrawnStatistic):
-    """Mean distances along orbits, and the orbits of a few samples, for distances across samples.
+    """Mean distances along all orbits, and the orbits of a few samples, for distances across samples.
 
-    Keeps (sample, element, channel, position) orbits and the sums "along" (1 + channel,) of mean distances
-    along orbits, for the layer and its channels, and "decisive" (3,): number of clusters, Σ d and Σ d² over
-    them, with d each one's contribution to `along` of the layer.
+    The orbits kept are (sample, element, channel, position). The sums are "along" (1 + channel,), of mean
+    distances along orbits, for the layer and its channels, and "decisive" (3,), the number of clusters, Σ d
+    and Σ d² over clusters, where d is a cluster's contribution to `along` of the layer.
 
     Args:
         size: number of samples per stratum, all pairs of which are compared.
@@ -67,7 +67,7 @@ class Reservoir(DrawnStatistic):
         super().update(state, block)
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> LayerDistances:
-        """Return mean distances, of all samples and of all but each group's."""
+        """Return mean distances for all samples, and with each group left out."""
         sums, counts = sums_of_groups(state.sums["along"], groups), sums_of_groups(state.counts, groups)
         along, across = quotient(sums, counts[:, None]), self._across(state, groups)
         decisive = sums_of_groups(state.sums["decisive"], groups)[0]

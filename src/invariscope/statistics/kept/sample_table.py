@@ -23,8 +23,8 @@ class TableState:
     """The rows of all samples so far, in one piece per block.
 
     Args:
-        ranks: (sample,) positions in the order of the walk.
-        buckets: (sample, k) the buckets in which each is counted.
+        ranks: (sample,) positions in the order in which samples are measured.
+        buckets: (sample, k) the buckets in which each sample is counted.
         columns: (sample, ...) float64, by name.
         size: number of buckets.
         clusters: (sample,) see `Block.clusters`; empty without clusters.
@@ -44,11 +44,11 @@ class TableState:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Numbers of the selected samples, in the order of the walk.
+    """Numbers of the selected samples, in the order in which they are measured.
 
     Args:
         columns: (sample, ...) float64, by name.
-        group: (sample,) the jackknife group of each.
+        group: (sample,) each sample's jackknife group.
         groups: number of groups.
         clusters: (sample,) cluster numbers; None if every sample is its own cluster.
     """
@@ -85,12 +85,12 @@ class SampleTable:
         return self.replicates(lambda part: part[name].mean(axis=0))
 
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
-        """Evaluate a formula on all samples, then on all but each group's: (replicate, ...)."""
+        """Return the (replicate, ...) values of a formula for all samples, then with each group left out."""
         return np.stack([np.asarray(formula(part), float) for part in self.parts])
 
 
 class SampleStatistic(Statistic):
-    """A statistic that keeps `rows(block)` of every sample. By design, it grows with the samples."""
+    """A statistic that keeps `rows(block)` of every sample. By design, its state grows with the samples."""
 
     takes_ragged = True
 
@@ -127,7 +127,7 @@ class SampleStatistic(Statistic):
             state.clusters.append(block.clusters)
 
     def enlarge(self, state: TableState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.size = buckets
 
     def pack(self, state: TableState) -> dict[str, np.ndarray]:
@@ -152,7 +152,7 @@ class SampleStatistic(Statistic):
         return TableState(*own, columns, size, clusters)
 
     def finalize(self, state: TableState, groups: list[list[int]]) -> SampleTable:
-        """Return the rows of the samples in the given buckets, in the order of the walk."""
+        """Return the rows of the samples in the given buckets, in the order of measurement."""
         buckets, ranks = np.concatenate(state.buckets), np.concatenate(state.ranks)
         group = np.full(len(ranks), -1)
         for number, members in enumerate(groups):
@@ -166,7 +166,7 @@ class SampleStatistic(Statistic):
 
 @dataclass(frozen=True)
 class SampleRows(SampleStatistic):
-    """The rows of any object that defines them, such as a measure.
+    """Rows that are defined by another object, such as a measure.
 
     Args:
         of: hashable, with `rows(block)`, `reads` and `paired`.

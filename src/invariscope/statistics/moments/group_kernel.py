@@ -44,8 +44,8 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
             _add_bucket(columns[bucket, j, left:right], counts[k], away, part, moved)
 
 
-# Only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and signed
-# indices might count from the end.
+# Use only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and
+# signed indices might count from the end.
 @numba.njit(**OPTIONS)
 def _add_replicate(fixed, start, part, share, found, into, width):
     """Add Σ_i h_ij of one element to the sums over elements of one replicate.
@@ -78,7 +78,7 @@ def _subtract(fixed, part, start, width):
 
 @numba.njit(**OPTIONS)
 def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
-    """Fill the sums of one element: of all groups, and, from the third tile on, of each."""
+    """Fill the sums of one element over all groups and, from the third tile on, over each group."""
     members, edges, strata, counts = groups
     fixed[:TILE] = 0.0
     for g in range(len(edges) - 1):
@@ -131,10 +131,10 @@ def group_products(
     pivots: np.ndarray,
     reference: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sums from which variances are computed, for all groups of buckets and for all but each.
+    """Return the sums that variances are computed from, for all groups and with each group left out.
 
-    Means over samples are compared between elements by their differences from that of the first element, so
-    that neither the unit's offset nor the distance from the reference orbit costs precision.
+    Each element's mean over samples enters as its difference from the first element's, so that neither the
+    unit's offset nor the distance from the reference orbit costs precision.
 
     Args:
         columns: (bucket, element, unit) sums of h_ij, relative to the reference orbit of the bucket's

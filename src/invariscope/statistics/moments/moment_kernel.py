@@ -4,9 +4,10 @@ Two references avoid cancellation. Along an orbit, the sample's own first respon
 e_ij = a_ij − a_i0, so that neither the unit's offset nor the spread between samples affects the variance
 along orbits. Across samples, one reference orbit per stratum is subtracted, h_ij = a_ij − p_j, so that
 neither the offset nor the common effect of the transformation affects the variance across samples. Sums
-around a single shift lose precisely the invariant units (a normalized variance of 1e-4 is wrong by 40 %).
-Responses are converted to float64 before subtraction: the rounding of float32 differences, although small
-relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by up to 2 %).
+around a single shift would be inaccurate for invariant units in particular (a normalized variance of 1e-4 is
+wrong by 40 %). Responses are converted to float64 before subtraction: the rounding of float32 differences,
+although small relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by
+up to 2 %).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _SERIAL_BELOW = 1 << 20  # activations; smaller blocks finish before a thread st
 
 @numba.njit(**OPTIONS)
 def _across(flat, starts, step, pivot, column, spread):
-    """Add Σ_i h_i and Σ_i h_i² of one element's rows, which are `step` after `starts`."""
+    """Add Σ_i h_i and Σ_i h_i² of one element, whose rows begin `step` after `starts`."""
     width = len(column)
     i = 0
     while i + 3 < len(starts):
@@ -75,7 +76,7 @@ def _spread(sums, squares, elements, spread):
 
 @numba.njit(**OPTIONS)
 def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions):
-    """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add the former's sum over units."""
+    """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add the former, summed over units."""
     sums, squares = np.empty(width), np.empty(width)
     for i in range(len(starts)):
         along(flat, starts[i], step, weights, sums, squares, weighted[i, :width])
@@ -136,7 +137,7 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
 def _reduce(values, steps, runs, weights, references, sums, lo, hi):
     """Add whole orbits to the sums of units lo..hi.
 
-    Returns a sum that is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
+    Returns a check sum, which is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
     """
     samples, edges, buckets, strata, first = runs
     pivot, usual = references
@@ -181,7 +182,7 @@ def reduce_orbits(
         steps: (sample step, element step): the response to element j of sample i is row i·s + j·e.
         visits: which samples are added to which buckets; at least one.
         state: its sums are changed in place; it must hold the references of all visited strata.
-        threads: maximum number of threads to share the units.
+        threads: maximum number of threads, among which the units are divided.
     Returns:
         (sample,) each sample's contribution to Σ_iju (a_ij − ā_i)²; None if a response is not finite.
     Raises:

@@ -128,7 +128,7 @@ def _add_unusual(
 
 
 def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
-    """Return the number of clusters in these buckets that do not give the common usual response, (unit,).
+    """Return the (unit,) number of clusters in these buckets that deviate from the common usual response.
 
     The strata vote on the common usual response. All clusters of a stratum with a different usual response
     are counted.
@@ -154,7 +154,7 @@ def merged_usual(
     """Return the better supported of two (2, unit) usual responses of a stratum, and whether they agree.
 
     Args:
-        mine, theirs: (unit,) how many clusters give the first and the second.
+        mine, theirs: (unit,) number of clusters that agree with the first and with the second.
     """
     return np.where(mine >= theirs, first, second), _same(first, second)
 
@@ -165,10 +165,10 @@ def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
-    """Return the (2, unit) usual response by a vote of the strata, weighted by the clusters that give theirs.
+    """Return the (2, unit) usual response of most clusters, from those of the strata.
 
-    This finds the response that more than half of the clusters give, if there is one; otherwise the unit is
-    not sparse.
+    Each stratum votes for its own usual response, weighted by the number of clusters that agree with it. A
+    response shared by more than half of all clusters is always found; without one, the unit is not sparse.
     """
     found, weight = usual[0].copy(), support[0]
     for own, votes in zip(usual[1:], support[1:], strict=True):

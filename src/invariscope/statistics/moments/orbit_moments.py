@@ -66,28 +66,35 @@ class OrbitMoments(Statistic):
         collapse: reduce each feature map over its positions before any statistic: None,
             "before_mean", "before_max" or "before_sum"; units without positions are unaffected.
         selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
+        every_unit: take all units of a layer, even if others draw some of them.
     """
 
     refuses_nonfinite: ClassVar[bool] = True
     spread: str = "variance"
     collapse: str | None = None
     selection: str | None = None
+    every_unit: bool = False
+
+    @property
+    def drawable(self) -> bool:
+        """Whether some units suffice: not if whole maps are collapsed, or all units are wanted."""
+        return self.collapse is None and not self.every_unit
 
     @property
     def _standard(self) -> bool:
         return self.spread == "std"
 
     def units_of(self, shape: tuple[int, ...]) -> int:
-        """Return all units, or one per feature map if maps are collapsed first."""
+        """Return the number of units or, if maps are collapsed first, of feature maps."""
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return sums per unit and element, and three per unit; twice as many with standard deviations."""
+        """Return the memory of the sums per unit and element, and per unit; more for standard deviations."""
         columns = 2 if self._standard else 1
         return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the reference orbit and the usual response as float64, twice the size of float32."""
+        """Return the memory of the reference orbit and usual response, as if both were float64."""
         return 8 * units * (2 * elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
@@ -118,7 +125,7 @@ class OrbitMoments(Statistic):
             NonFiniteError: a response is NaN or infinite.
             ValueError: the shape of the responses differs from earlier ones.
         """
-        if self.collapse is not None:  # first: a selection may repeat a sample 64 times, and maps are large
+        if self.collapse is not None:  # first, because a selection may repeat large maps 64 times
             block = replace(block, values=self._collapsed(block.values))
         _refuse_another_shape(block, state)
         if self.selection is not None:
@@ -138,7 +145,7 @@ class OrbitMoments(Statistic):
         add_orbits(state, orbits, visits, standard=self._standard)
 
     def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
-        """Hold back a block's samples of a stratum, or take its reference if there are enough by now."""
+        """Hold back a block's samples of a stratum, or compute its reference if there are enough by now."""
         (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
         if before is None and len(samples) >= FIRST:
@@ -161,7 +168,7 @@ class OrbitMoments(Statistic):
         state.spare = together.room
 
     def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
-        """Take the final reference of a stratum from some samples."""
+        """Compute the reference of a stratum from some samples, and mark it as final."""
         rows, (first, step) = orbits.rows, orbits.steps
         state.references.take(stratum, rows, samples * first, step, double=state.double)
         state.references.settled[stratum] = True
@@ -183,7 +190,7 @@ class OrbitMoments(Statistic):
         state.lent = bool(state.waiting)
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         state.enlarge(buckets)
 
     def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
@@ -241,17 +248,17 @@ class OrbitMoments(Statistic):
 
 
 def _refuse_another_shape(block: Block, state: OrbitState) -> None:
-    """Raise ValueError, naming the layer and both shapes, if they differ."""
+    """Raise ValueError, naming the layer and both shapes, if the shape differs from earlier blocks."""
     found = tuple(block.values.shape[1:])
     if found != state.shape or block.elements != state.elements:
         raise ValueError(
-            f"layer {block.layer!r} gave responses of shape {found} to {block.elements} elements, after "
-            f"{state.shape} to {state.elements}; all samples must have the same units and elements"
+            f"layer {block.layer!r} returned shape {found} and {block.elements} elements, after shape "
+            f"{state.shape} and {state.elements} elements; all samples must have the same units and elements"
         )
 
 
 def _largest_stratum(state: OrbitState, buckets: list[int]) -> int:
-    """Return the stratum of most samples in these buckets."""
+    """Return the stratum with the most samples in these buckets."""
     filled = [bucket for bucket in buckets if state.counts[bucket]]
     if not filled:
         return 0

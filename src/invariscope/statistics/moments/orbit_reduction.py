@@ -1,4 +1,4 @@
-"""Reduction of a block, without the fused kernel on other devices and for standard deviations."""
+"""Reduction of a block by the fused kernel, or by tensor operations on devices other than the CPU."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Orbits:
 
     @classmethod
     def of_waiting(cls, few: Waiting) -> Orbits:
-        """Return the orbits of samples that waited."""
+        """Return the orbits of samples that were held back."""
         samples, elements, units = few.orbits.shape
         return cls(few.orbits.reshape(-1, units), samples, elements, (elements, 1))
 
@@ -66,7 +66,7 @@ def stands_last(values: Tensor) -> bool:
 
 
 def as_rows(values: Tensor, *, channels_last: bool) -> Tensor:
-    """Return (row, unit) with channels last or first, without a copy if they are stored so."""
+    """Return (row, unit) values with channels last or first, without a copy if stored in that order."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
     if channels_last:
@@ -145,7 +145,7 @@ def _add_deviations(state: OrbitState, orbits: Orbits, visits: Visits) -> None:
 
 
 def _add(sums: Any, where: Any, part: Any) -> None:
-    """Add to some of the sums, on whatever device they and the part are."""
+    """Add a part to some of the sums; the two may be on different devices."""
     if isinstance(sums, np.ndarray):
         sums[where] += np.asarray(part)
     else:

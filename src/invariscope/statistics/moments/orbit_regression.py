@@ -96,7 +96,7 @@ class OrbitRegression(SumStatistic):
                     state.sums[name][bucket, half] += part
 
     def _seen(self, responses: Tensor) -> Tensor:
-        """Return (row, dim) float64 on the host."""
+        """Return the projected (row, dim) responses in float64, on the host."""
         return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
@@ -117,7 +117,7 @@ class OrbitRegression(SumStatistic):
         }
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> RegressionSums:
-        """Return the sums of all groups, and without each."""
+        """Return the sums over all groups, and with each group left out."""
         state = self.together(state, groups)
         found = {name: state.replicates(name, groups) for name in state.sums}
         moving = found.pop("still")[0].sum(axis=0) == 0
@@ -146,13 +146,13 @@ def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:
     }
 
 
-_ORDER, _SIGN = 0, 1  # slots of a unit's draw
+_ORDER, _SIGN = 0, 1  # which of a unit's draws determines its place, and which its sign
 
 
 def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
     """Return (row, min(unit, dims)) responses in float64: unchanged, or as `dims` signed sums of units.
 
-    Every unit is added to one of the sums with a random sign, and the sums have equally many units, up to
+    Every unit enters one of the sums with a random sign, and the numbers of units per sum differ by at most
     one. The projection preserves squared lengths on average.
 
     Args:
@@ -171,7 +171,7 @@ def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
 
 @lru_cache(maxsize=128)
 def _directions(units: int, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum that each unit enters, and its sign, each (unit,)."""
+    """Return (unit,) the sum that each unit enters, and (unit,) its sign there."""
     draws = Draws(seed, np.arange(units), 2, Stream.PROJECTION).uniform()
     order = np.argsort(draws[:, _ORDER], kind="stable")
     place = np.empty(units, np.int64)

@@ -18,13 +18,17 @@ from invariscope.statistics.visits import Visits
 class Sums:
     """Sums over the samples of each bucket: arrays on the host, tensors on another device.
 
-    With h_ij = a_ij − p_j for the reference orbit p of the bucket's stratum:
-    columns: (bucket, element, unit) Σ_i h_ij; within: (bucket, unit) Σ_ij (a_ij − ā_i)²;
-    total: Σ_ij h_ij²; unusual: number of clusters with an unusual response, see `References`;
-    decisive: (bucket, 3) number of clusters, Σ d and Σ d² over them, with d each one's contribution to
-        `within`
-    of all units;
-    deviations: Σ_i std_j a_ij and squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
+    Here h_ij = a_ij − p_j, with p the reference orbit of the bucket's stratum.
+
+    Args:
+        columns: (bucket, element, unit) Σ_i h_ij.
+        within: (bucket, unit) Σ_ij (a_ij − ā_i)².
+        total: (bucket, unit) Σ_ij h_ij².
+        unusual: (bucket, unit) number of clusters with an unusual response, see `References`.
+        decisive: (bucket, 3) number of clusters, Σ d and Σ d² over clusters, where d is a cluster's
+            contribution to `within`, summed over units.
+        deviations: (bucket, unit) Σ_i std_j a_ij, for spread "std" only.
+        squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
     """
 
     columns: Any
@@ -71,9 +75,9 @@ class Waiting:
 
     Args:
         orbits: (visit, element, unit) copies, at the start of `room`.
-        buckets: (visit,) where they will be counted.
+        buckets: (visit,) the buckets in which the orbits will be counted.
         clusters: (visit,) see `Block.clusters`.
-        room: memory for more orbits, if any is left.
+        room: preallocated memory for these and further orbits, if there is any.
     """
 
     orbits: Tensor
@@ -86,12 +90,12 @@ class Waiting:
 
     @classmethod
     def none_yet(cls, room: Tensor, *, clustered: bool) -> Waiting:
-        """Return no samples, with room for some."""
+        """Return an empty collection, with preallocated memory."""
         nothing = np.zeros(0, np.int64)
         return cls(room[:0], nothing, nothing if clustered else None, room)
 
     def and_of(self, view: Tensor, samples: np.ndarray, buckets: np.ndarray, clusters: Any) -> Waiting:
-        """Return these and copies of some samples of a (sample, element, unit) view."""
+        """Return these orbits followed by copies of some samples of a (sample, element, unit) view."""
         count = len(self) + len(samples)
         room = self.room if self.room is not None and len(self.room) >= count else None
         if room is None:
@@ -103,7 +107,7 @@ class Waiting:
         return Waiting(room[:count], np.concatenate([self.buckets, buckets]), clusters, room)
 
     def and_then(self, later: Waiting) -> Waiting:
-        """Return these followed by the later ones."""
+        """Return these orbits followed by the later ones."""
         clusters = None
         if self.clusters is not None and later.clusters is not None:
             clusters = np.concatenate([self.clusters, later.clusters])
@@ -118,13 +122,14 @@ class OrbitState:
     Args:
         shape: the layer's own unit shape; with channels_last, units are stored as (H, W, C).
         double: whether the activations were float64.
-        counts, clusters: (bucket,) number of samples and of clusters, including those that wait.
+        counts, clusters: (bucket,) number of samples and of clusters, including waiting ones.
         strata: (bucket,) the stratum of each bucket, -1 until a sample is counted there.
-        sums: sums over all samples except those that wait.
+        sums: sums over all samples except waiting ones.
         references: reference orbits of the sums, by stratum.
-        waiting: by stratum, samples for which there is no reference yet.
-        lent: whether `sums` temporarily includes those that wait, relative to a reference from them alone.
-        spare: memory that waiting samples have used, for those of other strata.
+        waiting: samples of strata without a reference so far, by stratum.
+        lent: whether `sums` temporarily includes the waiting samples, relative to a reference from them
+            alone.
+        spare: memory that waiting samples no longer need, for those of other strata.
         device: where the sums are, if not on the host.
     """
 
@@ -147,7 +152,7 @@ class OrbitState:
         return self.references.pivot.shape[1]
 
     def move_to(self, device: torch.device) -> None:
-        """Move the sums to the device that reduces from now on."""
+        """Move the sums to the device on which later blocks are reduced."""
         self.device, self.sums, self.references = device, self.sums.on(device), self.references.on(device)
 
     def on_host(self) -> None:
@@ -155,7 +160,7 @@ class OrbitState:
         self.device, self.sums, self.references = None, self.sums.on_host(), self.references.on_host()
 
     def enlarge(self, buckets: int) -> None:
-        """Make room for more buckets."""
+        """Append empty buckets."""
         added = np.full(buckets - len(self.strata), -1)
         self.counts, self.clusters = with_buckets(self.counts, buckets), with_buckets(self.clusters, buckets)
         self.strata = np.concatenate([self.strata, added])
@@ -163,14 +168,14 @@ class OrbitState:
         self.sums = Sums(**grown) if self.device is None else Sums(**grown).on(self.device)
 
     def count(self, visits: Visits) -> None:
-        """Count visits, and make room for the references of their strata."""
+        """Count visits, and allocate memory for the references of their strata."""
         self.counts[visits.buckets] += visits.sizes
         self.clusters[visits.buckets] += visits.clusters
         self.strata[visits.buckets] = visits.strata
         self.references.make_room(visits.reach[2] + 1)
 
     def take_back(self) -> None:
-        """Remove the samples that wait from the sums again."""
+        """Remove the waiting samples from the sums again."""
         if self.lent:
             lent = np.unique(np.concatenate([few.buckets for few in self.waiting.values()]))
             for part in self.sums.arrays().values():

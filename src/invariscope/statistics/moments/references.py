@@ -17,7 +17,7 @@ from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 
 @numba.njit(**OPTIONS)
 def _median_of_five(a, b, c, d, e, found):
-    """Compute the median without sorting: it is neither the smallest nor the largest of any four."""
+    """Compute the median without sorting: of any four values, it is neither the smallest nor the largest."""
     for u in range(len(found)):
         low = max(min(a[u], b[u]), min(c[u], d[u]))
         high = min(max(a[u], b[u]), max(c[u], d[u]))
@@ -111,7 +111,7 @@ def take_reference(
         rows: (row, unit), C-contiguous float32 or float64.
         starts: (sample,) the first row of each of one to five orbits.
         step: rows from one element to the next.
-        weights: (element,) of the weighted sum.
+        weights: (element,) weights of the weighted sum.
         share: τ.
         pivot: (element, unit) in the type of `rows`.
         usual: (2, unit) float64.
@@ -144,7 +144,7 @@ def rounding(double: bool) -> float:
 
 @cache
 def orbit_weights(elements: int) -> np.ndarray:
-    """Return (element,) weights w_j between 1 and 2 of the sum by which orbits are compared.
+    """Return (element,) weights w_j, between 1 and 2, for the weighted sum by which orbits are compared.
 
     Their ratios are irrational, so that different orbits are very unlikely to have equal weighted sums.
 
@@ -156,7 +156,7 @@ def orbit_weights(elements: int) -> np.ndarray:
 
 @dataclass
 class References:
-    r"""A reference orbit per stratum, near all others, and the usual response of its units.
+    r"""A reference orbit per stratum, to which sums are relative, and the usual response of its units.
 
     A sample gives a unit's usual response if its weighted sum
 
@@ -171,7 +171,7 @@ class References:
         pivot: (stratum, element, unit) in the precision of the rows: the element-wise lower median.
         usual: (stratum, 2, unit) float64: the weighted sum of the sample with which most of the first samples
             agree (the first such sample), and the tolerance τ·s·Σ_j w_j.
-        settled: (stratum,) whether there were `FIRST` samples to take them from.
+        settled: (stratum,) whether the reference is final, because it was computed from `FIRST` samples.
     """
 
     pivot: Any
@@ -180,13 +180,13 @@ class References:
 
     @classmethod
     def empty(cls, strata: int, elements: int, units: int, kind: np.dtype) -> References:
-        """Return empty references with room for this many strata."""
+        """Return references without values, with memory for this many strata."""
         return cls(
             np.zeros((strata, elements, units), kind), np.zeros((strata, 2, units)), np.zeros(strata, bool)
         )
 
     def make_room(self, strata: int) -> None:
-        """Make room for this many strata, at least four times the present number, since growing copies."""
+        """Allocate memory for this many strata, or four times the present number, since growing copies."""
         if strata > len(self.settled):
             room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (
@@ -194,7 +194,7 @@ class References:
             )
 
     def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
-        """Take the reference of a stratum from at most `FIRST` orbits.
+        """Compute the reference of a stratum from at most `FIRST` orbits.
 
         Args:
             rows: (row, unit) responses.

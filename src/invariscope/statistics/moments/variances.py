@@ -27,8 +27,8 @@ class Moments:
         unusual: (unit...) number of clusters (or samples, without clusters) that deviate from the unit's
             usual response.
         clusters: number of clusters.
-        decisive: (3,) number of clusters, Σ d and Σ d² over them, with d each one's contribution to `within`
-            of all units.
+        decisive: (3,) number of clusters, Σ d and Σ d² over clusters, where d is a cluster's contribution to
+            `within`, summed over units.
         mean: (unit...) ā.
         double: whether the activations were float64.
         row_deviations: Σ_i std_j a_ij, if standard deviations were requested.
@@ -51,7 +51,7 @@ class Moments:
 
     @cached_property
     def whole(self) -> Moments:
-        """Replicate 0 only, for values without an interval: the other replicates are most of the work."""
+        """Replicate 0 only, for values without an interval: the other replicates cost most of the time."""
         if len(self.samples) == 1:
             return self
         summed = ("samples", "squared", "moving", "within", "total")

@@ -1,4 +1,4 @@
-"""`iv.lie_derivative`: the rate at which a network's output loses its symmetry, and the layers behind it."""
+"""`iv.lie_derivative`: the rate at which a network's output loses symmetry, and each layer's contribution."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from invariscope.results.result import Result
 from invariscope.studies.lie.contributions import contributions
 from invariscope.studies.lie.rows import Terms, as_result
 
-# Outputs with at most this many values are differentiated exactly, larger ones along random directions.
+# Outputs with at most this many values are differentiated exactly, larger outputs along random directions.
 EXACT_OUTPUTS = 64
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -60,10 +60,11 @@ def lie_derivative(
     (n, C, H, W), including branches, shared modules and residual sums. Modules without children and the
     operations between them are layers; the remainder, such as in-place operations, is the layer
     "(other operations)". Terms add up to the derivative, but their norms do not add up to its norm, because
-    layers undo or repeat each other.
+    layers cancel or reinforce each other.
 
-    Caveats: a layer's term depends on the action assumed for its input and output. If a map becomes a vector,
-    the action ends there, so flattening is charged with everything that later layers would have to undo.
+    Caveats: a layer's term depends on the action assumed for its input and output. If a map is flattened to a
+    vector, the action ends there, so the term of the flattening includes everything that later layers would
+    have to undo.
 
     Args:
         model: a `torch.nn.Module`.
@@ -77,7 +78,8 @@ def lie_derivative(
         samples: use a seeded subset of this many samples.
         batch_size: images per forward; memory grows with it, the generators and the layers.
         output: the part of the model's output to differentiate, as for `iv.measure`.
-        precision: "float64", in which terms add up to at least ten digits, or "float32", which is faster.
+        precision: "float64", in which sums of terms agree with the whole to at least ten digits, or
+            "float32", which is faster.
         seed: seed of subset and directions.
         label: name of the model in tables and plots.
     Returns:
@@ -182,7 +184,7 @@ def _backward(
         if not trace.output.requires_grad:
             raise ValueError(
                 "gradients cannot reach the input from the model's output, because an operation such as "
-                "detach or argmax stops them. Use iv.LieDerivative(), which takes differences of forwards."
+                "detach or argmax stops them. Use iv.LieDerivative(), which uses finite differences."
             )
         exact = trace.output[0].numel() <= EXACT_OUTPUTS
         along = _axes(trace) if exact else _signs(trace, keys, probes=probes, seed=seed)

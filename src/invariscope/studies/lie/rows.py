@@ -15,8 +15,9 @@ from invariscope.anatomy.layer_gradients import Trace
 from invariscope.data.sources import Source
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 from invariscope.measures.lie_derivative import LieDerivative
+from invariscope.results.maps import MapKey
 from invariscope.results.provenance import digest, provenance
-from invariscope.results.result import MapKey, Result
+from invariscope.results.result import Result
 from invariscope.results.rows import ABSENT, Row
 from invariscope.studies.lie.contributions import Contributions
 
@@ -25,18 +26,18 @@ REST = "(other operations)"
 _NEGLIGIBLE = {8: 1e-18, 4: 1e-8}
 
 _KINDS = {
-    "": ("How fast the output stops moving with its input.", "0: the output moves as its input does."),
+    "": ("Rate at which the output departs from equivariance.", "0: the output moves as its input does."),
     "term": (
-        "How fast the output loses its symmetry because of one layer alone.",
-        "Norms of terms do not add up, because layers undo or repeat each other; see `cross`.",
+        "Rate at which one layer alone makes the output depart from equivariance.",
+        "Norms of terms do not add up, because layers cancel or reinforce each other; see `cross`.",
     ),
     "cross": (
         "Alignment of a layer's term with those of other layers.",
-        "Below 0: the layer undoes the effect of others. Not a property of the layer alone.",
+        "Below 0: the layer counteracts others. This is not a property of the layer alone.",
     ),
     "share": (
-        "A layer's share of the output's loss of symmetry.",
-        "Shares add up to the norm of the Lie derivative; a layer that corrects others has a share below 0.",
+        "A layer's share of the output's departure from equivariance.",
+        "Shares add up to the value of the output; a layer that counteracts others may have one below 0.",
     ),
 }
 
@@ -102,7 +103,7 @@ class Terms:
         )
 
     def followed_by(self, other: Terms) -> Terms:
-        """Return the terms of the samples of both."""
+        """Return the terms of these samples followed by those of other samples."""
         if other.layers != self.layers:
             raise ValueError("the model runs different layers for different inputs; use layerwise=False")
         names = ("products", "whole", "shares", "spread")
@@ -111,7 +112,7 @@ class Terms:
 
     @property
     def shown(self) -> list[int]:
-        """Indices of the layers to show, with the remainder if it exceeds rounding."""
+        """Indices of the layers to show, including the remainder if it exceeds rounding errors."""
         count, rest = len(self.layers), self.products[..., -1, -1].mean(0)
         visible = count > 1 and bool((rest > self.negligible * np.abs(self.products).max()).any())
         return list(range(count if visible else count - 1))
@@ -170,14 +171,14 @@ def _row(
     """Return the mean over values (sample,) as a row with its interval.
 
     Args:
-        error: standard error over random directions, if there are any.
+        error: standard error over random directions; `ABSENT` without random directions.
     """
     sizes, value = np.bincount(groups, minlength=GROUPS), float(values.mean())
     found: dict[str, Any] = {"measure": measure + (kind and f".{kind}"), "output": kind, "value": value}
     found |= {"layer": key[0], "call": key[1], "stratum": "all"}
     found |= {"samples": len(values), "elements": 1, "probe_error": error}
     if sizes.min() < MIN_PER_GROUP:
-        note = f"no interval: a group has {sizes.min()} samples, {MIN_PER_GROUP} are needed"
+        note = f"no interval: a group has {sizes.min()} samples, but {MIN_PER_GROUP} are needed"
         return Row(**found, **MISSING.columns, note=note)
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()

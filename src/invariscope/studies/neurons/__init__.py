@@ -1,4 +1,4 @@
-"""Stability of single neurons to translation, rotation, compression and shear of what they see."""
+"""Stability of single neurons to translation, rotation, compression and shear of their receptive fields."""
 
 from invariscope.studies.neurons.cost import Cost
 from invariscope.studies.neurons.stability import neuron_stability, neuron_stability_cost

@@ -18,7 +18,7 @@ class Cost:
         crop: (height, width) of a patch in pixels.
         crops: number of forwarded patches, including deformed ones.
         gradients: number of backward passes of one patch.
-        whole_images: number of forwarded whole images, for maxima and for the check of the crops.
+        whole_images: number of whole images forwarded to find maxima and to check the crops.
         equivalent: number of whole images with the same number of pixels in total; a backward pass counts
             twice.
     """

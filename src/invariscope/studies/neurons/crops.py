@@ -37,7 +37,7 @@ class Field:
 
     @property
     def interior(self) -> tuple[range, ...]:
-        """Rows and columns of neurons with windows inside the image, away from edges if there is room."""
+        """Rows and columns of neurons with windows inside the image, away from its edges if possible."""
         wider = replace(self.receptive, size=tuple(size + 2 * self.reach for size in self.receptive.size))
         whole, free = (one.interior(self.image) for one in (self.receptive, wider))
         return tuple(inner or outer for inner, outer in zip(free, whole, strict=True))
@@ -75,7 +75,7 @@ class Field:
 def field_of(
     model: nn.Module, layer: str, input_shape: Sequence[int], *, reach: Callable[[Sequence[int]], int]
 ) -> Field:
-    """Return the field of a layer on images of this shape; `reach` gives the reach for a window.
+    """Return the field of a layer on images of this shape; `reach` maps a window's size to its reach.
 
     Raises:
         ValueError: the inputs are not images, or the layer has no receptive field within the image.
@@ -118,7 +118,7 @@ class Patches:
 def cut(
     images: Float[Tensor, "sample C H W"], patches: Patches, crop: tuple[int, int]
 ) -> Float[Tensor, "row C height width"]:
-    """Return the patches unchanged."""
+    """Return the patches as they are in the images."""
     rows = torch.from_numpy(patches.images)[:, None, None]
     corners = torch.from_numpy(patches.corners)
     y = (corners[:, :1] + torch.arange(crop[0]))[:, :, None]
@@ -129,7 +129,7 @@ def cut(
 def cut_moved(
     images: Float[Tensor, "sample C H W"], patches: Patches, fields: Float[Tensor, "row 2 height width"]
 ) -> Float[Tensor, "row C height width"]:
-    """Return the patches read at s − τ(s) in the whole image, bilinearly and with repeated edges."""
+    """Return the patches with τ applied, read bilinearly from the whole image, whose edges are repeated."""
     height, width = images.shape[-2:]
     y, x = (torch.arange(n, dtype=torch.float64) for n in fields.shape[-2:])
     corners = torch.from_numpy(patches.corners).double()
@@ -145,6 +145,6 @@ def _unit(at: Tensor, pixels: int) -> Tensor:
 
 
 def centre_responses(run: Run, crops: Tensor, field: Field) -> Float[Tensor, "row channel"]:
-    """Return the response of the neuron that sees each crop, in every feature map."""
+    """Return the responses, in every feature map, of the neuron whose window each crop contains."""
     row, column = field.neuron
     return run(crops)[:, :, row, column]

@@ -78,8 +78,8 @@ class Deformations:
         return matrices, shifts
 
     def reach(self, window: Sequence[int]) -> int:
-        """Return a bound in pixels on displacements about the centre of a window (height, width)."""
-        if self.norm == "rms":  # of a square, the corners move √3 times as far as the rms
+        """Return an upper bound, in pixels, on displacements about the centre of a window (height, width)."""
+        if self.norm == "rms":  # the corners of a square move by √3 times the rms
             return math.ceil(math.sqrt(3) * self.amplitude)
         return math.ceil(self.amplitude * max(math.hypot(*(n - 1 for n in window)) / math.sqrt(8), 1.0))
 
@@ -108,6 +108,6 @@ class Deformations:
             size = np.sqrt(np.square(inside).sum(axis=1).mean(axis=(1, 2)))
         else:
             size = np.where(np.square(shifts).sum(axis=1) > 0, 1.0, np.sqrt(2))
-        # A field on a single pixel about its centre has size 0 and displaces nothing.
+        # On a window of one pixel, a field about its centre has size 0 and displaces nothing.
         scale = self.amplitude / np.where(size > 0, size, np.inf)
         return torch.from_numpy(fields * scale[:, None, None, None])

@@ -14,7 +14,7 @@ from invariscope.studies.neurons.crops import Field, Patches, Run, centre_respon
 from invariscope.studies.neurons.responses import NeuronResponses
 from invariscope.studies.neurons.settings import NeuronSettings
 
-# Number of images for the check of the crops, and of patches for a centroid.
+# Number of images used to check the crops, and number of patches used to find a centroid.
 CALIBRATION = (4, 32)
 
 
@@ -66,7 +66,7 @@ class PatchExperiment:
         return found
 
     def _random_places(self) -> np.ndarray:
-        """Return rows and columns of neurons whose windows lie inside, (image, 2)."""
+        """Return rows and columns of random neurons with windows inside the image, (image, 2)."""
         chance = Draws(self.settings.seed, self.keys, 2, Stream.NEURON_PLACE).uniform()
         rows, columns = self.field.interior
         first = np.array([rows.start, columns.start])

@@ -14,15 +14,16 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.intervals import MISSING, Interval, jackknife
 from invariscope.measures.values import UnitValues
 from invariscope.readers.base import as_reader
+from invariscope.results.maps import MapKey
 from invariscope.results.provenance import digest, provenance
-from invariscope.results.result import MapKey, Result
+from invariscope.results.result import Result
 from invariscope.results.rows import Row
 from invariscope.studies.neurons.cost import Cost
 from invariscope.studies.neurons.settings import NeuronSettings
 
 SUMMARY = "Effect of a local deformation on a neuron, relative to a change of patch."
 READING = (
-    "0: the deformation has no effect. 1: it changes the response as much as another patch does. "
+    "0: the deformation has no effect. 1: it changes the response as much as a change of patch does. "
     "Compare deformations within a layer, not layers with windows of different size."
 )
 SOURCE = "Tomasini et al. 2022, arXiv:2210.01506, the ratio for one neuron and one kind of deformation."

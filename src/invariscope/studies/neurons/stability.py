@@ -1,4 +1,4 @@
-"""Stability of single neurons to local deformations of what they see."""
+"""Stability of single neurons to local deformations of their receptive fields."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def neuron_stability(
 
     Responses are measured on crops, on which a neuron responds as within the image (this is checked), so that
     a thousand patches cost little. Pixels that a deformation brings in from outside the window are read from
-    the image. Windows keep the necessary distance from image edges if there is room; otherwise edges are
+    the image. Windows keep the necessary distance from image edges if possible; otherwise, edge pixels are
     repeated.
 
     Caveats: a field of 1 px rms about the centre displaces the border of a window by more than 1 px and its
-    centre by less, and neurons weight their windows differently. Bilinear interpolation blurs, which alone
-    changes very fine patterns a little.
+    centre by less, and neurons weight their windows differently. The blur of bilinear interpolation alone
+    changes very fine patterns slightly.
 
     Args:
         model: a `torch.nn.Module`.
@@ -82,7 +82,7 @@ def neuron_stability(
         draws: deformations per kind and patch, with random directions and signs.
         samples: use a seeded subset of this many images.
         min_firing: neurons that respond to fewer random patches are excluded and counted.
-        batch_size: crops per forward; for whole images an eighth of it.
+        batch_size: crops per forward; whole images are forwarded an eighth as many at a time.
         seed: seed of places, directions and subsets; draws depend on (seed, image) alone.
         label: name of the model in tables and plots.
     Returns:
@@ -185,5 +185,5 @@ def _no_interval(sizes: np.ndarray, settings: NeuronSettings) -> str:
     if settings.patches == "top_k":
         return "no interval: the strongest patches are not a random sample of images"
     if sizes.min() < MIN_PER_GROUP:
-        return f"no interval: a group has {sizes.min()} images, {MIN_PER_GROUP} are needed"
+        return f"no interval: a group has {sizes.min()} images, but {MIN_PER_GROUP} are needed"
     return ""

@@ -30,8 +30,8 @@ from invariscope.transforms.machinery.traits import Slider
 class AffineTransform(Linear):
     """A transform given by one 2 × 3 matrix per element, in pixels about the image's centre.
 
-    A family defines `examples`, `inverse`, `_matrices`, and `_traits` by calling `planar_traits`; the rest
-    follows, the action on feature maps included.
+    A family defines `examples`, `inverse`, `_matrices` and, by calling `planar_traits`, `_traits`. The other
+    methods, and the action on feature maps, follow from these.
     """
 
     square: ClassVar[bool] = False  # whether images must be square
@@ -39,7 +39,7 @@ class AffineTransform(Linear):
 
     @abstractmethod
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        """Return where content goes: (*elements.shape, 2, 3), or with draws (sample, column, 2, 3)."""
+        """Return the maps of content, (*elements.shape, 2, 3); with draws, (sample, column, 2, 3)."""
 
     @cached_property
     def nominal(self) -> np.ndarray:
@@ -114,13 +114,13 @@ class SampledTransform(AffineTransform):
 def moved(
     values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Sequence[AffineTransform]
 ) -> Tensor:
-    """Apply its matrix to each column of the values (sample, column, C, H, W), in one interpolation.
+    """Apply one matrix per column to the values (sample, column, C, H, W), in a single interpolation.
 
     Args:
         values: images or feature maps; expanded columns are not copied.
         matrices: (column, 2, 3), shared by all samples, or (sample, column, 2, 3).
         motion: whether the values are feature maps, and of which input size.
-        families: the families whose product the matrices are; their samplings must agree.
+        families: the families whose maps were multiplied; they must share one sampling.
     """
     name = " · ".join(type(family).__name__ for family in families)
     need_images(name, values, "n, m, C, H, W")
@@ -157,7 +157,7 @@ def _for_maps(name: str, matrices: np.ndarray, maps: Tensor, motion: Motion) -> 
         return resized(matrices, (maps.shape[-2], maps.shape[-1]), motion.input_size)
     if np.abs(matrices[..., 2]).max() > 0:
         raise ValueError(
-            f"{name} shifts by pixels of the input, and feature maps may have another resolution: give "
+            f"{name} shifts by pixels of the input, and feature maps may have a different resolution: give "
             "input_size=(H, W), the input's height and width."
         )
     return matrices

@@ -72,7 +72,7 @@ class Permuting(AlongAxis):
 
     @abstractmethod
     def places_of(self, size: int, motion: Motion) -> np.ndarray:
-        """Return p of so many entries, (column, entry) or (sample, column, entry), without the inverse."""
+        """Return p for this number of entries, (column, entry) or (sample, column, entry), not inverted."""
 
     def linear_parts(self, motion: Motion) -> None:
         """Return None: permutations do not turn directions."""
@@ -94,7 +94,7 @@ class Turning(AlongAxis):
 
     @abstractmethod
     def _forward(self, motion: Motion) -> np.ndarray:
-        """Return the matrices (column, d, d) or (sample, column, d, d), without the inverse."""
+        """Return the matrices (column, d, d) or (sample, column, d, d), not inverted."""
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
         """Return the matrices of the motion's elements or, for an inverse motion, their transposes."""

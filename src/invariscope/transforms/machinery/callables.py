@@ -1,4 +1,4 @@
-"""Checks of callables as elements: their results, and independence of chance and of the batch."""
+"""Checks of callables used as elements: results must be valid, deterministic and independent of the batch."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PROBED = 3
 """Number of samples on which a callable is tried."""
 
 _STATES = 16
-# Repeated calls agree to the bit, except for parallel sums on a GPU; other batch sizes may round differently.
+# Repeated calls agree bit for bit, except for parallel sums on a GPU; batch sizes may change the rounding.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 
 
 def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[RandomGenerator, ...]:
-    """Return the global generators, including that of the batch's device, and those of the callable."""
+    """Return the global generators, including the one of the batch's device, and those of the callable."""
     return (*global_generators(str(batch.device)), *callable_generators(function))
 
 
@@ -39,9 +39,9 @@ def result_of(
 
     Args:
         earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
-        role: what the function is, such as "the action of element", for messages.
+        role: role of the function in messages, such as "the action of element".
     Raises:
-        ValueError: it fails, with its own message, or returns another number of samples.
+        ValueError: it fails (its own message is included), or returns a different number of samples.
         TypeError: it does not return a dense tensor.
     """
     try:
@@ -83,7 +83,7 @@ def refuse_unsteady(
     """Raise unless each sample's result is the same in every call, alone and among others.
 
     Global generators, and those that the callable holds, are restored. A callable that draws from them is
-    tried from several states, so that rare changes show.
+    tried from several states, so that rare differences are found.
 
     Args:
         function: maps a batch to a tensor whose first axis holds the same samples.
@@ -166,12 +166,13 @@ def moved_by(
     """Call the element on a copy of a single sample; raise unless it returns one.
 
     Args:
-        sample: of any type.
+        sample: a sample of any type.
         label: name of the element.
         role: as in `result_of`.
-        tried: elements that gave the same result twice; any other is tried twice here. None: not tried.
+        tried: labels of elements that are known to be deterministic; others are called repeatedly and, if
+            results agree, added. None skips this check.
     Raises:
-        ValueError: it fails, with its own message, or gave another result for the same sample.
+        ValueError: it fails (its own message is included), or returns different results for the same sample.
         TypeError: it returns None.
     """
 
@@ -189,7 +190,7 @@ def moved_by(
 
     found = called()
     if found is None:
-        raise TypeError(f"{role} {label!r} must return the moved sample; it returned None.")
+        raise TypeError(f"{role} {label!r} must return the transformed sample; it returned None.")
     if tried is not None and label not in tried:
         generators = (*global_generators("cpu"), *callable_generators(function))
         with put_back(generators):

@@ -32,7 +32,7 @@ class Step:
     Args:
         family: a transform that is not itself a chain.
         elements: the element of the family that each element of the chain uses.
-        part: position that the draws are keyed by, so that parts draw independently.
+        part: position of the part, which keys the draws so that parts are drawn independently.
         inverse: whether to apply the inverses of the family's elements.
     """
 
@@ -52,13 +52,13 @@ class Step:
 
 
 class Chain(Linear):
-    """Steps applied one after the other; adjacent affine steps are multiplied and sampled once.
+    """A sequence of steps, in which adjacent affine steps are multiplied and applied in one interpolation.
 
-    A family defines `examples`, `inverse`, `_build`, and `_traits` by calling `chained_traits`.
+    A family defines `examples`, `inverse`, `_build` and, by calling `chained_traits`, `_traits`.
     """
 
     factors: tuple[Transform, ...] = ()
-    """Transforms of which this is the full product, with the last one's element varying fastest."""
+    """The transforms whose full product this is; the last one's element varies fastest."""
 
     @abstractmethod
     def _build(self) -> tuple[Step, ...]:
@@ -88,14 +88,14 @@ class Chain(Linear):
         )
 
     def check(self, x: Any) -> None:
-        """Raise TypeError for data that the parts cannot act on, checking up to the first callable."""
+        """Raise TypeError for data that the parts cannot act on; parts after a callable are not checked."""
         for step in self.steps:
             step.family.check(x)
             if not isinstance(step.family, AffineTransform):
                 return
 
     def table(self) -> np.ndarray | None:
-        """Return the group table if the affine parts multiply to one map, or the product is direct."""
+        """Return the group table if all parts are affine or the product is direct; None otherwise."""
         if self.per_sample:
             return None
         if len(self.runs) == 1 and affine_families(self.runs[0]):

@@ -70,14 +70,14 @@ def evenly(lo: Any, hi: Any, m: Any, spaced: Callable[..., np.ndarray] = np.lins
 
 
 def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:
-    """Return the value if it is one of the options; raise ValueError with the closest ones if not."""
+    """Return the value if it is one of the options; otherwise raise ValueError with the closest ones."""
     if value not in options:
         raise unknown(kind, str(value), options)
     return value
 
 
 def need_range(family: str, example: str, *ends: Any) -> None:
-    """Raise ValueError unless a range is given, since a group that is not compact has no uniform draw."""
+    """Raise ValueError unless a range is given: groups that are not compact have no uniform distribution."""
     if any(end is None for end in ends):
         raise ValueError(
             f"{family} is not a compact group, so it has no uniform distribution. Give a range, such as "
@@ -125,7 +125,7 @@ def need_square(family: str, x: Tensor) -> None:
 
 
 class ChannelsLastError(ValueError):
-    """A feature map seems to have its channels last."""
+    """Raised for a feature map that seems to have its channels last."""
 
     unclear_layout = True
 

@@ -14,7 +14,7 @@ from invariscope.transforms.machinery.traits import picked
 
 @dataclass(frozen=True)
 class Chosen(Transform, listed=False):
-    """Some elements of another transform, with the same draws as there.
+    """Selected elements of another transform, with the same draws as in that transform.
 
     Args:
         of: the transform.
@@ -26,7 +26,7 @@ class Chosen(Transform, listed=False):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return none, since this class is internal."""
+        """Return no examples, since this class is internal."""
         return ()
 
     def _traits(self) -> Traits:
@@ -50,7 +50,7 @@ class Chosen(Transform, listed=False):
         return Chosen(self.of.inverse(), self.places)
 
     def table(self) -> None:
-        """Return None: some elements of a group are rarely a group."""
+        """Return None: selected elements of a group rarely form a group."""
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Apply the chosen elements of the whole transform."""

@@ -69,7 +69,7 @@ class Deforming(Transform):
         raise no_inverse(self, _ADVICE)
 
     def table(self) -> None:
-        """Return None: the composition of two fields has other modes."""
+        """Return None: the composition of two fields has different modes."""
 
     def check(self, x: Any) -> None:
         """Raise unless `x` holds floating-point images that are large enough for the modes."""

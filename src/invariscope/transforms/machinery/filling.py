@@ -1,4 +1,4 @@
-"""Detects transforms that fill with zeros where content moves in from outside the image."""
+"""Detection of transforms that fill uncovered parts of an image with zeros."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from invariscope.transforms.machinery.affine import common_sampling
 from invariscope.transforms.machinery.chain import Step, affine_families, apply_run, runs_of, steps_of
 from invariscope.transforms.machinery.chosen import Chosen
 
-_COVERED = 1 - 1e-3  # least value of a transformed white image that nothing entered from outside
+_COVERED = 1 - 1e-3  # below this value, a pixel of a transformed white image contains padding
 
 
 def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int = 0) -> tuple[str, ...]:
-    """Return the names of the transforms that put zeros into images of this size.
+    """Return the names of the transforms that fill uncovered pixels of images of this size with zeros.
 
     Transforms after a callable, which may change the background, are not checked.
 

@@ -12,10 +12,10 @@ def as_transform(obj: Any) -> Transform:
     """Convert any supported argument to a transform.
 
     Args:
-        obj: a Transform (returned as it is), a callable on batches or a list of them (their `Elements`), or
-            the registry name of a family that needs no arguments.
+        obj: a Transform (returned unchanged), a callable on batches or a list of them (converted to
+            `Elements`), or the registry name of a family that needs no arguments.
     Raises:
-        TypeError: another type.
+        TypeError: a type that is not supported.
         ValueError: an unknown name (with the closest ones), or a family that needs arguments.
 
     >>> as_transform("quarter_turns").labels
@@ -27,12 +27,10 @@ def as_transform(obj: Any) -> Transform:
         return obj
     if isinstance(obj, str):
         if "(" in obj:
-            raise ValueError(f"a transform with arguments must be an object, not text: iv.{obj}")
+            raise ValueError(f"a transform with arguments must be an object, not a string: give iv.{obj}")
         return _with_defaults(TRANSFORMS.get(obj))
     if isinstance(obj, type) and issubclass(obj, Transform):
-        raise TypeError(
-            f"{obj.__name__} is a family: give one of its transforms, such as {obj.__name__}(...)."
-        )
+        raise TypeError(f"a transform must be an instance, not a class: give {obj.__name__}(...).")
     if callable(obj) or isinstance(obj, list | tuple):
         return TRANSFORMS.get("elements")(obj)  # by name, since elements.py depends on this module
     raise TypeError(

@@ -26,7 +26,7 @@ class Numbers:
         option: name of the option that holds one number, or one tuple of numbers, per element.
         jitter: name of the option that holds the size of the draws.
         parameters: parameter name of each number, with its unit.
-        factors: whether the numbers are factors: draws multiply them, and the inverse takes reciprocals.
+        factors: whether the numbers are factors, so that draws multiply them and inverses are reciprocals.
         period: numbers this far apart are the same element.
     """
 
@@ -39,7 +39,10 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Jittered(SampledTransform):
-    """An affine family given by numbers; it defines `numbers`, `examples`, `_labels`, `_kept` and `_maps`."""
+    """An affine family whose elements are given by numbers.
+
+    A subclass defines `numbers`, `examples`, `_labels`, `_kept` and `_maps`.
+    """
 
     numbers: ClassVar[Numbers]
 
@@ -107,7 +110,7 @@ class Jittered(SampledTransform):
         return Slider(names[k], tuple(parameters[names[k]]), partial(self._slid, k), self.numbers.period)
 
     def _slid(self, k: int, values: Sequence[float]) -> Transform:
-        """Return elements with the given values of number k and unchanged other numbers."""
+        """Return elements in which number k takes the given values and the other numbers are fixed."""
         found = np.tile(np.array(self._numbers)[:1].reshape(1, -1), (len(values), 1))
         found[:, k] = values
         return self._at(found[:, 0] if len(self.numbers.parameters) == 1 else found)

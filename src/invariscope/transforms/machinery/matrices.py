@@ -1,7 +1,7 @@
 """Affine maps of the image plane as 2 × 3 matrices, in pixels about the image's centre.
 
-Coordinates are (x, y): x to the right, y down, the origin in the middle of the image. A matrix says where
-content goes: from p to A p + t. All functions work on stacks (..., 2, 3) in float64.
+Coordinates are (x, y): x to the right, y down, the origin in the middle of the image. A matrix moves content
+from p to A p + t. All functions work on stacks (..., 2, 3) in float64.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding
+_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding errors
 _Entry = np.ndarray | float
 
 
@@ -65,7 +65,7 @@ def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, 
 
 
 def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return which maps read whole pixels only, for images (H, W)."""
+    """Return which maps read only whole pixels, for images (H, W)."""
     back = invert(matrices)
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     origin = back[..., 2] + centre - back[..., :2] @ centre
@@ -88,7 +88,7 @@ def group_table(
     product: Callable[[np.ndarray, np.ndarray], np.ndarray],
     tolerance: float = _TOLERANCE,
 ) -> np.ndarray | None:
-    """Return the table of a finite group; None if the elements are not one, or are not distinct.
+    """Return the table of a finite group; None if the elements do not form one or are not distinct.
 
     Args:
         elements: (m, ...) matrices or maps.

@@ -1,4 +1,4 @@
-"""Single samples that hold an array or an image, as tensors that families move, and back again."""
+"""Conversion of single samples (arrays or images) to tensors and back."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CHANNELS = (1, 3, 4)
 
 
 def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
-    """Return a sample's values as a tensor, and what turns such a tensor into a sample of the same kind.
+    """Return a sample's values as a tensor, and a function that converts a tensor back to the sample's type.
 
-    PIL images and tensors or arrays of bytes become floating-point values from 0 to 1; on the way back they
-    are rounded, so that exact elements change no pixel. Images become (channel, row, column).
+    PIL images and tensors or arrays of bytes become floating-point values from 0 to 1. The function rounds
+    them back to bytes, so exact elements do not change pixel values. Images become (channel, row, column).
 
     Args:
         sample: a tensor, an array or an image.
@@ -41,10 +41,14 @@ def as_values(sample: Any, family: str) -> tuple[Tensor, Restore]:
     fields = [repr(path[0]) for path, leaf in leaves(sample) if path and _is_numeric(leaf)]
     if fields:
         example = f"iv.On({family}(...), {fields[0]})"
-        advice = f"Name the field that it moves: {example}; arrays are {listed(dict.fromkeys(fields))}"
+        advice = (
+            f"Name the fields to transform: {example}; fields with arrays: {listed(dict.fromkeys(fields))}"
+        )
     else:
         advice = "Give callables on single samples: iv.Elements([...])"
-    raise TypeError(f"{family} moves tensors, arrays and images, but a sample is {kind_of(sample)}. {advice}")
+    raise TypeError(
+        f"{family} acts on tensors, arrays and images, but a sample is {kind_of(sample)}. {advice}"
+    )
 
 
 def _refuse_channels_last(sample: Any, family: str) -> None:
@@ -54,8 +58,8 @@ def _refuse_channels_last(sample: Any, family: str) -> None:
     shape = tuple(sample.shape)
     if sample.dtype in (torch.uint8, np.uint8) and shape[0] not in _CHANNELS and shape[2] in _CHANNELS:
         raise TypeError(
-            f"{family} moves images (channel, row, column); got bytes of shape {shape}, which look like "
-            "(row, column, channel): move the channels to the front, or give images of PIL"
+            f"{family} acts on images (channel, row, column); got bytes of shape {shape}, which look like "
+            "(row, column, channel): move the channels to the front, or give PIL images"
         )
 
 
@@ -72,7 +76,7 @@ def _of_tensor(values: Tensor) -> tuple[Tensor, Restore]:
 def _of_image(image: Any, family: str) -> tuple[Tensor, Restore]:
     if image.mode not in _MODES:
         raise TypeError(
-            f"{family} moves images of mode {', '.join(_MODES)}; got mode {image.mode!r}: "
+            f"{family} supports PIL images of mode {', '.join(_MODES)}; got mode {image.mode!r}: "
             "convert them first, image.convert('RGB')"
         )
     pixels = torch.from_numpy(np.array(image))

@@ -51,7 +51,7 @@ def resample(
 
     Args:
         rows: the images; may be expanded along the rows.
-        matrices: where content goes, (row, 2, 3) in pixels about the centre.
+        matrices: maps of content, (row, 2, 3) in pixels about the centre.
         sampling: interpolation and padding.
         keep: whether to cache the coordinates, for maps that will be used again.
     """
@@ -136,7 +136,7 @@ def _normalised(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _grid(matrices: Tensor, height: int, width: int) -> Tensor:
-    """Return where each output pixel reads, (row, H, W, 2), by sums that do not depend on other rows."""
+    """Return the position that each output pixel reads, (row, H, W, 2), computed separately for each row."""
     x = _centres(width, matrices)
     y = _centres(height, matrices)
     grid = matrices.new_empty(len(matrices), height, width, 2)
@@ -152,7 +152,7 @@ def _centres(size: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Recent:
-    """A cache of plans that drops the least recently used ones beyond a number of bytes."""
+    """A cache that drops the least recently used plans when it exceeds a number of bytes."""
 
     max_bytes: int
     _kept: OrderedDict[tuple, list[_Part]] = field(default_factory=OrderedDict)

@@ -23,7 +23,7 @@ class Motion:
         draws: random numbers per sample and column.
         inverse: apply the inverse elements.
         on_maps: the values are feature maps, not inputs.
-        input_size: (H, W) of the inputs of the feature maps, if it matters.
+        input_size: (H, W) of the inputs of the feature maps, if the action depends on it.
     """
 
     elements: np.ndarray
@@ -61,7 +61,7 @@ class Slider:
     Args:
         name: name of the parameter, with its unit.
         values: one per element.
-        at: returns the same transform with elements at other values.
+        at: function that returns the same transform with elements at other values.
         period: values this far apart are the same element; None if there is no period.
     """
 
@@ -80,7 +80,7 @@ class Traits:
         parameters: one value per element, by parameter name; names include units, such as `angle_deg`.
         identity: index of the element that changes nothing; None if there is none.
         exact: which elements move whole pixels of square images, bit for bit; () if none do.
-        per_sample: whether an element differs between samples, as it does with jitter.
+        per_sample: whether elements differ between samples, for example because of jitter.
         invertible: whether every element has a known inverse.
         slider: the single number in which elements differ; None if there are several, or elements are drawn.
         acts_on: the rows and columns of images ("pixels"), or one axis of the data; None if unknown.

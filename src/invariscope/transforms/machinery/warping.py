@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERPOLATIONS = ("bilinear", "cubic", "gaussian")
 SCALES = ("n-1", "n")
 SIGMA_PX = 0.4715
-# Gaussian weights beyond this many pixels are below the rounding of the dtype.
+# Gaussian weights beyond this number of pixels are below the rounding error of the dtype.
 _REACH = {torch.float32: 3, torch.float64: 4}
 
 
@@ -80,8 +80,8 @@ def warped(
 ) -> Float[Tensor, "row plane height width"]:
     """Read each row of images at s − τ(s); all planes of a row share its field.
 
-    Positions are clamped to the image. Differentiable in images and coefficients. Computed in float32, or in
-    float64 for float64 images.
+    Positions are clamped to the image. The result is differentiable in images and coefficients, and computed
+    in float32, or in float64 for float64 images.
     """
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     work, sines = images.to(dtype), coefficients.to(images.device, dtype)

@@ -12,7 +12,8 @@ from invariscope.intervals import MISSING, jackknife
 from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
-    from invariscope.results.result import MapKey, Result
+    from invariscope.results.maps import MapKey
+from invariscope.results.result import Result
 
 _Key = tuple[str, str, int]
 

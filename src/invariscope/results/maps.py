@@ -1,0 +1,67 @@
+"""Per-unit values of a result, of all units or of drawn ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from invariscope.unit_draw import UnitDraw
+
+MapKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnMap:
+    """Values of the drawn units of a large layer.
+
+    Args:
+        values: (drawn,) one per unit.
+        draw: the units.
+    """
+
+    values: np.ndarray
+    draw: UnitDraw
+
+    def whole(self) -> np.ndarray:
+        """Return the values in the shape of the layer, NaN for units that were not drawn."""
+        return self.draw.in_layer(self.values)
+
+
+class Maps(Mapping[MapKey, np.ndarray]):
+    """Arrays of per-unit values, each in the shape of its layer.
+
+    Keys are `(measure, layer, stratum, call)`. The last two default to `"all"` and `0`, so the usual look-up
+    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit or one that was not drawn; infinity
+    marks a unit that responds to the transformation, but not to a change of sample.
+    """
+
+    def __init__(self, arrays: Mapping[MapKey, np.ndarray | DrawnMap]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, key: tuple) -> np.ndarray:
+        full = self._full(key)
+        if full not in self._arrays:
+            raise KeyError(self._missing(full))
+        found = self._arrays[full]
+        return found.whole() if isinstance(found, DrawnMap) else found
+
+    def __contains__(self, key: object) -> bool:
+        return self._full(key) in self._arrays
+
+    def __iter__(self) -> Iterator[MapKey]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def _full(self, key: Any) -> Any:
+        return (*key, *("all", 0)[len(key) - 2 :]) if isinstance(key, tuple) else key
+
+    def _missing(self, key: object) -> str:
+        measures = sorted({name for name, *_ in self._arrays})
+        layers = list(dict.fromkeys(layer for _, layer, *_ in self._arrays))
+        keys = "(measure, layer[, stratum[, call]])"
+        return f"no map {key!r}. Keys are {keys}; measures: {measures}; layers: {layers}"
