@@ -25,7 +25,8 @@ def measured(net, x, **options):
         net,
         x,
         ELEMENTS,
-        **{"measures": ["transformation_variance"], "layers": "*", "progress": False} | options,
+        **{"measures": ["transformation_variance"], "layers": "*", "progress": False, "rows": "all"}
+        | options,
     )
 
 
