@@ -93,11 +93,20 @@ class UnitDraw:
 
     def take(self, values: Tensor) -> Tensor:
         """Return the (row, drawn) responses from (row, unit...), a copy."""
+        last = values.ndim == 4 and not values.is_contiguous()
+        last = last and values.is_contiguous(memory_format=torch.channels_last)
+        flat = (values.permute(0, 2, 3, 1) if last else values).flatten(1)
+        return flat.index_select(1, self._places(flat.device, last))
+
+    @lru_cache(maxsize=1024)  # noqa: B019  draws of one shape are one object
+    def _places(self, device: torch.device, channels_last: bool) -> Tensor:
+        """Return the positions of the drawn units as they are stored, on a device."""
         places = self.indices
-        if values.ndim == 4 and not values.is_contiguous():
-            places, values = _channels_last(places, values)
-        flat = values.flatten(1)
-        return flat.index_select(1, torch.from_numpy(places).to(flat.device))
+        if channels_last:
+            channels, height, width = self.shape
+            channel, position = np.divmod(places, height * width)
+            places = position * channels + channel
+        return torch.from_numpy(places).to(device)
 
     def in_layer(self, values: np.ndarray) -> np.ndarray:
         """Return (..., drawn) values at their places in the layer's shape, NaN elsewhere."""
@@ -133,15 +142,6 @@ class UnitDraw:
         """
         first, second = residuals.reshape(-1, 2).T
         return self.sizes / self.total * np.sqrt(1 - 2 / self.sizes) * (first - second) / 2
-
-
-def _channels_last(places: np.ndarray, values: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Return the positions and the values with channels last, if that is how the values are stored."""
-    if not values.is_contiguous(memory_format=torch.channels_last):
-        return places, values
-    channels, height, width = values.shape[1:]
-    channel, position = np.divmod(places, height * width)
-    return position * channels + channel, values.permute(0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
