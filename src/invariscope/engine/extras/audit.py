@@ -66,7 +66,9 @@ class Audit:
 
     def _checked(self, rows: Inputs, sink: Sink, others: Inputs) -> Any:
         chosen = _spread(len(rows), min(_ROWS, len(rows)))
-        few = joined_inputs([taken(rows, chosen), taken(others, _spread(len(others), _ROWS - len(chosen)))])
+        filling = _spread(len(others), _ROWS - len(chosen))
+        few = taken(rows, chosen)
+        few = joined_inputs([few, taken(others, filling)]) if filling else few
         block = Responses()
 
         def both(reading: Reading) -> None:
