@@ -115,6 +115,11 @@ class UnitValues:
         """Number of units examined."""
         return self.counted.size if self.examined is None else int(self.examined.sum())
 
+    @property
+    def total(self) -> int:
+        """Number of units of the layer."""
+        return self.counted.size if self.draw is None else self.draw.total
+
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
         kept = self.counted & np.isfinite(self.values)
