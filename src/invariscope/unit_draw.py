@@ -14,7 +14,9 @@ from invariscope.common.draws import Draws, Stream
 
 DRAWN = 4096
 WHOLE = 1 << 16
-MIN_LIVE = 64
+# Limits of intervals: live units, and degrees of freedom if the draw matters (benchmarks/drawn_units.py).
+MIN_LIVE, _MIN_FREEDOM = 64, 10
+MORE_UNITS = "raise units= to draw more of them"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class UnitDraw:
 
         Args:
             units: "all", a number, or "auto" for 4,096 units of layers with more than 65,536. Layers are
-                taken whole if a quarter of their units or more would be drawn.
+                taken whole if more than a quarter of their units would be drawn.
 
         >>> UnitDraw.of((64, 8, 8), "auto", seed=0) is None, UnitDraw.of((64, 64, 64), "auto", seed=0).count
         (True, 4096)
@@ -165,6 +167,26 @@ class DrawingError:
         """Degrees of freedom of the variance, 3 (Σq)²/Σq² with q the squared contrasts."""
         squares = np.square(self.contrasts)
         return float(3 * squares.sum() ** 2 / np.square(squares).sum()) if squares.any() else float("inf")
+
+    def too_few_units(self, of_samples: float) -> str:
+        """Explain why the drawn units allow no interval; "" if they allow one.
+
+        Args:
+            of_samples: variance of the estimate due to the samples; NaN if unknown.
+
+        >>> DrawingError(np.ones(9), 63).too_few_units(0.0)[:53]
+        'no interval: 63 of the drawn units have a value, but '
+        >>> DrawingError(np.ones(9), 64).too_few_units(0.0)
+        ''
+        """
+        if not self.variance:
+            return ""
+        if self.live < MIN_LIVE:
+            few = f"{self.live} of the drawn units have a value, but {MIN_LIVE} are needed"
+            return f"no interval: {few}; {MORE_UNITS}"
+        if self.freedom >= _MIN_FREEDOM or not self.variance > (self.variance + of_samples) / 10:
+            return ""
+        return f"no interval: a few of the drawn units decide the value; {MORE_UNITS}"
 
     def times(self, factor: float) -> DrawingError:
         """Return the error of the estimate multiplied by a factor."""
