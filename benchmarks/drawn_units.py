@@ -19,7 +19,6 @@ import numpy as np
 from scipy import special
 
 from benchmarks import command_line
-from invariscope.engine.outputs import too_few_units
 from invariscope.intervals import GROUPS, LEVEL, Interval, jackknife
 from invariscope.measures.values import UnitValues, drawing_error
 from invariscope.statistics.base import replicate_sums
@@ -167,7 +166,7 @@ class Cell:
         """Count a draw."""
         self.draws += 1
         found = jackknife(float(one.replicates[0]), one.replicates[1:].tolist(), [each] * GROUPS)
-        if too_few_units(one.error, found.error**2):
+        if one.error.too_few_units(found.error**2):
             return
         whole = found.with_drawing(one.error.variance**0.5, one.error.freedom)
         low, high = satterthwaite(found, one.error)
@@ -245,7 +244,9 @@ class Section:
 
 SECTIONS = (
     Section("Equal channels", "Ratios differ by a factor of about 2 within each map.", _even),
-    Section("Channels of different ratio", "Ratios and sizes of channels are log-normal, σ = 1.", _of_channels),
+    Section(
+        "Channels of different ratio", "Ratios and sizes of channels are log-normal, σ = 1.", _of_channels
+    ),
     Section(
         "One hot channel of 512",
         "The transformation moves one channel 50 times as much (in variance) as the others.",
@@ -287,13 +288,16 @@ def simulate(section: Section, draws: int) -> Table:
 
 _HEADER = """# Coverage of intervals from drawn units
 
-Written by `python -m benchmarks.drawn_units`. A layer of 512 maps of 15 × 15 units (115,200), of which K are drawn
-as with `units=K`; {elements} elements, n samples. Each of {draws:,} draws per row takes other samples and other
-units. True values: those of all units and infinitely many samples. *Coverage* is the share of issued intervals,
-θ_J ± √(t₇² v₁ + t²_ν₂ v₂), that contain the true value; *Satterthwaite* is the same for θ_J ± t_ν √(v₁ + v₂);
-*missing* is the share of all draws with an interval that misses; *width* is the median width relative to the
-interval over samples alone, without the error of the draw. Shares in %; one of 95 % has a standard error of
-{error:.1f}."""
+Written by `python -m benchmarks.drawn_units`. A layer of 512 maps of 15 × 15 units (115,200), of which K are
+drawn as with `units=K`; {elements} elements, n samples. Each of {draws:,} draws per row takes other samples
+and other units. True values: those of all units and infinitely many samples. *Coverage* is the share of
+issued intervals, θ_J ± √(t₇² v₁ + t²_ν₂ v₂), that contain the true value; *Satterthwaite* is the same for
+θ_J ± t_ν √(v₁ + v₂); *missing* is the share of all draws with an interval that misses; *width* is the median
+width relative to the interval over samples alone, without the error of the draw. Shares in %; one of 95 %
+has a standard error of {error:.1f}.
+
+K = 4,096 is the default (`units="auto"`). 512 units are one per channel: a draw may contain no unit of the
+channels that decide a mean, and nothing then reveals this."""
 _COLUMNS = "| value | n | K | issued | coverage | Satterthwaite | missing | width |"
 
 
@@ -312,9 +316,8 @@ def _summary(found: dict[str, Table]) -> str:
     for name, hits in (("t per part (used)", "hits"), ("Satterthwaite", "satterthwaite")):
         shares = [100 * getattr(cell, hits) / cell.issued for cell in cells]
         outside = sum(not 92 <= share <= 97 for share in shares)
-        lines.append(
-            f"| {name} | {min(shares):.1f}–{max(shares):.1f} | {np.mean(shares):.1f} | {outside} of {len(cells)} |"
-        )
+        span = f"{min(shares):.1f}–{max(shares):.1f}"
+        lines.append(f"| {name} | {span} | {np.mean(shares):.1f} | {outside} of {len(cells)} |")
     head = "| form | coverage, range | mean | rows outside 92–97 % |\n| --- | --- | --- | --- |\n"
     return head + "\n".join(lines)
 
