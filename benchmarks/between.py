@@ -74,7 +74,7 @@ def timed(process: subprocess.Popen[str], number: int) -> float:
 
 
 def ratios(tree: Path, name: str, pairs: int) -> dict[str, np.ndarray]:
-    """Return (pair,) times in the working tree over those in another tree, by measurement."""
+    """Return (pair,) ratios of times, the working tree's over another tree's, by measurement."""
     here, there = worker(_ROOT, name), worker(tree, name)
     assert here.stdout is not None
     assert there.stdout is not None

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def cnn() -> nn.Module:
-    """Three convolutions (32, 64, 128) and two linear layers on 28²: 99,786 activations per input."""
+    """Return three convolutions (32, 64, 128) and two linear layers on 28²: 99,786 activations per input."""
     convolutions: list[nn.Module] = []
     for inside, outside in ((1, 32), (32, 64), (64, 128)):
         convolutions += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -15,7 +15,7 @@ def cnn() -> nn.Module:
 
 
 def mlp() -> nn.Module:
-    """784-256-10: 1,306 activations per input."""
+    """Return a 784-256-10 network: 1,306 activations per input."""
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 
@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 def resnet18(width: int = 16) -> nn.Module:
-    """ResNet-18 in CIFAR style on 32²: at width 16, 60 leaf layers with 446,730 activations per input."""
+    """Return ResNet-18 in CIFAR style on 32²; width 16 has 60 leaf layers, 446,730 activations per input."""
     widths = [width, width, 2 * width, 4 * width, 8 * width]
     stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     blocks = [

@@ -1,1 +1,1 @@
-"""Architectures of transformers, timm and PyTorch Geometric, measured and compared with plain hooks."""
+"""Sweep over architectures of transformers, timm and PyTorch Geometric, compared with plain hooks."""

@@ -1,4 +1,4 @@
-"""Language models of transformers: encoders, decoders, both, recurrent models, mixtures of experts."""
+"""Define the language models of transformers, including recurrent models and mixtures of experts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def hf(
     elements: tuple[Element, ...] = TOKEN_ELEMENTS,
     call: Call | None = None,
 ) -> Architecture:
-    """Return a model of transformers with random weights from its configuration."""
+    """Return a transformers model with random weights, built from its configuration."""
 
     def build() -> nn.Module:
         import transformers
@@ -57,7 +57,7 @@ def both_sides(model: nn.Module, x: Tensor) -> Any:
 
 
 def encoders() -> Iterator[Architecture]:
-    """Yield models of masked tokens and of whole sentences."""
+    """Yield masked language models and sentence encoders."""
     yield hf("BertModel", "BertConfig", TEXT)
     yield hf("RobertaForSequenceClassification", "RobertaConfig", {**TEXT, "num_labels": 3})
     yield hf("DistilBertForMaskedLM", "DistilBertConfig", _distilled())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -43,6 +43,7 @@ class UnitDraw:
     drawn_as: tuple[int, ...] | None = None
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, shape: tuple[int, ...], units: int | str, *, seed: int) -> UnitDraw | None:
         """Return the draw for a layer of this shape; None if all of its units are taken.
 

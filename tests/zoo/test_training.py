@@ -145,7 +145,7 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 5e-3}, r"another training: lr 0\.001 there, 0\.005 now"),
+        ({"lr": 5e-3}, r"another training run: lr 0\.001 there, 0\.005 now"),
         ({"seed": 1}, r"seed 0 there, 1 now"),
         ({"augmentation": Shifted(2)}, r"augmentation None there"),
         ({"schedule": "cosine"}, r"schedule 'constant' there, 'cosine' now"),

@@ -1,1 +1,1 @@
-"""The same architectures with their own inputs: padded texts, mappings, recordings, graphs, molecules."""
+"""Sweep over the same architectures with their own inputs: padded texts, recordings, graphs, molecules."""

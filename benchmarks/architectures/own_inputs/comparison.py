@@ -26,15 +26,15 @@ class Outcome:
 
     Args:
         own: the architecture.
-        readings: number of floating readings of leaf modules that hold samples.
-        pooled: how many of them were pooled.
+        readings: number of floating readings of leaf modules with an axis of samples or rows.
+        pooled: number of readings that were pooled.
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
         absent: readings that it neither read nor skipped.
-        depend: skipped readings of which plain hooks, too, see another value alone than in a batch.
+        depend: skipped readings that are different alone and in a batch for plain hooks, too.
         operations: number of functional operations and other tensors read.
-        refusal: the library's error, if it rejected the model.
+        refusal: the library's error message, if it rejected the model.
         draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
         crash: any other error, with its location.
         notes: the library's warnings.
@@ -122,7 +122,7 @@ def _pooling(reading: Reading) -> iv.Pool | None:
 
 
 def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, outcome: Outcome) -> Any:
-    """Return a result, or None after noting the reason."""
+    """Return a result, or None after recording the reason."""
     try:
         return iv.measure(
             model,
@@ -175,7 +175,7 @@ def _check_dependence(
     wanted: list[Reading],
     outcome: Outcome,
 ) -> None:
-    """Note which skipped readings differ alone and in a batch for plain hooks, too."""
+    """Record which skipped readings are different alone and in a batch for plain hooks, too."""
     claimed = [
         r for r in wanted if "depends on the other" in outcome.skipped.get(f"{r.label} (call {r.key[1]})", "")
     ]

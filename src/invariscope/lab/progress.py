@@ -1,4 +1,4 @@
-"""The progress of a campaign: which cells are finished, and which have to be run."""
+"""The progress of a campaign: which cells are finished, and which still have to run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class CampaignProgress:
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
         at_risk: keys in `whole` whose weights the archive lacks.
-        failed: key to reason, in this run.
+        failed: why cells failed in this run, by key.
     """
 
     jobs: Mapping[str, Job]
@@ -31,7 +31,7 @@ class CampaignProgress:
     failed: dict[str, str] = field(default_factory=dict)
 
     def update(self, key: str) -> None:
-        """Look for the cell in the archive and in the work folder."""
+        """Update what is known about the cell from the archive and the work folder."""
         known = self.archive.manifest(key)
         archived = known is not None and not lacks_weights(known)
         here = any(is_whole(home.store, home.cell) for home in self.jobs[key].homes)
@@ -40,12 +40,12 @@ class CampaignProgress:
         _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
 
     def unfinished(self) -> list[str]:
-        """Return the keys of cells to run, needs first, except those that failed or need one that did.
+        """Return the keys of cells to run, needed cells first, without failed cells and cells that need one.
 
-        A network without its weights is included only if one of them needs it.
+        An archived network without weights is included only if one of these cells needs it.
         """
         blocked: set[str] = set()
-        for key, job in self.jobs.items():  # needs come first
+        for key, job in self.jobs.items():  # needed cells come first
             if key not in self.whole and (key in self.failed or blocked & set(job.needs)):
                 blocked.add(key)
         found: list[str] = []

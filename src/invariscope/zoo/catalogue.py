@@ -18,12 +18,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class FileLayout:
-    """A layout of the files of a data set in a folder.
+    """A layout of a data set's files in a folder.
 
     Args:
         files: file names per split; files may also have the suffix `.gz`.
         folders: subfolders to search, below the folder that the user gives.
-        read: converts those files, in that order, to uint8 images (n, C, H, W) and labels (n,).
+        read: reads those files, in that order, as uint8 images (n, C, H, W) and labels (n,).
     """
 
     files: dict[str, tuple[str, ...]]
@@ -40,7 +40,7 @@ class Dataset:
         classes: names, in the order of the labels.
         layouts: accepted layouts, preferred first; none for generated images.
         remote: where it is published; None for bundled data.
-        hint: another way to get it, for the error about missing files.
+        hint: another way to get the files, for the error about missing ones.
         make: generates the images of a split, for data without files.
     """
 

@@ -21,9 +21,9 @@ class TrainingState:
     """Contents of a checkpoint other than the network and its optimizer.
 
     Args:
-        history, measured: the records of the epochs, and of a monitor.
+        history, measured: records of the epochs and of a monitor.
         place: the position within an epoch, in plain values; empty: between two epochs.
-        tensors: generators' states and averaged weights, as "kind.name".
+        tensors: generator states and averaged weights, named "kind.name".
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -61,7 +61,7 @@ def restore_checkpoint(
     """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: a damaged file, not a checkpoint, or a training run with other settings, which are named.
+        ValueError: a damaged file, not a checkpoint, or other settings; the message names the settings.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)
@@ -77,10 +77,10 @@ def restore_checkpoint(
 
 
 def checkpoint_settings(path: Path) -> dict[str, Any]:
-    """Return the settings of the training of a checkpoint.
+    """Return the training settings stored in a checkpoint.
 
     Raises:
-        ValueError: damaged, or not a checkpoint.
+        ValueError: a damaged file, or not a checkpoint.
     """
     return _document(path, read_tensors(path)[1])["settings"]
 
@@ -126,6 +126,6 @@ def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> 
     if other:
         shown = "; ".join(text if len(text) < 120 else text.split(" ", 1)[0] + " differs" for text in other)
         raise ValueError(
-            f"{path} is the checkpoint of another training: {shown}. Give another path, or delete the file "
-            "to start again."
+            f"{path} is the checkpoint of another training run: {shown}. Give another path, or delete the "
+            "file to start again."
         )

@@ -1,6 +1,6 @@
-"""Common corruptions of images, for data similar to a network's training data.
+"""Common corruptions of images, which give data similar to a network's training data.
 
-To add one, write a function under `@corruption`.
+To add one, decorate a function with `@corruption`.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
     Draws are keyed by (seed, position in the data).
 
     Args:
-        data: images in [0, 1]; standardise afterwards, by the mean and standard deviation of the training
+        data: images in [0, 1]; standardise afterwards, with the mean and standard deviation of the training
             images.
         name: a corruption and its severity from 1 to 5, such as "gaussian_noise:3".
             gaussian_noise: standard deviation 0.08 per step. blur: a Gaussian of 0.4 px per step, with the
-            border repeated. contrast: lower by 17 % of the original per step, about each channel's mean.
+            border repeated. contrast: reduced by 17 % of the original per step, about each channel's mean.
             brightness: 0.1 is added per step. pixelate: averaged to fewer pixels, by a factor of 1 / (1 +
             severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at a
             quality of 75, lower by 15 per further step: "jpeg:5" has quality 15.

@@ -40,7 +40,7 @@ def load(
     samples: int | None = None,
     seed: int = 0,
 ) -> ImageData:
-    """Load the labels, and the images in [0, 1], of one split.
+    """Load the images, in [0, 1], and the labels of one split.
 
     "mnist_subset" is part of the package; "scale_detection" is generated, with a different range of values
     (see `zoo.scale_detection`). The files of the others are read from `data_dir` if it is given. Otherwise
@@ -55,7 +55,7 @@ def load(
         seed: seed of that draw.
     Raises:
         ValueError: unknown data set or split, a damaged file, or more samples than there are.
-        FileNotFoundError: files are missing; the message says which, and how to get them.
+        FileNotFoundError: files are missing; the message lists them and how to get them.
     """
     make = _dataset(name).make
     if split not in SPLITS:

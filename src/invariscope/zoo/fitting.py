@@ -1,4 +1,4 @@
-"""Common parts of all training runs: the loop over epochs, checkpoints, the record."""
+"""What all training runs share: the loop over epochs, checkpoints, and the record."""
 
 from __future__ import annotations
 
@@ -81,9 +81,9 @@ def fit(
     Args:
         model, data: the model and its training data.
         objective: the loss of a batch.
-        config: settings of the training.
+        config: training settings.
         chosen: names of the parameters to train.
-        described: the objective in plain values, for the record and the checkpoint.
+        described: description of the objective in plain values, for the record and the checkpoint.
         checkpoint, progress, test, monitor: as in `train`.
     """
     data, path = as_image_data(data), None if checkpoint is None else Path(checkpoint)
@@ -142,7 +142,7 @@ def _walk(
 class _Monitoring:
     """A monitor, if there is one, and its records so far.
 
-    It measures the averaged weights if the training averages them.
+    It measures the averaged weights if the training run averages weights.
     """
 
     monitor: Monitor | None

@@ -57,10 +57,10 @@ class ImageData:
         """Return the images standardised per channel, `(x - mean) / std`.
 
         A network trained on such images must be measured on images standardised in the same way. Black is
-        then no longer 0: a rotation that fills corners with 0 fills them with the mean grey.
+        then no longer 0: a rotation that fills corners with 0 then fills them with the mean grey.
 
         Args:
-            mean, std: one number per channel; the default is those of the images themselves.
+            mean, std: one number per channel; by default, those of the images themselves.
         Raises:
             ValueError: already standardised, wrong counts, or a standard deviation that is not positive.
         """
@@ -111,7 +111,7 @@ def _per_channel(values: Sequence[float]) -> Tensor:
 
 
 def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
-    """Check training data: an ImageData, or a pair of arrays or tensors (x, y).
+    """Check training data, an ImageData or a pair (x, y) of arrays or tensors, and return an ImageData.
 
     Raises:
         TypeError: another type, x not floating-point, or y not integers.
@@ -129,7 +129,7 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
     if not data.images.is_floating_point() or data.labels.is_floating_point():
         raise TypeError(
             f"x must be floating-point and y integers, got {data.images.dtype} and {data.labels.dtype}. "
-            "Convert images of bytes by x.float() / 255."
+            "Convert byte images with x.float() / 255."
         )
     if len(data.images) != len(data.labels) or data.labels.ndim != 1 or len(data.labels) == 0:
         raise ValueError(

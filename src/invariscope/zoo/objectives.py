@@ -23,7 +23,7 @@ class Objective(Protocol):
         """Return the mean loss of a batch, and the number of correct predictions.
 
         Args:
-            forward: the model, at the training's precision.
+            forward: the model, at the precision of the training run.
             x, y: images and labels.
             generator: the only source of randomness.
         """
@@ -45,7 +45,7 @@ class Labelled:
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Cross entropy with the labels.
+        """Return the cross entropy with the labels, and the number of correct predictions.
 
         Raises:
             ValueError: outputs of the wrong shape, or labels beyond the model's classes.

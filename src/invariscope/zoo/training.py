@@ -1,4 +1,4 @@
-"""Training a classifier, with augmentation by any transform: seeded, repeatable, resumable."""
+"""Train a classifier with augmentation by any transform: seeded, repeatable and resumable."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def train(
     Args:
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
-        epochs: passes over the data, counting those before a resumption.
-        augmentation: each image of each batch is transformed by a random element; None: no augmentation.
+        epochs: passes over the data, including those before a resumption.
+        augmentation: transform of which a random element is applied to each image; None: no augmentation.
         batch_size: the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.
         schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
@@ -89,7 +89,7 @@ def train(
         ema: decay of an exponential moving average of the weights and running statistics, such as 0.999 for
             thousands of steps; 0: none. Tests, the monitor and the trained network then use the average.
         seed: seed of all random draws.
-        precision: "float32"; "bf16": forward and backward in bfloat16, with weights and optimizer in float32;
+        precision: "float32"; "bf16": bfloat16 for forward and backward, float32 for weights and optimizer;
             "auto": bf16 if a few timed steps are at least 1.2 times as fast with it on this machine. The
             choice is recorded, and kept when the training is resumed.
         channels_last: train in this memory format, which is faster for wide convolutions.
@@ -102,10 +102,10 @@ def train(
         progress: called after each batch. If it raises KeyboardInterrupt, the checkpoint is written first.
         monitor: called with the model and the number of completed epochs, before the first epoch and after
             each, such as an `iv.Monitor`. The records that it returns, plain values with an "epoch", are
-            kept. It must not change the model. A training that resumes between two epochs calls it again
-            for the last one.
+            kept. It must not change the model. A training run that resumes between two epochs calls it
+            again for the last completed epoch.
     Raises:
-        ValueError: invalid data or options, a loss that is not finite, or a checkpoint of another training.
+        ValueError: invalid data or options, a loss that is not finite, or the checkpoint of another run.
 
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);

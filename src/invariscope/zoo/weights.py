@@ -66,7 +66,7 @@ class Card:
         )
 
     def prepared(self, data: ImageData) -> ImageData:
-        """Return the data, standardised as for the training."""
+        """Return the data, standardised as they were for training."""
         trained_on = (self.training or {}).get("data", {})
         mean, std = trained_on.get("mean"), trained_on.get("std")
         return data.standardized(mean, std) if mean and not data.mean else data
@@ -228,7 +228,7 @@ def read_card(path: Path) -> Card:
 
 
 def _shapes(card: Card) -> dict[str, Tensor]:
-    """Return the state dict of the card's network on the meta device: a forged card costs no memory."""
+    """Return the state dict of the card's network on the meta device, so a forged card costs no memory."""
     with torch.device("meta"):
         return card.build().state_dict()
 

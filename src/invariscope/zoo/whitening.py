@@ -82,7 +82,7 @@ def whitening_filters(
 
 
 def fit_layers(model: nn.Module, images: Tensor) -> None:
-    """Fit all layers that need it, and have not been fitted, to the images."""
+    """Fit all whitening layers that have not been fitted yet to the images."""
     for module in model.modules():
         if isinstance(module, WhiteningConv) and not module.fitted:
             module.fit(images)

@@ -24,7 +24,7 @@ def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None =
     Args:
         chosen: recipes of the package.
         path: the file of freezes.
-        now: the time; None: the present.
+        now: time of the freeze; None: the current time.
     Raises:
         ValueError: an unknown recipe, or an error in one.
     """

@@ -1,4 +1,4 @@
-"""Early ends of a cell's process: on SIGTERM, and together with the process that started it."""
+"""Stop the process of a cell early: on SIGTERM, or when the process that started it ends."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _REQUESTED = threading.Event()
 
 @contextlib.contextmanager
 def stopping_gently() -> Iterator[None]:
-    """On SIGTERM, let a training run save its checkpoint before the process ends, within a few seconds.
+    """On SIGTERM, let a training run save its checkpoint; the process ends within a few seconds.
 
-    For the main thread of a process that runs one cell.
+    For use in the main thread of a process that runs one cell.
     """
     _REQUESTED.clear()
     before = signal.signal(signal.SIGTERM, _request)
@@ -32,13 +32,13 @@ def stopping_gently() -> Iterator[None]:
 
 
 def raise_if_requested() -> None:
-    """Raise KeyboardInterrupt if SIGTERM was received; for points at which training can be resumed."""
+    """Raise KeyboardInterrupt if SIGTERM was received; call it where training can be resumed."""
     if _REQUESTED.is_set():
         raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:
-    """Receive SIGTERM when the parent named by `parent_named` ends, however it ends.
+    """Arrange for SIGTERM when the parent given by `parent_named` ends for any reason.
 
     On systems other than Linux the cell runs to its end, and no other process can run it meanwhile.
     """

@@ -25,10 +25,10 @@ def constant_filters(
 
     .. math:: f_k = \\mathrm{ReLU}(g * f_{k-1}), \\qquad g = F^{-d} \\text{ on } F^d \\text{ pixels}
 
-    The ReLU does not change positive images. It passes the positive half of noise on a black background,
-    whose mean accumulates over layers. For images of a few bright pixels that move by one pixel, with A the
-    width of the receptive field, the theory predicts D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and D
-    ~ A⁻¹ and G ~ A^d with filter = stride = F, where A = F^k. The borders are periodic.
+    The ReLU does not change positive images. On a black background, it passes only the positive half of
+    noise, whose mean accumulates over layers. For images of a few bright pixels that move by one pixel, the
+    theory depends on the width A of the receptive field. Without strides, A ~ √k, and it predicts D ~ A⁻² and
+    G ~ A^d. With filter = stride = F, A = F^k, and it predicts D ~ A⁻¹ and G ~ A^d. The borders are periodic.
 
     Args:
         layers: number of layers, k = 1 ... layers.

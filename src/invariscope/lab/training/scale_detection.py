@@ -90,10 +90,10 @@ def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndar
 
 
 def unit_displacements(*, dimensions: int = 2) -> Elements:
-    """Return every way of moving each of two bright pixels by one: 16 exact elements, or 4 in a row.
+    """Return all ways to move each of two bright pixels by one: 16 exact elements, or 4 along a row.
 
-    The borders are periodic. For images of `scale_detection`, whose class does not change with the default
-    gap.
+    The borders are periodic. Use these elements with images of `scale_detection`; they do not change the
+    class if the gap is the default.
 
     Args:
         dimensions: number of dimensions of the images.

@@ -1,4 +1,4 @@
-"""Permutation tests: a statistic beside its values under permuted labels."""
+"""Permutation tests, which compare a statistic with its values under permuted labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invariscope.common.draws import Stream, numpy_generator
 
 @dataclass(frozen=True)
 class Chance:
-    """A statistic beside its values under permuted labels.
+    """A statistic, compared with its values under permuted labels.
 
     Args:
-        value: with the original labels.
-        mean, deviation: over the permutations.
+        value: value with the original labels.
+        mean, deviation: mean and standard deviation over the permutations.
         p_value: two-sided, counting the value itself as one of the permutations.
     """
 
@@ -27,7 +27,7 @@ class Chance:
 
     @property
     def z(self) -> float:
-        """Deviations of the value above the mean of the permutations; NaN if these do not vary."""
+        """Z-score of the value relative to the permutations; NaN if these do not vary."""
         return (self.value - self.mean) / self.deviation if self.deviation > 0 else float("nan")
 
 

@@ -27,7 +27,7 @@ class HeadCorrelation:
         head: the linear layer.
         mean_frequency: (channel,) mean frequency of the channel's filters.
         head_norm: (channel,) norm of the head's weights on the channel.
-        chance: the correlation of the two beside those of permuted channels.
+        chance: the correlation of the two, compared with that of permuted channels.
     """
 
     layer: str
@@ -68,10 +68,10 @@ def head_frequency_correlation(
     .. math:: \\rho = \\mathrm{corr}_c\\left( \\|W_{\\cdot c}\\|,\\
         \\frac{\\sum_\\lambda \\lambda\\, p_{c\\lambda}}{\\sum_\\lambda p_{c\\lambda}} \\right)
 
-    with W the weights of the head and p_cλ the power of the filters of channel c in the eigenspaces of the
-    grid Laplacian, summed over input channels (and over positions in a locally connected layer). A network
-    with random filters can become stable through its head alone, if the head selects channels of low
-    frequency: then ρ < 0.
+    where W are the weights of the head and p_cλ is the power of the filters of channel c in the eigenspaces
+    of the grid Laplacian, summed over input channels (and over positions in a locally connected layer). A
+    network with random filters can become stable through its head alone, if the head selects channels of low
+    frequency; ρ is then negative.
 
     Caveats: channels with larger filters need smaller head weights for the same effect.
 

@@ -82,7 +82,7 @@ def _entry(batch: Any, key: str) -> Any:
 
 
 class _Refused(Exception):
-    """A constructor that no CIFAR-10 batch needs."""
+    """Raised for a constructor that no CIFAR-10 batch needs."""
 
 
 class _Array:

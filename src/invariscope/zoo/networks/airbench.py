@@ -65,15 +65,15 @@ class Airbench(nn.Sequential):
 
 @network
 def airbench(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> nn.Module:
-    """The network with which airbench reaches an accuracy of .94 on CIFAR-10 in ten epochs.
+    """The airbench network, which reaches an accuracy of .94 on CIFAR-10 in ten epochs.
 
-    It differs from the published one in details: running statistics use the common epsilon of 1e-5, and the
-    biases of the whitening layer learn throughout. Learning rates, schedule and augmentation are those of
+    It differs from the published network in details: running statistics use the common epsilon of 1e-5, and
+    the biases of the whitening layer learn throughout. Learning rates, schedule and augmentation are those of
     `train`.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first block; the others have four times as many.
 
     Source:

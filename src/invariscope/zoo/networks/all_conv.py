@@ -63,8 +63,8 @@ def all_conv(
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
-        filters: number in each of the first three convolutions; the others have twice as many.
+        classes: number of classes.
+        filters: number of filters in each of the first three convolutions; the others have twice as many.
         batch_norm: normalise after each convolution but the last.
 
     Source:

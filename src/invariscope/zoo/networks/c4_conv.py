@@ -92,8 +92,9 @@ def c4_conv(
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        fields: number in each of the first two layers, four channels each; the third has four times as many.
+        classes: number of classes.
+        fields: number of fields, of four channels each, in the first two layers; the third has four times
+            as many.
         kernel_size: size of the filters, odd.
         equivariant: how many of the first convolutions are group convolutions. 3: the whole
             network is equivariant; 1 or 2: a hybrid; 0: an ordinary network of the same widths.

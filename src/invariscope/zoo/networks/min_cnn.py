@@ -49,12 +49,12 @@ def min_cnn(
     kernel_size: int = 9,
     padding_mode: str = "zeros",
 ) -> nn.Module:
-    """One hidden layer with 32 filters of 9 x 9, large enough to be inspected.
+    """MinCNN with 32 filters of 9 x 9, which are large enough to inspect.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: hidden channels.
+        classes: number of classes.
+        filters: number of hidden channels.
         kernel_size: size of the filters, odd; the image keeps its size.
         padding_mode: "zeros" or "circular".
 

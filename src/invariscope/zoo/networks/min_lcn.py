@@ -17,8 +17,8 @@ class LocallyConnected(nn.Module):
 
     .. math:: y_{o}(s) = b_o + \\sum_{c, r} w_{s, o, c, r}\\, x_c(s + r)
 
-    The weight is (position, out, in, k, k), with positions row by row; the image is padded by zeros. Weights
-    are drawn like those of a convolution with as many inputs. All positions share the bias.
+    The weight is (position, out, in, k, k), with positions row by row; the image is padded with zeros.
+    Weights are drawn like those of a convolution with as many inputs. All positions share the bias.
     """
 
     def __init__(self, input_shape: tuple[int, ...], filters: int, kernel_size: int) -> None:
@@ -37,7 +37,7 @@ class LocallyConnected(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def filter_bank(self) -> Tensor:
-        """All filters of each channel, (out, position and in, k, k)."""
+        """Return all filters of each channel, (out, position and in, k, k)."""
         return self.weight.transpose(0, 1).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,8 +71,8 @@ def min_lcn(
 
     Args:
         input_shape: (C, H, W); the network accepts no other shape.
-        classes: how many.
-        filters: hidden channels.
+        classes: number of classes.
+        filters: number of hidden channels.
         kernel_size: size of the filters, odd; the image keeps its size.
 
     Source:

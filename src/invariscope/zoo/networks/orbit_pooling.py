@@ -40,7 +40,7 @@ def orbit_pooling(
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         orbits: number of different filters, each in four orientations.
         kernel_size: size of the filters, odd; the image keeps its size.
 

@@ -45,7 +45,7 @@ def resnet9(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> n
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first convolution: 64 as published; 32 trains four times as fast.
 
     Source:

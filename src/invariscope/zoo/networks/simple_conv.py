@@ -119,9 +119,9 @@ def simple_conv(
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
-        filters: number in the first block; the second has twice, the third four times as many.
-        fc: units of the first fully connected layer.
+        classes: number of classes.
+        filters: number of filters in the first block; the second has twice and the third four times as many.
+        fc: number of units in the first fully connected layer.
         batch_norm: normalise after each convolution; the published network does not.
         activation: "relu", as published, or "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh",
             "sigmoid". Layers are named after it: `elu1`, `fc1_elu`.

@@ -108,9 +108,9 @@ def stn_simple_conv(
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
+        classes: number of classes.
         filters, fc, batch_norm: options of SimpleConv.
-        localisation_filters: filters of the first of the two convolutions that predict the angle.
+        localisation_filters: number of filters in the first of the two convolutions that predict the angle.
 
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.

@@ -65,9 +65,9 @@ def vgg16(
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
-        fc: units of the first two fully connected layers.
+        classes: number of classes.
+        filters: number of filters in the first block; the others have 2, 4, 8 and 8 times as many.
+        fc: number of units in the first two fully connected layers.
         batch_norm: normalise after each convolution. Without it, thirteen layers hardly train from
             random weights at the published learning rate of 1e-5.
 
@@ -112,12 +112,12 @@ def _features(channels: int, blocks: Sequence[tuple[int, int]], filters: int, ba
 def vgg11(
     input_shape: tuple[int, ...], classes: int, *, filters: int = 64, batch_norm: bool = True
 ) -> nn.Module:
-    """VGG11 with torchvision's layer numbers; the receptive fields of `features.10` are 18 pixels, 4 apart.
+    """VGG11 with torchvision's layer numbers; units of `features.10` see 18 pixels, 4 pixels apart.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
+        classes: number of classes.
+        filters: number of filters in the first block; the others have 2, 4, 8 and 8 times as many.
         batch_norm: normalise after each convolution.
 
     Source:

@@ -22,11 +22,11 @@ def combined(whole: Result, parts: Mapping[str, Result]) -> Result:
     """Return the result over all samples, with the classes and their mean as further strata.
 
     Maps of the mean are per-unit means over the classes, ignoring values that are not finite; the layer value
-    of the mean is the mean over the units of its map.
+    of the stratum "mean" is the mean over the units of its map.
 
     Args:
-        whole: over all samples.
-        parts: by class, each measured separately.
+        whole: result over all samples.
+        parts: result of each class, measured separately.
     """
     rows = [*whole.rows]
     arrays: dict[MapKey, np.ndarray] = dict(whole.arrays)
@@ -61,7 +61,7 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> Row:
     )  # fmt: skip
     if not all(row.replicates for row in rows):
         return replace(found, note="no interval: a class has too few samples")
-    # The class values without one group each, shifted to lie around the mean of the map.
+    # Mean class values without one group each, shifted to be centred on the mean of the map.
     omitted = np.mean([row.replicates for row in rows], axis=0)
     omitted = omitted + value - np.mean([row.value for row in rows])
     sizes = np.sum([row.group_sizes for row in rows], axis=0).tolist()
