@@ -24,13 +24,13 @@ class UnitDraw:
     """Units drawn from a layer: two different ones from each of `count` / 2 bins of neighbouring units.
 
     Units are numbered in logical order (channel, row, column), however the layer stores them. The draw
-    depends only on the seed and the shape, so layers of one shape share it, in every network and process.
+    depends only on the seed and the number of units, so layers of one size share it, in every network and
+    process, and so do views of a layer.
 
     Args:
         shape: the layer's own unit shape, with at least two units per bin.
         count: number of units to draw, even.
         seed: seed of the measurement.
-        drawn_as: the shape that determines the draw, if `shape` is that of a view; None: `shape`.
 
     >>> draw = UnitDraw((10, 10, 10), 8, seed=0)
     >>> (draw.indices.reshape(-1, 2) // 250).tolist()
@@ -40,7 +40,6 @@ class UnitDraw:
     shape: tuple[int, ...]
     count: int
     seed: int
-    drawn_as: tuple[int, ...] | None = None
 
     @classmethod
     @lru_cache(maxsize=1024)
@@ -59,10 +58,6 @@ class UnitDraw:
         if not isinstance(wanted, int):
             wanted = total if total <= WHOLE else DRAWN
         return None if wanted > total / 4 or wanted < 2 else cls(tuple(shape), wanted // 2 * 2, seed)
-
-    def reshaped(self, shape: tuple[int, ...]) -> UnitDraw:
-        """Return the same units for a view of the layer, whose units have this shape."""
-        return UnitDraw(tuple(shape), self.count, self.seed, self.drawn_as or self.shape)
 
     @property
     def total(self) -> int:
@@ -83,7 +78,7 @@ class UnitDraw:
     def indices(self) -> np.ndarray:
         """(unit,) positions of the drawn units in the flat layer; the two of each bin are neighbours here."""
         bins = np.arange(len(self.sizes))
-        draws = Draws(self.seed, bins, 2, Stream.DRAWN_UNIT, path=self.drawn_as or self.shape).uniform()
+        draws = Draws(self.seed, bins, 2, Stream.DRAWN_UNIT, path=(self.total,)).uniform()
         first, second = (draws * (self.sizes[:, None] - [0, 1])).astype(np.int64).T
         second += second >= first  # uniform among the others
         return (self._edges[:-1, None] + np.stack([first, second], axis=1)).ravel()

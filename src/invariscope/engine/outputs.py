@@ -104,7 +104,7 @@ class Part:
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
     """Return the map of a view of the layer, whose units have this shape."""
     if isinstance(map, DrawnMap):
-        return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
+        return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
 
 
