@@ -98,6 +98,11 @@ def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
     if len(contrasts) < len(errors):  # results that were loaded without maps
         return interval.with_drawing(hypot(*errors), inf)
     shared = len(contrasts) == 2 and a.units_total == b.units_total
+    if shared and len(contrasts[0]) != len(contrasts[1]):
+        raise ValueError(
+            f"different numbers of units were drawn from layer {a.layer!r}: {a.units:g} and {b.units:g} of "
+            f"{a.units_total:g}; measure both results with the same units="
+        )
     error = DrawingError(contrasts[1] - contrasts[0] if shared else np.concatenate(contrasts), MIN_LIVE)
     if error.too_few_units(interval.error**2):
         return MISSING
