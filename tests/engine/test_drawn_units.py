@@ -53,7 +53,11 @@ def labels():
 
 def measured(model, data, measures="normalized_variance", **options):
     return iv.measure(
-        model, data, TURNS, measures=measures, **({"progress": False, "units": DRAWN} | options)
+        model,
+        data,
+        TURNS,
+        measures=measures,
+        **({"progress": False, "units": DRAWN, "rows": "all"} | options),
     )
 
 
