@@ -436,12 +436,13 @@ def test_the_ratio_of_maps_moved_back_weights_units_by_their_bins(net, images, s
     np.testing.assert_allclose([row.ratio_low, row.ratio_high], bounds, rtol=1e-4)
 
 
-def test_the_best_fifth_is_named_as_that_of_the_drawn_units(net, images):
+def test_the_best_units_are_named_as_those_of_the_drawn_ones(net, images):
     row = row_of(measured(net, images, iv.Goodfellow(alpha=0.2)), measure="goodfellow")
     assert np.isnan(row.ci_low)
-    assert "depends on the draw" in row.note
-    assert "of the drawn units" in row.note
-    assert row.units_total == 2304
+    assert "the best units depend on the draw" in row.note
+    assert "those of the drawn ones" in row.note
+    assert np.isnan(row.drawing_error)
+    assert (row.units, row.units_total) == (DRAWN, 2304)
 
 
 def rejected(p, correction, alpha, total):
