@@ -5,8 +5,8 @@
 Normalized variance of all layers with the default options (drawn units, intervals) for 64 images and 16
 rotations. *Bare* means forward passes of images that are already transformed, at the fastest of four batch
 sizes. Times are processor times of one thread, which depend less on other processes than wall times do. Bare
-and measured runs alternate; the table shows the median and the range of the ratios of pairs. Memory is the peak
-of a whole process beyond that of a process that only forwards the same images.
+and measured runs alternate; the table shows the median and the range of the ratios of pairs. Memory is the
+peak of a whole process beyond that of a process that only forwards the same images.
 """
 
 from __future__ import annotations
