@@ -20,8 +20,8 @@ WORDS = {
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
     "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
     "layer.",
-    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the standard "
-    "error that the draw causes; intervals include it.",
+    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the "
+    "standard error that the draw causes; intervals include it.",
     "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
     "the layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
