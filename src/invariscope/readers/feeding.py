@@ -21,8 +21,8 @@ class Feeding:
     """How rows of samples become a batch, and how a model is called on it.
 
     Args:
-        preprocess: (transformed samples) -> batch. It takes a tensor if the data are one, otherwise a list of
-            samples. None stacks samples of the same shape.
+        preprocess: (transformed samples) -> batch. It takes a tensor if the data are a tensor, otherwise a
+            list of samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
     """
@@ -31,7 +31,7 @@ class Feeding:
     call: Callable[[Any, Any], Any] | None = None
 
     def batch(self, rows: Inputs) -> Any:
-        """Return the batch that the model takes.
+        """Return the batch made from these samples, as it is passed to the model.
 
         Raises:
             ValueError: `preprocess` fails or returns the wrong number of rows, or samples differ in shape.
@@ -65,7 +65,7 @@ class Feeding:
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
-    """Call `preprocess` on all samples, or on each one if it is a `Compose` of single-image transforms."""
+    """Call `preprocess` on all samples, or on one at a time if it is a `Compose` of image transforms."""
     single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
     return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
 
@@ -101,7 +101,7 @@ def _refuse_other_number(batch: Any, rows: int) -> None:
 
 
 def _is_index(tensor: Tensor, rows: int) -> bool:
-    """Return whether a tensor is a sorted index of the samples that rows belong to."""
+    """Return whether a tensor is a sorted index that assigns each row to a sample."""
     if tensor.ndim != 1 or tensor.is_floating_point() or not len(tensor):
         return False
     return int(tensor[-1]) == rows - 1 and not bool((tensor[1:] < tensor[:-1]).any())
@@ -184,7 +184,7 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    """Return the parts in a mapping of the same type, since some models access a batch by attributes."""
+    """Return a mapping of the original type with these parts, since some models read fields as attributes."""
     if type(batch) is dict:
         return parts
     try:

@@ -15,7 +15,7 @@ class Selector:
     """Rule that selects the layers to read.
 
     Args:
-        patterns: names and globs; None with a predicate, or for the default layers.
+        patterns: names and globs; None if a predicate or the default layers are used.
         predicate: function of a `LayerInfo`.
         excluded: names and globs of layers that are never read.
     """
@@ -25,7 +25,7 @@ class Selector:
     excluded: tuple[str, ...] = ()
 
     def __call__(self, info: LayerInfo, *, default: bool) -> bool:
-        """Return whether to read this layer; `default` decides if the user did not."""
+        """Return whether to read this layer; `default` decides if the user made no selection."""
         if self.predicate is not None:
             return bool(self.predicate(info))
         return self.names(info.layer, default=default)
@@ -63,7 +63,7 @@ def as_selector(layers: Selection) -> Selector:
 
 @dataclass(frozen=True)
 class Directory:
-    """All layer names of a model, for checking patterns and for errors about those that match nothing.
+    """All layer names of a model, to check patterns and to report those that match no layer.
 
     Args:
         model: name of the model.
@@ -94,7 +94,8 @@ class Directory:
         never = next((p for p in selector.patterns or () if any(matches(p, n) for n in self.unused)), None)
         if never is not None:
             return ValueError(
-                f"{never!r} exists in {self.model} but never ran in its forward: there is nothing to read"
+                f"{never!r} exists in {self.model}, but its forward pass never ran it, so there is no output "
+                "to read"
             )
         return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
 
