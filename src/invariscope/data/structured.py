@@ -155,7 +155,8 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
 def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
     """Return the sample and the label of a dataset's item, which may be (sample, label).
 
-    A string next to a mapping is its label; next to anything else, it is a second input, such as a caption.
+    A string paired with a mapping is its label; paired with anything else, it is a second input, such as a
+    caption.
     """
     if isinstance(item, LabelledImage):
         return item.image, item.label
@@ -200,7 +201,7 @@ def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:
 def joined_labels(labels: Sequence[Any]) -> Any:
     """Return labels of single samples as the labels of a batch; None if there are none.
 
-    Single numbers become one array; anything else stays a list.
+    Labels that are single numbers become one array; other labels stay a list.
     """
     if all(label is None for label in labels):
         return None
