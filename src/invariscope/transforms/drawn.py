@@ -176,7 +176,7 @@ class Drawn(Transform):
 
     @cached_property
     def _repeatable(self) -> list[bool]:
-        """Non-empty once a repeated call has given the same result."""
+        """Holds an entry once a repeated call has given the same result."""
         return []
 
 

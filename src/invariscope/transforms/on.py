@@ -1,4 +1,4 @@
-"""One transform on the fields of structured samples, each field with its own role."""
+"""Apply a transform to named fields of structured samples, to each according to its role."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class On(Linear):
       and arrays of bytes are converted to values from 0 to 1, and back afterwards.
     - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a cell.
     - `"row"`: rows are permuted: node features, tokens.
-    - `"index"`: entries are numbers of permuted rows, and are renumbered: the edges of a graph.
+    - `"index"`: entries are row numbers, and are updated when rows are permuted: the edges of a graph.
     - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
       matrix.
     - a function `(field, element) -> field`, where `element` is the index of the element. The function
@@ -51,7 +51,7 @@ class On(Linear):
     Args:
         transform: the transform of the fields, in any form that `iv.measure` accepts.
         fields: names of fields with the role "value", or a mapping {name or index: role}.
-        roles: roles by name of the field.
+        roles: {field name: role}, as keywords.
     Raises:
         TypeError: a role that is not one of these, or that the transform does not support.
         ValueError: no field, or an unknown role. During a measurement: a field that the samples lack.
@@ -107,7 +107,7 @@ class On(Linear):
         """Raise TypeError for a tensor, which has no fields."""
         if isinstance(x, Tensor):
             raise TypeError(
-                f"On moves the fields {self.fields!r}, but the data are one tensor of shape "
+                f"On transforms the fields {self.fields!r}, but the data are one tensor of shape "
                 f"{tuple(x.shape)}: give samples with fields, or use the transform without On. In a tuple of "
                 "two arrays, the second holds the targets; give several inputs as mappings, "
                 "[{'a': x, 'b': y}, ...]"

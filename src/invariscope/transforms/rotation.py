@@ -28,7 +28,7 @@ class Rotation(Jittered):
 
     Caveats: corners leave the image and padding comes in, so part of the effect is a reaction to missing
     corners. Interpolation blurs the image at all angles except the exact ones, and a network may react to the
-    blur; `round_trip` shows its size. Angles of 0° and 360° list the same rotation twice.
+    blur; `round_trip` shows how strong it is. Angles of 0° and 360° list the same rotation twice.
 
     Args:
         degrees: one angle per element; 16 around the circle by default.

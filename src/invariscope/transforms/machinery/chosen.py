@@ -1,4 +1,4 @@
-"""A transform that consists of some elements of another."""
+"""A transform that consists of some elements of another transform."""
 
 from __future__ import annotations
 
