@@ -101,7 +101,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return the limits of the middle 95 % of networks with random weights, by (layer, call)."""
+    """Return the middle 95 % of the values of networks with random weights, (low, high) by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 

@@ -42,11 +42,11 @@ def check(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Check that a model's numbers stay within limits, for continuous integration.
+    """Check that the values measured on a model stay within limits, for continuous integration.
 
     Limits apply to the value over all samples; its interval is only shown. A layer without a value, for
-    example because all of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if
-    any is broken, and 2 if the command is invalid and nothing was checked.
+    example because all of its units are dead (constant), breaks its limits. The exit code is 0 if all limits
+    hold, 1 if any is broken, and 2 if the command is invalid and nothing was checked.
 
     Examples:
 

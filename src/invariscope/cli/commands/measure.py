@@ -40,7 +40,8 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = None
     draws: Annotated[
-        int, opt("Number of random networks for the baseline; each takes another pass.", "INT")
+        int,
+        opt("Number of random networks for the baseline; each requires another pass over the data.", "INT"),
     ] = 30
     floor: Annotated[
         bool, flag("Also measure the effect of interpolation alone; doubles the number of inputs.", "--floor")
@@ -68,11 +69,15 @@ class MeasureSettings(shared.BatchSettings):
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     repeats: Annotated[
         int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
+        opt("For models that draw random numbers: number of forward passes per input.", "INT"),
     ] = 1
     units: Annotated[
         str,
-        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+        opt(
+            "Number of units to sample from each large layer: an integer, `all`, or `auto`.",
+            "INT",
+            parser=number_or_word,
+        ),
     ] = "auto"
     checkpoint: Annotated[
         Path | None,
