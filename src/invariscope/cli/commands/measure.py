@@ -67,10 +67,10 @@ class MeasureSettings(shared.BatchSettings):
         float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
-    repeats: Annotated[
-        int,
-        opt("For models that draw random numbers: number of forward passes per input.", "INT"),
-    ] = 1
+    rows: Annotated[
+        str,
+        opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
+    ] = "compact"
     units: Annotated[
         str,
         opt(
