@@ -187,5 +187,5 @@ class BatchSettings(RunSettings):
     ] = "refuse"
     repeats: Annotated[
         int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
+        opt("For models that draw random numbers: number of forward passes per input.", "INT"),
     ] = 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words can shrink to this width, or that of their longest word, by wrapping.
+# Columns of words can shrink to this width, or to that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 

@@ -199,7 +199,7 @@ def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:
 
 
 def with_label(sample: Any, like: Any, labels: Any) -> Any:
-    """Return an item with this sample, and the label of another item at the place that it has there."""
+    """Return an item that combines this sample with the label of another item, in the form of that item."""
     if isinstance(like, tuple | list):
         return type(like)((sample, *like[1:]))
     _, label = split_sample(like, labels)

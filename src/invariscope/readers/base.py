@@ -278,7 +278,7 @@ class Reader(ABC):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What was noticed in forwards so far that a reader of the numbers should know."""
+        """Notes on the forward passes so far that matter for interpreting results."""
         return ()
 
     @property

@@ -100,7 +100,7 @@ class CallableReader(Reader):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Such as a tokenizer that truncated texts."""
+        """Notes on the forward passes so far, for example that a tokenizer truncated texts."""
         return tuple(self._remarks)
 
     @property

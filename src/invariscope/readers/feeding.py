@@ -31,7 +31,7 @@ class Feeding:
             list of samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
-        remarks: where to add what a reader of the numbers should know, each once.
+        remarks: list to which notes on results are added, each once.
     """
 
     preprocess: Callable[[Any], Any] | None = None
@@ -47,7 +47,7 @@ class Feeding:
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
-        # Rows may share fields that no transform moves, and preprocess may work in place.
+        # Rows may share fields that no transform changes, and preprocess may work in place.
         given = [copied(row) for row in rows] if is_structured(rows) else rows.clone()
         try:
             with as_the_caller():
@@ -81,7 +81,7 @@ class Feeding:
 
 
 def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
-    """Return which fields the model does not take, and what it takes; "" if it takes all, or any."""
+    """Return a sentence about fields that the model does not accept; "" if it accepts all of them."""
     try:
         parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
     except (TypeError, ValueError):  # some callables in C have no signature
@@ -98,7 +98,7 @@ def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
 
 
 def _truncated(batch: Any) -> bool:
-    """Return whether a fast tokenizer of Hugging Face cut off a part of a text; slow ones do not say."""
+    """Return whether a fast Hugging Face tokenizer truncated a text; slow tokenizers do not report this."""
     encodings = getattr(batch, "encodings", None) if isinstance(batch, Mapping) else None
     return any(getattr(encoding, "overflowing", None) for encoding in encodings or ())
 

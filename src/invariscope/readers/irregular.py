@@ -81,7 +81,7 @@ def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator
 
 
 def _has_rows(shape: tuple[int, ...], padded: int) -> bool:
-    """Return whether the units are rows of tokens; attention weights have tokens on two axes, and no rows."""
+    """Return whether there is one row of units per token; not so for attention weights (token × token)."""
     return shape[0] == padded and shape.count(padded) == 1
 
 

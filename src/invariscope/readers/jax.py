@@ -84,10 +84,10 @@ class JaxReader(RecordedReader):
 
     @property
     def placing(self) -> str:
-        """What decides where the model runs."""
+        """How the user can choose the device."""
         return (
             "set the default device before the call, jax.config.update('jax_default_device', "
-            "jax.devices('gpu')[0]); JAX uses a GPU that it sees without being asked"
+            "jax.devices('gpu')[0]); JAX uses an available GPU by default"
         )
 
     @property

@@ -82,10 +82,10 @@ class KerasReader(RecordedReader):
 
     @property
     def placing(self) -> str:
-        """What decides where the model runs."""
+        """How the user can choose the device."""
         return (
-            "build or load the model inside `with keras.device('gpu:0'):`; a back-end that sees a GPU uses "
-            "it without being asked"
+            "build or load the model inside `with keras.device('gpu:0'):`; backends use an "
+            "available GPU by default"
         )
 
     @property

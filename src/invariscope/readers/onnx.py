@@ -97,10 +97,10 @@ class OnnxReader(RecordedReader):
 
     @property
     def placing(self) -> str:
-        """What decides where the model runs."""
+        """How the user can choose the device."""
         return (
-            "expect a run on the CPU: to run the file elsewhere, pass a function that calls an "
-            "onnxruntime.InferenceSession of yours with other providers and returns {layer: array}"
+            "expect the file to run on the CPU; to run it elsewhere, pass a function that calls your own "
+            "onnxruntime.InferenceSession with other providers and returns {layer: array}"
         )
 
     @property

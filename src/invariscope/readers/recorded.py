@@ -107,7 +107,7 @@ class RecordedReader(Reader):
     @property
     @abstractmethod
     def placing(self) -> str:
-        """What to do to run such models on another device, as an imperative."""
+        """Advice on how to run such models on another device, as an imperative clause."""
 
     @abstractmethod
     def opened(self) -> AbstractContextManager[Opened]:

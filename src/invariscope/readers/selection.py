@@ -35,7 +35,7 @@ class Selector:
         return self.names(info.layer, *also, default=default)
 
     def names(self, *names: str, default: bool = True) -> bool:
-        """Return whether the patterns select any of a layer's names; `default` decides without patterns."""
+        """Return whether the patterns select any of a layer's names; `default` if there are no patterns."""
         if any(matches_any(self.excluded, name) for name in names):
             return False
         return default if self.patterns is None else any(matches_any(self.patterns, name) for name in names)
@@ -92,7 +92,7 @@ class Directory:
 
     def find(self, pattern: str, *, sign: str = "", option: str = "") -> None:
         """Raise ValueError if the pattern matches no layer."""
-        also = () if option else self.also  # which only selections know
+        also = () if option else self.also  # only selections know these names
         if not any(matches(pattern, name) for name in (*self.names, *also, *self.unused)):
             raise self._unknown(pattern, sign, option)
 

@@ -69,7 +69,7 @@ class MeasureSettings(shared.BatchSettings):
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     rows: Annotated[
         str,
-        opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
+        opt("`compact`, or `all` to include layers that repeat another one (dropout, flatten).", "NAME"),
     ] = "compact"
     units: Annotated[
         str,

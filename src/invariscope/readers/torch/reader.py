@@ -125,7 +125,7 @@ class TorchReader(Reader):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Such as a tokenizer that truncated texts."""
+        """Notes on the forward passes so far, for example that a tokenizer truncated texts."""
         return tuple(self._remarks)
 
     @property
@@ -188,7 +188,7 @@ class TorchReader(Reader):
         return Plan(inspection, calls, tables, first.drawn, first.large.wrote_input, first.sets_up)
 
     def _trials(self, placed: Placed, x: Inputs, first: _First) -> Trials:
-        """Return the first forwards, with further ones that run on demand."""
+        """Return the first forward passes, with further ones that run on demand."""
         generators = _generators(placed)
 
         def run(rows: Inputs) -> Recording:
@@ -254,12 +254,12 @@ class TorchReader(Reader):
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """The forwards of two and of three inputs with which every inspection begins.
+    """The forward passes of two and of three inputs with which every inspection begins.
 
     Args:
-        sites: the modules, as they are after the first forward.
-        drawn: names of the generators that a forward uses.
-        sets_up: whether the first forward changes hooks or submodules.
+        sites: the modules, as they are after the first forward pass.
+        drawn: names of the random generators that a forward pass uses.
+        sets_up: whether the first forward pass changes hooks or submodules.
     """
 
     small: Recording
@@ -275,11 +275,11 @@ class _First:
 
 
 def _first_forwards(placed: Placed, x: Inputs) -> _First:
-    """Run two and three inputs, and leave the random generators as they were.
+    """Run the model on two, then three inputs, and leave the random generators as they were.
 
     Raises:
         FailedForward: the model fails on them.
-        ValueError: the first forward builds layers with new weights.
+        ValueError: the first forward pass builds layers with new weights.
     """
     rows, _ = probes(x)
     generators, fresh = _generators(placed), structure(placed.model)
@@ -288,7 +288,7 @@ def _first_forwards(placed: Placed, x: Inputs) -> _First:
         small = run(survey(placed.model), rows[:SMALL])
         drawn_first = _moved(generators, before)
     sets_up, sites = fresh != structure(placed.model), survey(placed.model)
-    if sets_up:  # later forwards differ from the first one
+    if sets_up:  # later forward passes differ from the first one
         with put_back(generators):
             small = run(sites, rows[:SMALL])
     with put_back(generators) as before:
