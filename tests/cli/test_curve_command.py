@@ -31,7 +31,7 @@ def test_radii_that_the_tables_leave_out_are_counted(invoke):
     done = invoke("curve", "net.py:make", "digits.npz", "--radii", 10, "--samples", 8)
     assert "8 of the 10 radii are shown; the report has all of them" in done.output
     assert "layer_stability_curve" not in done.output
-    table = done.output.split("relative to another sample")[1].split("Half of the predictions")[0]
+    table = done.output.split("the response to another sample")[1].split("Half of the predictions")[0]
     for radius in iv.load("curve").curves.query("measure == 'stability_curve.D'")["x"].iloc[[0, -1]]:
         assert number(radius) in table
 

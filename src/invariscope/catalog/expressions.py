@@ -75,7 +75,7 @@ class _Language:
     def _tree(self, text: str) -> ast.expr:
         if len(text) > MAX_LENGTH:
             raise ValueError(
-                f"the {self.registry.kind} is written in {len(text):,} characters; at most "
+                f"the text of the {self.registry.kind} has {len(text):,} characters; at most "
                 f"{MAX_LENGTH:,} are allowed"
             )
         try:

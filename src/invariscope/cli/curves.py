@@ -82,7 +82,7 @@ def radius_tables(result: Result) -> Iterator[Table]:
 def _radii(
     result: Result, title: str, columns: Mapping[str, str], *, most: int = MOST_COLUMNS
 ) -> Iterator[Table]:
-    """Yield one table if any of the columns was measured."""
+    """Yield a table of these columns at some radii, unless none of them was measured."""
     own = (row for row in result.curve_rows if row["stratum"] == "all")
     rows = [row for row in own if row["measure"].startswith("stability_curve.")]
     curves: dict[str, dict[int, float]] = {}

@@ -84,7 +84,7 @@ Data = Annotated[
 DataDir = Annotated[
     Path | None,
     opt(
-        "Folder with the data set's files. By default, INVARISCOPE_DATA is searched, or they are downloaded.",
+        "Folder with the data set's files; by default, INVARISCOPE_DATA, or a cache of downloaded files.",
         "FOLDER",
         shown=False,
     ),

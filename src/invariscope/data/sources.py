@@ -364,11 +364,11 @@ def held(source: Source, seed: int) -> ArraySource:
 def _subset(source: Source, samples: int, seed: int) -> Source:
     """Take the samples of lowest rank or, from a stream, the first ones, which are then held in memory."""
     if source.length is not None and samples > source.length:
-        raise ValueError(f"samples={samples}, but the data have only {source.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {source.length} samples; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):
         return replace(source, order=source.order.first(samples))
     assert isinstance(source, StreamSource)
     found = held(replace(source, limit=samples), seed)
     if found.length < samples:
-        raise ValueError(f"samples={samples}, but the data have only {found.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {found.length} samples; lower samples=")
     return found

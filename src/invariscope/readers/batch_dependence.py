@@ -327,7 +327,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Return both tensors in float64 with non-finite and masked values zeroed, and whether these coincide."""
+    """Zero non-finite and masked values; return both in float64, and whether the same places were zeroed."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

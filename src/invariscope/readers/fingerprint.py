@@ -150,7 +150,7 @@ class _Digests:
         meta = _sha(type(value).__name__, str(tuple(value.shape)), str(value.dtype))
         try:
             return _sha(meta, *(_bytes(part) for part in _plain_parts(value)))
-        except Exception:  # a subclass or a layout without plain memory
+        except Exception:  # a tensor subclass, or a layout without plain memory
             return _sha(meta, self._not_seen(value, where))
 
     def _array(self, value: Any, where: str) -> bytes:

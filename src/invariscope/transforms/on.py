@@ -24,7 +24,7 @@ ROLES = (VALUE, VECTOR, ROW, INDEX)
 
 @dataclass(frozen=True, init=False)
 class On(Linear):
-    r"""One transform on named fields of structured samples: mappings, tuples, graphs, molecules.
+    r"""A transform applied to named fields of structured samples: mappings, tuples, graphs, molecules.
 
     .. math:: t_j x = (\rho_1(t_j)\, x_1, \; \rho_2(t_j)\, x_2, \; \ldots)
 
@@ -35,7 +35,7 @@ class On(Linear):
 
     - `"value"`: the field is transformed like a sample of its own, such as an image or a signal. PIL images
       and arrays of bytes are converted to values from 0 to 1, and back afterwards.
-    - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a cell.
+    - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a unit cell.
     - `"row"`: rows are permuted: node features, tokens.
     - `"index"`: entries are row numbers, and are updated when rows are permuted: the edges of a graph.
     - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
@@ -46,7 +46,7 @@ class On(Linear):
     On feature maps of layers, the action is that of the transform itself.
 
     Caveats: roles are never inferred. An equivariant model looks broken if a field that should be transformed
-    is not named, for example if the cell stays fixed while the positions rotate.
+    is not named, for example if the unit cell stays fixed while the positions rotate.
 
     Args:
         transform: the transform of the fields, in any form that `iv.measure` accepts.
@@ -296,7 +296,7 @@ def _tensor(places: np.ndarray) -> Tensor:
 def _by_irreps(representation: Any, rotations: Tensor) -> Tensor:
     """Return the (element, d, d) matrices of a representation, computed in float64."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default type
+    torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default dtype
     try:
         return torch.as_tensor(representation.D_from_matrix(rotations.double()))
     finally:

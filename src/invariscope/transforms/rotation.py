@@ -17,7 +17,7 @@ from invariscope.transforms.machinery.matrices import rotated
 
 @dataclass(frozen=True)
 class Rotation(Jittered):
-    r"""Rotation about the image's centre, counter-clockwise as seen, in degrees.
+    r"""Rotation about the image's centre, in degrees, counter-clockwise as seen in the image.
 
     .. math:: (t_j x)(p) = x(R_{-\theta_j}\, p), \quad \theta_{ij} = \theta_j + \epsilon_{ij}
 

@@ -60,7 +60,7 @@ class Layouts(TorchFunctionMode):
         return self.of(tensor) == (tensor.ndim - 1, *range(1, tensor.ndim - 1))
 
     def unclear(self, tensor: Tensor) -> bool:
-        """Return whether it is only known that features come last."""
+        """Return whether all that is known of a layout is that features come last."""
         return self.of(tensor) == UNCLEAR
 
     def __torch_function__(

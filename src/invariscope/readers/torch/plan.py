@@ -77,7 +77,7 @@ class Candidate:
 
     @property
     def also(self) -> tuple[str, ...]:
-        """Further names for use in patterns: the first tensor of a named output, `Net`, is also `Net[energy]`."""
+        """Other names for patterns: `Net`, the first tensor of a named output, is also `Net[energy]`."""
         path = self.event.path
         named = not self.event.suffix and any(isinstance(key, str) for key in path)
         return (self.info.layer + "".join(f"[{key}]" for key in path),) if named else ()

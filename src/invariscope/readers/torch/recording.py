@@ -112,7 +112,7 @@ class Recording:
             self._add("module", site.name, site.kind, site.default, output, own)
 
     def function(self, name: str, output: Any) -> None:
-        """Record the output of an operation; inside a leaf, only the fact that it ran."""
+        """Record the output of an operation; inside a leaf module, record only that it ran."""
         if self.inside:
             self.operations.add((tuple(site.name for site in self.inside), name))
             around = self.inside[-1]

@@ -43,7 +43,7 @@ class AffineTransform(Linear):
 
     @cached_property
     def nominal(self) -> np.ndarray:
-        """The maps of all elements (m, 2, 3), without draws."""
+        """Affine maps of all elements, (m, 2, 3), ignoring draws."""
         return self._matrices(np.arange(len(self)), None)
 
     def planar_traits(
@@ -93,7 +93,7 @@ class AffineTransform(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class SampledTransform(AffineTransform):
-    """An affine family with a choice of interpolation and padding; it also defines `_checked`.
+    """An affine family with a choice of interpolation and padding; subclasses also define `_checked`.
 
     Args:
         interpolation: "bilinear", "bicubic" or "nearest".

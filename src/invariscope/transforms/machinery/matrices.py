@@ -57,7 +57,7 @@ def determinant(matrices: np.ndarray) -> np.ndarray:
 
 
 def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, int]) -> np.ndarray:
-    """Return the maps in pixels of a feature map of this size (H, W)."""
+    """Convert maps from input pixels to pixels of a feature map of this size (H, W)."""
     ratio = np.array([size[1] / input_size[1], size[0] / input_size[0]])
     scaled = matrices * ratio[:, None]
     scaled[..., :2] /= ratio
