@@ -17,7 +17,7 @@ def test_a_curve_is_measured_shown_and_saved_with_its_report(invoke):
     output = saved.curves.query("measure == 'stability_curve.D'")
     assert len(output) == 4
     assert set(saved.curves.query("measure == 'layer_stability_curve.D'")["layer"]) == {"0"}
-    assert "Squared response of a, relative to the response to another sample" in done.output
+    assert "Squared response of a, relative to another sample" in done.output
     assert number(output["value"].iloc[0]) in done.output
     assert "of the predictions flip by noise, up to a radius of" in done.output
     assert "the radius is the L2 norm" in done.output
@@ -31,7 +31,7 @@ def test_radii_that_the_tables_leave_out_are_counted(invoke):
     done = invoke("curve", "net.py:make", "digits.npz", "--radii", 10, "--samples", 8)
     assert "8 of the 10 radii are shown; the report has all of them" in done.output
     assert "layer_stability_curve" not in done.output
-    table = done.output.split("the response to another sample")[1].split("Half of the predictions")[0]
+    table = done.output.split("relative to another sample")[1].split("Half of the predictions")[0]
     for radius in iv.load("curve").curves.query("measure == 'stability_curve.D'")["x"].iloc[[0, -1]]:
         assert number(radius) in table
 

@@ -74,7 +74,7 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
 
 def radius_tables(result: Result) -> Iterator[Table]:
     """Yield a table of the output's response at some radii and, if there are labels, one of the accuracy."""
-    response = f"Squared response of {result.name}, relative to the response to another sample"
+    response = f"Squared response of {result.name}, relative to another sample"
     for title, columns in ((response, RESPONSES), (f"Accuracy of {result.name}", ACCURACIES)):
         yield from _radii(result, title, columns)
 
