@@ -123,7 +123,7 @@ def _value(row: Mapping[str, Any], places: set[str]) -> str:
 
 
 def _units(row: Mapping[str, Any]) -> str:
-    """Return the number of units, with that of the layer if they were drawn."""
+    """Return the number of measured units as text, with the total if units were drawn."""
     drawn = row["units_total"] > row["units"]
     return f"{_count(row['units'])} of {_count(row['units_total'])}" if drawn else _count(row["units"])
 
