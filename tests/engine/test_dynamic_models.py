@@ -163,7 +163,7 @@ def test_a_layer_that_first_runs_late_is_not_listed_as_unused():
     assert result.provenance["unused"] == []
     (entry,) = result.provenance["skipped"]
     assert entry["layer"] == "late"
-    assert entry["reason"].startswith("it first ran after the trial forward")
+    assert entry["reason"].startswith("it first ran after the trial forward pass")
 
 
 def test_a_run_whose_last_layer_is_left_out_is_refused():

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words can shrink to this width, or that of their longest word, by wrapping.
+# Columns of words can shrink to this width, or to that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 
@@ -105,7 +105,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return the limits of the middle 95 % of networks with random weights, by (layer, call)."""
+    """Return the middle 95 % of the values of networks with random weights, (low, high) by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
@@ -123,7 +123,7 @@ def _value(row: Mapping[str, Any], places: set[str]) -> str:
 
 
 def _units(row: Mapping[str, Any]) -> str:
-    """Return the number of units, with that of the layer if they were drawn."""
+    """Return the number of measured units as text, with the total if units were drawn."""
     drawn = row["units_total"] > row["units"]
     return f"{_count(row['units'])} of {_count(row['units_total'])}" if drawn else _count(row["units"])
 
