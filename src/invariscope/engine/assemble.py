@@ -140,13 +140,18 @@ class _Layer:
         return found
 
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
-        strata = self.run.strata
-        members = strata.members(number)
+        run, statistics = self.run, measure.statistics()
+        strata = min((run.strata_of(self.key, s) for s in statistics), key=lambda s: len(s.members(number)))
         # A measure's last statistic is the one across samples, so its counts are the group sizes.
-        counts = self.run.states[self.key, measure.statistics()[-1]].counts
-        sizes = np.array([counts[group].sum() for group in members])
-        reason = no_interval(sizes, self.run.independent(members), strata.why)
-        return Stratum(label, members, sizes, self.run.reach, reason)
+        counts = run.states[self.key, statistics[-1]].counts
+        sizes = np.array([counts[own].sum() for own in self._members(statistics[-1], number)])
+        if len(strata.members(number)) == 1:
+            sizes = sizes.sum(keepdims=True)
+        reason = no_interval(sizes, run.independent(number), strata.why)
+        return Stratum(label, number, sizes, run.reach, reason)
+
+    def _members(self, statistic: Statistic, number: int | None) -> list[list[int]]:
+        return self.run.strata_of(self.key, statistic).members(number)
 
     def _part(self, measure: Measure, stratum: Stratum, outputs: Mapping[str, Values]) -> Part:
         found, floors = Part(), self._floors(measure, stratum)
@@ -177,8 +182,7 @@ class _Layer:
         self, measure: Measure, statistics: tuple[Statistic, ...], stratum: Stratum, *, whole: bool
     ) -> Mapping[str, Values]:
         """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
-        groups = [list(chain.from_iterable(stratum.members))] if whole else stratum.members
-        finals = tuple(self._final(statistic, groups) for statistic in statistics)
+        finals = tuple(self._final(statistic, stratum.number, whole=whole) for statistic in statistics)
         draw = next(filter(None, (self.run.draw_of(self.key, s) for s in statistics)), None)
         shape = None if draw else getattr(self.run.states[self.key, statistics[0]], "shape", None)
         context = LayerContext(
@@ -192,9 +196,11 @@ class _Layer:
         )
         return measure.evaluate(finals, context)
 
-    def _final(self, statistic: Statistic, groups: list[list[int]]) -> Any:
-        token = (statistic, tuple(map(tuple, groups)))
+    def _final(self, statistic: Statistic, number: int | None, *, whole: bool) -> Any:
+        token = (statistic, number, whole)
         if token not in self.finals:
+            groups = self._members(statistic, number)
+            groups = [list(chain.from_iterable(groups))] if whole else groups
             self.finals[token] = statistic.finalize(self.run.states[self.key, statistic], groups)
         return self.finals[token]
 
@@ -202,7 +208,7 @@ class _Layer:
         """Return the mean over classes of layer values, and of the finite values of maps."""
         reason = next((stratum.reason for stratum, _ in classes if stratum.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in classes], axis=0)
-        stratum, found = Stratum("mean", [], sizes, self.run.reach, reason), Part()
+        stratum, found = Stratum("mean", None, sizes, self.run.reach, reason), Part()
         for output in (n for n in classes[0][1] if measure.output(n).kind != "position"):
             parts = [outputs[output] for _, outputs in classes]
             place = self._place(measure, output, stratum)

@@ -45,15 +45,16 @@ _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 @dataclass(frozen=True)
 class Stratum:
-    """A subset of the samples: its label, and the buckets and number of samples of each group.
+    """A subset of the samples: its label, and the number of samples in each group.
 
     Args:
+        number: the class; None for all samples, and for the mean over classes.
         reach: factor that widens its intervals, if their width decided the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
     label: str
-    members: list[list[int]]
+    number: int | None
     sizes: np.ndarray
     reach: float = 1.0
     reason: str = ""
@@ -214,7 +215,7 @@ class OutputPlace:
 
     def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
         """Return the values themselves or, for the stratum "mean", their mean over classes."""
-        if self.stratum.members:
+        if self.stratum.label != "mean":
             return replicates[0]
         used = 1 if self.stratum.reason else None
         return mean_over_classes(np.stack([values[:used] for values in replicates]))

@@ -16,6 +16,7 @@ from invariscope.data.labels import Labelling
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.arrival import UNKNOWN
+from invariscope.engine.budget import Size, StateKey, activation_bytes, choose_buckets, notes_on
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
@@ -25,10 +26,8 @@ from invariscope.engine.options import Options
 from invariscope.engine.pace import Pace
 from invariscope.engine.plan import (
     SMALL_LAYER,
-    Size,
     Strata,
     available_bytes,
-    choose_buckets,
     rows_per_forward,
     whole_fours,
 )
@@ -88,7 +87,7 @@ class WalkPlan:
         walk: the walk, with settled probes.
         pilot: final values of the statistics' pilots.
         room: number of samples that fit into a block.
-        size: memory of the sums.
+        sizes: memory of each state.
         budget: bytes that the sums may take.
         unit_bytes: bytes that a state may take per unit.
         checkpoint: file for the sums, if requested.
@@ -99,7 +98,7 @@ class WalkPlan:
     walk: Walk
     pilot: Pilot
     room: int
-    size: Size
+    sizes: dict[StateKey, Size]
     budget: int
     unit_bytes: float
     checkpoint: Checkpoint | None
@@ -202,23 +201,32 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     device = options.device or walk.reader.device
     rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
     room = max(1, rows // needs.width(walk.forwarded))
-    found = [_bytes_of(statistic, info, walk, run, pilot) for statistic in needs.layers for info in read]
-    size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
-    budget, cells = available_bytes(options.memory_gb), _known_cells(walk.source, run.strata)
-    drawn = [
-        run.draws[key].count if (key := (info.layer, info.call)) in run.draws else units
-        for info, units in zip(read, sizes, strict=True)
-    ]
-    unit_bytes = (budget - size.of(1, 1)) / max(sum(drawn) * len(needs.layers), 1)
-    if why := choose_buckets(run.strata, size, budget=budget, intervals=options.intervals, cells=cells):
-        run.notes.append(f"no intervals: {why}")
+    states = _sizes(read, walk, run, pilot)
+    budget, inputs = available_bytes(options.memory_gb), int(np.prod(run.input_shape))
+    run.coarser = choose_buckets(
+        run.strata,
+        states,
+        budget=budget,
+        spent=activation_bytes(room * needs.width(walk.forwarded), sizes, inputs),
+        intervals=options.intervals,
+        cells=_known_cells(walk.source, run.strata),
+    )
+    run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
     settled = replace(walk, needs=_settled(walk, whole_fours(room)))
     if not needs.output:
         refuse_unreadable(run.inspection)
     return WalkPlan(
-        settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed, max(sizes, default=1)
+        settled,
+        pilot,
+        room,
+        states,
+        budget,
+        _unit_bytes(read, states, budget, run),
+        checkpoint,
+        resumed,
+        max(sizes, default=1),
     )
 
 
@@ -239,16 +247,34 @@ def _settled(walk: Walk, size: int) -> Needs:
     return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
-def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> tuple[int, int]:
-    """Return the bytes that a layer's state takes per bucket and per stratum, given the pilot."""
+def _sizes(read: Sequence[LayerInfo], walk: Walk, run: Run, pilot: Pilot) -> dict[StateKey, Size]:
+    """Return the memory of each state, given the pilot."""
+    return {
+        ((info.layer, info.call), statistic): _size(statistic, info, walk, run, pilot)
+        for statistic in walk.needs.layers
+        for info in read
+    }
+
+
+def _unit_bytes(read: Sequence[LayerInfo], sizes: Mapping[StateKey, Size], budget: int, run: Run) -> float:
+    """Return the bytes that a state may take per unit, if it can adapt to them."""
+    total, drawn = Size.total(sizes.values()), 0
+    for info in read:
+        draw = run.draws.get((info.layer, info.call))
+        drawn += int(np.prod(info.shape)) if draw is None else draw.count
+    return (budget - total.bucket - total.stratum) / max(drawn * len(sizes) / max(len(read), 1), 1)
+
+
+def _size(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> Size:
+    """Return the memory of a layer's state, given the pilot."""
     draw = run.draw_of((info.layer, info.call), statistic)
     units = statistic.units_of(info.shape) if draw is None else draw.count
     elements = len(walk.forwarded)
     stratum = statistic.stratum_bytes(units, elements)
     if statistic.pilot is None:
-        return statistic.bucket_bytes(units, elements), stratum
+        return Size(statistic.bucket_bytes(units, elements), stratum)
     known = pilot.get(((info.layer, info.call), statistic.pilot))
-    return (0 if known is None else statistic.piloted_bytes(units, elements, known)), stratum
+    return Size(0 if known is None else statistic.piloted_bytes(units, elements, known), stratum)
 
 
 def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:

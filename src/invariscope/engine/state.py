@@ -32,8 +32,9 @@ class Run:
         grids: positions of the units of feature maps, if needed and known.
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
-        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
+        clusters: (cell, cluster) for every cluster with a sample in the cell; None without clusters.
         arrival: how often neighbours in a stream share a label.
+        coarser: the strata of states whose sums do not fit the memory budget with those of the run.
         withdrawn: layers excluded from the whole run after the inspection, with the reason.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
@@ -59,9 +60,14 @@ class Run:
     labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None
     arrival: Arrival = field(default_factory=Arrival)
+    coarser: dict[tuple[LayerKey, Statistic], Strata] = field(default_factory=dict)
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
+
+    def strata_of(self, key: LayerKey, statistic: Statistic) -> Strata:
+        """Return the strata whose buckets the statistic's state of a layer has."""
+        return self.coarser.get((key, statistic), self.strata)
 
     def draw_of(self, key: LayerKey, statistic: Statistic) -> UnitDraw | None:
         """Return the draw that the statistic's state of a layer is limited to; None for all units."""
@@ -96,10 +102,11 @@ class Run:
         for repeat in [repeat for repeat, source in self.aliases.items() if source == key]:
             self.withdraw(repeat, f"it repeats {key[0]!r}, which is left out: {reason}", statistics)
 
-    def independent(self, members: list[list[int]]) -> np.ndarray | None:
-        """Return the (group,) number of clusters in these buckets; None without clusters."""
+    def independent(self, stratum: int | None) -> np.ndarray | None:
+        """Return the (group,) number of clusters in a stratum, or in all; None without clusters."""
         if self.clusters is None:
             return None
-        groups = {bucket: group for group, own in enumerate(members) for bucket in own}
-        found = {(groups[bucket], cluster) for bucket, cluster in self.clusters if bucket in groups}
-        return np.bincount([group for group, _ in found], minlength=len(members))
+        cells = self.strata.cells(stratum)
+        groups = {cell: group for group, own in enumerate(cells) for cell in own}
+        found = {(groups[cell], cluster) for cell, cluster in self.clusters if cell in groups}
+        return np.bincount([group for group, _ in found], minlength=len(cells))

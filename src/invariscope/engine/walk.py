@@ -14,12 +14,13 @@ from invariscope.block import Block
 from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
+from invariscope.engine.budget import refuse_too_large
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
-from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
+from invariscope.engine.plan import by_cell, paired_chunks, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
@@ -82,8 +83,10 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
         total = sum(len(window) for window in source.windows())
     of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
     pilot = walked(of_inputs, lambda done, total: None)
-    everything = [list(range(pilot.strata.buckets))]
-    finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
+    finals = {
+        (key, s): s.finalize(state, [list(range(pilot.strata_of(key, s).buckets))])
+        for (key, s), state in pilot.states.items()
+    }
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
@@ -125,6 +128,7 @@ class _Loop:
         for block, chosen in enumerate(self._blocks(window, cells)):
             if not self._done_before(number, block, digest):
                 frame = partial(Block, membership=run.strata.membership(cells[chosen]))
+                self.reduction.count_in(cells[chosen])
                 if places is not None:
                     frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
                 self._block(window, chosen, frame)
@@ -138,9 +142,8 @@ class _Loop:
         """Record clusters, and how often neighbours in a stream share a label."""
         run = self.run
         if window.clusters is not None:
-            buckets = run.strata.membership(cells).buckets.T
-            clusters = np.broadcast_to(window.clusters, buckets.shape)
-            run.clusters = (run.clusters or set()) | set(zip(buckets.flat, clusters.flat, strict=True))
+            pairs = zip(cells.tolist(), window.clusters.tolist(), strict=True)
+            run.clusters = (run.clusters or set()) | set(pairs)
         if self.walk.source.walked()["order"] == "arrival" and window.labels is not None:
             run.arrival.add(window.labels)
 
@@ -159,7 +162,8 @@ class _Loop:
             return paired_chunks(window.pairs, whole_fours(self.plan.room))
         if window.clusters is not None:
             return paired_chunks(window.clusters, whole_fours(self.plan.room))
-        return by_cell(cells, self.run.strata, self.plan.room)
+        crossed = any(not strata.nested for strata in self.run.coarser.values())
+        return by_cell(cells, self.run.strata, self.plan.room, overall=crossed)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Return whether the checkpoint already includes this block."""
@@ -172,12 +176,11 @@ class _Loop:
 
     def _enlarge(self) -> None:
         """Enlarge the states for new classes of a stream."""
-        strata = self.run.strata
-        needed = self.plan.size.of(strata.buckets, strata.references)
+        needed = sum(size.of(self.run.strata_of(*key)) for key, size in self.plan.sizes.items())
         refuse_too_large(needed, self.plan.budget, "the classes found so far")
-        for (_, statistic), state in self.run.states.items():
-            if len(state.counts) < strata.buckets:
-                statistic.enlarge(state, strata.buckets)
+        for key, state in self.run.states.items():
+            if len(state.counts) < (buckets := self.run.strata_of(*key).buckets):
+                key[1].enlarge(state, buckets)
 
     def _block(self, window: Window, chosen: np.ndarray, frame: BlockFrame) -> None:
         run, needs, audit = self.run, self.walk.needs, self.audit
