@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -11,15 +11,14 @@ import numpy as np
 
 from invariscope.common.wording import listed
 from invariscope.engine.arrival import without_partners
-from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
+from invariscope.engine.class_means import ClassMean, means_of
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
-from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
+from invariscope.measures.values import CurveValues, LayerContext, UnitValues, Values
 from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap
-from invariscope.results.rows import ABSENT
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
@@ -56,10 +55,15 @@ def assembled(
     # Layer by layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
         layer = _Layer(run, key, task.transform, references or {}, dead or {})
+        known = {measure.label: parts[measure.label].get(run.aliases.get(key, key)) for measure in own}
+        found = layer.parts([measure for measure in own if known[measure.label] is None])
         for measure in own:
-            found = parts[measure.label]
-            known = found.get(run.aliases.get(key, key))
-            found[key] = layer.part(measure) if known is None else known.at(key, shapes[key])
+            same = known[measure.label]
+            parts[measure.label][key] = found[measure.label] if same is None else same.at(key, shapes[key])
+    if run.small:
+        few = "class {} has" if len(run.small) == 1 else "classes {} have"
+        are = "is" if len(run.small) == 1 else "are"
+        run.note_once(f"{few.format(listed(run.small))} fewer than two samples and {are} left out")
     whole = Part()
     for part in chain.from_iterable(found.values() for found in parts.values()):
         whole.add(part)
@@ -114,30 +118,36 @@ class _Layer:
     dead: Dead
     finals: dict[Any, Any] = field(default_factory=dict)
 
-    def part(self, measure: Measure) -> Part:
-        """Return the values of all samples, of each class, and the mean over the classes."""
-        whole = self._stratum(measure, None)
-        found = self._part(measure, whole, self._values(measure, whole))
+    def parts(self, measures: Sequence[Measure]) -> dict[str, Part]:
+        """Return the values of all samples, of each class, and the mean over the classes, by measure."""
+        found = {}
+        for measure in measures:
+            whole = self._stratum(measure, None)
+            found[measure.label] = self._part(measure, whole, self._values(measure, whole))
+        self.finals.clear()
         if self.run.strata.by_class:
-            found.add(self._classes(measure))
+            self._add_classes(measures, found)
         if not self.run.arrival.is_sorted:
             return found
-        return without_partners(found, measure)
+        return {measure.label: without_partners(found[measure.label], measure) for measure in measures}
 
-    def _classes(self, measure: Measure) -> Part:
-        run, found = self.run, Part()
-        classes: list[tuple[Stratum, Mapping[str, Values]]] = []
+    def _add_classes(self, measures: Sequence[Measure], found: dict[str, Part]) -> None:
+        """Add the parts of the classes, one class at a time, whose final values need much memory."""
+        run, means = self.run, {measure.label: MeasureMean(measure) for measure in measures}
         for value in run.labelling.ranked(run.strata.classes):
-            label = _class_label(run.labelling.name(value))
-            stratum = self._stratum(measure, run.strata.classes[value], label)
-            if stratum.sizes.sum() >= 2:
-                classes.append((stratum, self._values(measure, stratum)))
-                found.add(self._part(measure, *classes[-1]))
-            elif self.key == next(iter(run.states))[0]:
-                run.notes.append(f"class {label} has fewer than two samples and is left out")
-        if classes:
-            found.add(self._mean(measure, classes, found))
-        return found
+            number, label = run.strata.classes[value], _class_label(run.labelling.name(value))
+            for measure in measures:
+                stratum = self._stratum(measure, number, label)
+                if stratum.sizes.sum() < 2:
+                    run.small.setdefault(label)
+                    continue
+                values = self._values(measure, stratum)
+                part = self._part(measure, stratum, values)
+                found[measure.label].add(part if run.keeps_maps else part.without_maps())
+                means[measure.label].add(stratum, values, part)
+            self.finals.clear()
+        for measure in measures:
+            found[measure.label].add(self._mean(measure, means[measure.label]))
 
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
         run, statistics = self.run, measure.statistics()
@@ -204,25 +214,48 @@ class _Layer:
             self.finals[token] = statistic.finalize(self.run.states[self.key, statistic], groups)
         return self.finals[token]
 
-    def _mean(self, measure: Measure, classes: list[tuple[Stratum, Mapping[str, Values]]], own: Part) -> Part:
+    def _mean(self, measure: Measure, classes: MeasureMean) -> Part:
         """Return the mean over classes of layer values, and of the finite values of maps."""
-        reason = next((stratum.reason for stratum, _ in classes if stratum.reason), "")
-        sizes = np.sum([stratum.sizes for stratum, _ in classes], axis=0)
-        stratum, found = Stratum("mean", None, sizes, self.run.reach, reason), Part()
-        for output in (n for n in classes[0][1] if measure.output(n).kind != "position"):
-            parts = [outputs[output] for _, outputs in classes]
+        found = Part()
+        if classes.sizes is None:
+            return found
+        stratum = Stratum("mean", None, classes.sizes, self.run.reach, classes.reason)
+        for output, mean in classes.means.items():
             place = self._place(measure, output, stratum)
-            floors = [row.floor for row in own.rows if row.output == output and row.floor is not ABSENT]
-            floor: dict[str, Any] = {"floor": float(finite_mean(np.array(floors)))} if floors else {}
-            layers = [part for part in parts if isinstance(part, LayerValues)]
-            units = [part for part in parts if isinstance(part, UnitValues)]
-            if units == parts:
-                means = finite_mean(np.stack([part.values[0] for part in units]))
-                row = place.row(units, **counts_over_classes(units), **floor)
-                found.add(Part([row], maps=place.map(means, units[0].draw)))
-            elif layers == parts:
-                found.rows.append(place.row(layers, undefined=left_out(layers), **floor))
+            row = place.row(mean.numbers(whole=bool(classes.reason)), **mean.columns())
+            maps = place.map(mean.maps.mean(), mean.draw) if mean.kind is UnitValues else {}
+            found.add(Part([row], maps=maps))
         return found
+
+
+@dataclass
+class MeasureMean:
+    """Means over classes of the outputs of a measure at one layer.
+
+    Args:
+        sizes: (group,) number of samples of all classes; None before the first class.
+        reason: why the means have no intervals: the reason of the first class without one.
+    """
+
+    measure: Measure
+    sizes: np.ndarray | None = None
+    reason: str = ""
+    means: dict[str, ClassMean] = field(default_factory=dict)
+
+    def add(self, stratum: Stratum, values: Mapping[str, Values], part: Part) -> None:
+        """Add a class.
+
+        Args:
+            part: its rows, which hold the floors.
+        """
+        if self.sizes is None:
+            kinds = {name: self.measure.output(name).kind for name in values}
+            self.means = means_of(values, kinds)
+        self.sizes = stratum.sizes + (0 if self.sizes is None else self.sizes)
+        self.reason = self.reason or stratum.reason
+        floors = {row.output: row.floor for row in part.rows}
+        for output, mean in self.means.items():
+            mean.add(values[output], floors[output])
 
 
 def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:

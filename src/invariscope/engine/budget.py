@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -44,18 +45,17 @@ class Size:
         return cls(sum(size.bucket for size in sizes), sum(size.stratum for size in sizes))
 
 
-def activation_bytes(rows: int, units: Sequence[int], inputs: int) -> int:
-    """Return the memory of a forward: its inputs, and the two largest layers at the same time.
+def activation_bytes(units: Sequence[int], shape: tuple[int, ...]) -> int:
+    """Return the memory per input of a forward: the input, and the two largest layers at the same time.
 
     Args:
-        rows: number of inputs per forward.
         units: values per input of each layer.
-        inputs: values of one input.
+        shape: shape of an input.
 
-    >>> activation_bytes(8, [100, 5, 20], 30)
-    4800
+    >>> activation_bytes([100, 5, 20], (3, 10))
+    600
     """
-    return rows * _FLOAT * (sum(sorted(units)[-2:]) + inputs)
+    return _FLOAT * (sum(sorted(units)[-2:]) + math.prod(shape))
 
 
 def choose_buckets(

@@ -200,14 +200,16 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     sizes = [int(np.prod(info.shape)) for info in read]
     device = options.device or walk.reader.device
     rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
+    budget, forward = available_bytes(options.memory_gb), activation_bytes(sizes, run.input_shape)
+    if options.batch_size == "auto":
+        rows = max(1, min(rows, budget // (4 * forward)))
     room = max(1, rows // needs.width(walk.forwarded))
     states = _sizes(read, walk, run, pilot)
-    budget, inputs = available_bytes(options.memory_gb), int(np.prod(run.input_shape))
     run.coarser = choose_buckets(
         run.strata,
         states,
         budget=budget,
-        spent=activation_bytes(room * needs.width(walk.forwarded), sizes, inputs),
+        spent=room * needs.width(walk.forwarded) * forward,
         intervals=options.intervals,
         cells=_known_cells(walk.source, run.strata),
     )

@@ -36,6 +36,8 @@ class Run:
         arrival: how often neighbours in a stream share a label.
         coarser: the strata of states whose sums do not fit the memory budget with those of the run.
         withdrawn: layers excluded from the whole run after the inspection, with the reason.
+        keeps_maps: whether maps of single classes are kept.
+        small: names of the classes that have fewer than two samples.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
     """
@@ -62,6 +64,8 @@ class Run:
     arrival: Arrival = field(default_factory=Arrival)
     coarser: dict[tuple[LayerKey, Statistic], Strata] = field(default_factory=dict)
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
+    keeps_maps: bool = True
+    small: dict[str, None] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
 
