@@ -57,6 +57,7 @@ def measure(
     pool: Any = None,
     repeats: int = 1,
     units: int | str = "auto",
+    class_maps: bool | None = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -99,7 +100,8 @@ def measure(
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
         unstable: "refuse" (raise an error for) or "measure" a model whose output depends on chance or on the
             rest of its batch.
-        memory_gb: memory budget for the sums in GiB; None: half of the free memory.
+        memory_gb: memory budget in GiB for the sums and the responses of one forward; None: half of the free
+            memory. Layers whose sums do not fit have no intervals, with a note.
         batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
         output: the part of the model's output that is its prediction, for measures of the output: the name
             of a key or field ("logits"), an index (1), or a function of the model's output that returns a
@@ -154,6 +156,7 @@ def measure(
             more would be drawn is taken whole. Intervals include the error that drawing causes, which the
             column `drawing_error` holds as a standard error; measures of whole vectors and published presets
             take all units. Maps hold NaN for units that were not drawn.
+        class_maps: whether to keep the per-unit maps of each class; None keeps them for at most 32 classes.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -203,6 +206,7 @@ def measure(
         pool=pool,
         repeats=repeats,
         units=units,
+        class_maps=class_maps,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

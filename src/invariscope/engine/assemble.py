@@ -13,7 +13,7 @@ from invariscope.common.wording import listed
 from invariscope.engine.arrival import without_partners
 from invariscope.engine.class_means import ClassMean, means_of
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
-from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.state import MOST_MAPPED, OUTPUT, Run, Turned
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, UnitValues, Values
@@ -43,18 +43,15 @@ def assembled(
     Raises:
         NoLayerError: a measure applies to none of the layers.
     """
-    wanted: dict[LayerKey, list[Measure]] = {}
+    wanted = measures_of_layers(task, run)
     for measure in task.measures:
-        layers = list(_layers(run, measure))
-        if not layers:
+        if not any(measure in own for own in wanted.values()):
             _refuse_no_layer(run, measure)
-        for key in layers:
-            wanted.setdefault(key, []).append(measure)
     parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in task.measures}
     shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
     # Layer by layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
-        layer = _Layer(run, key, task.transform, references or {}, dead or {})
+        layer = LayerStates(run, key, task.transform, references or {}, dead or {})
         known = {measure.label: parts[measure.label].get(run.aliases.get(key, key)) for measure in own}
         found = layer.parts([measure for measure in own if known[measure.label] is None])
         for measure in own:
@@ -64,6 +61,8 @@ def assembled(
         few = "class {} has" if len(run.small) == 1 else "classes {} have"
         are = "is" if len(run.small) == 1 else "are"
         run.note_once(f"{few.format(listed(run.small))} fewer than two samples and {are} left out")
+    if run.has_classes and not run.keeps_maps and run.class_maps is None:
+        run.note_once(f"maps of more than {MOST_MAPPED} classes are kept only with class_maps=True")
     whole = Part()
     for part in chain.from_iterable(found.values() for found in parts.values()):
         whole.add(part)
@@ -77,6 +76,15 @@ def skipped(run: Run, measure: Measure) -> list[dict[str, Any]]:
         {"measure": own, "layer": layer, "call": call, "reason": f"{own}: {reason}"}
         for (layer, call), reason in _inapplicable(run, measure).items()
     ]
+
+
+def measures_of_layers(task: Task, run: Run) -> dict[LayerKey, list[Measure]]:
+    """Return the measures that apply to each layer."""
+    wanted: dict[LayerKey, list[Measure]] = {}
+    for measure in task.measures:
+        for key in _layers(run, measure):
+            wanted.setdefault(key, []).append(measure)
+    return wanted
 
 
 def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
@@ -108,7 +116,7 @@ def _inapplicable(run: Run, measure: Measure) -> dict[LayerKey, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class LayerStates:
     """The states of one layer, with final values that its measures share."""
 
     run: Run
@@ -125,29 +133,53 @@ class _Layer:
             whole = self._stratum(measure, None)
             found[measure.label] = self._part(measure, whole, self._values(measure, whole))
         self.finals.clear()
-        if self.run.strata.by_class:
+        if self.run.turned is not None:
+            self._add_turned(measures, found, self.run.turned)
+        elif self.run.strata.by_class:
             self._add_classes(measures, found)
         if not self.run.arrival.is_sorted:
             return found
         return {measure.label: without_partners(found[measure.label], measure) for measure in measures}
 
     def _add_classes(self, measures: Sequence[Measure], found: dict[str, Part]) -> None:
-        """Add the parts of the classes, one class at a time, whose final values need much memory."""
-        run, means = self.run, {measure.label: MeasureMean(measure) for measure in measures}
+        """Add the classes and their mean, one class at a time, whose final values need much memory."""
+        run, means = self.run, {}
         for value in run.labelling.ranked(run.strata.classes):
-            number, label = run.strata.classes[value], _class_label(run.labelling.name(value))
-            for measure in measures:
-                stratum = self._stratum(measure, number, label)
-                if stratum.sizes.sum() < 2:
-                    run.small.setdefault(label)
-                    continue
-                values = self._values(measure, stratum)
-                part = self._part(measure, stratum, values)
-                found[measure.label].add(part if run.keeps_maps else part.without_maps())
-                means[measure.label].add(stratum, values, part)
-            self.finals.clear()
+            self.add_class(measures, run.strata.classes[value], class_label(run, value), found, means)
         for measure in measures:
-            found[measure.label].add(self._mean(measure, means[measure.label]))
+            found[measure.label].add(self._mean(measure, means))
+
+    def _add_turned(self, measures: Sequence[Measure], found: dict[str, Part], turned: Turned) -> None:
+        """Add the classes that were walked one after the other, and their mean."""
+        parts, means = turned.parts.get(self.key, {}), turned.means.get(self.key, {})
+        for measure in measures:
+            found[measure.label].add(parts.get(measure.label, Part()))
+            found[measure.label].add(self._mean(measure, means))
+
+    def add_class(
+        self,
+        measures: Sequence[Measure],
+        number: int | None,
+        label: str,
+        found: dict[str, Part],
+        means: dict[str, MeasureMean],
+    ) -> None:
+        """Add a class to the parts and means of the measures.
+
+        Args:
+            number: the class; None if the states hold no other samples.
+        """
+        for measure in measures:
+            stratum = self._stratum(measure, number, label)
+            if stratum.sizes.sum() < 2:
+                self.run.small.setdefault(label)
+                continue
+            values = self._values(measure, stratum)
+            part = self._part(measure, stratum, values)
+            kept = part if self.run.keeps_maps else part.without_maps()
+            found.setdefault(measure.label, Part()).add(kept)
+            means.setdefault(measure.label, MeasureMean(measure)).add(stratum, values, part)
+        self.finals.clear()
 
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
         run, statistics = self.run, measure.statistics()
@@ -214,10 +246,10 @@ class _Layer:
             self.finals[token] = statistic.finalize(self.run.states[self.key, statistic], groups)
         return self.finals[token]
 
-    def _mean(self, measure: Measure, classes: MeasureMean) -> Part:
+    def _mean(self, measure: Measure, means: Mapping[str, MeasureMean]) -> Part:
         """Return the mean over classes of layer values, and of the finite values of maps."""
-        found = Part()
-        if classes.sizes is None:
+        found, classes = Part(), means.get(measure.label)
+        if classes is None or classes.sizes is None:
             return found
         stratum = Stratum("mean", None, classes.sizes, self.run.reach, classes.reason)
         for output, mean in classes.means.items():
@@ -265,5 +297,7 @@ def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np
     return known if known is None or draw is None else known.ravel()[draw.indices]
 
 
-def _class_label(label: str) -> str:
+def class_label(run: Run, value: int) -> str:
+    """Return the name of a class's stratum."""
+    label = run.labelling.name(value)
     return f"class {label}" if label in ("all", "mean") else label

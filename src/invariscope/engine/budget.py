@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TypeAlias
 
@@ -20,6 +20,8 @@ from invariscope.statistics.base import Statistic
 StateKey: TypeAlias = tuple[LayerKey, Statistic]
 
 _FLOAT = 4
+# Classes whose sums need more than this together are walked one after the other, if possible.
+PLENTY = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Size:
     def of(self, strata: Strata) -> int:
         """Return the bytes that these strata take."""
         return self.bucket * strata.buckets + self.stratum * strata.references
+
+    @property
+    def twice(self) -> Size:
+        """The memory of two such states."""
+        return Size(2 * self.bucket, 2 * self.stratum)
 
     @classmethod
     def total(cls, sizes: Iterable[Size]) -> Size:
@@ -83,15 +90,34 @@ def choose_buckets(
     """
     total = Size.total(sizes.values())
     refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata")
+    strata.groups, strata.nested, strata.why = _finest(strata, intervals, cells)
     if not intervals:
-        strata.groups, strata.why = 1, "intervals were switched off"
         return {}
-    if strata.by_class and not _useful(strata, cells):
-        strata.nested = False
-        strata.why = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
     needed = f"the sums of {GROUPS} jackknife groups would need {_gib(total.of(strata))}"
     needed += f", of which {_gib(max(budget - spent, 0))} are left: raise memory_gb"
     return _fitting(strata, sizes, budget - spent, needed)
+
+
+def _finest(strata: Strata, intervals: bool, cells: np.ndarray | None) -> tuple[int, bool, str]:
+    """Return the groups and the nesting of the finest useful strata, and the reason."""
+    if not intervals:
+        return 1, True, "intervals were switched off"
+    if strata.by_class and not _useful(strata, cells):
+        return GROUPS, False, f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
+    return GROUPS, True, ""
+
+
+def overflowing(
+    strata: Strata, sizes: Mapping[StateKey, Size], *, left: int, intervals: bool, cells: np.ndarray | None
+) -> str:
+    """Return what the sums of all classes would need, if it is much; "" if it is little enough.
+
+    Args:
+        left: bytes that are left for sums.
+    """
+    groups, nested, _ = _finest(strata, intervals, cells)
+    needed = Size.total(sizes.values()).of(replace(strata, groups=groups, nested=nested))
+    return _gib(needed) if needed > min(left, PLENTY) else ""
 
 
 def _useful(strata: Strata, cells: np.ndarray | None) -> bool:

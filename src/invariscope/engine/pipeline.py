@@ -25,6 +25,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
+from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -60,7 +61,7 @@ def measured(
         watch = watching(task, lambda run: found(run).rows)
         if watch is not None:
             task = replace(task, source=LookSource(source, watch.stopping))
-        run = walk(task, enough=watch)
+        run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
         chance = chance_values(task)
     part = found(run)
     run.notes[:0] = check.notes

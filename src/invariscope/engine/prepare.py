@@ -16,7 +16,7 @@ from invariscope.data.labels import Labelling
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.arrival import UNKNOWN
-from invariscope.engine.budget import Size, StateKey, activation_bytes, choose_buckets, notes_on
+from invariscope.engine.budget import Size, StateKey, activation_bytes, choose_buckets, notes_on, overflowing
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
@@ -31,7 +31,8 @@ from invariscope.engine.plan import (
     rows_per_forward,
     whole_fours,
 )
-from invariscope.engine.state import Run
+from invariscope.engine.state import Run, Turned
+from invariscope.engine.turns import Turns
 from invariscope.engine.validation import (
     inspected,
     refuse_unreadable,
@@ -57,6 +58,7 @@ class Walk:
 
     Args:
         total: number of samples, if known.
+        turns: finishes classes, if they may be walked one after the other.
         enough: called with (run, samples walked) after each window; returns whether to stop.
     """
 
@@ -67,6 +69,7 @@ class Walk:
     options: Options
     total: int | None = None
     enough: Callable[[Run, int], bool] | None = None
+    turns: Turns | None = None
 
     @cached_property
     def forwarded(self) -> Transform:
@@ -148,6 +151,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
         grids=grids_for(walk.reader, x, inspection, needs.layers, options),
         labelled=first.labels is not None,
         labelling=walk.labelling,
+        class_maps=options.class_maps,
     )
     run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
     checked = _check_dependence(walk, first, run)
@@ -205,14 +209,13 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
         rows = max(1, min(rows, budget // (4 * forward)))
     room = max(1, rows // needs.width(walk.forwarded))
     states = _sizes(read, walk, run, pilot)
-    run.coarser = choose_buckets(
-        run.strata,
-        states,
-        budget=budget,
-        spent=room * needs.width(walk.forwarded) * forward,
-        intervals=options.intervals,
-        cells=_known_cells(walk.source, run.strata),
-    )
+    spent = room * needs.width(walk.forwarded) * forward
+    cells = _known_cells(walk.source, run.strata)
+    how = {"intervals": options.intervals, "cells": cells}
+    if _may_turn(walk) and (needed := overflowing(run.strata, states, left=budget - spent, **how)):
+        _take_turns(run, needed)
+        states, how["cells"] = {key: size.twice for key, size in states.items()}, None
+    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent, **how)
     run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
@@ -229,6 +232,24 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
         checkpoint,
         resumed,
         max(sizes, default=1),
+    )
+
+
+def _may_turn(walk: Walk) -> bool:
+    """Return whether classes may be walked one after the other, which must not change any number."""
+    options, needs, source = walk.options, walk.needs, walk.source
+    known = options.by_class and source.labels is not None and walk.turns is not None
+    whole = walk.enough is None and options.checkpoint is None and options.clusters is None
+    return known and whole and not needs.paired and not needs.positions
+
+
+def _take_turns(run: Run, needed: str) -> None:
+    """Walk the classes of the run one after the other; each has the buckets of a run without classes."""
+    run.turned = Turned(run.labelling.ranked(run.strata.classes))
+    run.strata = Strata(by_class=False)
+    run.notes.append(
+        f"classes were walked one after the other, because the sums of all {len(run.turned.classes)} "
+        f"classes together would need {needed}"
     )
 
 

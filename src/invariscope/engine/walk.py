@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -26,6 +26,7 @@ from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
+from invariscope.engine.turns import Turns, class_members
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
 from invariscope.statistics.probes import Batch
@@ -33,12 +34,17 @@ from invariscope.statistics.probes import Batch
 Tick = Callable[[int, int | None], None]
 
 
-def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run:
-    """Walk the source once for all measures; stop early if `enough` returns True."""
+def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None, turns: Turns | None = None) -> Run:
+    """Walk the source once for all measures; stop early if `enough` returns True.
+
+    Args:
+        turns: finishes classes, if they may be walked one after the other.
+    """
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
     with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
-        run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
+        given = task.reader, source, task.transform, needs, options, source.length, enough, turns
+        run = walked(Walk(*given), tick)
     run.notes += floor_notes(task)
     return run
 
@@ -117,6 +123,8 @@ class _Loop:
                 break
         if self.audit is not None:
             self.audit.finish()
+        if self.walk.turns is not None and self.run.turned is not None:
+            self.walk.turns.end(self.run)
         return digest.hexdigest()
 
     def _window(self, number: int, window: Window, digest: str) -> None:
@@ -125,7 +133,7 @@ class _Loop:
         places = self._places(window) if self.walk.needs.positions else None
         self._enlarge()
         self._meet(window, cells)
-        for block, chosen in enumerate(self._blocks(window, cells)):
+        for block, (chosen, ended) in enumerate(self._turns(window, cells)):
             if not self._done_before(number, block, digest):
                 frame = partial(Block, membership=run.strata.membership(cells[chosen]))
                 self.reduction.count_in(cells[chosen])
@@ -137,6 +145,8 @@ class _Loop:
                     plan.checkpoint.write(run, windows=number, blocks=block + 1, data=digest)
             self.done += len(chosen)
             self.tick(self.done, self.walk.source.length)
+            if ended is not None and self.walk.turns is not None:
+                self.walk.turns.finish(run, ended)
 
     def _meet(self, window: Window, cells: np.ndarray) -> None:
         """Record clusters, and how often neighbours in a stream share a label."""
@@ -155,6 +165,16 @@ class _Loop:
                 "by_class=True), so all of them must be in memory: pass arrays, (inputs, labels)"
             )
         return self.run.strata.positions_of(window.labels, window.indices)
+
+    def _turns(self, window: Window, cells: np.ndarray) -> Iterator[tuple[np.ndarray, int | None]]:
+        """Yield the samples of each block, and the class of which it is the last block, if there is one."""
+        if self.run.turned is None:
+            yield from ((chosen, None) for chosen in self._blocks(window, cells))
+            return
+        for value, members in class_members(window, self.run.turned.classes):
+            blocks = by_cell(cells[members], self.run.strata, self.plan.room)
+            for number, chosen in enumerate(blocks, start=1):
+                yield members[chosen], value if number == len(blocks) else None
 
     def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
         """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""
