@@ -81,8 +81,9 @@ def test_a_report_and_the_terminal_say_which_layers_have_no_intervals(model, dat
 
 
 def test_the_intervals_of_classes_are_given_up_before_those_of_all_samples(model, data):
-    plenty = table_of(model, data, by_class=True)
-    tight = table_of(model, data, by_class=True, memory_gb=budget(50))
+    options = {"by_class": True, "clusters": np.arange(SAMPLES)}  # with clusters, classes are walked together
+    plenty = table_of(model, data, **options)
+    tight = table_of(model, data, memory_gb=budget(50), **options)
     assert of_layers(plenty, "2").ci_low.notna().all()
     whole, own = of_layers(tight, "all"), of_layers(tight, "2")
     assert own.ci_low["0"] != own.ci_low["0"]
@@ -118,7 +119,7 @@ def test_an_interrupted_run_keeps_the_buckets_of_each_layer(model, data, tmp_pat
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     options = {"by_class": True, "memory_gb": budget(40)}
-    expected = table_of(model, data, **options)
+    expected = table_of(model, data, checkpoint=tmp_path / "other", **options)
 
     def stop(done, total):
         if done > 300:
@@ -170,6 +171,7 @@ def finished(monkeypatch):
 def test_the_sums_stay_within_the_budget(model, data, elements, classes, finished):
     labelled = data[0], torch.arange(SAMPLES) % classes
     options = {"by_class": classes > 1, "progress": False, "precision": "float64", "batch_size": 256}
+    options |= {"clusters": np.arange(SAMPLES)}  # so that classes are walked together
     forward = 4 * 256 * (2 * 512 + 64)
     whole = None
     for share in (1.0, 0.7):
