@@ -58,6 +58,7 @@ def measure(
     repeats: int = 1,
     rows: str = "compact",
     units: int | str = "auto",
+    class_maps: bool | None = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -100,7 +101,8 @@ def measure(
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
         unstable: "refuse" (raise an error for) or "measure" a model whose output depends on chance or on the
             rest of its batch.
-        memory_gb: memory budget for the sums in GiB; None: half of the free memory.
+        memory_gb: memory budget in GiB for the sums and the responses of one forward; None: half of the free
+            memory. Layers whose sums do not fit have no intervals, with a note.
         batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
         output: the part of the model's output that is its prediction, for measures of the output: the name
             of a key or field ("logits"), an index (1), or a function of the model's output that returns a
@@ -158,6 +160,7 @@ def measure(
         rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
             dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
             says so in a note; "all" lists them too.
+        class_maps: whether to keep the per-unit maps of each class; None keeps them for at most 32 classes.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -208,6 +211,7 @@ def measure(
         repeats=repeats,
         rows=rows,
         units=units,
+        class_maps=class_maps,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

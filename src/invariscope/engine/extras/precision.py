@@ -71,7 +71,9 @@ def _dead(run: Run, measures: tuple[Measure, ...]) -> dict[tuple[LayerKey, Stati
         along, across = measure.statistics()
         for key, statistic in list(run.states):
             if statistic == across:
-                groups = [list(range(run.strata.buckets))]
-                finals = [s.finalize(run.states[key, s], groups) for s in (along, across)]
+                finals = [
+                    s.finalize(run.states[key, s], [list(range(run.strata_of(key, s).buckets))])
+                    for s in (along, across)
+                ]
                 found[key, across] = measure.dead_units(finals)  # type: ignore[attr-defined]
     return found

@@ -95,7 +95,7 @@ class OrbitMoments(Statistic):
 
     def stratum_bytes(self, units: int, elements: int) -> int:
         """Return the memory of the reference orbit and usual response, as if both were float64."""
-        return 8 * units * (2 * elements + 2)
+        return 8 * units * (elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
         """Return an empty state."""
