@@ -60,7 +60,7 @@ def _judged(
 class _Moments:
     """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖².
 
-    `square` is ‖y‖² before centring, whose rounding the differences inherit.
+    `square` is ‖y‖² before centring; its rounding error limits the precision of differences.
     """
 
     x: np.ndarray
