@@ -84,7 +84,7 @@ def local_decomposition(
         field: (2, H, W) or (n, 2, H, W) displacements in pixels, x first, as returned by
             `Diffeomorphism.field`; array or tensor.
         patch: side of a patch in pixels, or (height, width); at least 2.
-        stride: pixels between patches; None places them side by side, 1 gives one patch per pixel.
+        stride: pixels from one patch to the next; None places them side by side, 1 gives one patch per pixel.
     Raises:
         ValueError: a field of another shape or with non-finite values, or patches that do not fit.
 

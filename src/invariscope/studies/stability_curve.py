@@ -57,9 +57,10 @@ def stability_curve(
         radii: number of temperatures, in equal ratios from T1/15 to 2·T2, or the temperatures themselves.
         cutoff: largest number of half waves of the deformations.
         interpolation: interpolation of the deformations: "bilinear", "cubic" or "gaussian".
-        layers: "output" for the output alone, or layers as for `iv.measure` in addition; None: every layer.
+        layers: "output" measures the output alone; otherwise, layers to measure in addition, as for
+            `iv.measure`; None: every layer.
         samples: use a seeded subset of this many samples.
-        seed: seed of the subset and of all draws.
+        seed: seed of the subset, the deformations and the noise.
         options: further options of `iv.measure`, such as batch_size, device, precision or label.
 
     Returns:

@@ -105,7 +105,7 @@ class BinPilotState:
 
 @dataclass(frozen=True)
 class BinPilot(Statistic):
-    """Untransformed responses of a few units to a few samples, both selected by a hash.
+    """Responses of a few units to a few untransformed samples, both selected by a hash.
 
     Args:
         units, samples: number of units and of samples to keep.

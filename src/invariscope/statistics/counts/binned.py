@@ -53,7 +53,8 @@ class InformationBits:
         elements: number of elements.
         about_element, about_class: (replicate, chosen) bits, with the mean over permutations subtracted.
         entropy: (replicate,) entropy of the class, in bits.
-        together: uncorrected bits, also without any two groups; None for fewer than three groups.
+        together: uncorrected bits, including those without any two groups; None if there are fewer than three
+            groups.
     """
 
     shape: tuple[int, ...]
@@ -85,7 +86,7 @@ class Together:
 
 @dataclass(frozen=True)
 class BinCounts(Statistic):
-    """Counts by bin and element and, with labels, by bin and class, for the data and permutations of it.
+    """Counts by bin and element and, with labels, by bin and class, for the data and for permutations.
 
     Elements are permuted within each sample, and labels across all samples. Every draw is keyed by (seed,
     sample key).
@@ -191,7 +192,7 @@ class BinCounts(Statistic):
 
 @dataclass(frozen=True)
 class _Replicates:
-    """(draw, row, unit, bin) counts of all groups of buckets, from which groups can be left out."""
+    """(draw, row, unit, bin) counts by group of buckets, to be summed with groups left out."""
 
     counts: np.ndarray
     groups: list[list[int]]

@@ -127,9 +127,9 @@ class OrbitState:
         sums: sums over all samples except waiting ones.
         references: reference orbits of the sums, by stratum.
         waiting: samples of strata without a reference so far, by stratum.
-        lent: whether `sums` temporarily includes the waiting samples, relative to a reference from them
-            alone.
-        spare: memory that waiting samples no longer need, for those of other strata.
+        lent: whether `sums` temporarily includes the waiting samples, relative to a reference computed from
+            them alone.
+        spare: memory that waiting samples no longer need, to be reused for those of other strata.
         device: where the sums are, if not on the host.
     """
 

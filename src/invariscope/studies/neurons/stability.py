@@ -48,7 +48,7 @@ def neuron_stability(
     seed: int = 0,
     label: str | None = None,
 ) -> Result:
-    r"""Measure how much local deformations of its receptive field change a neuron's response.
+    r"""Measure how much a neuron's response changes when its receptive field is locally deformed.
 
     .. math:: \alpha_n = \frac{\langle (a_n(\tau x) - a_n(x))^2 \rangle}{\langle (a_n(x) - a_n(z))^2 \rangle}
 
@@ -82,7 +82,7 @@ def neuron_stability(
         draws: deformations per kind and patch, with random directions and signs.
         samples: use a seeded subset of this many images.
         min_firing: neurons that respond to fewer random patches are excluded and counted.
-        batch_size: crops per forward; whole images are forwarded an eighth as many at a time.
+        batch_size: crops per forward pass; whole images are forwarded in batches an eighth of that size.
         seed: seed of places, directions and subsets; draws depend on (seed, image) alone.
         label: name of the model in tables and plots.
     Returns:
