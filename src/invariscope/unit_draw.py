@@ -1,4 +1,4 @@
-"""A draw of a layer's units, two per bin, and the error that estimating from it causes."""
+"""Random draws of a layer's units, two per bin, and the error of estimates computed from them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class UnitDraw:
         return None if wanted > total / 4 or wanted < 2 else cls(tuple(shape), wanted // 2 * 2, seed)
 
     def reshaped(self, shape: tuple[int, ...]) -> UnitDraw:
-        """Return the same units for a view of the layer, whose units have this shape."""
+        """Return a draw of the same units for a view of the layer that has units of this shape."""
         return UnitDraw(tuple(shape), self.count, self.seed, self.drawn_as or self.shape)
 
     @property
@@ -92,7 +92,7 @@ class UnitDraw:
         return np.repeat(self.sizes / self.sizes.mean(), 2)
 
     def take(self, values: Tensor) -> Tensor:
-        """Return the (row, drawn) responses from (row, unit...), a copy."""
+        """Return a copy of the drawn units' (row, drawn) responses, from those of all units."""
         places = self.indices
         if values.ndim == 4 and not values.is_contiguous():
             places, values = _channels_last(places, values)
@@ -150,7 +150,7 @@ class DrawingError:
 
     Args:
         contrasts: (bin,) numbers whose squares sum to the variance; see `UnitDraw.contrasts`.
-        live: number of drawn units with a value.
+        live: number of drawn units that have a value.
     """
 
     contrasts: np.ndarray

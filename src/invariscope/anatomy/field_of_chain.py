@@ -77,7 +77,7 @@ def flat(layer: str, output: Tensor) -> ValueError:
 
 
 class _Chain:
-    """The windows of the tensors seen so far, unless a tensor has been written to since."""
+    """Windows of the tensors in a forward pass; a tensor that is later written to in place is forgotten."""
 
     def __init__(self, axes: int) -> None:
         self.axes = axes

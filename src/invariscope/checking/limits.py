@@ -32,7 +32,7 @@ class Limit:
     Args:
         text: the limit as written.
         pattern: layer name or glob; `output` for measures of the model's output.
-        measure: the limited measure.
+        measure: the measure that the limit applies to.
         output: output of the measure; "" means the first.
         bound: the largest or smallest allowed value.
         upper: whether `bound` is the largest allowed value.
@@ -98,7 +98,7 @@ class Outcome:
         layer, call: the layer, and the number of its call.
         value: value over all samples, which decides.
         low, high: 95 % interval, for information only.
-        note: why there is no value.
+        note: why there is no value; "" if there is one.
     """
 
     limit: Limit
@@ -159,7 +159,7 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
-    """Return the outcome of every limit at every matching layer, in execution order.
+    """Return the outcome of every limit at every matching layer, with layers in execution order.
 
     Raises:
         ValueError: a limit matches no layer, or names an output that the measure does not have.

@@ -59,7 +59,7 @@ class LayerVerdict:
         worst: the decisive pair; None if the response is 0 for every sample.
         grid: why the layer's grid rules out exact equivariance, such as strides that shift it off-centre.
         kind: class of the module; "" if the layer is not a module.
-        tried: the accepted actions, of which `action` fits best.
+        tried: the accepted actions, among which `action` fits best.
     """
 
     layer: str
@@ -98,7 +98,7 @@ class LayerVerdict:
 
     @property
     def short(self) -> str:
-        """Name and error."""
+        """Name of the layer and its error, for a summary."""
         return f"{self.name} " + ("no response" if self.worst is None else f"{self.worst.error:.2g}")
 
 

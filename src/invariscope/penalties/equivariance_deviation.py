@@ -27,9 +27,10 @@ class EquivarianceDeviation(Penalty):
 
     Caveats: the penalty can decrease without equivariance: distances if responses shrink, and all kinds if
     responses barely differ between samples (a large common offset brings every cosine to −1). `to_null`
-    prevents both. It divides by E₀, which uses f̂ of another sample z of the batch (for cosines, it divides
-    1 + E by 1 + E₀), and still decreases if samples move further apart. `fixed_denominator` removes the
-    gradient of the null, but this gradient also keeps responses from shrinking.
+    prevents both. It divides by E₀, which uses f̂ of another sample z of the batch (for cosines, it divides 1
+    + E by 1 + E₀), and still decreases if the responses of different samples move further apart.
+    `fixed_denominator` removes the gradient of the null, but this gradient also keeps responses from
+    shrinking.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output and

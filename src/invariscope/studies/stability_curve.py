@@ -85,7 +85,7 @@ def stability_curve(
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
     last = as_reader(model).channels_last
     source = as_source(data, samples=samples, seed=seed, channels_last=last, **who)
-    refuse_second_walk(source, "the size of the images must be known before the first forward")
+    refuse_second_walk(source, "the size of the images must be known before the first forward pass")
     few = _first(source)
     ladder = _ladder(few, radii, c=cutoff, interpolation=interpolation)
     wanted: list[Measure] = [StabilityCurve()]

@@ -1,4 +1,4 @@
-"""Spectra of filters in the modes of the pixel grid: smooth filters pool, rough ones compare neighbours."""
+"""Spectra of convolution filters, from smooth ones (which pool) to rough ones (which compare pixels)."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class FilterSpectrum:
     Args:
         layer: name of the layer.
         eigenvalues: (eigenspace,) the frequencies λ; 0 is the mean over the filter.
-        multiplicity: (eigenspace,) dimensions of the eigenspaces.
+        multiplicity: (eigenspace,) dimension of each eigenspace.
         power: (eigenspace,) c_λ, which sums to the mean squared norm of a filter.
         start: (eigenspace,) c_λ at the start of training; NaN if unknown.
     """
