@@ -26,8 +26,8 @@ class UnclearLayoutError(NotApplicableError):
 
 
 UNCLEAR = (
-    "its features come last, and the forward does not show which other axes are rows and columns; if "
-    "it is a map with channels last, read it through a callable that moves the channels to the front"
+    "its features come last, and the forward pass does not show which other axes are rows and columns; "
+    "if it is a map with channels last, read it through a callable that moves the channels to the front"
 )
 
 
