@@ -90,7 +90,8 @@ def _spans(x: Tensor, output: Tensor, unit: tuple[int, ...], layer: str) -> list
     pixels = seen.nonzero()
     if len(pixels) == 0:
         raise ValueError(
-            f"layer {layer!r} has no gradient with respect to the input, which needs differentiable operations"
+            f"layer {layer!r} has no gradient with respect to the input: its forward pass is not "
+            "differentiable"
         )
     first, last = pixels.amin(dim=0).tolist(), pixels.amax(dim=0).tolist()
     return list(zip(first, last, strict=True))
