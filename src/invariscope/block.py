@@ -318,7 +318,7 @@ class ActingElements:
         table: returns the group table, or None.
         linear: returns the (sample or 1, element, d, d) matrices by which the elements act on vectors in the
             inputs with these indices and keys, or None.
-        in_place_of: the elements of another transform, if all of these are its identity.
+        in_place_of: the elements of another transform, if all elements of this one are its identity.
     """
 
     labels: tuple[str, ...]

@@ -182,7 +182,8 @@ class _Watch:
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
         """Copy the differentiable tensors in a value.
 
-        Returns the value with the copies in place, the copies, and flags of copies of the model's input.
+        Returns the value with the copies in place, the copies, and whether each is a copy of the model's
+        input.
         """
         held: list[Tensor] = []
         first: list[bool] = []

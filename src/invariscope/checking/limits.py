@@ -1,4 +1,4 @@
-"""Limits on a model's values, written on one line and checked on a result.
+"""Limits on a model's measured values, each written on one line.
 
 The value alone decides. This is not a hypothesis test: there is no p-value and no adjustment for the number
 of layers and limits, and the 95 % interval next to each value applies to that value alone.
@@ -131,7 +131,7 @@ class Outcome:
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
-        beyond = f" beyond chance (less {self.chance:.6g} by chance)" if self.chance else ""
+        beyond = f" beyond chance (minus {self.chance:.6g} due to chance)" if self.chance else ""
         return f"{self.name}: {self.limit.row} is {self.value:.6g}{beyond}, must be {wanted}"
 
 
@@ -189,10 +189,10 @@ def _outcome(limit: Limit, row: Row) -> Outcome:
 
 
 def _by_chance(limit: Limit, row: Row) -> float:
-    """Return how far chance alone moves a value up from its ideal; 0 if that is not known.
+    """Return by how much chance alone raises a value above its ideal; 0 if that is not known.
 
-    Only for upper limits on values whose ideal is the smallest: the untransformed accuracy, for instance, is
-    no effect of chance.
+    This applies only to upper limits on values whose ideal is the smallest possible value. The accuracy on
+    untransformed inputs, for instance, is not an effect of chance.
     """
     about = limit.measure.output(row.output)
     depends = about.floor and about.kind != "position"

@@ -108,7 +108,7 @@ def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: 
 def _worst_beyond_chance(
     errors: dict[int, Point], transform: Transform, allow: _Allow, chance: float
 ) -> Worst | None:
-    """Return the element with the largest mean error, less the error that chance alone causes."""
+    """Return the element with the largest mean error, from which the error due to chance is subtracted."""
     known = {j: point.value - chance for j, point in errors.items() if not math.isnan(point.value)}
     if not known or math.isnan(chance):
         return None

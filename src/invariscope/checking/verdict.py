@@ -47,7 +47,7 @@ class Worst:
     def __str__(self) -> str:
         error, allowed = _apart(self.error, self.allowed)
         if self.sample is None:
-            error += f" beyond chance (mean {self.error + self.chance:.3g} less {self.chance:.3g} by chance)"
+            error += f" beyond chance (mean {self.error + self.chance:.3g} - {self.chance:.3g} due to chance)"
         return f"{error}, {allowed} allowed"
 
 
@@ -219,6 +219,8 @@ def _details(worst: Worst | None) -> dict[str, str]:
         return {}
     element = f"{worst.element}, {worst.label}"
     if worst.sample is None:
-        chance = f"{worst.chance:.3g}, the mean error between forwards of the same inputs, is subtracted"
+        chance = (
+            f"{worst.chance:.3g}, the mean error between forward passes of the same inputs, is subtracted"
+        )
         return {"element": element, "chance": chance, "tolerance": worst.reason}
     return {"element": element, "sample": f"{worst.sample}", "tolerance": worst.reason}

@@ -94,7 +94,7 @@ class ElementCovariance(SumStatistic):
 
 
 def _differences(block: Block) -> Tensor:
-    """Return (sample, element − 1, unit) differences in float64."""
+    """Return (sample, element − 1, unit) differences from the first element, in float64."""
     orbits = block.orbits().flatten(2)
     return orbits[:, 1:].double() - orbits[:, :1]
 
@@ -215,7 +215,7 @@ class Anova(Measure):
         return CORRECTIONS if self.correction is None else (self.correction,)
 
     def outputs(self) -> dict[str, Output]:
-        """Return shares of the variation, tests per unit, and shares of rejecting units."""
+        """Describe the shares of the variation, the tests per unit, and the shares of rejecting units."""
         # Test statistics grow with the number of samples, so leave-one-group-out values are not comparable.
         rejecting = Output("share of units that reject the hypothesis", SHARE, interval=False)
         return {

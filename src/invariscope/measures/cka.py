@@ -77,7 +77,7 @@ class CKA(Measure):
         set_integers(self, samples=_FEWEST, units=1)
 
     def outputs(self) -> dict[str, Output]:
-        """Return descriptions of the mean alignment of the layer, and of the alignment by element."""
+        """Describe the mean alignment of the layer, and the alignment by element."""
         return {
             "": Output("alignment", (-1.0, 1.0), ideal=1.0),
             "by_element": Output("alignment by element", (-1.0, 1.0), ideal=1.0),

@@ -57,7 +57,7 @@ class Consistency(SampleMeasure):
     reads = (Untransformed(),)
 
     def outputs(self) -> dict[str, Output]:
-        """Return descriptions of both shares, and of the curve by element."""
+        """Describe both shares, and the curve by element."""
         return {
             "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
             "untransformed": Output("unchanged predictions", SHARE, ideal=1.0),

@@ -52,7 +52,7 @@ class _Distance(Measure):
         set_integers(self, reservoir=2, what="samples")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the layer's distance and, for feature maps, one per channel."""
+        """Describe the layer's distance and, for feature maps, the distance of each channel."""
         return {
             "": Output("distance", unit=self.unit),
             "channels": Output("distance per channel", unit=self.unit),

@@ -130,7 +130,7 @@ class EquivarianceDeviation(Measure):
                 )
 
     def outputs(self) -> dict[str, Output]:
-        """Return E, E by element, shifted to start at 0, and relative to its null."""
+        """Describe E: as it is, by element, shifted to start at 0, and relative to its null."""
         lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
         ideal, derived = -1.0 if self.distance == "cosine" else 0.0, float("nan")
         found = {
@@ -316,7 +316,7 @@ def fitted_deviation(
 def naive_fitted_deviation(
     activations: np.ndarray, indices: np.ndarray | None, action: FittedAction, *, exclude_identity: bool
 ) -> dict[str, np.ndarray]:
-    """Compute the deviation sample by sample, for the oracle."""
+    """Compute what `fitted_deviation` computes from sums, but sample by sample, for the oracle."""
     flat, predicted, _ = naively_predicted(activations, indices, ridge=action.ridge, seed=action.seed)
     by_element = ((flat - predicted) ** 2).sum(axis=2).mean(axis=0)
     if exclude_identity:

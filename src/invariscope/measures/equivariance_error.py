@@ -106,7 +106,7 @@ class EquivarianceError(Measure):
         return "_".join(part for part in parts if part)
 
     def outputs(self) -> dict[str, Output]:
-        """Return E, the largest error with its position, and the curves."""
+        """Describe E, the largest error with its position, and the curves."""
         place: Any = {"kind": "position", "interval": False, "floor": False}
         found = {
             "": Output("mean relative error"),

@@ -71,7 +71,7 @@ class EquivariancePSNR(SampleMeasure):
             raise ValueError(f"peak must be the range of the output's values, above 0; got {self.peak!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return decibels over all elements, and per element."""
+        """Describe the ratio over all elements, and by element."""
         return {
             "": Output("signal-to-noise ratio (dB)", (-float("inf"), _BEST), ideal=_BEST),
             "by_element": Output("ratio by element (dB)", (-float("inf"), _BEST), ideal=_BEST),

@@ -71,7 +71,7 @@ class FittedEquivariance(Measure):
         FittedAction(self.ridge, self.dims, self.seed)
 
     def outputs(self) -> dict[str, Output]:
-        """Return R² of the fit and of the identity, and the former by element."""
+        """Describe R² of the fit, also by element, and R² of the identity."""
         return {
             "": Output("R² of a linear map", _R2, ideal=1.0),
             "invariance": Output("R² of the identity", _R2, ideal=1.0),

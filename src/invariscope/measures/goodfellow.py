@@ -76,7 +76,7 @@ class Goodfellow(Measure):
                 raise ValueError(f"{name} must be a share above 0 and at most {most:g}; got {value!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the score and its two parts."""
+        """Describe the score and its two parts."""
         return {
             "": Output("firing score"),
             "local": Output("firing along preferred orbits"),

@@ -118,7 +118,7 @@ class GradientNorm(SampleMeasure):
         object.__setattr__(self, "reads", (TinySteps(self.draws, self.step),))
 
     def outputs(self) -> dict[str, Output]:
-        """Return descriptions of the gradient norm (absolute and relative), its error, and displacements."""
+        """Describe the gradient norm (absolute and relative), its error, and the displacements."""
         return {
             "": Output("gradient norm", floor=False),
             "probe_error": Output("error due to random directions", interval=False, floor=False),

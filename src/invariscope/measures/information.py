@@ -89,7 +89,7 @@ class Information(Measure):
             raise ValueError(f"labels must be True or False; got {self.labels!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return bits and shares; none has an ideal value, since chance and an invariant unit both give 0."""
+        """Describe bits and shares, which have no ideal value: chance and an invariant unit both give 0."""
         most = float(np.log2(BINS))
         titles = {
             "transform": "bits about the element",

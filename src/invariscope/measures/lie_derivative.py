@@ -153,7 +153,7 @@ class LieDerivative(SampleMeasure):
         return tuple(self.step * generator.step for generator in self.flows)
 
     def outputs(self) -> dict[str, Output]:
-        """Return descriptions of three outputs per generator."""
+        """Describe three outputs per generator."""
         titles = {"": "speed", ".absolute": "absolute speed", ".relative": "speed among samples"}
         return {
             f"{flow.name}{suffix}": Output(f"{flow.name}: {title}", floor=False)

@@ -57,7 +57,7 @@ class Prediction(Measure):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Return three shares by element."""
+        """Describe accuracy, probability and flips by element."""
         return {
             "accuracy": Output("accuracy", SHARE, ideal=1.0),
             "probability_true": Output("probability of the true class", SHARE, ideal=1.0),

@@ -119,11 +119,11 @@ class UndoneMoments(Statistic):
         self._sums.enlarge(state.moments, buckets)
 
     def pack(self, state: UndoneState) -> dict[str, np.ndarray]:
-        """Return the sums and flags as arrays."""
+        """Return the sums and the mask as arrays."""
         return self._sums.pack(state.moments) | {"kept": state.kept}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> UndoneState:
-        """Restore the state from arrays."""
+        """Restore the sums and the mask from arrays."""
         moments = {name: array for name, array in arrays.items() if name != "kept"}
         return UndoneState(self._sums.unpack(moments), arrays["kept"].astype(bool))
 
@@ -173,12 +173,12 @@ class SameEquivariance(Measure):
     variance of b (the rows named after the measure), its `transformation_variance` and its `sample_variance`;
     `direct` is one number per layer. The action is the one declared by the transform: image transforms move
     the map as they move the image, scaled to the map's size. Layers without an action are left out, with the
-    reason in the result's `provenance["skipped"]`. Examples are flat layers under a rotation, maps with
-    channels last, and transforms without a declared action or inverse.
+    reason in the result's `provenance["skipped"]`. This applies to flat layers under a rotation, to maps with
+    channels last, and to transforms without a declared action or inverse.
 
-    The variances compare how well the b of one sample agree with each other and with those of other samples.
-    `direct` compares with the response to the untransformed input, relative to that response, and leaves out
-    pairs with t a(x) = 0 (counted in the row's `undefined`).
+    The variances compare the b of one sample with each other, and with those of other samples. `direct`
+    compares with the response to the untransformed input, relative to that response, and leaves out pairs
+    with t a(x) = 0 (counted in the row's `undefined`).
 
     Caveats: near blank image borders, a unit of b can vary between elements but hardly between samples; its
     ratio is then huge, and so is the mean over units. Compare that mean with the ratio of means reported with
@@ -228,7 +228,7 @@ class SameEquivariance(Measure):
             raise TypeError(f"mask must be True or False; got {self.mask!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
+        """Describe the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
             "": Output("normalized variance after moving back"),
             "transformation_variance": Output("variance after moving back", unit="activation"),

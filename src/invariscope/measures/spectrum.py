@@ -58,7 +58,7 @@ class Spectrum(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """Return two curves per layer, and two numbers per channel."""
+        """Describe two curves per layer, and two numbers per channel."""
         return {
             "power": Output("power by frequency", floor=False),
             "share": Output("share of the power by frequency", SHARE, floor=False),

@@ -107,7 +107,7 @@ class Stability(Measure):
         return self.preset or ""
 
     def outputs(self) -> dict[str, Output]:
-        """Return displacements by the transformation and by noise, and their ratio."""
+        """Describe the displacements by the transformation and by noise, and their ratio."""
         return {
             "D": Output("displacement by the transformation", noise_ratio="R"),
             "G": Output("displacement by noise", ideal=float("nan"), floor=False),
@@ -291,7 +291,7 @@ class DistanceReservoir(DrawnStatistic):
         return (rest if rest.element_size() == 8 else rest.float()).numpy()[samples]
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> PairDistances:
-        """Return all pairs within the subset of the given groups of buckets."""
+        """Return the distances of all pairs in the subset, for the samples in the given groups of buckets."""
         rows, group = self.drawn(state, groups)
         rest = rows.astype(np.float64)
         return PairDistances(

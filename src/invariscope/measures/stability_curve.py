@@ -94,7 +94,7 @@ class _Curves(Measure):
     """Base class of the curves of layers and of the output."""
 
     def outputs(self) -> dict[str, Output]:
-        """Return displacements, absolute and per squared radius. They have no floor."""
+        """Describe the displacements, absolute and per squared radius, none of which has a floor."""
         titles = {
             "D": "displacement by the transformation",
             "G": "displacement by noise",
@@ -222,7 +222,7 @@ class StabilityCurve(_Curves):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Return the outputs of layers, and accuracy, probability, flips, and the radius where half flip."""
+        """Describe the outputs of layers, accuracy, probability, flips, and the radius where half flip."""
         found = super().outputs()
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}

@@ -77,7 +77,7 @@ class Twirl(SampleMeasure):
         return self.targets == "values"
 
     def outputs(self) -> dict[str, Output]:
-        """Return the share, and the three terms."""
+        """Describe the share, and the three terms."""
         return {
             "": Output("share of the loss due to asymmetry", SHARE),
             "loss": Output("squared loss"),

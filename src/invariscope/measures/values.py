@@ -13,7 +13,7 @@ SHARE = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Output:
-    """Description of one output of a measure.
+    """Description of one output of a measure, such as a row of the table or a curve.
 
     Args:
         title: a few words for tables.

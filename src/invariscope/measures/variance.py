@@ -72,7 +72,7 @@ class VarianceMeasure(Measure):
         refuse_other(self, spread=SPREADS, pool=POOLS, degenerate=DEGENERATES)
 
     def outputs(self) -> dict[str, Output]:
-        """Return one value per unit, or per map."""
+        """Describe the only output, a value per unit or per map."""
         return {"": Output("variance", unit=self.unit)}
 
     def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:

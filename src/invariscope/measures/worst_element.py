@@ -65,7 +65,7 @@ class WorstElement(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """Return the worst element, the tails, and the curves."""
+        """Describe the worst element, the tails, and the curves."""
         return {
             "": Output("largest mean distance"),
             "element": Output("worst element", kind="position", interval=False, floor=False),

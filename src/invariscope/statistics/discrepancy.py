@@ -143,7 +143,7 @@ class Discrepancy(SampleStatistic):
         return chosen.flatten(3) if self.over == "channelwise" else chosen.flatten(2)[:, :, None]
 
     def _summed(self, block: Block, values: Tensor, norms: Tensor) -> dict[str, Tensor]:
-        """Return the columns, from distances and lengths (sample, element, vector)."""
+        """Return the columns of the statistic, from distances and lengths (sample, element, vector)."""
         left_out = torch.from_numpy(np.flatnonzero(~block.moving if self.exclude_identity else []))
         values = values.index_fill(1, left_out.to(values.device, torch.int64), torch.nan)
         count = values.isfinite().sum(2)

@@ -53,7 +53,8 @@ def worst_element(
 
     The listed elements are measured as by `WorstElement`. Then, for every layer, eight further places around
     the worst one are measured on the same samples, and again around the worst of those, until the neighbours
-    are within the tolerance. Every pass over the data forwards each new place once for all layers.
+    are within the tolerance. In every pass over the data, each sample is forwarded once per new place, for
+    all layers together.
 
     Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
     between other elements, so list them closely enough. If the curve is flat, the place found is largely due

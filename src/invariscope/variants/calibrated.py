@@ -122,7 +122,7 @@ def _norms(model: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _counting(sizes: list[int]) -> Any:
-    """Return a hook that records the number of values per channel in each forward."""
+    """Return a hook that records the number of values per channel in each forward pass."""
 
     def record(_: nn.Module, given: tuple[Tensor, ...]) -> None:
         sizes.append(given[0].numel() // given[0].shape[1])

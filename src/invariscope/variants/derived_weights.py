@@ -41,7 +41,7 @@ def _bases(name: str) -> tuple[str, str, str]:
 
 
 def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield weights as the forward uses them, by dotted name: computed weights instead of their sources."""
+    """Yield weights as a forward pass uses them, by dotted name: computed weights, not their sources."""
     for path, module in model.named_modules():
         if is_part(path):
             continue

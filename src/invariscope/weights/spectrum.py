@@ -18,11 +18,10 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """An orthonormal basis of images, each with its frequency.
+    """An orthonormal basis of images, with the frequency of each basis image.
 
     Args:
-        eigenvalues: (mode,) ascending.
-        vectors: (mode, h, w).
+        eigenvalues: (mode,) frequencies λ, ascending. vectors: (mode, h, w) basis images.
     """
 
     eigenvalues: np.ndarray

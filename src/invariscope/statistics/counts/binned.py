@@ -224,7 +224,7 @@ def _together(by_element: _Replicates, by_class: _Replicates, sizes: np.ndarray)
 
 
 def _unbiased(counts: np.ndarray) -> np.ndarray:
-    """Return (unit,) bits minus the mean over permutations."""
+    """Return the (unit,) bits of the data minus the mean of those of permutations."""
     bits = mutual_information(counts)
     return bits[0] - bits[1:].mean(axis=0) if len(bits) > 1 else bits[0]
 

@@ -160,7 +160,7 @@ class PatchExperiment:
     ) -> np.ndarray:
         """Return the mean over draws of the squared change of the response, (patch, neuron, kind).
 
-        If all neurons share patches and pivots, one forward serves all of them.
+        If all neurons share patches and pivots, they also share one forward pass.
         """
         shared = self.settings.patches == "random" and self.settings.pivot == "centre"
         count = 1 if shared else len(self.neurons)
