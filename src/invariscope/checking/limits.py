@@ -242,7 +242,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _refuse_form(measure: Measure, output: str, text: str) -> None:
-    """Raise ValueError for an option in place of an output, such as the kind of a deviation."""
+    """Raise ValueError if a limit names an option of the measure in place of an output."""
     head, dot, rest = output.partition(".")
     if head in ("", measure.form):
         return

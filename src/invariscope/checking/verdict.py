@@ -168,7 +168,7 @@ class Verdict:
         text = f"{self.result.name}{number}; {counts}"
         if before:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            text += f"; all earlier ones hold, the largest error is {largest.short}"
+            text += f"; all earlier ones hold; their largest error is {largest.short}"
         return text
 
     def _replay(self, worst: Worst | None) -> str:
@@ -209,7 +209,7 @@ def _closeness(layer: LayerVerdict) -> float:
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} is 0 for every input, so it cannot be shown to be {what}"
+        return f"{name} returns 0 for every input, so it cannot be shown to be {what}"
     which = "is" if alone else "is the first that is"
     return f"{name} {which} not {what}: relative error {first.worst}"
 

@@ -51,11 +51,11 @@ class ElementCovariance(SumStatistic):
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one sum per unit and difference, and one per unit and pair of differences."""
+        """Return the bytes needed per unit: one sum per difference and one per pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one difference per unit and element."""
+        """Return the bytes needed for one difference per unit and element."""
         return 8 * units * (elements - 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

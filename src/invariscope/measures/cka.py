@@ -193,7 +193,7 @@ class KeptResponses(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the orbits of `size` samples."""
+        """Return the bytes needed for the orbits of `size` samples."""
         return 4 * self.size * (1 + elements) * min(units, self.units)
 
     def facts(self, block: Block) -> dict[str, np.ndarray]:

@@ -172,7 +172,7 @@ class RingPowers(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one number per unit, an upper bound: there are fewer rings than positions."""
+        """Return the bytes needed for one number per unit, an upper bound: rings are fewer than positions."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:

@@ -282,7 +282,7 @@ class DistanceReservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the responses of `size` samples."""
+        """Return the bytes needed for the responses of `size` samples."""
         return 4 * self.size * units
 
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:

@@ -130,7 +130,7 @@ class Twirl(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[Twirl, ...]:
-        """Return the default; other targets need other outputs."""
+        """Return an instance with the default targets; other targets need other outputs."""
         return (cls(),)
 
     @classmethod

@@ -34,7 +34,10 @@ def as_options(further: Mapping[str, Any], **own: Any) -> Options:
 
 
 def probe_set(data: Any, samples: int | None, seed: int) -> Source:
-    """Return a seeded subset of the data, copied to memory; all samples if no more were requested."""
+    """Return a seeded subset of the data, copied to memory.
+
+    All samples are used if there are no more than the requested number.
+    """
     whole = as_source(data, seed=seed)
     if samples is None:
         samples = SAMPLES if whole.length is None else min(SAMPLES, whole.length)

@@ -61,14 +61,14 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the number of bytes of one bucket of a layer's state."""
+        """Return the bytes needed for one bucket of a layer's state."""
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the number of bytes of each stratum in addition to its buckets; usually 0."""
+        """Return the bytes needed for each stratum, in addition to its buckets; usually 0."""
         return 0
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
-        """Return the number of bytes of one bucket, given the final value of the pilot."""
+        """Return the bytes needed for one bucket, given the final value of the pilot."""
         return self.bucket_bytes(units, elements)
 
     def notes(self, final: Any) -> tuple[str, ...]:

@@ -32,11 +32,11 @@ class CosineSums(SumStatistic):
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one sum per unit and element, twice for maps: for layers and for channels."""
+        """Return the bytes needed for one sum per unit and element, or two for maps (layer and channels)."""
         return 16 * units * elements
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the reference directions, which equals that of a bucket."""
+        """Return the bytes needed for the reference directions: as many as for a bucket."""
         return 16 * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

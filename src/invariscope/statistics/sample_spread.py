@@ -95,11 +95,11 @@ class SampleSpread(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one sum per unit."""
+        """Return the bytes needed for one sum per unit."""
         return 8 * units
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of one response per unit."""
+        """Return the bytes needed for one response per unit."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

@@ -107,8 +107,9 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
     x = few.inputs
     if x.ndim != 4 or not x.is_floating_point():
         raise TypeError(
-            f"stability_curve needs floating images (n, C, H, W); got samples of shape {tuple(x.shape[1:])} "
-            f"and type {x.dtype}. For other data call iv.measure with a transform and 'stability_curve'."
+            "stability_curve needs floating-point images (n, C, H, W); got samples of shape "
+            f"{tuple(x.shape[1:])} and type {x.dtype}. For other data call iv.measure with a transform and "
+            "'stability_curve'."
         )
     if isinstance(radii, int):
         size = (x.shape[2], x.shape[3])
@@ -117,7 +118,7 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
 
 
 def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -> Result:
-    """Add images of a few samples at the element nearest the bump."""
+    """Add images of a few samples to the result, at the element nearest the bump."""
     rows = {row.output: row.value for row in result.rows if row.layer == OUTPUT}
     found = {name: float(rows[name]) for name in _BUMPS if np.isfinite(rows.get(name, np.nan))}
     radii = np.array([point.x for point in result.curve_rows if point.measure == f"{CURVE}.D"])

@@ -119,7 +119,7 @@ class BinPilot(Statistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the responses that are kept."""
+        """Return the bytes needed for the responses that are kept."""
         return 8 * self.samples * (min(units, self.units) + 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinPilotState:

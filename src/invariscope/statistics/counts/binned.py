@@ -111,11 +111,11 @@ class BinCounts(Statistic):
         return BinPilot(self.units, self.samples, self.labels, self.seed)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the counts by element; the number of classes is known only after the pilot."""
+        """Return the bytes needed for the counts by element; the pilot determines the number of classes."""
         return 4 * (1 + self.permutations) * elements * min(units, self.units) * BINS
 
     def piloted_bytes(self, units: int, elements: int, pilot: Bins) -> int:
-        """Return the memory of the counts by element and by class."""
+        """Return the bytes needed for the counts by element and by class."""
         each = (1 + self.permutations) * len(pilot.chosen) * BINS
         by_element, by_class = _kinds(pilot, elements)
         return each * (elements * by_element.itemsize + pilot.classes * by_class.itemsize)

@@ -203,7 +203,7 @@ class FiringCounts(SumStatistic):
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of three counts per unit and sign."""
+        """Return the bytes needed for three counts per unit and sign."""
         return 8 * 3 * len(SIGNS) * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

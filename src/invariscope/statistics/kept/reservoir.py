@@ -37,7 +37,7 @@ class Reservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of the whole orbits of `size` samples."""
+        """Return the bytes needed for the whole orbits of `size` samples."""
         return 4 * self.size * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> DrawnState:

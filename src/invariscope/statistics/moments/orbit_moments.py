@@ -89,12 +89,12 @@ class OrbitMoments(Statistic):
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of the sums per unit and element, and per unit; more for standard deviations."""
+        """Return the bytes needed for sums per unit and element, and per unit; more for standard deviations."""
         columns = 2 if self._standard else 1
         return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of the reference orbit and usual response, as if both were float64."""
+        """Return the bytes needed for the reference orbit and usual response, as if both were float64."""
         return 8 * units * (2 * elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:

@@ -59,7 +59,7 @@ class OrbitRegression(SumStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes of the second moments of both halves."""
+        """Return the bytes needed for the second moments of both halves."""
         dims = min(units, self.dims)
         return 16 * ((1 + elements) * dims * (dims + 1) + 2 * elements + 1)
 

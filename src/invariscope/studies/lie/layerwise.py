@@ -206,10 +206,10 @@ def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[Window]
 
 
 def need_images(x: Tensor) -> None:
-    """Raise TypeError unless `x` is a batch of floating images."""
+    """Raise TypeError unless `x` is a batch of floating-point images."""
     if x.ndim != 4 or not x.is_floating_point():
         came = f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
-        raise TypeError(f"Lie derivatives need floating images (n, C, H, W); got {came}")
+        raise TypeError(f"Lie derivatives need floating-point images (n, C, H, W); got {came}")
 
 
 def _axes(trace: Trace) -> Iterator[Tensor]:
