@@ -225,8 +225,8 @@ def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
                 f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "without inverses, its effect cannot be measured. Give below=, the largest relative error "
-                "that passes; for callables, declare Elements([...], inverses=[...])."
+                "without inverses the effect of interpolation cannot be measured. Give below=, the largest "
+                "relative error that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
     if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:

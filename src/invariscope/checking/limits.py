@@ -242,14 +242,14 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _refuse_form(measure: Measure, output: str, text: str) -> None:
-    """Raise ValueError if a limit names an option of the measure in place of an output."""
+    """Raise ValueError if a limit names an option, or its value, in place of an output."""
     head, dot, rest = output.partition(".")
     if head in ("", measure.form):
         return
     for option in dataclasses.fields(measure):  # type: ignore[arg-type]
         if meant := _called(measure, option.name, head):
             raise ValueError(
-                f"{head!r} in the limit {text!r} is not an output of {measure.name} but its option "
+                f"{head!r} in the limit {text!r} is not an output of {measure.name}; set its option "
                 f'{option.name!r}: write "{meant}{dot}{rest}" instead.'
             )
 

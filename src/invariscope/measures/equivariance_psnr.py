@@ -68,7 +68,7 @@ class EquivariancePSNR(SampleMeasure):
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < float("inf"):
-            raise ValueError(f"peak must be the range of the output's values, above 0; got {self.peak!r}")
+            raise ValueError(f"peak, the range of the output's values, must be positive; got {self.peak!r}")
 
     def outputs(self) -> dict[str, Output]:
         """Describe the ratio over all elements, and by element."""

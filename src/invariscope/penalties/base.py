@@ -81,7 +81,9 @@ class Penalty(abc.ABC):
             )
         set_integers(self, elements=fewest, besides=(None,))
         if self.elements is not None and self.elements > most:
-            raise ValueError(f"elements must be at most {most}, the number to draw from; got {self.elements}")
+            raise ValueError(
+                f"elements must be at most {most}, the number of elements to draw from; got {self.elements}"
+            )
         as_output_choice(self.output)
         self._validate()
 

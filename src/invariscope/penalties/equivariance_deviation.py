@@ -75,13 +75,13 @@ class EquivarianceDeviation(Penalty):
         action = self.measured.action
         if isinstance(action, FittedAction):
             raise ValueError(
-                "a fitted action needs many samples, but a penalty sees one batch: choose another "
+                "a fitted action needs many samples, but a penalty sees one batch at a time: choose another "
                 "feature_action, and use iv.measure for the fitted one"
             )
         if self.elements is not None and not isinstance(action, TrivialAction | SpatialAction):
             raise ValueError(
-                f"the action {action.name!r} belongs to the whole group, but elements={self.elements} draws "
-                "a part of it: leave out elements, or choose the trivial or the spatial action"
+                f"the action {action.name!r} is defined on the whole group, but elements={self.elements} draws "
+                "only part of it: leave out elements=, or choose the trivial or the spatial action"
             )
 
     @property

@@ -89,7 +89,7 @@ class OrbitMoments(Statistic):
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the bytes needed for sums per unit and element, and per unit; more for standard deviations."""
+        """Return the bytes needed for sums per unit and element, and sums per unit."""
         columns = 2 if self._standard else 1
         return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
 
@@ -252,8 +252,8 @@ def _refuse_another_shape(block: Block, state: OrbitState) -> None:
     found = tuple(block.values.shape[1:])
     if found != state.shape or block.elements != state.elements:
         raise ValueError(
-            f"layer {block.layer!r} returned shape {found} and {block.elements} elements, after shape "
-            f"{state.shape} and {state.elements} elements; all samples must have the same units and elements"
+            f"layer {block.layer!r} returned shape {found} for {block.elements} elements, but earlier shape "
+            f"{state.shape} for {state.elements} elements; all samples must have the same units and elements"
         )
 
 
