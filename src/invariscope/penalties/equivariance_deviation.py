@@ -80,8 +80,8 @@ class EquivarianceDeviation(Penalty):
             )
         if self.elements is not None and not isinstance(action, TrivialAction | SpatialAction):
             raise ValueError(
-                f"the action {action.name!r} is defined on the whole group, but elements={self.elements} draws "
-                "only part of it: leave out elements=, or choose the trivial or the spatial action"
+                f"the action {action.name!r} is defined on the whole group, but elements={self.elements} "
+                "draws only part of it: leave out elements=, or choose the trivial or the spatial action"
             )
 
     @property
