@@ -28,7 +28,7 @@ class UnitDraw:
         shape: the layer's own unit shape, with at least two units per bin.
         count: number of units to draw, even.
         seed: seed of the measurement.
-        drawn_as: the shape that determines the draw, if `shape` is that of a view; None: `shape`.
+        drawn_as: the layer's shape, which determines the draw, if `shape` is that of a view; None: `shape`.
 
     >>> draw = UnitDraw((10, 10, 10), 8, seed=0)
     >>> (draw.indices.reshape(-1, 2) // 250).tolist()
@@ -88,7 +88,7 @@ class UnitDraw:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """(unit,) number of units that each one represents, relative to the mean."""
+        """(unit,) number of units that each drawn unit represents, divided by the mean of these numbers."""
         return np.repeat(self.sizes / self.sizes.mean(), 2)
 
     def take(self, values: Tensor) -> Tensor:

@@ -23,9 +23,10 @@ class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
-        moments: the layer's moments. parts: its spreads and thresholds, as used by the variance measures.
+        moments: the layer's moments.
+        parts: its spreads and thresholds, as used by the variance measures.
         sparse: (unit...) mask of units to leave out in addition to the dead ones.
-        min_firing: the threshold for sparse units.
+        min_firing: the threshold for sparse units, see `VarianceMeasure`.
     """
 
     moments: Moments

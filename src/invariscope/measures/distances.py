@@ -159,7 +159,7 @@ class TransformationDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of which is zero, and maps of two channels of two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 17.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 4.0),
@@ -206,7 +206,7 @@ class SampleDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of which is zero, and maps of two channels of two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 5.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -255,7 +255,7 @@ class NormalizedDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of which is zero, and maps of two channels of two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 3.4),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),

@@ -1,4 +1,4 @@
-"""Samples of a block sorted by bucket."""
+"""Visits: the samples of a block, sorted by the buckets in which they are counted."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ class OrbitState:
         self.sums = Sums(**grown) if self.device is None else Sums(**grown).on(self.device)
 
     def count(self, visits: Visits) -> None:
-        """Count visits, and allocate memory for the references of their strata."""
+        """Add visits to the counts, and allocate memory for the references of their strata."""
         self.counts[visits.buckets] += visits.sizes
         self.clusters[visits.buckets] += visits.clusters
         self.strata[visits.buckets] = visits.strata

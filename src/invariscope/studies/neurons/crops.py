@@ -101,8 +101,8 @@ class Patches:
     """Crops of images, one per row.
 
     Args:
-        images: (row,) index of the image.
-        corners: (row, 2) first pixel (row, column).
+        images: (row,) index of the image that contains each crop.
+        corners: (row, 2) first pixel of each crop, (row, column).
     """
 
     images: np.ndarray

@@ -24,7 +24,7 @@ class PatchExperiment:
 
     Args:
         field: receptive field of the neurons.
-        images: (sample, C, H, W), with the device and type of the model.
+        images: (sample, C, H, W), on the model's device and with its dtype.
         keys: (sample,) integers that identify the images.
         groups: (sample,) jackknife groups.
         neurons: (neuron,) indices of feature maps.
