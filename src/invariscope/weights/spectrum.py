@@ -21,7 +21,8 @@ class Modes:
     """An orthonormal basis of images, with the frequency of each basis image.
 
     Args:
-        eigenvalues: (mode,) frequencies λ, ascending. vectors: (mode, h, w) basis images.
+        eigenvalues: (mode,) frequencies λ, ascending.
+        vectors: (mode, h, w) basis images.
     """
 
     eigenvalues: np.ndarray
