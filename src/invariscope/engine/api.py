@@ -151,10 +151,10 @@ def measure(
             numbers in their forward. The column `chance` then holds the value that the model's own randomness
             causes; a value near it says nothing about the transformation.
         units: "all" units of every layer, a number to draw from each layer, or "auto": all units of layers
-            with up to 65,536, and 4,096 units drawn from each larger one. A layer of which a quarter or
-            more would be drawn is taken whole. Intervals include the error that drawing causes, which the
-            column `drawing_error` holds as a standard error; measures of whole vectors and published presets
-            take all units. Maps hold NaN for units that were not drawn.
+            with up to 65,536, and 4,096 units drawn from each larger one. A layer of which more than
+            a quarter would be drawn is taken whole. Intervals include the error that drawing causes, which
+            the column `drawing_error` holds as a standard error; measures of whole vectors and published
+            presets take all units. Maps hold NaN for units that were not drawn.
         rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
             dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
             says so in a note; "all" lists them too.
