@@ -14,7 +14,8 @@ from invariscope.common.draws import Draws, Stream
 
 DRAWN = 4096
 WHOLE = 1 << 16
-# Limits of intervals: live units, and degrees of freedom if the draw matters (benchmarks/drawn_units.py).
+# An interval needs this many live units and, if the draw matters, degrees of freedom
+# (benchmarks/drawn_units.py).
 MIN_LIVE, _MIN_FREEDOM = 64, 10
 MORE_UNITS = "raise units= to draw more of them"
 
@@ -165,7 +166,7 @@ class DrawingError:
         return float(3 * squares.sum() ** 2 / np.square(squares).sum()) if squares.any() else float("inf")
 
     def too_few_units(self, of_samples: float) -> str:
-        """Explain why the drawn units allow no interval; "" if they allow one.
+        """Explain why too few units were drawn for an interval; "" if there are enough.
 
         Args:
             of_samples: variance of the estimate due to the samples; NaN if unknown.

@@ -40,10 +40,10 @@ class Information(Measure):
     information, and may be negative.
 
     At most `units` units per layer are examined, selected by a hash; the others are NaN in the map. The
-    column `units` counts the examined units, `units_total` all of them. The error due to this selection is
-    not estimated: `drawing_error` is NaN, and intervals cover samples only. The bins come from at most
-    `pilot` samples, also selected by a hash, and are the same for all classes. Units whose responses all fall
-    into one bin are *dead*: NaN, left out, and counted.
+    column `units` counts the examined units, and `units_total` all units of the layer. The error due to this
+    selection is not estimated: `drawing_error` is NaN, and intervals cover samples only. The bins come from
+    at most `pilot` samples, also selected by a hash, and are the same for all classes. Units whose responses
+    all fall into one bin are *dead*: NaN, left out, and counted.
 
     Caveats: I(J; A) is 0 if the distribution over all samples stays the same, even if the response to every
     single sample changes (for example, under rotations of images without a preferred orientation). The 16

@@ -298,10 +298,10 @@ class SameEquivariance(Measure):
 
 
 def _drawn_ratio(ratio: np.ndarray, spread: str, final: UndoneFinal, draw: UnitDraw) -> dict[str, Any]:
-    """Return the ratio of means over drawn units, and its error due to the draw.
+    """Return the ratio of means estimated from drawn units, and its error due to the draw.
 
     Args:
-        ratio: (replicate,) the ratio with equal weights, NaN for replicates without a value.
+        ratio: (replicate,) the ratio with all units weighted equally; NaN for replicates without a value.
     """
     moments, weights = final.moments, draw.weights[final.kept]
     above, below = moments.transformation_variance, moments.sample_variance

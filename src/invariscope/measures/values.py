@@ -93,8 +93,8 @@ class UnitValues:
         examined: (unit...) mask of the units that were examined; None for all.
         draw: the draw of the units; None if they are all units of the layer.
         ratio_error: error of the ratio due to the draw; None without a draw.
-        selected: whether the counted units were selected by their values; the error of the draw is then
-            unknown.
+        selected: whether the counted units were selected by their values, so that the error due to the draw
+            is unknown.
     """
 
     values: np.ndarray
