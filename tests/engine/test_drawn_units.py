@@ -440,7 +440,7 @@ def test_the_best_units_are_named_as_those_of_the_drawn_ones(net, images):
     row = row_of(measured(net, images, iv.Goodfellow(alpha=0.2)), measure="goodfellow")
     assert np.isnan(row.ci_low)
     assert "the best units depend on the draw" in row.note
-    assert "those of the drawn ones" in row.note
+    assert "selected among the drawn ones" in row.note
     assert np.isnan(row.drawing_error)
     assert (row.units, row.units_total) == (DRAWN, 2304)
 
