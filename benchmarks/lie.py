@@ -4,9 +4,9 @@
 
 Processor time is measured on one thread, for the CNN of the overhead benchmark on 28 × 28 images. Bare
 forward passes and Lie derivatives alternate, and the median and the range of the ratios of pairs are printed,
-divided by the number of generators in a call. Times include everything a call does: copying and inspecting
-the model, moving the images, and making the rows of the result. Float64 derivatives are compared with float64
-forward passes.
+divided by the number of generators in a call. Times include everything that a call does: copying and
+inspecting the model, transforming the images, and making the rows of the result. Float64 derivatives are
+compared with float64 forward passes.
 """
 
 from __future__ import annotations

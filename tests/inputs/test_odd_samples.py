@@ -242,7 +242,7 @@ def test_every_value_of_a_sample_counts_for_its_key():
 
 def test_chance_needs_data_that_can_be_walked_again():
     batches = ({name: torch.stack([row[name]]) for name in row} for row in pairs())
-    with pytest.raises(ValueError, match="repeats=2 walks the data more than once: pass an array"):
+    with pytest.raises(ValueError, match="repeats=2 reads the data more than once: pass an array"):
         quiet(TwoInputs(), batches, TURNS, repeats=2)
 
 

@@ -1,4 +1,4 @@
-"""Functions through which statistics, which receive only arrays, use a transform."""
+"""Let statistics, which receive only arrays, apply the elements of a transform."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invariscope.transforms.machinery.linear import linear_parts
 
 
 def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
-    """Return labels, group table and matrices of the elements; the last two are computed on demand."""
+    """Return the labels, group table and matrices of a transform's elements; the last two on demand."""
     return ActingElements(
         transform.labels, transform.table, lambda indices, keys: linear_parts(transform, indices, seed, keys)
     )

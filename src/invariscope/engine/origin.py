@@ -1,4 +1,4 @@
-"""The provenance of a run."""
+"""Describe how a result was obtained: its provenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
     Args:
         seconds: duration of the measurement.
-        further: entries of optional parts.
+        further: further entries, from optional parts of the run.
     """
     source, transform, options = task.source, task.transform, task.options
     described = transform.describe()

@@ -1,4 +1,4 @@
-"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
+"""Create the row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
 _MORE = "raise units= to draw more of them"
-_DRAW_DECIDES = f"the draw of units decides the width of the interval; {_MORE}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {_MORE}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -48,7 +48,7 @@ class Stratum:
     """A subset of the samples: its label, and the buckets and number of samples of each group.
 
     Args:
-        reach: factor that widens its intervals, if their width decided the number of samples.
+        reach: factor by which intervals are widened, if their width determined the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
@@ -90,7 +90,7 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of this shape."""
+        """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -103,7 +103,7 @@ class Part:
 
 
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
-    """Return the map of a view of the layer, whose units have this shape."""
+    """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
         return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
     return map.reshape(shape) if map.size == prod(shape) else map
@@ -197,7 +197,7 @@ class OutputPlace:
     def _with_drawing(
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
-        """Return the interval with the error of the draw, why there is none, and the note."""
+        """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
         if why := uncovered or too_few_units(error, interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
@@ -206,7 +206,7 @@ class OutputPlace:
         return whole.within(*self.measure.output(self.output).range), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
-        """Return the map of these values, in float32 if the activations are and the values fit its range."""
+        """Return the map of these values, in float32 if the activations are and all values fit."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         array = np.array(values, kind, order="C")
@@ -246,7 +246,7 @@ class OutputPlace:
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the name of the parameter that varies along the elements, and their labels and values."""
+        """Return the parameter that varies along the elements, and each element's label and value of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -300,7 +300,7 @@ def too_few_units(error: DrawingError, of_samples: float) -> str:
         )
     decides = not error.variance <= (error.variance + of_samples) / 10
     return (
-        f"no interval: a few of the drawn units decide the value; {_MORE}"
+        f"no interval: a few of the drawn units dominate the value; {_MORE}"
         if error.freedom < 10 and decides
         else ""
     )
@@ -325,7 +325,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
+    """Return the reason to show. Small groups take precedence, unless more samples would not help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 

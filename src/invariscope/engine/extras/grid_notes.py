@@ -1,4 +1,4 @@
-"""Notes on grids on which no action can be exact: grids off the image's centre, and rectangles."""
+"""Add notes on feature maps on whose grid no action can be exact: off the image's centre, or not square."""
 
 from __future__ import annotations
 

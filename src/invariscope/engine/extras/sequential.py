@@ -1,4 +1,4 @@
-"""Stop a run as soon as its intervals are narrow enough, which is checked at interim looks."""
+"""Stop a run as soon as its intervals are narrow enough, as checked at a few numbers of samples (looks)."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def _width(row: Row) -> float:
 
 @dataclass
 class Watch:
-    """Test of whether an unfinished run may stop, based on the rows that it would have.
+    """Decides whether an unfinished run may stop, from the rows that it would have if it ended now.
 
     Args:
-        stopping: when it may stop.
+        stopping: the rule for stopping.
         rows: returns the rows that a run would have if it ended now.
     """
 
@@ -120,7 +120,7 @@ class Watch:
         if found is None and self.stopping.decided_by is not None:
             raise ValueError(
                 f"decided_by={self.stopping.decided_by!r} selects only rows without an interval, such as "
-                "those of dead layers, largest values and p-values: select others, or leave it out"
+                "those of dead layers, largest values and p-values: select other rows, or leave it out"
             )
 
     def account(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
