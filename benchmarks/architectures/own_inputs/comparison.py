@@ -32,7 +32,7 @@ class Outcome:
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
         absent: readings that the library neither read nor skipped.
-        depend: skipped readings that differ for a sample alone and in a batch, according to plain hooks too.
+        depend: skipped readings that differ for a sample alone and in a batch, as plain hooks confirm.
         operations: number of functional operations and other tensors read.
         refusal: the library's error message, if it rejected the model.
         draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
@@ -175,7 +175,7 @@ def _check_dependence(
     wanted: list[Reading],
     outcome: Outcome,
 ) -> None:
-    """Record which skipped readings differ for a sample alone and in a batch, according to plain hooks too."""
+    """Record which skipped readings differ for a sample alone and in a batch, as plain hooks confirm."""
     claimed = [
         r for r in wanted if "depends on the other" in outcome.skipped.get(f"{r.label} (call {r.key[1]})", "")
     ]

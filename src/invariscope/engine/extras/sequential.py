@@ -176,7 +176,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
     """Return the watch that the options request; None without a width.
 
     Raises:
-        ValueError: a measure needs to know all samples before the first forward.
+        ValueError: a measure needs to know all samples before the first forward pass.
     """
     options = task.options
     if options.width is None:
@@ -210,7 +210,7 @@ class LookSource(Source):
 
     @property
     def labels(self) -> Tensor | None:
-        """All labels in the order of the walk, if known beforehand."""
+        """All labels in the order in which samples are read, if known beforehand."""
         return self.whole.labels
 
     def walked(self) -> dict[str, str]:
