@@ -123,8 +123,8 @@ def main() -> None:
         "# Lie derivatives compared with forward passes",
         "",
         f"{machine}, 1 thread, torch {torch.__version__}; batch {arguments.samples}, {arguments.pairs} "
-        f"pairs. One float32 forward pass takes {base:.1f} ms of processor time. The target is at most "
-        f"{TARGET:g} for one generator and the output. Written by `python -m benchmarks.lie`.",
+        f"pairs. One float32 forward pass takes {base:.1f} ms of processor time. The target for one "
+        f"generator and the output is a ratio of at most {TARGET:g}. Written by `python -m benchmarks.lie`.",
         "",
         *table(found),
     ]
