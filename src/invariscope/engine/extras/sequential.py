@@ -156,7 +156,7 @@ class Watch:
         """Return the summary as a sentence."""
         widest, used, first = summary["widest"], f"{summary['samples']:,}", self.stopping.at_least
         early = summary["samples"] < first
-        every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
+        every = f"all {used} samples were used" + (f", fewer than at_least={first:,}" if early else "")
         if not widest:
             return f"{every}: there is no interval"
         where = f"{widest['measure']} of layer {widest['layer']!r}"
@@ -166,7 +166,7 @@ class Watch:
         size = f"{widest['width']:.3g} wide; requested: {self.stopping.width:g}"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
-            fewer = " before the next look" if late and not early else ""
+            fewer = " before the next check" if late and not early else ""
             return f"{every}{fewer}: the interval of {where} is {size}"
         of = "" if summary["of"] is None else f" of {summary['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
@@ -185,7 +185,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
         if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
             raise ValueError(
                 f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
-                "with width=, then measure it with samples= set to the number used"
+                "of the run with width=, then measure it with samples= set to the number used"
             )
     return Watch(Stopping(options.width, options.at_least, options.decided_by), rows)
 
