@@ -188,7 +188,8 @@ def rows_of(framework: str) -> list[Row]:
     _, build, _ = FRAMEWORKS[framework]
     model, x = build()
     layers = "!flatten" if framework.startswith("keras") else None  # flattening is a layer only in Keras
-    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), layers=layers, progress=False).table
+    options = {"layers": layers, "rows": "all", "progress": False}
+    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), **options).table
     return table[["layer", "value", "null"]].to_dict("records")
 
 

@@ -114,7 +114,8 @@ def _measured(
     """Return a result, or None after recording the reason."""
     try:
         elements = list(architecture.elements)
-        return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
+        how = {"progress": False, "rows": "all"} | options
+        return iv.measure(model, x, elements, measures=list(MEASURES), **how)
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]
         if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:

@@ -318,11 +318,13 @@ class ActingElements:
         table: returns the group table, or None.
         linear: returns the (sample or 1, element, d, d) matrices by which the elements act on vectors in the
             inputs with these indices and keys, or None.
+        in_place_of: the elements of another transform, if all of these are its identity.
     """
 
     labels: tuple[str, ...]
     table: Callable[[], np.ndarray | None]
     linear: Callable[[np.ndarray, np.ndarray], np.ndarray | None]
+    in_place_of: ActingElements | None = None
 
     @cached_property
     def group(self) -> Group | None:

@@ -25,7 +25,8 @@ def measured(net, x, **options):
         net,
         x,
         ELEMENTS,
-        **{"measures": ["transformation_variance"], "layers": "*", "progress": False} | options,
+        **{"measures": ["transformation_variance"], "layers": "*", "progress": False, "rows": "all"}
+        | options,
     )
 
 
@@ -48,7 +49,7 @@ def assert_right(result, planted):
     assert not skipped.keys() & set(result.table.layer)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("batch_size", [4, 7, 64])
 @pytest.mark.parametrize("name", READ)
 def test_a_dynamic_model_matches_brute_force_or_reports_what_is_left_out(name, batch_size):
     net, x = DYNAMIC_MODELS[name].build()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,19 @@ def test_a_pool_for_layers_that_do_not_exist_is_refused():
 
 ROWS = {"layers": "conv*", "pool": {"conv*": iv.Rows(index="batch")}, "preprocess": packed, "labels": "y"}
 DEVIATION = iv.EquivarianceDeviation(distance="l2")
+
+
+def test_a_null_that_rests_on_few_samples_says_so_in_its_row():
+    swaps = iv.On(iv.RandomPermutations(2), x="row")
+    few, many = (quiet(GraphModel(), graphs(n), swaps, measures=[DEVIATION], **ROWS) for n in (72, 600))
+    note = next(note for note in few.provenance["notes"] if "leave out" in note)
+    lost = int(note.split("leave out ")[1].split()[0])
+    assert few.rows[0].note == f"the null rests on {72 - lost} samples whose partner has as many rows"
+    assert not any("the null rests" in row.note for row in many.rows)
+    alone = [next(g for g in graphs() if len(g["x"]) == nodes) for nodes in (3, 7)]
+    none = quiet(GraphModel(), alone, swaps, measures=[DEVIATION], **ROWS)
+    assert math.isnan(none.rows[0].null)
+    assert "no null: no sample has a partner" in none.rows[0].note
 
 
 def test_samples_without_a_partner_of_their_size_are_counted():

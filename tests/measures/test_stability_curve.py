@@ -170,7 +170,7 @@ def test_batches_change_nothing_beyond_the_forwards_rounding(batch_size):
         iv.stability_curve(net(), DIGITS, radii=3, batch_size=size, progress=False).curves
         for size in (batch_size, "auto")
     )
-    np.testing.assert_allclose(small.value, usual.value, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(small.value, usual.value, rtol=5e-4, atol=1e-6)
     np.testing.assert_allclose(small.x, usual.x, rtol=1e-6)
 
 

@@ -136,6 +136,7 @@ def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, o
             batch_size=len(samples) * len(own.elements),
             precision=own.precision,
             progress=False,
+            rows="all",
         )
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case, unknown
@@ -50,10 +50,10 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
     Raises:
         ValueError, TypeError: as for `read_transform`.
     """
-    from invariscope.measures.base import MEASURES, Measure
+    from invariscope.measures.base import MEASURES, SYMBOLS, Measure
 
     example = "'normalized_variance' or 'NormalizedVariance(spread=\"std\")'"
-    language = _Language(MEASURES, Measure, example)
+    language = _Language(MEASURES, Measure, example, SYMBOLS)
     return tuple(measure for text in texts for measure in language.read(text))
 
 
@@ -64,6 +64,7 @@ class _Language:
     registry: Registry
     base: type
     example: str
+    symbols: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, text: str) -> tuple[Any, ...]:
         """Return the objects of a text with one or more expressions, separated by commas."""
@@ -89,7 +90,9 @@ class _Language:
         if isinstance(node, ast.Call):
             return self._called(node, text)
         if isinstance(node, ast.Name):
-            return self._made(self.registry.get(snake_case(node.id)), None, [], {})
+            return self._made(
+                self.registry.get(self.symbols.get(node.id.lower()) or snake_case(node.id)), None, [], {}
+            )
         raise self._refused(node, text)
 
     def _called(self, node: ast.Call, text: str) -> Any:
@@ -102,7 +105,7 @@ class _Language:
 
     def _callee(self, node: ast.expr, text: str) -> tuple[type, str | None]:
         if isinstance(node, ast.Name):
-            return self.registry.get(snake_case(node.id)), None
+            return self.registry.get(self.symbols.get(node.id.lower()) or snake_case(node.id)), None
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             return self.registry.get(snake_case(node.value.id)), node.attr
         raise self._refused(node, text)

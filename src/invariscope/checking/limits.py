@@ -18,6 +18,7 @@ from invariscope.common.registry import unknown
 from invariscope.measures.base import Measure
 from invariscope.results.provenance import NONFINITE
 from invariscope.results.result import Result
+from invariscope.results.rows import Row
 
 OUTPUT = "output"
 _FORM = "GLOB:measure:value, such as 'conv*:normalized_variance:0.3'"
@@ -99,6 +100,7 @@ class Outcome:
         value: value over all samples, which decides.
         low, high: 95 % interval, for information only.
         note: why there is no value.
+        chance: what chance alone causes, already subtracted from value and interval; 0 without `repeats`.
     """
 
     limit: Limit
@@ -108,6 +110,7 @@ class Outcome:
     low: float
     high: float
     note: str = ""
+    chance: float = 0.0
 
     @property
     def status(self) -> Status:
@@ -127,7 +130,8 @@ class Outcome:
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
-        return f"{self.name}: {self.limit.row} is {self.value:.6g}, must be {wanted}"
+        beyond = f" beyond chance (less {self.chance:.6g} by chance)" if self.chance else ""
+        return f"{self.name}: {self.limit.row} is {self.value:.6g}{beyond}, must be {wanted}"
 
 
 def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
@@ -155,7 +159,7 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
     distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers}
+    return {"measures": distinct, "layers": layers, "rows": "all"}
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
@@ -174,8 +178,26 @@ def _judged(limit: Limit, result: Result) -> list[Outcome]:
     chosen = [row for row in rows if matches(limit.pattern, row.layer)]
     if not chosen:
         raise _no_layer(limit, result, [row.layer for row in rows])
-    found = [Outcome(limit, *row.key, row.value, row.ci_low, row.ci_high, row.note) for row in chosen]
-    return [*found, *_nonfinite(limit, result)]
+    return [*(_outcome(limit, row) for row in chosen), *_nonfinite(limit, result)]
+
+
+def _outcome(limit: Limit, row: Row) -> Outcome:
+    chance = _by_chance(limit, row)
+    numbers = (row.value - chance, row.ci_low - chance, row.ci_high - chance)
+    return Outcome(limit, *row.key, *numbers, row.note, chance)
+
+
+def _by_chance(limit: Limit, row: Row) -> float:
+    """Return how far chance alone moves a value up from its ideal; 0 if that is not known.
+
+    Only for upper limits on values whose ideal is the smallest: the untransformed accuracy, for instance, is
+    no effect of chance.
+    """
+    about = limit.measure.output(row.output)
+    depends = about.floor and about.kind != "position"
+    if not (limit.upper and depends and about.ideal == about.range[0]) or math.isnan(row.chance):
+        return 0.0
+    return row.chance - about.ideal
 
 
 def _nonfinite(limit: Limit, result: Result) -> Iterator[Outcome]:

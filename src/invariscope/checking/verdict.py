@@ -24,16 +24,18 @@ class Worst:
         allowed: tolerance for this element.
         element: position of the element in the transform.
         label: name of the element with its parameters.
-        sample: position of the sample in the data.
+        sample: position of the sample in the data; None if the error is the mean over samples.
         reason: the tolerance in words, with its parts.
+        chance: the mean error that chance alone causes, already subtracted; 0 without `repeats`.
     """
 
     error: float
     allowed: float
     element: int
     label: str
-    sample: int
+    sample: int | None
     reason: str
+    chance: float = 0.0
 
     @property
     def share(self) -> float:
@@ -44,6 +46,8 @@ class Worst:
 
     def __str__(self) -> str:
         error, allowed = _apart(self.error, self.allowed)
+        if self.sample is None:
+            error += f" beyond chance (mean {self.error + self.chance:.3g} less {self.chance:.3g} by chance)"
         return f"{error}, {allowed} allowed"
 
 
@@ -80,7 +84,7 @@ class LayerVerdict:
     @property
     def blind(self) -> bool:
         """Whether another sample's response would also be within the tolerance, on average."""
-        return self.worst is not None and self.null <= self.worst.allowed
+        return self.worst is not None and self.null - self.worst.chance <= self.worst.allowed
 
     @property
     def name(self) -> str:
@@ -171,7 +175,7 @@ class Verdict:
         samples = "" if self.samples is None else f", samples={self.samples}"
         option = "" if self.samples is None else f" --invariscope-samples {self.samples}"
         text = f"seed={self.seed}{samples}, or pytest --invariscope-seed {self.seed}{option}"
-        if worst is None:
+        if worst is None or worst.sample is None:
             return text
         i, j = worst.sample, worst.element
         own = "" if self.keys is None else f", keys=[{self.keys[i]}]"
@@ -214,4 +218,7 @@ def _details(worst: Worst | None) -> dict[str, str]:
     if worst is None:
         return {}
     element = f"{worst.element}, {worst.label}"
+    if worst.sample is None:
+        chance = f"{worst.chance:.3g}, the mean error between forwards of the same inputs, is subtracted"
+        return {"element": element, "chance": chance, "tolerance": worst.reason}
     return {"element": element, "sample": f"{worst.sample}", "tolerance": worst.reason}

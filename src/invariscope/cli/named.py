@@ -109,7 +109,9 @@ class Named:
 
 def _noted(result: Result, notes: Sequence[str]) -> Result:
     provenance = result.provenance
-    return replace(result, provenance={**provenance, "notes": [*provenance.get("notes", []), *notes]})
+    known = provenance.get("notes", [])
+    added = [note for note in notes if note not in known]
+    return replace(result, provenance={**provenance, "notes": [*known, *added]})
 
 
 def optional_package(module: str, package: str) -> ModuleType:

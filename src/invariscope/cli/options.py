@@ -185,3 +185,7 @@ class BatchSettings(RunSettings):
         str,
         opt("For models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME"),
     ] = "refuse"
+    repeats: Annotated[
+        int,
+        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
+    ] = 1

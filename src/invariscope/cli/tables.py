@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words can shrink to this width by wrapping.
+# Columns of words can shrink to this width, or that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
     """Return a table whose first `text` columns are words and whose others are right-aligned numbers.
 
-    Words wrap in narrow terminals. Numbers never do, because a truncated number would be misread.
+    Words wrap at spaces in narrow terminals. Numbers and single words, such as names of layers, never do,
+    because a truncated number would be misread and a truncated name could not be copied.
     """
     cells = [tuple(map(Text, row)) for row in rows]
     table = Table(
@@ -46,13 +47,15 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     )
     for index, column in enumerate(columns):
         words = index < text
-        longest = max(cell.cell_len for cell in (Text(column), *(row[index] for row in cells)))
+        texts = [Text(column), *(row[index] for row in cells)]
+        longest = max(text.cell_len for text in texts)
+        word = max((Text(part).cell_len for text in texts for part in text.plain.split()), default=0)
         table.add_column(
             Text(column),
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=not words,
-            min_width=min(longest, MIN_WORDS) if words else longest,
+            min_width=max(min(longest, MIN_WORDS), word) if words else longest,
         )
     for row in cells:
         table.add_row(*row)

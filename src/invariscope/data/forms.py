@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
+from invariscope.data.collating import with_labels
 from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
 from invariscope.data.structured import (
@@ -139,7 +140,12 @@ def _labelled(data: Any, labels: Any) -> Form:
 
 
 def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:
-    about = {"name": name, "labelling": labelling, "field": labels, "collate": found.collate}
+    about = {
+        "name": name,
+        "labelling": labelling,
+        "field": labels,
+        "collate": with_labels(found.collate, found.items, labels),
+    }
     if found.samples is None:
         return Form(items=found.items, **about)
     if not len(found.samples):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, Subset
 
-from invariscope.common.samples import as_samples, field, is_image, without_field
+from invariscope.common.samples import as_samples, field, is_image, with_fields, without_field
 from invariscope.common.wording import listed
 from invariscope.data.image_folder import LabelledImage
 
@@ -195,6 +195,15 @@ def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:
         return (sample, None) if name is None else (without_field(sample, name), sample[name])
     found = field(sample, labels)
     return without_field(sample, labels), found
+
+
+def with_label(sample: Any, like: Any, labels: Any) -> Any:
+    """Return an item with this sample, and the label of another item at the place that it has there."""
+    if isinstance(like, tuple | list):
+        return type(like)((sample, *like[1:]))
+    _, label = split_sample(like, labels)
+    name = labels or next(own for own in _LABELS if own in like)
+    return with_fields(sample, {name: label})
 
 
 def joined_labels(labels: Sequence[Any]) -> Any:

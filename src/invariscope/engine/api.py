@@ -56,6 +56,7 @@ def measure(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
     repeats: int = 1,
+    rows: str = "compact",
     units: int | str = "auto",
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
@@ -154,6 +155,9 @@ def measure(
             layer's units or more would be drawn, all of them are used. Intervals include the error that
             drawing causes, which the column `drawing_error` holds as a standard error; measures of whole
             vectors and published presets use all units. Maps hold NaN for units that were not drawn.
+        rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
+            dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
+            says so in a note; "all" lists them too.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -202,6 +206,7 @@ def measure(
         call=call,
         pool=pool,
         repeats=repeats,
+        rows=rows,
         units=units,
     )
     with kept_memory():

@@ -57,10 +57,12 @@ class Options:
     call: Callable[[Any, Any], Any] | None = None
     pool: Any = None
     repeats: int = 1
+    rows: str = "compact"
     units: int | str = "auto"
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
+        choices["rows"] = ("compact", "all")
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
@@ -121,6 +123,7 @@ class Options:
         names = _DESCRIBED
         names += ("gradients",) if self.gradients else ()
         names += ("repeats",) if self.repeats > 1 else ()
+        names += ("rows",) if self.rows != "compact" else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         chosen: dict[str, Any] = {}

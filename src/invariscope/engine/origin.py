@@ -52,11 +52,18 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
-        notes=[*run.notes, *run.inspection.notes, *lost, *_uneven(run)],
+        notes=[*run.notes, *run.inspection.notes, *lost, *_uneven(run), *_of_feeding(task)],
         skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
     )
+
+
+def _of_feeding(task: Task) -> Iterator[str]:
+    """Yield what was noticed about the inputs, and what a preprocess of ours noted itself."""
+    yield from task.reader.remarks
+    noted = getattr(task.options.preprocess, "notes", ())
+    yield from (str(note) for note in noted if isinstance(noted, tuple))
 
 
 def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:

@@ -18,6 +18,8 @@ from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.cautions import with_cautions
 from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
+from invariscope.engine.extras.compact import described, repeated, repetition_notes, without
+from invariscope.engine.extras.few_pairs import with_few_pairs
 from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -62,15 +64,18 @@ def measured(
             task = replace(task, source=LookSource(source, watch.stopping))
         run = walk(task, enough=watch)
         chance = chance_values(task)
-    part = found(run)
+    whole, left_out = found(run), repeated(run, task)
+    part = without(whole, left_out)
     run.notes[:0] = check.notes
     rows = with_chance(_annotated(part.rows, task, run), chance)
-    further = {} if watch is None else watch.account(run, rows, source.length)
+    run.notes += repetition_notes(left_out)
+    further = {} if watch is None else watch.account(run, whole.rows, source.length)
+    further |= described(left_out)
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
     return Result(
         rows=tuple(rows),
-        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
+        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn | left_out),
         curve_rows=tuple(part.points),
         arrays=part.maps,
         provenance=origin(task, run, seconds=seconds, **further),
@@ -81,7 +86,7 @@ def measured(
 def _annotated(rows: Sequence[Row], task: Task, run: Run) -> list[Row]:
     """Return the rows with their cautions and grid notes, and add these to the notes of the run."""
     rows, cautions = with_cautions(rows, task.measures)
-    rows, grids = with_grid_notes(rows, task, run)
+    rows, grids = with_grid_notes(with_few_pairs(rows, run), task, run)
     run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in task.measures))
     run.notes += [*cautions, *grids]
     return rows

@@ -15,6 +15,7 @@ from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
+from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
@@ -38,7 +39,7 @@ def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run
     needs = with_floor(Needs.of(task.measures), task)
     with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
         run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
-    run.notes += floor_notes(task)
+    run.notes += [*floor_notes(task), *drawing_notes(run)]
     return run
 
 

@@ -275,7 +275,7 @@ def _as_measure(entry: Any) -> Measure:
     if isinstance(entry, Measure):
         return entry
     if isinstance(entry, str):
-        return MEASURES.get(_SHORT.get(entry.lower(), entry))()
+        return MEASURES.get(SYMBOLS.get(entry.lower(), entry))()
     if isinstance(entry, type) and issubclass(entry, Measure):
         return entry()
     raise TypeError(
@@ -283,7 +283,7 @@ def _as_measure(entry: Any) -> Measure:
     )
 
 
-_SHORT = {
+SYMBOLS = {
     "tv": "transformation_variance",
     "sv": "sample_variance",
     "nv": "normalized_variance",

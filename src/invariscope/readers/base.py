@@ -273,6 +273,11 @@ class Reader(ABC):
         """Device of the model, such as "cpu" or "cuda:0"."""
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was noticed in forwards so far that a reader of the numbers should know."""
+        return ()
+
+    @property
     def channels_last(self) -> bool:
         """Whether the data hold images as (n, H, W, C).
 

@@ -81,6 +81,7 @@ class CallableReader(Reader):
     preprocess: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
+    _remarks: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
@@ -96,6 +97,11 @@ class CallableReader(Reader):
     def name(self) -> str:
         """Name of the function, or class of the callable object."""
         return str(getattr(self.function, "__name__", "") or type(self.function).__name__)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Such as a tokenizer that truncated texts."""
+        return tuple(self._remarks)
 
     @property
     def device(self) -> str:
@@ -147,7 +153,7 @@ class CallableReader(Reader):
 
     def _run(self, rows: Inputs) -> Any:
         """Call the function on a copy of its batch, which it may overwrite."""
-        feeding = Feeding(self.preprocess, self.call)
+        feeding = Feeding(self.preprocess, self.call, self._remarks)
         return feeding.run(self.function, mapped(feeding.batch(rows), torch.clone))
 
     def _named(self, returned: Any) -> dict[str, Tensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.samples import Inputs, is_structured, kind_of, leaves
+from invariscope.common.registry import closest
+from invariscope.common.samples import Inputs, copied, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
+
+TRUNCATED = (
+    "the tokenizer in preprocess= truncated texts: elements that change only what was cut off have no effect"
+)
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,12 @@ class Feeding:
             samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
+        remarks: where to add what a reader of the numbers should know, each once.
     """
 
     preprocess: Callable[[Any], Any] | None = None
     call: Callable[[Any, Any], Any] | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def batch(self, rows: Inputs) -> Any:
         """Return the batch that the model takes.
@@ -39,7 +47,8 @@ class Feeding:
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
-        given = list(rows) if is_structured(rows) else rows
+        # Rows may share fields that no transform moves, and preprocess may work in place.
+        given = [copied(row) for row in rows] if is_structured(rows) else rows.clone()
         try:
             with as_the_caller():
                 found = _called(self.preprocess, given)
@@ -53,6 +62,8 @@ class Feeding:
         if found is None:
             raise TypeError("preprocess must return the batch that the model takes; it returned None")
         _refuse_other_number(found, len(rows))
+        if _truncated(found) and TRUNCATED not in self.remarks:
+            self.remarks.append(TRUNCATED)
         return found
 
     def run(self, model: Any, batch: Any) -> Any:
@@ -60,8 +71,36 @@ class Feeding:
         if self.call is not None:
             return self.call(model, batch)
         if isinstance(batch, Mapping):
-            return model(**batch)
+            try:
+                return model(**batch)
+            except TypeError as error:
+                if wrong := _wrong_fields(model, batch):
+                    raise TypeError(f"{error}. {wrong}") from error
+                raise
         return model(*batch) if type(batch) in (tuple, list) else model(batch)
+
+
+def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
+    """Return which fields the model does not take, and what it takes; "" if it takes all, or any."""
+    try:
+        parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
+    except (TypeError, ValueError):  # some callables in C have no signature
+        return ""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = [p.name for p in parameters if p.kind in named]
+    wrong = [str(name) for name in batch if name not in accepted]
+    if not wrong or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return ""
+    near = closest(wrong[0], [name for name in accepted if name not in batch])
+    hint = f" Closest to {wrong[0]!r}: {', '.join(map(repr, near))}." if near else ""
+    takes = ", ".join(map(repr, accepted)) or "no arguments"
+    return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}.{hint}"
+
+
+def _truncated(batch: Any) -> bool:
+    """Return whether a fast tokenizer of Hugging Face cut off a part of a text; slow ones do not say."""
+    encodings = getattr(batch, "encodings", None) if isinstance(batch, Mapping) else None
+    return any(getattr(encoding, "overflowing", None) for encoding in encodings or ())
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:

@@ -83,6 +83,14 @@ class JaxReader(RecordedReader):
         return "JAX"
 
     @property
+    def placing(self) -> str:
+        """What decides where the model runs."""
+        return (
+            "set the default device before the call, jax.config.update('jax_default_device', "
+            "jax.devices('gpu')[0]); JAX uses a GPU that it sees without being asked"
+        )
+
+    @property
     def name(self) -> str:
         """Class name of the module, or name of the function."""
         function = _inner(self.model)

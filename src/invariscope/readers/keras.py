@@ -81,6 +81,14 @@ class KerasReader(RecordedReader):
         return "Keras"
 
     @property
+    def placing(self) -> str:
+        """What decides where the model runs."""
+        return (
+            "build or load the model inside `with keras.device('gpu:0'):`; a back-end that sees a GPU uses "
+            "it without being asked"
+        )
+
+    @property
     def name(self) -> str:
         """Name of the model in Keras."""
         taken = any(site.name == self.model.name for site in self._sites)

@@ -96,6 +96,14 @@ class OnnxReader(RecordedReader):
         return "ONNX"
 
     @property
+    def placing(self) -> str:
+        """What decides where the model runs."""
+        return (
+            "expect a run on the CPU: to run the file elsewhere, pass a function that calls an "
+            "onnxruntime.InferenceSession of yours with other providers and returns {layer: array}"
+        )
+
+    @property
     def name(self) -> str:
         """Name of the file, without its suffix."""
         return self._path.stem

@@ -77,9 +77,14 @@ def as_output_choice(output: OutputChoice) -> OutputChoice:
     """
     right = output is None or callable(output) or isinstance(output, str | int)
     if not right or isinstance(output, bool) or output == "":
+        several = isinstance(output, list | tuple) and len(output) > 0
+        advice = (
+            ". A measurement has one prediction; read further parts as layers, layers=['Net', 'Net[forces]'] "
+            "or layers='*forces*', or join them with a function"
+        )
         raise TypeError(
             "output must be a name ('logits'), an index (1) or a function of the model's output; got "
-            f"{output!r}"
+            f"{output!r}{advice if several else ''}"
         )
     return output
 

@@ -104,6 +104,11 @@ class RecordedReader(Reader):
     def framework(self) -> str:
         """Name of the framework, such as "Keras"."""
 
+    @property
+    @abstractmethod
+    def placing(self) -> str:
+        """What to do to run such models on another device, as an imperative."""
+
     @abstractmethod
     def opened(self) -> AbstractContextManager[Opened]:
         """Prepare the model for measuring; it is restored on exit."""
@@ -147,8 +152,8 @@ class RecordedReader(Reader):
             raise ValueError(f"precision={precision!r} needs a torch module: cast the {self.framework} model")
         if device is not None and torch.device(device).type != _CPU:
             raise ValueError(
-                f"device={device!r} needs a torch module: {self.framework} places its models itself, so "
-                "leave device= out"
+                f"device={device!r} needs a torch module: {self.framework} places its models itself. Leave "
+                f"device= out, and {self.placing}"
             )
 
     # --- one forward ----------------------------------------------------------------------------------------

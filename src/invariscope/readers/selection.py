@@ -24,17 +24,21 @@ class Selector:
     predicate: Callable[[LayerInfo], bool] | None = None
     excluded: tuple[str, ...] = ()
 
-    def __call__(self, info: LayerInfo, *, default: bool) -> bool:
-        """Return whether to read this layer; `default` decides if the user did not."""
+    def __call__(self, info: LayerInfo, *, default: bool, also: Sequence[str] = ()) -> bool:
+        """Return whether to read this layer; `default` decides if the user did not.
+
+        Args:
+            also: further names by which patterns may select it.
+        """
         if self.predicate is not None:
             return bool(self.predicate(info))
-        return self.names(info.layer, default=default)
+        return self.names(info.layer, *also, default=default)
 
-    def names(self, name: str, *, default: bool = True) -> bool:
-        """Return whether the patterns select this name; `default` decides if there are only exclusions."""
-        if matches_any(self.excluded, name):
+    def names(self, *names: str, default: bool = True) -> bool:
+        """Return whether the patterns select any of a layer's names; `default` decides without patterns."""
+        if any(matches_any(self.excluded, name) for name in names):
             return False
-        return default if self.patterns is None else matches_any(self.patterns, name)
+        return default if self.patterns is None else any(matches_any(self.patterns, name) for name in names)
 
 
 def as_selector(layers: Selection) -> Selector:
@@ -70,12 +74,14 @@ class Directory:
         names: layers that can be read.
         unused: layers that exist but never ran.
         listed: number of layers that `invariscope list layers` shows.
+        also: further names by which patterns may select layers.
     """
 
     model: str
     names: tuple[str, ...]
     unused: tuple[str, ...]
     listed: int
+    also: tuple[str, ...] = ()
 
     def check(self, selector: Selector) -> None:
         """Raise ValueError for the first pattern, wanted or excluded, that matches no layer."""
@@ -86,7 +92,8 @@ class Directory:
 
     def find(self, pattern: str, *, sign: str = "", option: str = "") -> None:
         """Raise ValueError if the pattern matches no layer."""
-        if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
+        also = () if option else self.also  # which only selections know
+        if not any(matches(pattern, name) for name in (*self.names, *also, *self.unused)):
             raise self._unknown(pattern, sign, option)
 
     def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:

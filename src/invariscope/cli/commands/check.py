@@ -44,9 +44,10 @@ def check(
 ) -> None:
     """Check that a model's numbers stay within limits, for continuous integration.
 
-    Limits apply to the value over all samples; its interval is only shown. A layer without a value, for
-    example because all of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if
-    any is broken, and 2 if the command is invalid and nothing was checked.
+    Limits apply to the value over all samples; its interval is only shown. With --repeats, the value that
+    chance alone causes is subtracted before it is compared with --max. A layer without a value, for example
+    because all of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if any is
+    broken, and 2 if the command is invalid and nothing was checked.
 
     Examples:
 
@@ -91,6 +92,8 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
     show(plain_table(f"Limits of {result.name}", columns, cells, text=2), "")
     for remark in remarks(result):
         notice(f"note: {remark}")
+    if any(outcome.chance for outcome in outcomes):
+        notice("note: what chance alone causes (--repeats) is subtracted from values with an upper limit")
     broken = [outcome for outcome in outcomes if outcome.status != "holds"]
     for outcome in broken:
         complain(outcome.message, word="no value" if outcome.status == "no value" else "broken")

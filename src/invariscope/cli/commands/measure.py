@@ -66,10 +66,10 @@ class MeasureSettings(shared.BatchSettings):
         float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
-    repeats: Annotated[
-        int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
-    ] = 1
+    rows: Annotated[
+        str,
+        opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
+    ] = "compact"
     units: Annotated[
         str,
         opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),

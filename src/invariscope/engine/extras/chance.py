@@ -11,7 +11,7 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.results.rows import Row
-from invariscope.transforms.elements import Elements
+from invariscope.transforms.machinery.unmoved import Unmoved
 
 
 def refuse_streams(task: Task) -> None:
@@ -29,8 +29,7 @@ def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
     options = task.options
     if options.repeats < 2:
         return {}
-    same = [_same] * options.repeats
-    elements = Elements(same, inverses=same, actions=same, inverse_actions=same)
+    elements = Unmoved(task.transform, options.repeats)
     quiet = replace(options, intervals=False, checkpoint=None, progress=False, floor=False, width=None)
     still = replace(task, transform=elements, options=replace(quiet, decided_by=None))
     run = walk(still)
@@ -48,7 +47,3 @@ def _rows_of(task: Task, run: Run) -> Sequence[Row]:
 def with_chance(rows: Sequence[Row], values: dict[tuple[str, str, int, str], float]) -> list[Row]:
     """Return the rows, with the column `chance` filled if its value is known."""
     return [replace(row, chance=values[row.place]) if row.place in values else row for row in rows]
-
-
-def _same(x: object) -> object:
-    return x

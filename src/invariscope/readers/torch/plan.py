@@ -75,6 +75,13 @@ class Candidate:
     info: LayerInfo
     axis: BatchAxis | PooledAxis | None
 
+    @property
+    def also(self) -> tuple[str, ...]:
+        """Further names for patterns: the first tensor of a named output, `Net`, is also `Net[energy]`."""
+        path = self.event.path
+        named = not self.event.suffix and any(isinstance(key, str) for key in path)
+        return (self.info.layer + "".join(f"[{key}]" for key in path),) if named else ()
+
 
 @dataclass(frozen=True, eq=False)
 class Trials:
@@ -236,7 +243,7 @@ def describe(
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
     """Return the candidates that the user selected."""
-    return [c for c in candidates if selector(c.info, default=c.event.default)]
+    return [c for c in candidates if selector(c.info, default=c.event.default, also=c.also)]
 
 
 def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]:

@@ -105,6 +105,7 @@ class TorchReader(Reader):
     call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     pool: Any = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
+    _remarks: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
@@ -121,6 +122,11 @@ class TorchReader(Reader):
     def name(self) -> str:
         """Class name of the model."""
         return module_kind(uncompiled(self.model))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Such as a tokenizer that truncated texts."""
+        return tuple(self._remarks)
 
     @property
     def device(self) -> str:
@@ -167,57 +173,58 @@ class TorchReader(Reader):
 
     def _placed(self, device: str | None, precision: Precision) -> Placed:
         placed = place(self.model, device=device, precision=precision)
-        return replace(placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call))
+        return replace(
+            placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call, self._remarks)
+        )
 
     def _plan(self, placed: Placed, x: Inputs) -> Plan:
-        rows, altered = probes(x)
-        generators, fresh = _generators(placed), structure(placed.model)
+        first = _first_forwards(placed, x)
+        trials = self._trials(placed, x, first)
+        unused = never_ran(first.sites, first.ran)
+        chosen = self._chosen(trials.candidates(), unused, trials)
+        inspection = self._inspection(placed, first, trials, chosen, unused)
+        calls = slots_of(chosen, trials)
+        tables = operation_tables(calls, first.large.operations, first.sites)
+        return Plan(inspection, calls, tables, first.drawn, first.large.wrote_input, first.sets_up)
 
-        parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
+    def _trials(self, placed: Placed, x: Inputs, first: _First) -> Trials:
+        """Return the first forwards, with further ones that run on demand."""
+        generators = _generators(placed)
 
-        with put_back(generators) as before:
-            small = run(survey(placed.model), rows[:SMALL])
-            drawn_first = _moved(generators, before)
-        sets_up, sites = fresh != structure(placed.model), survey(placed.model)
-        run = partial(run, sites)
-        if sets_up:  # later forwards differ from the first one
+        def run(rows: Inputs) -> Recording:
             with put_back(generators):
-                small = run(rows[:SMALL])
-        with put_back(generators) as before:
-            large = run(rows)
-            drawn = _moved(generators, before)
-        refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
+                return record(placed, first.sites, rows, shape=_shape(x))
 
         @cache
         def ends_altered() -> Recording:
-            with put_back(generators):
-                return run(altered)
+            return run(probes(x)[1])
 
         @cache
         def of_other_size() -> Recording | None:
             other = other_size(x)
-            with put_back(generators):
-                return None if other is None else run(other)
+            return None if other is None else run(other)
 
-        modules = frozenset(site.name for site in sites)
+        modules = frozenset(site.name for site in first.sites)
         axes, poolings = as_axis_choice(self.batch_axis), as_pooling(self.pool)
-        trials = Trials(small, large, ends_altered, axes, modules, of_other_size, poolings)
-        candidates = trials.candidates()
-        ran = small.ran | large.ran | large.elsewhere.keys()
-        unused = never_ran(sites, ran)
-        chosen = self._chosen(candidates, unused, trials)
-        prediction = self._prediction(trials)
-        padding = padding_notes([candidate.info for candidate in chosen], large.fed, large.batch)
-        inspection = Inspection(
-            layers=tuple(candidate.info for candidate in chosen),
+        return Trials(first.small, first.large, ends_altered, axes, modules, of_other_size, poolings)
+
+    def _inspection(
+        self,
+        placed: Placed,
+        first: _First,
+        trials: Trials,
+        chosen: Sequence[Candidate],
+        unused: Sequence[str],
+    ) -> Inspection:
+        prediction, large = self._prediction(trials), first.large
+        infos = tuple(candidate.info for candidate in chosen)
+        return Inspection(
+            layers=infos,
             unused=_shown(unused, as_selector(self.layers)),
-            notes=(*_notes(placed, sites, drawn), *padding),
+            notes=(*_notes(placed, first.sites, first.drawn), *padding_notes(infos, large.fed, large.batch)),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
         )
-        calls = slots_of(chosen, trials)
-        tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
 
     def _prediction(self, trials: Trials) -> PredictionSelector:
         returned = trials.small.output, trials.large.output
@@ -228,7 +235,8 @@ class TorchReader(Reader):
         selector = as_selector(self.layers)
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
         listed = {c.info.layer for c in candidates if c.event.default}
-        directory = Directory(self.name, names, tuple(unused), len(listed))
+        also = tuple(name for c in candidates for name in c.also)
+        directory = Directory(self.name, names, tuple(unused), len(listed), also)
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
@@ -242,6 +250,52 @@ class TorchReader(Reader):
         elif not chosen:
             raise directory.nothing_chosen(selector, self.layers)
         return with_aliases(chosen, trials.large.batch)
+
+
+@dataclass(frozen=True, eq=False)
+class _First:
+    """The forwards of two and of three inputs with which every inspection begins.
+
+    Args:
+        sites: the modules, as they are after the first forward.
+        drawn: names of the generators that a forward uses.
+        sets_up: whether the first forward changes hooks or submodules.
+    """
+
+    small: Recording
+    large: Recording
+    sites: Sequence[Site]
+    drawn: tuple[str, ...]
+    sets_up: bool
+
+    @property
+    def ran(self) -> set[str]:
+        """Names of the modules that ran."""
+        return self.small.ran | self.large.ran | self.large.elsewhere.keys()
+
+
+def _first_forwards(placed: Placed, x: Inputs) -> _First:
+    """Run two and three inputs, and leave the random generators as they were.
+
+    Raises:
+        FailedForward: the model fails on them.
+        ValueError: the first forward builds layers with new weights.
+    """
+    rows, _ = probes(x)
+    generators, fresh = _generators(placed), structure(placed.model)
+    parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
+    with put_back(generators) as before:
+        small = run(survey(placed.model), rows[:SMALL])
+        drawn_first = _moved(generators, before)
+    sets_up, sites = fresh != structure(placed.model), survey(placed.model)
+    if sets_up:  # later forwards differ from the first one
+        with put_back(generators):
+            small = run(sites, rows[:SMALL])
+    with put_back(generators) as before:
+        large = run(sites, rows)
+        drawn = _moved(generators, before)
+    refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
+    return _First(small, large, sites, drawn, sets_up)
 
 
 def _generators(placed: Placed) -> tuple[RandomGenerator, ...]:

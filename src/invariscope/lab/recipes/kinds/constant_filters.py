@@ -77,6 +77,7 @@ class ConstantFilters(Kind):
             seed=self.seed,
             label=self.label,
             progress=False,
+            rows="all",
         )
 
     @property

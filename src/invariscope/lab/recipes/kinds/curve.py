@@ -64,6 +64,7 @@ class Curve(NetworkResult):
             seed=self.seed,
             label=self.named,
             progress=False,
+            rows="all",
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:

@@ -126,6 +126,7 @@ class MeasureCell(NetworkResult, name="measure"):
             seed=self.seed,
             label=self.named,
             progress=False,
+            rows="all",
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
