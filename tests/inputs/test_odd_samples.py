@@ -172,8 +172,9 @@ def test_a_null_that_rests_on_few_samples_says_so_in_its_row():
     few, many = (quiet(GraphModel(), graphs(n), swaps, measures=[DEVIATION], **ROWS) for n in (72, 600))
     note = next(note for note in few.provenance["notes"] if "leave out" in note)
     lost = int(note.split("leave out ")[1].split()[0])
-    assert few.rows[0].note == f"the null rests on {72 - lost} samples whose partner has as many rows"
-    assert not any("the null rests" in row.note for row in many.rows)
+    paired = f"the null uses only the {72 - lost} samples whose partner has the same number of rows"
+    assert few.rows[0].note == paired
+    assert not any("the null uses only" in row.note for row in many.rows)
     alone = [next(g for g in graphs() if len(g["x"]) == nodes) for nodes in (3, 7)]
     none = quiet(GraphModel(), alone, swaps, measures=[DEVIATION], **ROWS)
     assert math.isnan(none.rows[0].null)

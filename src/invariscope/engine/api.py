@@ -157,7 +157,7 @@ def measure(
             vectors and published presets use all units. Maps hold NaN for units that were not drawn.
         rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
             dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
-            says so in a note; "all" lists them too.
+            names them in a note; "all" lists them too.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.

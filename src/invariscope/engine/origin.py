@@ -60,7 +60,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
 
 def _of_feeding(task: Task) -> Iterator[str]:
-    """Yield what was noticed about the inputs, and what a preprocess of ours noted itself."""
+    """Yield the reader's remarks on the inputs, and the notes of a `preprocess` of this package."""
     yield from task.reader.remarks
     noted = getattr(task.options.preprocess, "notes", ())
     yield from (str(note) for note in noted if isinstance(noted, tuple))
