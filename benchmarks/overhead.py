@@ -38,6 +38,12 @@ TARGETS = {
 }
 
 
+def machine() -> str:
+    """Return the processor and the version of torch."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return f"{found[1] if found else platform.machine()}, 1 thread, torch {torch.__version__}"
+
+
 def bare(model: torch.nn.Module, inputs: torch.Tensor, batch: int) -> None:
     """Run the network on all inputs in batches."""
     with torch.inference_mode():
@@ -166,7 +172,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.memory_of:
         return measure_once(arguments.memory_of, arguments.samples)
-    report = [f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}", ""]
+    report = [machine(), ""]
     rows = [
         row
         for name in arguments.cases

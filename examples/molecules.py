@@ -44,7 +44,7 @@ def to_graphs(atoms) -> Batch:
 
 
 def measured(transform, actions) -> pd.Series:
-    """Return how far each layer deviates from its action, in its own units: eV, eV/Å, features."""
+    """Return how far each layer deviates from its action, in the layer's units: eV, eV/Å, features."""
     measure = iv.EquivarianceDeviation(feature_action=actions, distance="l2")
     pool = {"*_gate": iv.Rows(index="batch"), FORCES: iv.Rows(index="batch")}
     options = {"preprocess": to_graphs, "layers": [*pool, ENERGY], "gradients": True, "progress": False}

@@ -26,7 +26,7 @@ Key = tuple[str, int, tuple[Any, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """One floating tensor with a batch axis that a leaf module returns.
+    """One floating-point tensor with a batch axis that a leaf module returns.
 
     Args:
         key: identifies the tensor.

@@ -91,7 +91,8 @@ def _layers(result: Result, measure: str) -> Table:
                 if bands
                 else []
             ),
-            *(_count(row[name]) for name in ("units", "dead_units", "sparse_units")),
+            _units(row),
+            *(_count(row[name]) for name in ("dead_units", "sparse_units")),
         ]
         for row in rows.to_dict("records")
     ]
@@ -119,6 +120,12 @@ def _outputs(rows: pd.DataFrame, places: set[str]) -> Table:
 
 def _value(row: Mapping[str, Any], places: set[str]) -> str:
     return Fixed(0)(row["value"]) if row["measure"] in places else number(row["value"])
+
+
+def _units(row: Mapping[str, Any]) -> str:
+    """Return the number of units, with that of the layer if they were drawn."""
+    drawn = row["units_total"] > row["units"]
+    return f"{_count(row['units'])} of {_count(row['units_total'])}" if drawn else _count(row["units"])
 
 
 def _count(value: Any) -> str:

@@ -151,8 +151,8 @@ def measure(
             draw random numbers in their `forward`. The column `chance` then holds the value that the model's
             own randomness causes; a value near it says nothing about the transformation.
         units: "all" units of every layer, a number of units to draw from each layer, or "auto": all units of
-            layers with up to 65,536 units, and 4,096 units drawn from each larger layer. If a quarter of a
-            layer's units or more would be drawn, all of them are used. Intervals include the error that
+            layers with up to 65,536 units, and 4,096 units drawn from each larger layer. If more than a
+            quarter of a layer's units would be drawn, all of them are used. Intervals include the error that
             drawing causes, which the column `drawing_error` holds as a standard error; measures of whole
             vectors and published presets use all units. Maps hold NaN for units that were not drawn.
         rows: "compact" leaves out layers that repeat the values of another measured layer (identities,

@@ -39,8 +39,8 @@ def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
     return {
         "null": float(finite_mean(np.array([part.layer_null() for part in parts]))),
         "units": parts[0].units,
-        "units_total": parts[0].units if parts[0].draw is None else parts[0].draw.total,
-        "drawing_error": 0.0,
+        "units_total": parts[0].total,
+        "drawing_error": 0.0 if parts[0].units == parts[0].total else ABSENT,
         "dead_units": dead,
         "sparse_units": int((examined & ~counted).sum()) - dead,
         "counted_units": int(counted.sum()),

@@ -33,13 +33,12 @@ from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap, MapKey
 from invariscope.results.rows import ABSENT, Point, Row
 from invariscope.transforms.base import Transform
-from invariscope.unit_draw import MIN_LIVE, DrawingError, UnitDraw
+from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
-_MORE = "raise units= to draw more of them"
-_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {_MORE}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -105,7 +104,7 @@ class Part:
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
     """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
-        return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
+        return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
 
 
@@ -168,13 +167,12 @@ class OutputPlace:
             empty: note for a missing value, if the measure has none.
             columns: further columns.
         """
-        layer = self._over([layer_replicates(part) for part in parts])
+        replicates = [layer_replicates(part) for part in parts]
+        layer = self._over(replicates)
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
         reach = self.stratum.reach * max(getattr(part, "reach", 1.0) for part in parts)
         interval = MISSING if uncovered else self._interval(layer, reach)
-        drawn = [error for part in parts if (error := _error_of(part)) is not None]
-        if drawn:
-            error = DrawingError.mean(drawn)
+        if error := _mean_error([_error_of(part) for part in parts], replicates):
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
             columns |= {"contrasts": error.contrasts.astype(np.float32)}
@@ -189,7 +187,7 @@ class OutputPlace:
             elements=len(self.transform),
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
-            **interval.columns,
+            **self._clipped(interval).columns,
             **self._ratio([part for part in parts if isinstance(part, UnitValues)], reach),
             **columns,
         )
@@ -198,12 +196,11 @@ class OutputPlace:
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
         """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
-        if why := uncovered or too_few_units(error, interval.error**2):
+        if why := uncovered or error.too_few_units(interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
             note = "; ".join(filter(None, (note, _DRAW_DECIDES)))
-        whole = interval.with_drawing(error.variance**0.5, error.freedom)
-        return whole.within(*self.measure.output(self.output).range), uncovered, note
+        return interval.with_drawing(error.variance**0.5, error.freedom), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
         """Return the map of these values, in float32 if the activations are and all values fit."""
@@ -225,8 +222,9 @@ class OutputPlace:
             return {}
         ratio = self._over(ratios)
         around = self._interval(ratio, reach)
-        if drawn := [part.ratio_error for part in parts if part.ratio_error is not None]:
-            around, _, _ = self._with_drawing(around, DrawingError.mean(drawn), "", "")
+        if error := _mean_error([part.ratio_error for part in parts if part.ratio is not None], ratios):
+            around, _, _ = self._with_drawing(around, error, "", "")
+        around = self._clipped(around)
         ends = {"ratio_low": around.low, "ratio_high": around.high}
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
@@ -267,18 +265,21 @@ class OutputPlace:
                 x=x,
                 value=float(values[0, number]),
                 floor=ABSENT if floors is None else floors[number],
-                **self._interval(values[:, number], self.stratum.reach).columns,
+                **self._clipped(self._interval(values[:, number], self.stratum.reach)).columns,
             )
             for number, (label, x) in enumerate(axis[: values.shape[1]])
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """Return the jackknife interval, clipped to the range of the output."""
+        """Return the jackknife interval."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()
-        found = jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
-        return found.within(*self.measure.output(self.output).range)
+        return jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
+
+    def _clipped(self, interval: Interval) -> Interval:
+        """Return the interval clipped to the range of the output."""
+        return interval.within(*self.measure.output(self.output).range)
 
 
 def layer_replicates(part: Values) -> np.ndarray:
@@ -286,36 +287,25 @@ def layer_replicates(part: Values) -> np.ndarray:
     return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
 
 
-def too_few_units(error: DrawingError, of_samples: float) -> str:
-    """Return why drawn units give no interval; "" if they give one.
-
-    Args:
-        of_samples: variance of the estimate due to the samples.
-    """
-    if not error.variance:
-        return ""
-    if error.live < MIN_LIVE:
-        return (
-            f"no interval: {error.live} of the drawn units have a value, but {MIN_LIVE} are needed; {_MORE}"
-        )
-    decides = not error.variance <= (error.variance + of_samples) / 10
-    return (
-        f"no interval: a few of the drawn units dominate the value; {_MORE}"
-        if error.freedom < 10 and decides
-        else ""
-    )
-
-
 def _error_of(part: Values) -> DrawingError | None:
     return part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
+
+
+def _mean_error(
+    errors: Sequence[DrawingError | None], replicates: Sequence[np.ndarray]
+) -> DrawingError | None:
+    """Return the error of the mean of those parts that have a value; None without a draw."""
+    pairs = zip(errors, replicates, strict=True)
+    known = [error for error, values in pairs if error is not None and np.isfinite(values[0])]
+    return DrawingError.mean(known) if known else None
 
 
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
         "units": values.units,
-        "units_total": values.units if values.draw is None else values.draw.total,
-        "drawing_error": 0.0,
+        "units_total": values.total,
+        "drawing_error": 0.0 if values.units == values.total else ABSENT,
         "dead_units": values.dead,
         "sparse_units": values.sparse,
         "infinite_units": values.infinite,

@@ -107,6 +107,7 @@ class Goodfellow(Measure):
                 dead=int(dead.sum()),
                 uncovered=uncovered,
                 draw=layer.draw,
+                selected=True,
                 note="" if layer.draw is None else _OF_DRAWN,
             )
             for name, values in outputs.items()
@@ -166,8 +167,8 @@ class Goodfellow(Measure):
 
 
 _FIRING = 8  # one per jackknife group: with fewer, leaving a group out changes the score systematically
-_OF_DRAWN = "the best fifth is that of the drawn units"
-_BEST_OF_DRAWN = "no interval: which units are the best depends on the draw; units='all' takes all of them"
+_OF_DRAWN = "the best units are those of the drawn ones"
+_BEST_OF_DRAWN = "no interval: the best units depend on the draw; units='all' takes all units"
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:

@@ -40,9 +40,10 @@ class Information(Measure):
     negative.
 
     At most `units` units per layer are examined, selected by a hash; the others are NaN in the map. The
-    column `units` counts the examined units, and a note gives the total. The bins come from at most `pilot`
-    samples, also selected by a hash, and are the same for all classes. Units whose responses all fall into
-    one bin are *dead*: NaN, left out, and counted.
+    column `units` counts the examined units, `units_total` all of them. The error due to this selection is
+    not estimated: `drawing_error` is NaN, and intervals cover samples only. The bins come from at most
+    `pilot` samples, also selected by a hash, and are the same for all classes. Units whose responses all fall
+    into one bin are *dead*: NaN, left out, and counted.
 
     Caveats: I(J; A) is 0 if the distribution over all samples stays the same, even if every single sample
     moves (for example, under rotations of images without a preferred orientation). The 16 bins limit the

@@ -21,7 +21,8 @@ from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.orbit_state import OrbitState
 from invariscope.statistics.moments.variances import Moments
-from invariscope.unit_draw import DrawingError, UnitDraw
+from invariscope.statistics.rounding import quotient
+from invariscope.unit_draw import UnitDraw
 
 # Arrays of `Moments` with and without a leading replicate axis.
 _WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
@@ -254,7 +255,10 @@ class SameEquivariance(Measure):
         of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, draw=None)
         of_kept = replace(of_kept, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
-        values = replace(values, draw=layer.draw, ratio_error=_ratio_error(values, final, layer.draw))
+        if layer.draw is not None:
+            values = replace(values, draw=layer.draw)
+            if values.ratio is not None:
+                values = replace(values, **_drawn_ratio(values.ratio, self.spread, final, layer.draw))
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -292,14 +296,20 @@ class SameEquivariance(Measure):
         )
 
 
-def _ratio_error(values: UnitValues, final: UndoneFinal, draw: UnitDraw | None) -> DrawingError | None:
-    """Return the error of the ratio of means due to the draw; None without a draw or a ratio."""
-    if draw is None or values.ratio is None:
-        return None
-    above, below = np.zeros(draw.count), np.zeros(draw.count)
-    above[final.kept] = final.moments.transformation_variance[0]
-    below[final.kept] = final.moments.sample_variance[0]
-    return drawing_error(above, below, draw)
+def _drawn_ratio(ratio: np.ndarray, spread: str, final: UndoneFinal, draw: UnitDraw) -> dict[str, Any]:
+    """Return the ratio of means over drawn units, and its error due to the draw.
+
+    Args:
+        ratio: (replicate,) the ratio with equal weights, NaN for replicates without a value.
+    """
+    moments, weights = final.moments, draw.weights[final.kept]
+    above, below = moments.transformation_variance, moments.sample_variance
+    if spread == "std":
+        above, below = moments.transformation_deviation, moments.sample_deviation
+    ratio = np.where(np.isnan(ratio), np.nan, quotient(above @ weights, below @ weights))
+    terms = np.zeros((2, draw.count))
+    terms[:, final.kept] = above[0], below[0]
+    return {"ratio": ratio, "ratio_error": drawing_error(*terms, draw)}
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:

@@ -93,6 +93,8 @@ class UnitValues:
         examined: (unit...) the units that were examined; None for all.
         draw: the draw of the units; None if they are all units of the layer.
         ratio_error: error of the ratio due to the draw; None without a draw.
+        selected: whether the counted units were selected by their values; the error of the draw is then
+            unknown.
     """
 
     values: np.ndarray
@@ -109,11 +111,17 @@ class UnitValues:
     examined: np.ndarray | None = None
     draw: UnitDraw | None = None
     ratio_error: DrawingError | None = None
+    selected: bool = False
 
     @property
     def units(self) -> int:
         """Number of units examined."""
         return self.counted.size if self.examined is None else int(self.examined.sum())
+
+    @property
+    def total(self) -> int:
+        """Number of units of the layer."""
+        return self.counted.size if self.draw is None else self.draw.total
 
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
@@ -128,8 +136,8 @@ class UnitValues:
         return float(np.average(self.null[self.counted], weights=weights))
 
     def layer_error(self) -> DrawingError | None:
-        """Return the error of the layer's value due to the draw; None without a draw."""
-        if self.draw is None:
+        """Return the error of the layer's value due to the draw; None without a draw, or if unknown."""
+        if self.draw is None or self.selected:
             return None
         kept = self.counted & np.isfinite(self.values[0])
         return drawing_error(np.where(kept, self.values[0], 0.0), kept.astype(float), self.draw)

@@ -20,17 +20,16 @@ WORDS = {
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
     "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
     "layer.",
-    "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
-    "the layer does not recognise an orbit as one sample.",
-    "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
-    "on the same samples. A value within this range does not require training.",
-    "floor": "The value caused by interpolation alone, from transforming inputs and transforming them back.",
-    "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
-    "of invariance and are left out.",
-    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted, "
-    "but left out of the mean.",
-    "class": "Rows of a class use only the samples of that class: variation between classes does not "
-    "count as a change of sample.",
+    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the standard
+    " "error that the draw causes; intervals include it.", "null": "The expected value if orbits consisted of
+    unrelated samples. A value near its null means that " "the layer does not recognise an orbit as one
+    sample.", "random nets": "The middle 95 % of the value over networks of the same architecture with random
+    weights, " "on the same samples. A value within this range does not require training.", "floor": "The
+    value caused by interpolation alone, from transforming inputs and transforming them back.", "dead": "Units
+    that respond to neither the transformation nor a change of sample. They are not evidence " "of invariance
+    and are left out.", "sparse": "Units that respond to very few samples. Their values are mostly noise, so
+    they are counted, " "but left out of the mean.", "class": "Rows of a class use only the samples of that
+    class: variation between classes does not " "count as a change of sample.",
 }
 
 
@@ -125,6 +124,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
     tables = [result.table for result in results]
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
+        "drawing error": any((table["units_total"] > table["units"]).any() for table in tables),
         "null": any(table["null"].notna().any() for table in tables),
         "random nets": any(result.baseline["low"].notna().any() for result in results),
         "floor": any(table["floor"].notna().any() for table in tables),

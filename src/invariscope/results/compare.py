@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE, Row
-from invariscope.unit_draw import DrawingError
+from invariscope.unit_draw import MIN_LIVE, DrawingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,14 +88,25 @@ def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
 def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
     """Return the interval of a difference with the error of the draws of units, if there are any.
 
-    Layers of one shape share their draw, whose error then cancels in part.
+    Layers of one shape share their draw, whose error then cancels in part. If a few units decide the
+    difference, there is no interval.
     """
-    if not any(isfinite(row.drawing_error) and row.drawing_error > 0 for row in (a, b)):
+    errors = [row.drawing_error for row in (a, b) if isfinite(row.drawing_error) and row.drawing_error > 0]
+    if not errors:
         return interval
-    if a.contrasts is not None and b.contrasts is not None and a.units_total == b.units_total:
-        error = DrawingError(b.contrasts.astype(float) - a.contrasts, a.contrasts.size)
-        return interval.with_drawing(error.variance**0.5, error.freedom)
-    return interval.with_drawing(hypot(*(np.nan_to_num(row.drawing_error) for row in (a, b))), inf)
+    contrasts = [row.contrasts.astype(float) for row in (a, b) if row.contrasts is not None]
+    if len(contrasts) < len(errors):  # results that were loaded without maps
+        return interval.with_drawing(hypot(*errors), inf)
+    shared = len(contrasts) == 2 and a.units_total == b.units_total
+    if shared and len(contrasts[0]) != len(contrasts[1]):
+        raise ValueError(
+            f"different numbers of units were drawn from layer {a.layer!r}: {a.units:g} and {b.units:g} of "
+            f"{a.units_total:g}; measure both results with the same units="
+        )
+    error = DrawingError(contrasts[1] - contrasts[0] if shared else np.concatenate(contrasts), MIN_LIVE)
+    if error.too_few_units(interval.error**2):
+        return MISSING
+    return interval.with_drawing(error.variance**0.5, error.freedom)
 
 
 def _refuse_unpaired(first: Result, other: Result) -> None:

@@ -99,7 +99,8 @@ class Row(ResultRow):
         chance: the value that the model's own randomness causes.
         samples, elements, units: numbers of samples, elements, and units reduced.
         units_total: number of units of the layer; more than `units` if they were drawn.
-        drawing_error: standard error of the value due to the draw of units; 0 if all were taken.
+        drawing_error: standard error of the value due to the draw of units; 0 if all were taken, NaN if
+            unknown.
         dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
         counted_units: number of units that the value is the mean of.
         undefined: number of terms excluded because they have no value.

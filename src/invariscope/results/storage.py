@@ -68,9 +68,7 @@ def _write(result: Result, folder: Path) -> None:
         "curves": result.curve_rows,
         "baseline": result.baseline_rows,
         "maps": [list(key) for key in result.arrays],
-        "draws": {
-            i: [one.draw.shape, one.draw.count, one.draw.seed, one.draw.drawn_as] for i, one in drawn.items()
-        },
+        "draws": {i: [one.draw.shape, one.draw.count, one.draw.seed] for i, one in drawn.items()},
         "provenance": result.provenance,
     }
     write_json(folder / JSON_NAME, encoded(document))
@@ -145,8 +143,8 @@ def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
     return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _draw(shape: list[int], count: int, seed: int, drawn_as: list[int] | None) -> UnitDraw:
-    return UnitDraw(tuple(shape), count, seed, None if drawn_as is None else tuple(drawn_as))
+def _draw(shape: list[int], count: int, seed: int) -> UnitDraw:
+    return UnitDraw(tuple(shape), count, seed)
 
 
 def encoded(value: Any) -> Any:

@@ -16,8 +16,9 @@ from invariscope.common.registry import unknown
 from invariscope.data.sources import Source
 from invariscope.data.window import Window
 from invariscope.engine.arrival import SORTED
-from invariscope.intervals import SEQUENTIAL_REACH
+from invariscope.intervals import SEQUENTIAL_REACH, Interval
 from invariscope.results.rows import Row
+from invariscope.unit_draw import MORE_UNITS, DrawingError
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
@@ -80,11 +81,26 @@ class Stopping:
         known = (entry for entry in widths if not math.isnan(entry[0]))
         return max(known, key=lambda entry: entry[0], default=None)
 
+    def limited(self, rows: Sequence[Row]) -> tuple[float, Row] | None:
+        """Return the width, and the row, that drawn units alone make too wide; None if there is none."""
+        widths = ((_least_width(row), row) for row in self.chosen(rows))
+        wide = (entry for entry in widths if entry[0] > self.width)
+        return max(wide, key=lambda entry: entry[0], default=None)
+
 
 def _width(row: Row) -> float:
     if math.isfinite(row.value) and row.pending:
         return math.inf
     return row.ci_high - row.ci_low
+
+
+def _least_width(row: Row) -> float:
+    """Return the interval's width for infinitely many samples, which is due to the draw of units alone."""
+    if row.contrasts is None or not math.isfinite(row.ci_low):
+        return 0.0
+    error = DrawingError(row.contrasts.astype(float), 0)
+    least = Interval(0.0, 0.0, 0.0, 0.0).with_drawing(error.variance**0.5, error.freedom)
+    return least.high - least.low
 
 
 @dataclass
@@ -94,11 +110,15 @@ class Watch:
     Args:
         stopping: the rule for stopping.
         rows: returns the rows that a run would have if it ended now.
+        stopped: whether the intervals are narrow enough.
+        limited: smallest possible width of a row whose interval no number of samples makes narrow enough, and
+            the row; None if there is no such row.
     """
 
     stopping: Stopping
     rows: Callable[[Run], Sequence[Row]]
     stopped: bool = False
+    limited: tuple[float, Row] | None = None
     walked: int = 0
 
     def __call__(self, run: Run, walked: int) -> bool:
@@ -108,10 +128,17 @@ class Watch:
             return False
         if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
-        found = self.stopping.widest(self.rows(replace(run, notes=[])))
+        rows = self.rows(replace(run, notes=[]))
+        found = self.stopping.widest(rows)
         self._refuse_undecidable(found)
         self.stopped = found is not None and found[0] <= self.stopping.width
-        return self.stopped
+        self.limited = self.stopping.limited(rows)
+        return self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether more samples are unnecessary, or would not help."""
+        return self.stopped or self.limited is not None
 
     def _looks(self, walked: int) -> list[int]:
         return list(takewhile(lambda due: due <= walked, self.stopping.looks()))
@@ -146,16 +173,27 @@ class Watch:
             "decided_by": self.stopping.decided_by or "every interval",
             "looks": self._looks(run.samples),
             "samples": run.samples,
-            "of": run.samples if total is None and not self.stopped else total,
-            "stopped": "narrow enough" if self.stopped else "no more samples",
+            "of": run.samples if total is None and not self.ended else total,
+            "stopped": self._why(),
             "widest": last,
             "reach": SEQUENTIAL_REACH,
         }
+
+    def _why(self) -> str:
+        if self.stopped:
+            return "narrow enough"
+        return "no more samples" if self.limited is None else "too few drawn units"
 
     def note(self, summary: dict[str, Any]) -> str:
         """Return the summary as a sentence."""
         widest, used, first = summary["widest"], f"{summary['samples']:,}", self.stopping.at_least
         early = summary["samples"] < first
+        of = "" if summary["of"] is None else f" of {summary['of']:,}"
+        if self.limited is not None and not self.stopped:
+            least, row = self.limited
+            alone = f"the draw of units alone makes the interval of {row.measure} of layer {row.layer!r}"
+            size = f"{least:.3g} wide; requested: {self.stopping.width:g}"
+            return f"stopped after {used}{of} samples: {alone} {size}; {MORE_UNITS}"
         every = f"all {used} samples were used" + (f", fewer than at_least={first:,}" if early else "")
         if not widest:
             return f"{every}: there is no interval"
@@ -168,7 +206,6 @@ class Watch:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
             fewer = " before the next check" if late and not early else ""
             return f"{every}{fewer}: the interval of {where} is {size}"
-        of = "" if summary["of"] is None else f" of {summary['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
 
