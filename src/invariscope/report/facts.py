@@ -20,16 +20,19 @@ WORDS = {
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
     "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
     "layer.",
-    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the standard
-    " "error that the draw causes; intervals include it.", "null": "The expected value if orbits consisted of
-    unrelated samples. A value near its null means that " "the layer does not recognise an orbit as one
-    sample.", "random nets": "The middle 95 % of the value over networks of the same architecture with random
-    weights, " "on the same samples. A value within this range does not require training.", "floor": "The
-    value caused by interpolation alone, from transforming inputs and transforming them back.", "dead": "Units
-    that respond to neither the transformation nor a change of sample. They are not evidence " "of invariance
-    and are left out.", "sparse": "Units that respond to very few samples. Their values are mostly noise, so
-    they are counted, " "but left out of the mean.", "class": "Rows of a class use only the samples of that
-    class: variation between classes does not " "count as a change of sample.",
+    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the standard "
+    "error that the draw causes; intervals include it.",
+    "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
+    "the layer does not recognise an orbit as one sample.",
+    "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
+    "on the same samples. A value within this range does not require training.",
+    "floor": "The value caused by interpolation alone, from transforming inputs and transforming them back.",
+    "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
+    "of invariance and are left out.",
+    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted, "
+    "but left out of the mean.",
+    "class": "Rows of a class use only the samples of that class: variation between classes does not "
+    "count as a change of sample.",
 }
 
 
