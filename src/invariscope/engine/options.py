@@ -91,11 +91,11 @@ class Options:
 
     @property
     def refuses_chance(self) -> bool:
-        """Whether responses that change between equal forwards are an error."""
+        """Whether responses that change when a forward pass is repeated are an error."""
         return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
-        """Return the options of an auxiliary walk: all samples, without classes, intervals or progress."""
+        """Return the options of an auxiliary pass: all samples, without classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 

@@ -1,4 +1,4 @@
-"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
+"""Create the row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
-_DRAW_DECIDES = f"the draw of units decides the width of the interval; {MORE_UNITS}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -47,7 +47,7 @@ class Stratum:
 
     Args:
         number: the class; None for all samples, and for the mean over classes.
-        reach: factor that widens its intervals, if their width decided the number of samples.
+        reach: factor by which intervals are widened, if their width determined the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
@@ -93,7 +93,7 @@ class Part:
         return Part([replace(row, contrasts=None) for row in self.rows], self.points)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of this shape."""
+        """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -106,7 +106,7 @@ class Part:
 
 
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
-    """Return the map of a view of the layer, whose units have this shape."""
+    """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
         return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
@@ -191,7 +191,7 @@ class OutputPlace:
     def _with_drawing(
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
-        """Return the interval with the error of the draw, why there is none, and the note."""
+        """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
         if why := uncovered or error.too_few_units(interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
@@ -199,7 +199,7 @@ class OutputPlace:
         return interval.with_drawing(error.variance**0.5, error.freedom), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
-        """Return the map of these values, in float32 if the activations are and the values fit its range."""
+        """Return the map of these values, in float32 if the activations are and all values fit."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         array = np.array(values, kind, order="C")
@@ -234,7 +234,7 @@ class OutputPlace:
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the name of the parameter that varies along the elements, and their labels and values."""
+        """Return the parameter that varies along the elements, and each element's label and value of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -272,8 +272,6 @@ class OutputPlace:
         return interval.within(*self.measure.output(self.output).range)
 
 
-
-
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
@@ -289,7 +287,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
+    """Return the reason to show. Small groups take precedence, unless more samples would not help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 
