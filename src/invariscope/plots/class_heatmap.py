@@ -84,8 +84,8 @@ class ClassHeatmap(ChartPlot):
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
         "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant on samples of that class. If there are many classes, only "
-        "those with the lowest and the highest values are shown, with quantiles over all classes between them."
+        "whether the unit of each class is invariant on samples of that class. If there are many classes, "
+        "only those with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
 
