@@ -46,7 +46,7 @@ class Summary:
 
     def names(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the rows."""
-        lowest, highest = ([classes[i] for i in part] for part in (self.lowest, self.highest))
+        lowest, highest = ([str(classes[i]) for i in part] for part in (self.lowest, self.highest))
         return (*lowest, *(f"{name} of {len(classes):,} classes" for name in QUANTILES), *highest)
 
     def rows(self, values: np.ndarray) -> np.ndarray:

@@ -183,11 +183,11 @@ class BaselineRow(ResultRow):
     draws: float = ABSENT
 
 
-def frame_of(rows: Iterable[ResultRow], columns: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[ResultRow | Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Return the rows as a data frame with these columns; missing numbers become NaN, missing notes ''."""
     import pandas as pd
 
-    values = [vars(row) for row in rows]
-    if not values:
-        return pd.DataFrame([], columns=list(columns))
-    return pd.DataFrame({name: [row[name] for row in values] for name in columns})
+    known = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
+    empty = {name: "" if name == "note" else np.nan for name in columns}
+    found = {name: [row.get(name, empty[name]) for row in known] for name in columns}
+    return pd.DataFrame(found if known else [], columns=list(columns))
