@@ -40,6 +40,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"How to": section("worlds")},
         {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
+        {"Many processes": "scale.md"},
         {"Monitoring": "monitoring.md"},
         {"Penalties": "penalties.md"},
         {"Concepts": "concepts.md"},

@@ -300,7 +300,7 @@ def _measured(
 ) -> Result:
     __tracebackhide__ = True
     try:
-        how = {"progress": False, "intervals": False, "rows": "all"} | options
+        how = {"progress": False, "intervals": False, "rows": "all", "shard": False} | options
         return measure(model, source, transform, measures=wanted, **how)
     except NoLayerError as error:
         error.add_note("Name other layers with layers=, or another action with feature_action=.")

@@ -60,6 +60,12 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def shard_of(text: str) -> tuple[int, int] | str:
+    """Return (k, K) for "k/K"; a word such as "slurm" as it is."""
+    index, _, count = text.partition("/")
+    return (int(index), int(count)) if index.isdigit() and count.isdigit() else text
+
+
 Model = Annotated[
     str,
     typer.Argument(

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DistributedSampler
 
 from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
@@ -72,6 +73,7 @@ def form_of(data: Any, labels: Any = None) -> Form:
         ValueError: no data, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
+    _refuse_distributed_sampler(data)
     labelling, name = Labelling.of(data), type(data).__name__
     if isinstance(data, str | Path):
         data, name = ImageFolder(Path(data)), Path(data).name
@@ -105,6 +107,15 @@ def form_of(data: Any, labels: Any = None) -> Form:
         "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
         f"DataLoader or an iterable of batches; got {type(data).__name__}"
     )
+
+
+def _refuse_distributed_sampler(data: Any) -> None:
+    """Raise ValueError for a loader that gives each process some samples, a few of them to two processes."""
+    if isinstance(data, torch.utils.data.DataLoader) and isinstance(data.sampler, DistributedSampler):
+        raise ValueError(
+            "the loader's DistributedSampler repeats samples, so that all processes get the same number: "
+            "pass the loader's `.dataset`, whose samples are divided among the processes without repeats"
+        )
 
 
 def _is_labelled_list(data: Any) -> bool:

@@ -11,6 +11,7 @@ from invariscope.common.default_device import without_default_device
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
 from invariscope.engine.pipeline import measured
+from invariscope.engine.processes import bare
 from invariscope.measures.base import as_measures
 from invariscope.readers.base import Precision
 from invariscope.results.result import Result
@@ -59,6 +60,7 @@ def measure(
     rows: str = "compact",
     units: int | str = "auto",
     class_maps: bool | None = None,
+    shard: tuple[int, int] | str | bool | None = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -95,7 +97,7 @@ def measure(
         seed: seed of the transform's draws and of the subset; the same seed gives the same numbers
             whatever the batch size.
         checkpoint: file in which to save the running sums every 30 seconds. The same call resumes from it
-            after an interruption, and removes it at the end.
+            after an interruption, and removes it at the end. Shards add their numbers to the file's name.
         progress: True shows a bar on the terminal; a function is called with (samples done, total samples).
         intervals: compute intervals, for which the sums take eight times as much memory.
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
@@ -161,6 +163,11 @@ def measure(
             dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
             names them in a note; "all" lists them too.
         class_maps: whether to keep the per-unit maps of each class; None keeps them for at most 32 classes.
+        shard: (k, K) measures the share of process k of K, with k from 0 to K - 1, and "slurm" that of a task
+            of a SLURM array. The result has no rows: save it, and join all shards with `iv.merge`, which
+            gives the numbers of a single process. Every process needs the same data and arguments. By
+            default, the processes of a `torch.distributed` group divide the samples among themselves, and
+            each returns the merged result; False measures all samples in this process alone.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -212,6 +219,7 @@ def measure(
         rows=rows,
         units=units,
         class_maps=class_maps,
+        shard=shard,
     )
     with kept_memory():
-        return measured(model, data, as_transform(transform), as_measures(measures), options)
+        return measured(bare(model), data, as_transform(transform), as_measures(measures), options)

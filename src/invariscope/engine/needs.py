@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,12 @@ class Needs:
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )
         return Needs(layers, output, pools=self.pools) if layers or output else None
+
+    @property
+    def of_first_samples(self) -> Needs | None:
+        """The part that depends on the first samples of each stratum; None if there is none."""
+        layers, output = (tuple(s for s in own if s.first_samples) for own in (self.layers, self.output))
+        return replace(self, layers=layers, output=output) if layers or output else None
 
     def width(self, transform: Transform) -> int:
         """Return the number of inputs forwarded per sample."""

@@ -60,6 +60,7 @@ class Options:
     rows: str = "compact"
     units: int | str = "auto"
     class_maps: bool | None = None
+    shard: tuple[int, int] | str | bool | None = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}

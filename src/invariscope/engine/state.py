@@ -42,6 +42,9 @@ class Turned:
     total: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
 
 
+MAX_ORBIT_VALUES = 1 << 20  # larger examples are not kept in results
+
+
 @dataclass
 class Run:
     """State of one pass: the statistics of each layer, and how they were obtained.
@@ -119,6 +122,13 @@ class Run:
             part.clear()
         for count in (self.skipped_samples, self.uneven, self.unpaired):
             count.clear()
+
+    def restart(self) -> None:
+        """Discard all samples, but keep what the first ones of each stratum determined."""
+        kept = {place: place[1].restarted(s) for place, s in self.states.items() if place[1].first_samples}
+        self.forget()
+        self.states.update(kept)
+        self.samples = 0
 
     def note_once(self, note: str) -> None:
         """Add a note, unless there is an equal one."""

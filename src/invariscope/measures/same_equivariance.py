@@ -115,6 +115,15 @@ class UndoneMoments(Statistic):
         drawn = block.with_orbits(undone).drawn
         self._sums.update(state.moments, replace(drawn, values=drawn.values.masked_fill(gone, 0.0)))
 
+    @property
+    def first_samples(self) -> int:
+        """Return the same as `OrbitMoments`."""
+        return self._sums.first_samples
+
+    def restarted(self, state: UndoneState) -> UndoneState:
+        """Return a state without samples, with the same references."""
+        return UndoneState(self._sums.restarted(state.moments), state.kept)
+
     def enlarge(self, state: UndoneState, buckets: int) -> None:
         """Append empty buckets."""
         self._sums.enlarge(state.moments, buckets)

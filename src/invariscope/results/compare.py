@@ -48,6 +48,9 @@ def _several(results: Sequence[Any]) -> Sequence[Result]:
     wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
     if wrong:
         raise TypeError(f"compare takes results, as separate arguments or as a list; got {wrong[0]}")
+    for one in given:
+        if one.shard is not None:
+            one.shard.refuse("rows to compare")
     if len(given) < 2:
         raise ValueError(f"compare needs at least two results, got {len(given)}")
     return given

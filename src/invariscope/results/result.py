@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 
 from invariscope.results.maps import DrawnMap, MapKey, Maps
 from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
+from invariscope.results.shard import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,7 @@ class Result:
         provenance: versions, seed, model, data, transform, options and notes.
         examples: input and feature images of one orbit, for the report.
         baseline_rows: one per measure × layer × stratum, with the values of networks with random weights.
+        shard: set if this is one process's part of a measurement, which has no rows: see `iv.merge`.
     """
 
     rows: tuple[Row, ...]
@@ -62,6 +65,7 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     baseline_rows: tuple[BaselineRow, ...] = field(default=(), repr=False)
+    shard: Shard | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         measures = self.provenance.get("measures", {})
@@ -71,6 +75,8 @@ class Result:
 
     def __repr__(self) -> str:
         """Return one line that says what was measured."""
+        if self.shard is not None:
+            return f"<{self.shard!r} of {self.name}; iv.merge([...]) joins the shards to one result>"
         layers = dict.fromkeys(row.key for row in self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
         return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
@@ -89,6 +95,7 @@ class Result:
         terms left out because they have no value. `note` says why a number or an interval is missing.
         Numbers that do not apply are NaN.
         """
+        self._refuse_shard("table")
         return self._table.copy()
 
     @cached_property
@@ -98,6 +105,7 @@ class Result:
     @property
     def curves(self) -> pd.DataFrame:
         """One row per measure × layer × element, such as accuracy against angle."""
+        self._refuse_shard("curves")
         return frame_of(self.curve_rows, CURVE_COLUMNS)
 
     @property
@@ -106,6 +114,7 @@ class Result:
 
         Empty unless requested with `iv.measure(..., baseline="random")`.
         """
+        self._refuse_shard("baseline")
         return frame_of(self.baseline_rows, BASELINE_COLUMNS)
 
     @property
@@ -121,6 +130,7 @@ class Result:
     @property
     def maps(self) -> Maps:
         """Per-unit values: `maps[measure, layer]`, `maps[measure, layer, stratum, call]`."""
+        self._refuse_shard("maps")
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
@@ -132,6 +142,7 @@ class Result:
         Raises:
             ValueError: the result does not have this measure or stratum.
         """
+        self._refuse_shard("rows")
         rows = [row for row in self.rows if (row.measure, row.stratum) == (measure, stratum)]
         if not rows:
             known = sorted({(row.measure, row.stratum) for row in self.rows})
@@ -156,8 +167,13 @@ class Result:
         model = {**self.provenance.get("model", {}), **facts}
         return replace(self, provenance={**self.provenance, "model": model})
 
+    def _refuse_shard(self, what: str) -> None:
+        """Raise ValueError if this is one process's part of a measurement."""
+        if self.shard is not None:
+            self.shard.refuse(what)
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write result.json and maps.safetensors to `folder`: either both or neither.
+        """Write result.json and maps.safetensors, or the sums of a shard, to `folder`: all or nothing.
 
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.
@@ -170,12 +186,14 @@ class Result:
         """Write a self-contained HTML report and return its path."""
         from invariscope.report import write_report
 
+        self._refuse_shard("report")
         return write_report(self, Path(path))
 
     def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
         """Return a matplotlib figure of this result, like `iv.plot(name, result, ...)`."""
         from invariscope.plots import draw
 
+        self._refuse_shard("rows to plot")
         return draw(name, self, theme=theme, **options)
 
     def to_xarray(self) -> Any:
@@ -187,6 +205,8 @@ class Result:
     def _repr_html_(self) -> str:
         from invariscope.plots.shared.labels import outside
 
+        if self.shard is not None:
+            return f"<p>{html.escape(f'{self.shard!r} of {self.name}. {self.shard.remedy}')}.</p>"
         table = self.table
         apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
         note = f"{apart} of {len(table)} values lie outside their own interval; see <code>corrected</code>."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from invariscope.results.maps import DrawnMap
 from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE
+from invariscope.results.shard import SHARD_NAME, Shard, load_shard, plain
 from invariscope.unit_draw import UnitDraw
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
@@ -24,9 +26,18 @@ _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     """Write `result` to `folder`; raise FileExistsError for existing files unless `overwrite` is set."""
     refuse_used_folder(folder, overwrite=overwrite)
+    if result.shard is not None:
+        return shard_of(result).save(folder)
     with filling(folder, last=JSON_NAME) as scratch:
         _write(result, scratch)
     return folder
+
+
+def shard_of(result: Result) -> Shard:
+    """Return the shard of a result with its provenance, as it is saved."""
+    assert result.shard is not None
+    document = plain({**result.shard.document, "provenance": encoded(result.provenance)})
+    return replace(result.shard, document=document)
 
 
 def refuse_used_folder(
@@ -44,7 +55,8 @@ def refuse_used_folder(
         raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
     if overwrite or not folder.exists() or not any(folder.iterdir()):
         return
-    what = "a saved result" if (folder / JSON_NAME).exists() else "other files"
+    named = {JSON_NAME: "a saved result", SHARD_NAME: "a saved shard"}
+    what = next((what for name, what in named.items() if (folder / name).exists()), "other files")
     raise FileExistsError(
         f"{called or folder} already holds {what}. Give an empty or new folder, or {remedy}."
     )
@@ -87,6 +99,8 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
     if not (folder / JSON_NAME).is_file():
+        if (folder / SHARD_NAME).is_file():
+            load_shard(folder, sums=False).refuse(f"{JSON_NAME} in {folder}")
         raise FileNotFoundError(f"no {JSON_NAME} in {folder}; give the folder that Result.save wrote")
     document = _read_json(folder / JSON_NAME)
     if document["schema"] > SCHEMA:

@@ -7,6 +7,7 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.statistics.probes import Probe
@@ -47,9 +48,26 @@ class Statistic(abc.ABC):
         return False
 
     @property
+    def first_samples(self) -> int:
+        """Number of samples at the start of each stratum on which final values depend; usually 0."""
+        return 0
+
+    @property
     def pilot(self) -> Statistic | None:
         """Statistic of all untransformed inputs that must be computed first, or None (the usual case)."""
         return None
+
+    def needed(self, keys: np.ndarray) -> np.ndarray | None:
+        """Return (sample,) flags of the samples whose responses a pilot needs; None if it needs all.
+
+        Args:
+            keys: (sample,) keys of all samples.
+        """
+        return None
+
+    def add_others(self, state: Any, keys: np.ndarray, labels: Tensor | None) -> None:
+        """Add the keys and labels of all samples to a pilot's state, after it saw those it needed."""
+        raise NotImplementedError("this pilot needs all samples")
 
     def moves_positions(self, layer: str, axes: int) -> bool:
         """Return whether the statistic's action moves positions in a layer with this many unit axes."""
@@ -88,6 +106,10 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:
         """Add a block's orbits to the state, in place."""
+
+    def restarted(self, state: Any) -> Any:
+        """Return a state without samples that keeps what `first_samples` determined."""
+        raise NotImplementedError("nothing depends on the first samples")
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:

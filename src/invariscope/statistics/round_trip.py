@@ -58,6 +58,15 @@ class OnRoundTrip(Statistic):
         """Add a block's round trips."""
         self.of.update(state, returned(block))
 
+    @property
+    def first_samples(self) -> int:
+        """Delegate to the wrapped statistic."""
+        return self.of.first_samples
+
+    def restarted(self, state: Any) -> Any:
+        """Delegate to the wrapped statistic."""
+        return self.of.restarted(state)
+
     def enlarge(self, state: Any, buckets: int) -> None:
         """Delegate to the wrapped statistic."""
         self.of.enlarge(state, buckets)

@@ -2,59 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from invariscope.common.wording import listed
 from invariscope.engine.outputs import Part
 from invariscope.engine.state import Run
-from invariscope.engine.task import Task
-from invariscope.readers.base import LayerKey
+from invariscope.readers.base import LayerKey, Reader
 
 
-def repeated(run: Run, task: Task) -> dict[LayerKey, LayerKey]:
-    """Return the layers to leave out, each with the layer whose values it repeats.
+@dataclass(frozen=True, eq=False)
+class Compact:
+    """A part of a result without layers that repeat others.
 
-    These are identities, dropout in evaluation mode and views, such as a flattened map. A layer stays if
-    `layers=` names it without wildcards, or if its original is not measured.
+    Args:
+        part: the rows, curves and maps of the other layers.
+        repeats: the layers left out, each with the layer whose values it repeats.
     """
-    if task.options.rows == "all":
-        return {}
-    named = _named(getattr(task.reader, "layers", None))
-    return {key: original for key, original in run.aliases.items() if key[0] not in named}
+
+    part: Part
+    repeats: dict[LayerKey, LayerKey]
+
+    @property
+    def notes(self) -> list[str]:
+        """A note that names the layers left out; empty if there are none."""
+        if not self.repeats:
+            return []
+        names = list(dict.fromkeys(f"{key[0]} (as {original[0]})" for key, original in self.repeats.items()))
+        few = len(names) == 1
+        lead = "1 layer without rows repeats" if few else f"{len(names)} layers without rows repeat"
+        return [
+            f'{lead} the values of another layer: {listed(names)}. rows="all" (--rows all) lists them too'
+        ]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """The provenance entry of the layers left out; empty if there are none."""
+        entries = [
+            {"layer": layer, "call": call, "repeats": list(original)}
+            for (layer, call), original in self.repeats.items()
+        ]
+        return {"repeated": entries} if entries else {}
 
 
-def _named(layers: Any) -> frozenset[str]:
-    """Return the patterns of a selection; those without wildcards are names."""
+def compacted(part: Part, run: Run, *, rows: str, named: Collection[str]) -> Compact:
+    """Leave out identities, dropout in evaluation mode and views, such as a flattened map.
+
+    Args:
+        rows: "all" leaves out nothing.
+        named: layers that stay because the user named them.
+    """
+    repeats = {key: original for key, original in run.aliases.items() if key[0] not in named}
+    if rows == "all" or not repeats:
+        return Compact(part, {})
+    kept = Part(
+        [row for row in part.rows if row.key not in repeats],
+        [point for point in part.points if point.key not in repeats],
+        {name: array for name, array in part.maps.items() if (name[1], name[3]) not in repeats},
+    )
+    return Compact(kept, repeats)
+
+
+def named_layers(reader: Reader) -> frozenset[str]:
+    """Return the patterns that a reader selects; those without wildcards are names of layers."""
+    layers = getattr(reader, "layers", None)
     if isinstance(layers, str):
         return frozenset([layers])
     return frozenset(layers) if isinstance(layers, Sequence) else frozenset()
-
-
-def without(part: Part, left_out: dict[LayerKey, LayerKey]) -> Part:
-    """Return the part without the rows, curves and maps of the layers left out."""
-    if not left_out:
-        return part
-    return Part(
-        [row for row in part.rows if row.key not in left_out],
-        [point for point in part.points if point.key not in left_out],
-        {name: array for name, array in part.maps.items() if (name[1], name[3]) not in left_out},
-    )
-
-
-def repetition_notes(left_out: dict[LayerKey, LayerKey]) -> list[str]:
-    """Return a note that names the layers left out; empty if there are none."""
-    if not left_out:
-        return []
-    names = list(dict.fromkeys(f"{layer} (as {original})" for (layer, _), (original, _) in left_out.items()))
-    lead = "1 layer without rows repeats" if len(names) == 1 else f"{len(names)} layers without rows repeat"
-    return [f'{lead} the values of another layer: {listed(names)}. rows="all" (--rows all) lists them too']
-
-
-def described(left_out: dict[LayerKey, LayerKey]) -> dict[str, Any]:
-    """Return the provenance entry of the layers left out; empty if there are none."""
-    entries = [
-        {"layer": layer, "call": call, "repeats": list(original)}
-        for (layer, call), original in left_out.items()
-    ]
-    return {"repeated": entries} if entries else {}

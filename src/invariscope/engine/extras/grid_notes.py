@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.anatomy.grids import UnitGrid, grids
 from invariscope.engine.options import Options
+from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
 from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
@@ -53,26 +54,48 @@ def grids_for(
         return {}
 
 
-def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row], list[str]]:
+def grid_texts(task: Task, run: Run, *, samples: int) -> dict[LayerKey, tuple[str, bool]]:
+    """Return why no action can be exact on the grids of layers, and whether a grid is off the centre.
+
+    Args:
+        samples: number of samples of the whole measurement.
+    """
+    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, samples)), task.options.seed)
+    if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
+        return {}
+    found = {}
+    for info in run.inspection.layers:
+        if info.status == OK:
+            astray = _astray(info, run, matrices, task.transform.labels)
+            found[info.layer, info.call] = _note(info, run, matrices, astray), bool(astray)
+    return found
+
+
+def with_grid_notes(
+    rows: Iterable[Row],
+    measures: Iterable[Measure],
+    run: Run,
+    texts: Mapping[LayerKey, tuple[str, bool]],
+) -> tuple[list[Row], list[str]]:
     """Return the rows, with `grid` set for layers on whose grid the action cannot be exact, and a note.
 
     The note, if any, names the layers whose grid is off the image's centre. `grid` is also added to the
     row's `note`.
+
+    Args:
+        texts: what `grid_texts` found.
     """
-    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, run.samples)), task.options.seed)
-    if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
+    if not texts:
         return list(rows), []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
-    astray = {key: _astray(info, run, matrices, task.transform.labels) for key, info in infos.items()}
-    notes = {key: _note(info, run, matrices, astray[key]) for key, info in infos.items()}
-    known = {measure.label: measure for measure in task.measures}
+    known = {measure.label: measure for measure in measures}
     off: dict[str, None] = {}
     found = []
     for row in rows:
-        grid = "" if row.output or row.stratum != "all" else notes.get(row.key, "")
+        grid, astray = ("", False) if row.output or row.stratum != "all" else texts.get(row.key, ("", False))
         if grid and _moved(known[row.stem].statistics(), infos[row.key]):
             row = replace(row, grid=grid, note="; ".join(filter(None, (row.note, grid))))
-            off |= {row.layer: None} if astray[row.key] else {}
+            off |= {row.layer: None} if astray else {}
         found.append(row)
     return found, [f"grids off the image's centre: {', '.join(off)} (see their notes)"] if off else []
 

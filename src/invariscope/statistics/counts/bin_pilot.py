@@ -122,6 +122,17 @@ class BinPilot(Statistic):
         """Return the bytes needed for the responses that are kept."""
         return 8 * self.samples * (min(units, self.units) + 1)
 
+    def needed(self, keys: np.ndarray) -> np.ndarray:
+        """Return the samples with the smallest hashes."""
+        flags = np.zeros(len(keys), bool)
+        flags[np.argsort(sample_hashes(keys, seed=self.seed), kind="stable")[: self.samples]] = True
+        return flags
+
+    def add_others(self, state: BinPilotState, keys: np.ndarray, labels: Tensor | None) -> None:
+        """Replace the keys and labels of the samples seen by those of all samples."""
+        state.counts[0] = len(keys)
+        state.keys, state.labels = keys, _classes(labels) if self.labels else state.labels[:0]
+
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinPilotState:
         """Return an empty state with the selected units."""
         shape, double = tuple(block.values.shape[1:]), block.values.dtype == torch.float64

@@ -226,7 +226,8 @@ def _refuse_sizes(
         total=(sums.total.shape, per_unit),
         unusual=(sums.unusual.shape, per_unit),
     )
-    refuse_places(steps=(steps, len(values) + 1), sample=(sample, len(values)), row=(last, len(values)))
+    used = steps if sample > 0 else steps[1:]  # round trips of a single sample keep the step of their orbits
+    refuse_places(steps=(used, len(values) + 1), sample=(sample, len(values)), row=(last, len(values)))
     refuse_places(bucket=(bucket, buckets), stratum=(stratum, strata))
 
 

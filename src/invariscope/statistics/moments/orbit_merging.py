@@ -19,7 +19,8 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
     facts = {"shape": state.shape, "facts": (state.double, state.channels_last)}
     arrays = {name: np.array(value, np.int64) for name, value in facts.items()}
     arrays |= {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
-    used = max(int(state.strata.max()), 0) + 1
+    settled = np.flatnonzero(state.references.settled)
+    used = max(int(state.strata.max()), int(settled.max(initial=0))) + 1  # some may have no sample so far
     for name in _REFERENCES:
         part = np.array(getattr(state.references.on_host(), name)[:used])
         part[~state.references.settled[:used]] = 0

@@ -189,6 +189,15 @@ class OrbitMoments(Statistic):
             self._add_waiting(state, stratum, few)
         state.lent = bool(state.waiting)
 
+    @property
+    def first_samples(self) -> int:
+        """Return the number of samples from which references are taken."""
+        return FIRST
+
+    def restarted(self, state: OrbitState) -> OrbitState:
+        """Return a state without samples, with the same references."""
+        return state.restarted()
+
     def enlarge(self, state: OrbitState, buckets: int) -> None:
         """Append empty buckets."""
         state.enlarge(buckets)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,22 @@ class OrbitState:
         self.strata = np.concatenate([self.strata, added])
         grown = {name: with_buckets(part, buckets) for name, part in self.sums.on_host().arrays().items()}
         self.sums = Sums(**grown) if self.device is None else Sums(**grown).on(self.device)
+
+    def restarted(self) -> OrbitState:
+        """Return a state without samples, with the same references."""
+        buckets, sums = len(self.counts), self.sums
+        units = math.prod(self.shape)
+        return replace(
+            self,
+            counts=np.zeros(buckets, np.int64),
+            clusters=np.zeros(buckets, np.int64),
+            strata=np.full(buckets, -1),
+            sums=Sums.empty(buckets, self.elements, units, standard=sums.squares is not None),
+            references=self.references.on_host(),
+            waiting={},
+            lent=False,
+            device=None,
+        )
 
     def count(self, visits: Visits) -> None:
         """Add visits to the counts, and allocate memory for the references of their strata."""
