@@ -4,7 +4,7 @@
 
 Responses are simulated: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units.
 The classes are up to a thousand standard deviations apart. In one of them, a channel is dead, one unit
-depends only on the element, and one is at its bias except for two samples. The measures' own statistics
+depends only on the element, and one equals its bias for all but two samples. The measures' own statistics
 process the samples in several orders, class numberings and batch sizes, in merged shards, and with saved and
 reloaded states. The largest relative differences of layer values, maps and nulls are printed; counts of units
 must be equal.
@@ -100,7 +100,7 @@ class Drawn:
 
 
 def drawn(seed: int, precision: str) -> Drawn:
-    """Draw the responses described at the top of this file."""
+    """Draw the simulated responses of five classes that differ in size, offset and kind of units."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(SIZES)), SIZES)
     away = (len(SIZES), 1, *SHAPE)
@@ -139,7 +139,7 @@ def blocks_of(data: Drawn, walk: Walk, indices: np.ndarray) -> Iterator[Block]:
 
 
 def state_of(statistic: Statistic, blocks: list[Block], walk: Walk) -> Any:
-    """Return the state after a walk, merged from its shards."""
+    """Return the state of a statistic that has processed all samples, merged from the shards."""
     buckets = GROUPS * len(SIZES) if walk.nested else GROUPS + len(SIZES)
     shares = []
     for share in range(walk.shards):
@@ -190,7 +190,7 @@ def difference(found: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Worst:
-    """The largest difference, and the number of classes with different counts."""
+    """The largest relative difference, and the number of classes with different counts of units."""
 
     apart: float = 0.0
     other: int = 0

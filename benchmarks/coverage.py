@@ -3,13 +3,13 @@
     python -m benchmarks.coverage [--data-dir FOLDER] [--draws 2000] [--kinds relu ...] [--counts FILE]
     python -m benchmarks.coverage --join FILE ... --out PAGE
 
-Samples are drawn from populations with known values (`benchmarks.populations`). Groups and partners follow
-the rank, as in the engine. Values that are functions of sums over samples are computed for many draws at once
-(`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, the measures' own
-statistics process one draw after the other; slow measures and means over classes are then simulated at 256
-samples only. If sparse units are left out of a mean, the true value is the mean of the population over the
-remaining units. The kinds "real ..." need the MNIST files in the folder `--data-dir`. `--join` adds up runs
-with different seeds.
+Samples are drawn from populations with known values (`benchmarks.populations`). Groups and partners are
+assigned by rank, as in the engine. Values that are functions of sums over samples are computed for many draws
+at once (`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, the
+measures' own statistics process one draw after the other; slow measures and means over classes are then
+simulated at 256 samples only. If sparse units are left out of a mean, the true value is the mean of the
+population over the remaining units. The kinds "real ..." need the MNIST files in the folder `--data-dir`.
+`--join` adds up runs with different seeds.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def simulate(
     for _ in range(draws):
         sample = drawn(simulation.kind, simulation.population, samples, rng, nested=nested)
         states = simulation.states(chosen.values(), sample)
-        merged = replace(sample, nested=False)  # with the sizes of all classes together
+        merged = replace(sample, nested=False)  # group sizes are then those of all classes together
         for name, measure in chosen.items():
             found = outputs_of(measure, states, sample)
             for output, row in rows_of(measure, found, known.whole[name]):
@@ -234,7 +234,7 @@ def main() -> None:
     parser = command_line.parser(__doc__)
     parser.add_argument("--draws", type=int, default=2000)
     parser.add_argument(
-        "--seed", type=int, default=7, help="seed of the draws; runs with different seeds add up"
+        "--seed", type=int, default=7, help="seed of the draws; runs with different seeds can be joined"
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS])
@@ -242,12 +242,12 @@ def main() -> None:
         "--measures",
         nargs="+",
         choices=[*MEASURES],
-        help="simulate these, one draw at a time; default: sums of many draws",
+        help="measures to simulate one draw at a time; default: many draws at once",
     )
     parser.add_argument("--check", action="store_true", help="compare values from sums with the measures")
     parser.add_argument("--data-dir", type=Path, help="folder with the MNIST files, for real activations")
     parser.add_argument("--counts", type=Path, help="file for the tallies, for --join")
-    parser.add_argument("--join", type=Path, nargs="+", help="create the page from these files, without runs")
+    parser.add_argument("--join", type=Path, nargs="+", help="create the page from these files only")
     arguments = parser.parse_args()
     if arguments.data_dir is None and not arguments.join and any("real" in k for k in arguments.kinds):
         parser.error("real activations need --data-dir, a folder with the files of MNIST")

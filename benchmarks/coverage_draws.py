@@ -161,7 +161,7 @@ def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = Fa
 
 
 class Simulation:
-    """States of samples of one kind. Per-sample columns are computed once for all draws."""
+    """Computes states for samples of one kind. Per-sample columns are computed once for all draws."""
 
     def __init__(self, kind: Kind, population: Population) -> None:
         self.kind, self.population = kind, population
@@ -228,7 +228,7 @@ def _fed(
     plain: bool = False,
     pilot: Any = None,
 ) -> Any:
-    """Return the state of a statistic after all samples."""
+    """Return the state of a statistic that has processed all samples."""
     state = None
     for lo in range(0, len(sample), _PART):
         block = block_of(sample, lo, min(lo + _PART, len(sample)), output=output, plain=plain)

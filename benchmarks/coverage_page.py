@@ -65,17 +65,19 @@ class Section:
 
 
 SECTIONS: dict[str, Section] = {
-    "relu": Section("Rectified units", "Two classes, units of independent normal drives.", "coverage"),
-    "linear": Section("Linear units", "The same without the rectification.", "coverage"),
+    "relu": Section(
+        "Rectified units", "Rectified units with independent normal drives; two classes.", "coverage"
+    ),
+    "linear": Section("Linear units", "The same units without rectification.", "coverage"),
     "classes": Section(
         "Ten classes of different sensitivity",
-        "Rectified units. Depending on the class, elements move responses 0.3 to 3 times as far as samples "
-        "differ. Values over all samples.",
+        "Rectified units. Depending on the class, responses differ 0.3 to 3 times as much between elements "
+        "as between samples. Values are over all samples.",
         "coverage",
     ),
     "sorted": Section(
         "Sorted by class",
-        "The same ten classes, stored one after the other. Groups follow the rank.",
+        "The same ten classes, stored one after the other. Groups are assigned by rank.",
         "coverage",
     ),
     "sorted, dealt": Section(
@@ -90,8 +92,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "copies, clusters=": Section(
         "Clusters of 4 near-copies, with clusters=",
-        "Copies differ by a tenth of a standard deviation. 64 samples are 16 clusters, too few for "
-        "intervals.",
+        "Copies differ by a tenth of a standard deviation. 64 samples form only 16 clusters, which are too "
+        "few for intervals.",
         "coverage",
         256,
     ),
@@ -115,15 +117,16 @@ SECTIONS: dict[str, Section] = {
     ),
     "log-normal": Section(
         "Log-normal sensitivity",
-        "Linear units. Each sample moves exp(z) times as far, where z is standard normal. The expected "
-        "effective number of samples is 2 of 64, 8.5 of 256 and 34 of 1,024; nothing is required below five.",
+        "Linear units. Responses to a sample change exp(z) times as much along its orbit, where z is "
+        "standard normal. The expected effective number of samples is 2 of 64, 8.5 of 256 and 34 of 1,024; "
+        "nothing is required below five.",
         "misses",
         256,
     ),
     "3 percent": Section(
-        "3 % of samples move 20 times as far",
+        "3 % of samples are 20 times as sensitive",
         "Linear units. The expected effective number of samples is 2 of 64, 9 of 256 and 35 of 1,024; "
-        "nothing is required below five. Of the draws of 64 samples, 14 % contain no sample that moves far, "
+        "nothing is required below five. Of the draws of 64 samples, 14 % contain no sensitive sample, "
         "which cannot be detected from the draw.",
         "misses",
         256,
@@ -133,7 +136,11 @@ SECTIONS: dict[str, Section] = {
         "Half of the units respond to between 1 in 5 and 1 in 120 untransformed samples.",
         "misses",
     ),
-    "sparse": Section("All units respond rarely", "All units respond as rarely.", "misses"),
+    "sparse": Section(
+        "All units respond rarely",
+        "All units respond to between 1 in 5 and 1 in 120 untransformed samples.",
+        "misses",
+    ),
 }
 
 
@@ -150,12 +157,13 @@ def wrong(section: Section, size: int, tally: Tally) -> str:
 
 _HEADER = """# Coverage of intervals
 
-How often 95 % intervals cover the value of the population, by `python -m benchmarks.coverage`. Each cell
-shows three numbers in %: coverage among the issued intervals / draws with an interval / draws with an
-interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws} draws per cell,
-a coverage of 95 % has a standard error of {error:.1f} percentage points. Samples are drawn with replacement
-from a population with known values, and grouped as in the engine. `normalized_distance` equals the ratio of
-means of `normalized_variance`, and `consistency.untransformed` is the complement of `prediction.flips`, so
+This page, written by `python -m benchmarks.coverage`, shows how often 95 % intervals cover the population's
+value. Each cell shows three numbers in %: coverage among the issued intervals / draws with an interval /
+draws with an interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws}
+draws per cell, a coverage of 95 % has a standard error of {error:.1f} percentage points. Samples are drawn
+with replacement from a population with known values, and grouped as in the engine. `normalized_distance`
+equals the ratio of means of `normalized_variance`, and `consistency.untransformed` is the complement of
+`prediction.flips`, so
 they are not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
 
 

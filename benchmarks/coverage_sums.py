@@ -1,8 +1,8 @@
 """Simulate many draws at once, for values that are functions of sums over samples.
 
-The contribution of each sample of a population is computed once. A draw is then eight sums, one per group,
-and the formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check`
-compares the values with those of the measures.
+The contribution of each sample of a population is computed once. A draw then consists of eight sums, one per
+group, and the formulas of the measures are applied to all draws together. `python -m benchmarks.coverage
+--check` compares the values with those of the measures.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Draws:
         sums: (draw, replicate, ...) by name.
         pivot: (element, unit) mean responses of the population.
         decisive: (draw, 3, part) number, Σd and Σd² of the contributions that a few samples may dominate.
-        even: (draw,) whether relative errors are even enough.
+        even: (draw,) whether relative errors are distributed evenly enough for an interval.
         rows: samples, or clusters, per draw.
     """
 

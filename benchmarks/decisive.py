@@ -4,7 +4,7 @@
 
 Two rules leave values without an interval. DECISIVE is the lower limit of (Σd)²/Σd², where d are the
 contributions of samples to a layer's variance along orbits. RARE is the lower limit of the number of samples
-to which half of the units respond unusually. Both are switched off here. The first table shows coverage,
+to which half of the units respond unusually. This script switches both off. The first table shows coverage,
 draws with an interval, and intervals that miss, for several values of DECISIVE. The second table shows the
 coverage of the mean of ratios for layers whose units all respond to the same share of samples.
 """

@@ -45,7 +45,7 @@ def draw(n: int, temperature: float, generator: torch.Generator) -> Tensor:
 
 
 def read(image: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Return an image (C, n, n) displaced by that many pixels: bilinear, with clamped edges."""
+    """Return an image (C, n, n) displaced by (n, n) fields in pixels: bilinear, with clamped edges."""
     n = image.shape[-1]
     y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     x, y = (x - right).clamp(0, n - 1), (y - down).clamp(0, n - 1)

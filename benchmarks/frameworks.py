@@ -194,7 +194,7 @@ def rows_of(framework: str) -> list[Row]:
 
 
 def measured(framework: str) -> list[Row]:
-    """Return the same rows, measured in a separate process."""
+    """Return the name, value and null of each layer, measured in a separate process."""
     backend = framework.partition("-")[2]
     own = {"KERAS_BACKEND": backend} if backend else {}
     command = [sys.executable, "-m", "benchmarks.frameworks", framework]
@@ -222,12 +222,11 @@ def page(found: dict[str, list[Row]]) -> str:
         lines.append(" | ".join([title, versions, *values, f"{difference:.1e}"]))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
-        "# The same network in every framework\n\n"
-        "Written by `python -m benchmarks.frameworks`.\n\nThe table shows "
-        f"normalized variance under quarter turns, for {SAMPLES} random images of {CHANNELS} × {SIDE} × "
-        f"{SIDE} and the same weights everywhere. The last column is the largest difference from torch, "
-        f"over the values and nulls of the four layers.\n\n{table}\n\nLargest difference: "
-        f"{largest_difference(found):.1e}.\n"
+        "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\nThe "
+        f"table shows normalized variance under quarter turns, for {SAMPLES} random images of shape "
+        f"{CHANNELS} × {SIDE} × {SIDE} and the same weights in every framework. The last column is the "
+        "largest difference from torch, over the values and nulls of the four "
+        f"layers.\n\n{table}\n\nLargest difference: {largest_difference(found):.1e}.\n"
     )
 
 

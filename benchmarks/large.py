@@ -1,4 +1,4 @@
-"""Cost and memory of measurements of networks at 224 × 224 pixels, relative to bare forward passes.
+"""Measure time and memory for networks at 224 × 224 pixels, relative to bare forward passes.
 
     python -m benchmarks.large [--pairs 7] [--cases ResNet-50] [--skip-memory] [--out FILE]
 
@@ -64,7 +64,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def forward_all(model: nn.Module, orbit: Tensor, batch: int) -> None:
-    """Forward all images in batches."""
+    """Run the network on all images in batches."""
     with torch.inference_mode():
         for part in orbit.split(batch):
             model(part)

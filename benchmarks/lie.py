@@ -4,9 +4,9 @@
 
 Processor time is measured on one thread, for the CNN of the overhead benchmark on 28 × 28 images. Bare
 forward passes and Lie derivatives alternate, and the median and the range of the ratios of pairs are printed,
-divided by the number of generators in a call. Times include everything a call does: copying and inspecting
-the model, moving the images, and making the rows of the result. Float64 derivatives are compared with float64
-forward passes.
+divided by the number of generators in a call. Times include everything that a call does: copying and
+inspecting the model, transforming the images, and making the rows of the result. Float64 derivatives are
+compared with float64 forward passes.
 """
 
 from __future__ import annotations
@@ -123,8 +123,8 @@ def main() -> None:
         "# Lie derivatives compared with forward passes",
         "",
         f"{machine}, 1 thread, torch {torch.__version__}; batch {arguments.samples}, {arguments.pairs} "
-        f"pairs. One float32 forward pass takes {base:.1f} ms of processor time. The target is at most "
-        f"{TARGET:g} for one generator and the output. Written by `python -m benchmarks.lie`.",
+        f"pairs. One float32 forward pass takes {base:.1f} ms of processor time. The target for one "
+        f"generator and the output is a ratio of at most {TARGET:g}. Written by `python -m benchmarks.lie`.",
         "",
         *table(found),
     ]

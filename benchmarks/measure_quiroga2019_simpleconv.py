@@ -1,4 +1,4 @@
-"""Compare four numbers of SimpleConv on full MNIST, trained upright and rotated, with the published ones.
+"""Compare four values of SimpleConv, trained on upright or on rotated MNIST images, with the published ones.
 
 usage: python -m benchmarks.measure_quiroga2019_simpleconv --data-dir FOLDER --networks FOLDER [--out FILE]
 

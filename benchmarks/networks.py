@@ -1,4 +1,4 @@
-"""The networks of the speed benchmarks, from an MLP to networks at 224 × 224 pixels."""
+"""Define the networks of the speed benchmarks, from an MLP to networks for 224 × 224 images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def cnn() -> nn.Module:
-    """Return three convolutions (32, 64, 128) and two linear layers on 28²: 99,786 activations per input."""
+    """Return a CNN for 28² images with 3 convolutions, 2 linear layers and 99,786 activations per input."""
     convolutions: list[nn.Module] = []
     for inside, outside in ((1, 32), (32, 64), (64, 128)):
         convolutions += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 def resnet18(width: int = 16) -> nn.Module:
-    """Return ResNet-18 in CIFAR style on 32²; width 16 has 60 leaf layers, 446,730 activations per input."""
+    """Return a ResNet-18 for 32² images; at width 16, 60 leaf layers have 446,730 activations per input."""
     widths = [width, width, 2 * width, 4 * width, 8 * width]
     stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     blocks = [

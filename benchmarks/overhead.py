@@ -2,7 +2,7 @@
 
     python -m benchmarks.overhead [--pairs 7] [--cases CNN MLP] [--skip-tmeasures] [--out FILE]
 
-All figures are ratios of times from one run on one thread. *Bare* means n·m forward passes of inputs that are
+All figures are ratios of times from one run on one thread. *Bare* means forward passes of n·m inputs that are
 already transformed, at the fastest of four batch sizes. All other times include the transform. Bare and
 measured runs alternate, and the median and the range of the ratios of pairs are printed. Peak memory is that
 of a whole process; there is one process per number of samples.
@@ -45,7 +45,7 @@ def machine() -> str:
 
 
 def bare(model: torch.nn.Module, inputs: torch.Tensor, batch: int) -> None:
-    """Forward all inputs in batches."""
+    """Run the network on all inputs in batches."""
     with torch.inference_mode():
         for part in inputs.split(batch):
             model(part)
@@ -104,7 +104,7 @@ def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
     if with_tmeasures:
         actions["tmeasures 1.2.11"] = tmeasures_run(model, inputs)
     for action in actions.values():
-        action()  # compiles and fills caches
+        action()  # the first run compiles kernels and fills caches
     ratios: dict[str, list[float]] = {title: [] for title in actions}
     base: list[float] = []
     for _ in range(pairs):
@@ -142,7 +142,7 @@ def measure_once(name: str, samples: int) -> None:
 
 
 def agreement() -> dict[str, float]:
-    """Return differences between the preset "tmeasures" and the package's own numbers, over live units."""
+    """Return relative differences between the preset "tmeasures" and that package, over live units."""
     from benchmarks.peers import agreement_with_tmeasures
 
     model, inputs, _ = case("CNN")
@@ -192,7 +192,7 @@ def main() -> None:
             f"({many / few:.3f} ×)."
         )
     if not arguments.skip_tmeasures:
-        report.append(f"\nRelative differences to tmeasures under its preset: {json.dumps(agreement())}")
+        report.append(f"\nRelative differences from tmeasures under its preset: {json.dumps(agreement())}")
     command_line.publish("\n".join(report), arguments.out)
 
 

@@ -62,7 +62,8 @@ class Recipe:
 
     Args:
         classes: number of classes.
-        sensitivity: function of a generator and the labels that returns how far each sample moves.
+        sensitivity: function of a generator and the labels that returns how strongly elements change the
+            responses to each sample.
         normal: function of a generator and a leading shape that draws standard normal drives.
         least: (unit...) threshold of the drive, or None for linear units.
         together: number of consecutive samples that are copies of each other.

@@ -4,9 +4,9 @@
 
 The first table simulates means of independent values in eight groups. Sums over blocks of samples are drawn
 directly, so 20,000 runs take seconds. A run stops at the first check at which the intervals of all deciding
-rows are narrow enough; "stop near n" means that an interval with the true error has the requested width at n
-samples. The second table simulates the normalized variance of layers with the measure's own statistics. The
-third counts the inputs forwarded until the intervals of a network are narrow.
+rows are narrow enough; "stop near n" means that an interval computed from the true error has the requested
+width at n samples. The second table simulates the normalized variance of layers with the measure's own
+statistics. The third counts the inputs forwarded until the intervals of a network are narrow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def of_means(
     Args:
         kind: "normal", or "skewed" (exponential).
         rows: number of independent means that decide.
-        expected: number of samples at which an interval with the true error has the requested width.
+        expected: number of samples at which an interval computed from the true error has the requested width.
         draws: number of runs.
         rng: generator of the draws.
         reach: factor by which intervals are widened.
@@ -119,7 +119,7 @@ def layers_table(draws: int) -> str:
 
 
 def savings_table() -> str:
-    """Return a table of inputs forwarded until intervals are narrow, out of all bundled digits."""
+    """Return a table of how many of the bundled digits are used until intervals are narrow enough."""
     data = zoo.load("mnist_subset", split="test")
     torch.manual_seed(0)
     net = zoo.build("simple_conv", input_shape=data.shape, classes=len(data.classes))

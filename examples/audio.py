@@ -1,11 +1,11 @@
-"""Measure how far delay, loudness, noise and pitch move the embedding of a voice.
+"""Measure how much delay, loudness, noise and pitch change the embedding of a voice.
 
     pip install invariscope librosa espeakng-loader webrtcvad-wheels
     pip install --no-deps resemblyzer
     python examples/audio.py
 
 Resemblyzer's encoder, whose weights are in its package, embeds eight synthetic voices of eSpeak NG. Values
-say how far a change moves a layer, relative to the effect of another voice.
+compare the effect of a change on a layer with the effect of replacing the voice by another one.
 """
 
 from __future__ import annotations

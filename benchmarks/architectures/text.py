@@ -28,7 +28,7 @@ BART = {
     **{"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64},
     **{"decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
 }
-LOOPED = {"experts_implementation": "eager"}  # the grouped matrix product has no float64
+LOOPED = {"experts_implementation": "eager"}  # the grouped matrix product does not support float64
 EXPERTS = {**LLAMA, **LOOPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 

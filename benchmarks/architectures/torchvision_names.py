@@ -30,7 +30,7 @@ class _Empty(type):
 
 
 class _Names(ModuleType):
-    """A module that has every name."""
+    """A module in which every name exists."""
 
     __path__: list[str] = []  # noqa: RUF012
 

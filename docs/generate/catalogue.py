@@ -39,8 +39,8 @@ _MEASURES = (
     "A measure is [one file](../contributing.md), and is listed here automatically."
 )
 _TRANSFORMS = (
-    "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. These are "
-    "the names of the registry; a list of callables on batches can be used as a transform too."
+    "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. The table "
+    "lists the registered transforms; a list of callables on batches can be used as a transform too."
 )
 
 

@@ -27,7 +27,7 @@ def made() -> dict[str, str]:
 
 
 def navigation(found: list[str]) -> list[dict[str, Any]]:
-    """Return the navigation. The pages of a section are found automatically."""
+    """Return the site's navigation; the pages within each section are found automatically."""
 
     def section(folder: str) -> list[str]:
         inside = sorted(uri for uri in found if uri.startswith(f"{folder}/") and uri.endswith(".md"))

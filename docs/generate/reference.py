@@ -39,7 +39,7 @@ def _package(folder: Path) -> str:
 
 
 def _block(module: str) -> str:
-    """Return the directive for a module, without the names on the page of public names."""
+    """Return the directive that documents a module, except for the names on the page of public names."""
     elsewhere = [f"!^{name}$" for name, home in sorted(invariscope._HOMES.items()) if home == module]
     filters = f"\n    options:\n      filters: {['!^_', *elsewhere]}" if elsewhere else ""
     return f"::: {module}{filters}"

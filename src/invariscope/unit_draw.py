@@ -1,4 +1,4 @@
-"""A draw of a layer's units, two per bin, and the error that estimating from it causes."""
+"""Random draws of a layer's units, two per bin, and the error of estimates computed from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from invariscope.common.draws import Draws, Stream
 
 DRAWN = 4096
 WHOLE = 1 << 16
-# Limits of intervals: live units, and degrees of freedom if the draw matters (benchmarks/drawn_units.py).
+# An interval needs this many live units and, if the draw matters, degrees of freedom
+# (benchmarks/drawn_units.py).
 MIN_LIVE, _MIN_FREEDOM = 64, 10
 MORE_UNITS = "raise units= to draw more of them"
 
@@ -85,11 +86,11 @@ class UnitDraw:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """(unit,) number of units that each one represents, relative to the mean."""
+        """(unit,) number of units that each drawn unit represents, divided by the mean of these numbers."""
         return np.repeat(self.sizes / self.sizes.mean(), 2)
 
     def take(self, values: Tensor) -> Tensor:
-        """Return the (row, drawn) responses from (row, unit...), a copy."""
+        """Return a copy of the drawn units' (row, drawn) responses, from those of all units."""
         last = values.ndim == 4 and not values.is_contiguous()
         last = last and values.is_contiguous(memory_format=torch.channels_last)
         flat = (values.permute(0, 2, 3, 1) if last else values).flatten(1)
@@ -97,7 +98,7 @@ class UnitDraw:
 
     @lru_cache(maxsize=1024)  # noqa: B019  draws of one shape are one object
     def _places(self, device: torch.device, channels_last: bool) -> Tensor:
-        """Return the positions of the drawn units as they are stored, on a device."""
+        """Return the positions of the drawn units in stored order, as a tensor on the device."""
         places = self.indices
         if channels_last:
             channels, height, width = self.shape
@@ -147,7 +148,7 @@ class DrawingError:
 
     Args:
         contrasts: (bin,) numbers whose squares sum to the variance; see `UnitDraw.contrasts`.
-        live: number of drawn units with a value.
+        live: number of drawn units that have a value.
     """
 
     contrasts: np.ndarray
@@ -165,7 +166,7 @@ class DrawingError:
         return float(3 * squares.sum() ** 2 / np.square(squares).sum()) if squares.any() else float("inf")
 
     def too_few_units(self, of_samples: float) -> str:
-        """Explain why the drawn units allow no interval; "" if they allow one.
+        """Explain why too few units were drawn for an interval; "" if there are enough.
 
         Args:
             of_samples: variance of the estimate due to the samples; NaN if unknown.

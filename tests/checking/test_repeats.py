@@ -49,8 +49,8 @@ def test_the_message_names_the_mean_what_is_subtracted_and_the_limit():
         checked(Dropping(broken=True))
     text = str(caught.value)
     worst = caught.value.verdict.broken[0].worst
-    assert f"(mean {worst.error + worst.chance:.3g} less {worst.chance:.3g} by chance), 0.05 allowed" in text
-    assert "the mean error between forwards of the same inputs, is subtracted" in text
+    assert f"(mean {worst.error + worst.chance:.3g} - {worst.chance:.3g} due to chance), 0.05 allowed" in text
+    assert "the mean error between forward passes of the same inputs, is subtracted" in text
     assert "sample " not in text
 
 
@@ -88,7 +88,7 @@ def test_upper_limits_are_compared_beyond_chance_and_lower_ones_are_not():
     assert first.status == "holds"
     assert [other.value for other in others] == [accuracy.value] * 2
     (tight,) = judged([Limit.read("fc:normalized_variance:-1", upper=True)], result)
-    assert f"beyond chance (less {row.chance:.6g} by chance)" in tight.message
+    assert f"beyond chance (minus {row.chance:.6g} due to chance)" in tight.message
 
 
 class Vectors(nn.Module):

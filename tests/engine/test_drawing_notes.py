@@ -15,7 +15,7 @@ def notes(units):
 
 def test_a_note_says_from_how_many_layers_units_were_drawn():
     assert notes(100) == [
-        "100 units were drawn from each of 2 large layers; intervals include the error that this causes "
+        "100 units were drawn from each of 2 large layers; intervals include the resulting sampling error "
         "(units='all' measures every unit)"
     ]
 

@@ -440,7 +440,7 @@ def test_the_best_units_are_named_as_those_of_the_drawn_ones(net, images):
     row = row_of(measured(net, images, iv.Goodfellow(alpha=0.2)), measure="goodfellow")
     assert np.isnan(row.ci_low)
     assert "the best units depend on the draw" in row.note
-    assert "those of the drawn ones" in row.note
+    assert "selected among the drawn ones" in row.note
     assert np.isnan(row.drawing_error)
     assert (row.units, row.units_total) == (DRAWN, 2304)
 
@@ -499,7 +499,7 @@ def test_a_draw_that_decides_the_width_is_named(net, many):
     rows = [row_of(measured(net, many, units=units, layers=["0"])) for units in (70, 576)]
     samples = [np.subtract(8 * row.value, 7 * np.array(row.replicates)).std(ddof=1) / 8**0.5 for row in rows]
     assert rows[0].drawing_error > samples[0]
-    assert "the draw of units decides the width of the interval; raise units=" in rows[0].note
+    assert "most of the interval's width is due to the draw of units; raise units=" in rows[0].note
     assert rows[1].drawing_error < samples[1]
     assert rows[1].note == ""
 

@@ -181,7 +181,7 @@ def test_given_temperatures_and_a_subset_are_taken():
 
 
 def test_what_cannot_be_measured_is_refused():
-    with pytest.raises(TypeError, match=r"needs floating images .* got samples of shape \(784,\)"):
+    with pytest.raises(TypeError, match=r"needs floating-point images .* got samples of shape \(784,\)"):
         iv.stability_curve(net(), DIGITS.images.flatten(1))
     with pytest.raises(TypeError, match="sets measures= itself"):
         iv.stability_curve(net(), DIGITS, measures="anova")

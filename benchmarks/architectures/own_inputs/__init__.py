@@ -1,1 +1,1 @@
-"""Sweep over the same architectures with their own inputs: padded texts, recordings, graphs, molecules."""
+"""Compare the library with plain hooks on models with inputs of their own kind, such as texts."""

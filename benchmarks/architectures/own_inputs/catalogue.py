@@ -1,4 +1,4 @@
-"""Define the entries of this sweep, and functions that prepare their inputs."""
+"""Define the entries of the sweep over models with their own inputs, and functions that prepare inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OwnInputs:
         collate: function that turns a list of samples into a batch.
         masks, indices: fields of the batch that mark padding, or assign rows to samples.
         call: function that calls the model on a batch.
-        gradients: whether the forward differentiates.
+        gradients: whether the model differentiates in its forward pass.
         precision: precision of the measurement and of plain hooks.
         kind: description of the inputs, for the page.
     """
@@ -65,7 +65,7 @@ def unmoved(sample: Sample) -> Sample:
 
 
 def on(field: str, move: Callable[[Tensor], Tensor]) -> Element:
-    """Return an element that moves one field of a mapping."""
+    """Return an element that changes only one field of a mapping."""
     return lambda sample: {**sample, field: move(sample[field])}
 
 

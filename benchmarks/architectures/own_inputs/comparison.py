@@ -31,8 +31,8 @@ class Outcome:
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
-        absent: readings that it neither read nor skipped.
-        depend: skipped readings that are different alone and in a batch for plain hooks, too.
+        absent: readings that the library neither read nor skipped.
+        depend: skipped readings that differ for a sample alone and in a batch, as plain hooks confirm.
         operations: number of functional operations and other tensors read.
         refusal: the library's error message, if it rejected the model.
         draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def said_to_depend(self) -> int:
-        """Number of readings skipped because they depend on the batch."""
+        """Number of readings that the library skipped because they depend on the batch."""
         return sum("depends on the other inputs" in reason for reason in self.skipped.values())
 
     @property
@@ -176,7 +176,7 @@ def _check_dependence(
     wanted: list[Reading],
     outcome: Outcome,
 ) -> None:
-    """Record which skipped readings are different alone and in a batch for plain hooks, too."""
+    """Record which skipped readings differ for a sample alone and in a batch, as plain hooks confirm."""
     claimed = [
         r for r in wanted if "depends on the other" in outcome.skipped.get(f"{r.label} (call {r.key[1]})", "")
     ]

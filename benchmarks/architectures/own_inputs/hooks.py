@@ -104,7 +104,7 @@ def forward(own: OwnInputs, model: nn.Module, samples: Sequence[Any]) -> Forward
 
 
 def _graph_parts(args: Any) -> Iterator[Tensor]:
-    """Yield the tensors of a mapping that a module gets as its only argument and may return extended."""
+    """Yield the tensors of a mapping that is a module's only argument and may be part of what it returns."""
     if len(args) == 1 and isinstance(args[0], Mapping):
         yield from (tensor for _, tensor in tensors_of(args[0]))
 

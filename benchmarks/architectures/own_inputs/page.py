@@ -1,4 +1,4 @@
-"""Create the section on this sweep: totals, one row per architecture, and reasons for skipped readings."""
+"""Create the section on models with their own inputs: totals, a row per architecture, skipped readings."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ def section(outcomes: list[Outcome]) -> list[str]:
         "molecules. There are 12 samples and three elements (two for spectrograms and series), some of "
         "which change the size of a sample. Written by `python -m benchmarks.architectures.own_inputs`.",
         "",
-        "A *reading* is a floating tensor of a leaf module with an axis of samples, or with rows of nodes "
-        "or edges, as found by plain forward hooks on 12, 7 and 5 samples. If it has a padded axis, or rows "
-        "of nodes or edges, it is pooled by its mean: `iv.Pool` with the mask or index of the batch. It is "
-        "*equal* if the transformation, sample and normalized variance of every unit, and of the layer, "
-        "agree to 1e-6 with those of plain hooks on the same batch, in float64 (in float32 for SevenNet and "
-        "GPT-Neo, which compute in float32 anyway). Readings of rejected models count as not read.",
+        "A *reading* is a floating-point tensor of a leaf module with an axis of samples, or with rows of "
+        "nodes or edges, as found by plain forward hooks in batches of 12, 7 and 5 samples. If it has a "
+        "padded axis, or rows of nodes or edges, it is pooled by its mean: `iv.Pool` with the mask or "
+        "index of the batch. It is *equal* if the transformation, sample and normalized variance of every "
+        "unit, and of the layer, agree to 1e-6 with those of plain hooks on the same batch, in float64 (in "
+        "float32 for SevenNet and GPT-Neo, which compute in float32 anyway). Readings of rejected models "
+        "count as not read.",
         "",
         "Texts are padded to the longest text of the batch. They are padded to a fixed length for models in "
         "which padding affects the other tokens (through convolutions, Fourier transforms or shortened "

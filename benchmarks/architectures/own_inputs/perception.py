@@ -129,7 +129,7 @@ def image_and_text(known: Architecture) -> OwnInputs:
     def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
         images = stacked([{"pixel_values": sample["pixel_values"]} for sample in samples])
         pad = 1 if known.name == "CLIPModel" or known.name.startswith("Blip") else 0
-        least = 11 if known.name == "SiglipModel" else 0  # it reads its last token
+        least = 11 if known.name == "SiglipModel" else 0  # the model reads the last token
         texts = [{"input_ids": sample["input_ids"]} for sample in samples]
         return {**images, **tokenized(texts, value=pad, least=least)}
 

@@ -16,7 +16,7 @@ NO_MASK = ("FNetModel", "RwkvModel")  # they accept no mask
 REACHED = ("FNetModel", "RwkvModel", "FunnelModel", "ConvBertModel")  # padding affects tokens
 FLAT = ("OPTModel", "MixtralModel", "Qwen2MoeModel", "SwitchTransformersModel")  # tokens share one axis
 ONE_LENGTH = (*REACHED, *FLAT)
-MULTIPLES = {"LongformerModel": 4}  # it pads to these multiples itself
+MULTIPLES = {"LongformerModel": 4}  # the model itself pads to these multiples
 LONGEST, LONGEST_ANSWER = 14, 9
 
 

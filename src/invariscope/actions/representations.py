@@ -55,7 +55,7 @@ def as_representation(given: Any, elements: Any = None) -> Any:
             the elements that the object's own group lists.
     Raises:
         ValueError: an unknown name, or matrices of the wrong shape.
-        TypeError: none of these.
+        TypeError: `given` is none of these.
     """
     if isinstance(given, str):
         if given not in NAMED:
@@ -70,7 +70,7 @@ def as_representation(given: Any, elements: Any = None) -> Any:
 
 
 def _of(function: Any, argument: Any) -> Any:
-    """Call the user's representation, naming it in errors."""
+    """Call the user's representation, and name it in the message if it fails."""
     try:
         return function(argument)
     except Exception as error:

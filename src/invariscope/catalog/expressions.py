@@ -75,7 +75,8 @@ class _Language:
     def _tree(self, text: str) -> ast.expr:
         if len(text) > MAX_LENGTH:
             raise ValueError(
-                f"the {self.registry.kind} has {len(text):,} characters, more than {MAX_LENGTH:,}"
+                f"the text of the {self.registry.kind} has {len(text):,} characters; at most "
+                f"{MAX_LENGTH:,} are allowed"
             )
         try:
             return ast.parse(text.strip(), mode="eval").body
@@ -166,7 +167,7 @@ def constructors(cls: type, base: type) -> dict[str, Callable[..., Any]]:
 
 
 def ways(cls: type, base: type) -> list[str]:
-    """Return the signatures that make an object, such as "Rotation.circle(m, ...)"."""
+    """Return the signatures of a class and its constructors, such as "Rotation.circle(m, ...)"."""
     calls = {None: cls, **constructors(cls, base)}
     return [f"{_spelled(cls, name)}{_bare_signature(make)}" for name, make in calls.items()]
 

@@ -69,10 +69,10 @@ def assert_invariant(
         seed: seed of the subset and of the transform's draws; None: the test session's seed, or 0.
         precision, device, batch_size, unstable, gradients, preprocess, call, pool: as for `iv.measure`.
         output: the part of the model's output to check, as for `iv.measure`.
-        repeats: above 1, for models that draw random numbers in their forward: as for `iv.measure`. The mean
-            error of each element over samples, less the error that chance alone causes, is then compared with
-            `below`, which must be given. Caveats: errors add up in squares, so that the difference is smaller
-            than a break that is itself smaller than the effect of chance.
+        repeats: number of forward passes per input, as for `iv.measure`; above 1 for models that draw random
+            numbers. What is compared with `below` (which must then be given) is each element's mean error
+            over samples, minus the error that chance alone causes. Caveats: the two effects add in squares,
+            so symmetry errors smaller than the effect of chance are underestimated.
 
     Returns:
         The verdict, with the decisive error of every checked layer.
@@ -225,8 +225,8 @@ def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
                 f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "without inverses, its effect cannot be measured. Give below=, the largest relative error "
-                "that passes; for callables, declare Elements([...], inverses=[...])."
+                "without inverses the effect of interpolation cannot be measured. Give below=, the largest "
+                "relative error that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
     if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:

@@ -1,4 +1,4 @@
-"""Limits on a model's values, written on one line and checked on a result.
+"""Limits on a model's measured values, each written on one line.
 
 The value alone decides. This is not a hypothesis test: there is no p-value and no adjustment for the number
 of layers and limits, and the 95 % interval next to each value applies to that value alone.
@@ -33,7 +33,7 @@ class Limit:
     Args:
         text: the limit as written.
         pattern: layer name or glob; `output` for measures of the model's output.
-        measure: the limited measure.
+        measure: the measure that the limit applies to.
         output: output of the measure; "" means the first.
         bound: the largest or smallest allowed value.
         upper: whether `bound` is the largest allowed value.
@@ -99,8 +99,9 @@ class Outcome:
         layer, call: the layer, and the number of its call.
         value: value over all samples, which decides.
         low, high: 95 % interval, for information only.
-        note: why there is no value.
-        chance: what chance alone causes, already subtracted from value and interval; 0 without `repeats`.
+        note: why there is no value; "" if there is one.
+        chance: the part that the model's own randomness causes, already subtracted from value and interval; 0
+            without `repeats`.
     """
 
     limit: Limit
@@ -130,7 +131,7 @@ class Outcome:
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
-        beyond = f" beyond chance (less {self.chance:.6g} by chance)" if self.chance else ""
+        beyond = f" beyond chance (minus {self.chance:.6g} due to chance)" if self.chance else ""
         return f"{self.name}: {self.limit.row} is {self.value:.6g}{beyond}, must be {wanted}"
 
 
@@ -163,7 +164,7 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
-    """Return the outcome of every limit at every matching layer, in execution order.
+    """Return the outcome of every limit at every matching layer, with layers in execution order.
 
     Raises:
         ValueError: a limit matches no layer, or names an output that the measure does not have.
@@ -188,10 +189,10 @@ def _outcome(limit: Limit, row: Row) -> Outcome:
 
 
 def _by_chance(limit: Limit, row: Row) -> float:
-    """Return how far chance alone moves a value up from its ideal; 0 if that is not known.
+    """Return by how much chance alone raises a value above its ideal; 0 if that is not known.
 
-    Only for upper limits on values whose ideal is the smallest: the untransformed accuracy, for instance, is
-    no effect of chance.
+    This applies only to upper limits on values whose ideal is the smallest possible value. The accuracy on
+    untransformed inputs, for instance, is not an effect of chance.
     """
     about = limit.measure.output(row.output)
     depends = about.floor and about.kind != "position"
@@ -241,14 +242,14 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _refuse_form(measure: Measure, output: str, text: str) -> None:
-    """Raise ValueError for an option in place of an output, such as the kind of a deviation."""
+    """Raise ValueError if a limit names an option, or its value, in place of an output."""
     head, dot, rest = output.partition(".")
     if head in ("", measure.form):
         return
     for option in dataclasses.fields(measure):  # type: ignore[arg-type]
         if meant := _called(measure, option.name, head):
             raise ValueError(
-                f"{head!r} in the limit {text!r} is not an output of {measure.name} but its option "
+                f"{head!r} in the limit {text!r} is not an output of {measure.name}; set its option "
                 f'{option.name!r}: write "{meant}{dot}{rest}" instead.'
             )
 

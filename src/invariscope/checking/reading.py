@@ -1,4 +1,4 @@
-"""Verdicts from measured results."""
+"""Verdicts of assertions, derived from measured results."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def verdict_of(
     Args:
         what: "invariant" or "equivariant".
         result: rows and curves of `wanted`, with floors if elements interpolate.
-        rounding: rounding at every layer, in execution order.
+        rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
         options: options of the measurement, including the seed and the number of samples.
         kinds: classes of the layers that are modules.
@@ -91,7 +91,7 @@ def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
 
 
 def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: _Allow) -> Worst | None:
-    """Return the element with the largest share of its tolerance; None if no element has an error."""
+    """Return the element whose error is the largest share of its tolerance; None if none has an error."""
     errors, lost, samples = (curves[name] for name in _CURVES)
     found = []
     for j, point in errors.items():
@@ -108,7 +108,7 @@ def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: 
 def _worst_beyond_chance(
     errors: dict[int, Point], transform: Transform, allow: _Allow, chance: float
 ) -> Worst | None:
-    """Return the element with the largest mean error, less the error that chance alone causes."""
+    """Return the element with the largest mean error, from which the error due to chance is subtracted."""
     known = {j: point.value - chance for j, point in errors.items() if not math.isnan(point.value)}
     if not known or math.isnan(chance):
         return None

@@ -47,7 +47,7 @@ class Worst:
     def __str__(self) -> str:
         error, allowed = _apart(self.error, self.allowed)
         if self.sample is None:
-            error += f" beyond chance (mean {self.error + self.chance:.3g} less {self.chance:.3g} by chance)"
+            error += f" beyond chance (mean {self.error + self.chance:.3g} - {self.chance:.3g} due to chance)"
         return f"{error}, {allowed} allowed"
 
 
@@ -63,7 +63,7 @@ class LayerVerdict:
         worst: the decisive pair; None if the response is 0 for every sample.
         grid: why the layer's grid rules out exact equivariance, such as strides that shift it off-centre.
         kind: class of the module; "" if the layer is not a module.
-        tried: the accepted actions, of which `action` fits best.
+        tried: the accepted actions, among which `action` fits best.
     """
 
     layer: str
@@ -102,7 +102,7 @@ class LayerVerdict:
 
     @property
     def short(self) -> str:
-        """Name and error."""
+        """Name of the layer and its error, for a summary."""
         return f"{self.name} " + ("no response" if self.worst is None else f"{self.worst.error:.2g}")
 
 
@@ -168,7 +168,7 @@ class Verdict:
         text = f"{self.result.name}{number}; {counts}"
         if before:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            text += f"; all earlier ones hold, the largest error is {largest.short}"
+            text += f"; all earlier ones hold; their largest error is {largest.short}"
         return text
 
     def _replay(self, worst: Worst | None) -> str:
@@ -209,7 +209,7 @@ def _closeness(layer: LayerVerdict) -> float:
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} is 0 for every input, so it cannot be shown to be {what}"
+        return f"{name} returns 0 for every input, so it cannot be shown to be {what}"
     which = "is" if alone else "is the first that is"
     return f"{name} {which} not {what}: relative error {first.worst}"
 
@@ -219,6 +219,8 @@ def _details(worst: Worst | None) -> dict[str, str]:
         return {}
     element = f"{worst.element}, {worst.label}"
     if worst.sample is None:
-        chance = f"{worst.chance:.3g}, the mean error between forwards of the same inputs, is subtracted"
+        chance = (
+            f"{worst.chance:.3g}, the mean error between forward passes of the same inputs, is subtracted"
+        )
         return {"element": element, "chance": chance, "tolerance": worst.reason}
     return {"element": element, "sample": f"{worst.sample}", "tolerance": worst.reason}

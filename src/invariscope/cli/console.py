@@ -20,8 +20,8 @@ Tick = Callable[[int, "int | None"], None]
 def show(*things: Any) -> None:
     """Print results, such as tables and sentences, without cropping.
 
-    A table that needs more room than the terminal has is printed as wide as it needs: a name that is cut in
-    the middle cannot be copied.
+    A table wider than the terminal is printed at its full width, since a name that is cut off cannot be
+    copied.
     """
     console = Console(highlight=False)
     console.width = max([console.width, *(_needed(thing, console) for thing in things)])
@@ -29,7 +29,7 @@ def show(*things: Any) -> None:
 
 
 def _needed(thing: Any, console: Console) -> int:
-    """Return the least width of a table; 0 for other things, which wrap."""
+    """Return the minimum width of a table; 0 for other objects, which wrap."""
     if not hasattr(thing, "__rich_measure__"):
         return 0
     return thing.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).minimum

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Preprocess(abc.ABC):
-    """Conversion of transformed samples to model inputs that records notes on unexpected changes."""
+    """Function that converts transformed samples to model inputs, and records notes on unexpected changes."""
 
     images: ClassVar[bool] = False
     """Whether samples are images with values from 0 to 1."""

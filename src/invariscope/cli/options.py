@@ -84,7 +84,7 @@ Data = Annotated[
 DataDir = Annotated[
     Path | None,
     opt(
-        "Folder with the data set's files. By default, INVARISCOPE_DATA is searched, or they are downloaded.",
+        "Folder with the data set's files; by default, INVARISCOPE_DATA, or a cache of downloaded files.",
         "FOLDER",
         shown=False,
     ),
@@ -187,5 +187,5 @@ class BatchSettings(RunSettings):
     ] = "refuse"
     repeats: Annotated[
         int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
+        opt("For models that draw random numbers: number of forward passes per input.", "INT"),
     ] = 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words can shrink to this width, or that of their longest word, by wrapping.
+# Columns of words can shrink to this width, or to that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 
@@ -91,7 +91,8 @@ def _layers(result: Result, measure: str) -> Table:
                 if bands
                 else []
             ),
-            *(_count(row[name]) for name in ("units", "dead_units", "sparse_units")),
+            _units(row),
+            *(_count(row[name]) for name in ("dead_units", "sparse_units")),
         ]
         for row in rows.to_dict("records")
     ]
@@ -104,7 +105,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return the limits of the middle 95 % of networks with random weights, by (layer, call)."""
+    """Return the middle 95 % of the values of networks with random weights, (low, high) by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
@@ -119,6 +120,12 @@ def _outputs(rows: pd.DataFrame, places: set[str]) -> Table:
 
 def _value(row: Mapping[str, Any], places: set[str]) -> str:
     return Fixed(0)(row["value"]) if row["measure"] in places else number(row["value"])
+
+
+def _units(row: Mapping[str, Any]) -> str:
+    """Return the number of measured units as text, with the total if units were drawn."""
+    drawn = row["units_total"] > row["units"]
+    return f"{_count(row['units'])} of {_count(row['units_total'])}" if drawn else _count(row["units"])
 
 
 def _count(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A loader's `collate_fn` on samples whose labels were taken out."""
+"""Apply a loader's `collate_fn` to samples without labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _TRIED = 256  # items to search for two different labels
 
 @dataclass(frozen=True)
 class LabelledCollate:
-    """Collates samples as a loader does, with a label beside each, and leaves the labels out of the batch.
+    """Collate function that adds stand-in labels for the loader's function, and drops labels from the batch.
 
-    The labels are stand-ins, since models do not get them. The parts of a batch that change with the
-    stand-ins are those that hold labels.
+    The parts of a batch that change with the stand-in labels are the parts that hold labels.
 
     Args:
         collate: the loader's function.
@@ -70,8 +69,8 @@ class LabelledCollate:
         )
         if len(changed) == len(one):
             raise ValueError(
-                "everything that the collate_fn of the loader returns depends on the labels, which models do "
-                "not get: give preprocess=, a function from samples without labels to what the model gets"
+                "everything that the collate_fn of the loader returns depends on the labels, which are not "
+                "passed to models: give preprocess=, a function from samples without labels to inputs"
             )
         return changed
 
@@ -83,7 +82,7 @@ def _parts(batch: Any) -> dict[Any, Any]:
 
 
 def _without(batch: Any, left_out: frozenset[Any]) -> Any:
-    """Return a batch without some of its parts; a single position that is left, as it is."""
+    """Return a batch without some of its parts; if a tuple keeps only one entry, return that entry."""
     if not left_out:
         return batch
     kept = {name: part for name, part in _parts(batch).items() if name not in left_out}
@@ -93,7 +92,7 @@ def _without(batch: Any, left_out: frozenset[Any]) -> Any:
 
 
 def with_labels(collate: Callable[[Any], Any] | None, items: Any, labels: Any) -> Callable[[Any], Any] | None:
-    """Return a loader's function for samples without labels; itself if the items have none.
+    """Adapt a loader's collate function to samples without labels; unchanged if the items have no labels.
 
     Args:
         items: the dataset.

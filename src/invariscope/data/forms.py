@@ -126,7 +126,7 @@ def _is_labelled_batch(batch: Any) -> bool:
 
 
 def _labelled(data: Any, labels: Any) -> Form:
-    """Return data in memory with the labels that were given for them."""
+    """Return the form of data in memory whose labels were passed separately."""
     form = form_of(data, None)
     if form.inputs is None:
         raise ValueError(

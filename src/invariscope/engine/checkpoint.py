@@ -66,6 +66,10 @@ class Checkpoint:
             "classes": [[value, number] for value, number in run.strata.classes.items()],
             "groups": run.strata.groups,
             "nested": run.strata.nested,
+            "coarser": [
+                [*key, repr(statistic), strata.layout, strata.why]
+                for (key, statistic), strata in run.coarser.items()
+            ],
             "samples": run.samples,
             "forwards": run.forwards,
         }
@@ -103,6 +107,10 @@ class Checkpoint:
             run.withdraw((layer, call), reason, statistics)
         run.strata.classes = dict(document["classes"])
         run.strata.groups, run.strata.nested = document["groups"], document["nested"]
+        run.coarser = {
+            ((layer, call), by_name[name]): getattr(run.strata, layout)(why)
+            for layer, call, name, layout, why in document["coarser"]
+        }
         run.samples, run.forwards = document["samples"], document["forwards"]
         return document["walked"][0], document["walked"][1], document["data"]
 

@@ -1,4 +1,4 @@
-"""Functions through which statistics, which receive only arrays, use a transform."""
+"""Let statistics, which receive only arrays, apply the elements of a transform."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invariscope.transforms.machinery.unmoved import Unmoved
 
 
 def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
-    """Return labels, group table and matrices of the elements; the last two are computed on demand."""
+    """Return the labels, group table and matrices of a transform's elements; the last two on demand."""
     whole = acting_elements(transform.of, seed=seed) if isinstance(transform, Unmoved) else None
     linear = partial(_linear_parts, transform, seed)
     return ActingElements(transform.labels, transform.table, linear, in_place_of=whole)

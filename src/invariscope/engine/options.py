@@ -59,6 +59,7 @@ class Options:
     repeats: int = 1
     rows: str = "compact"
     units: int | str = "auto"
+    class_maps: bool | None = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -68,6 +69,8 @@ class Options:
                 raise unknown(name, str(getattr(self, name)), allowed)
         if not isinstance(self.gradients, bool):
             raise ValueError(f"gradients must be True or False; got {self.gradients!r}")
+        if not isinstance(self.class_maps, bool | None):
+            raise ValueError(f"class_maps must be True, False or None; got {self.class_maps!r}")
         object.__setattr__(self, "classes", _distinct_names(self.classes))
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
@@ -88,11 +91,11 @@ class Options:
 
     @property
     def refuses_chance(self) -> bool:
-        """Whether responses that change between equal forwards are an error."""
+        """Whether responses that change when a forward pass is repeated are an error."""
         return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
-        """Return the options of an auxiliary walk: all samples, without classes, intervals or progress."""
+        """Return the options of an auxiliary pass: all samples, without classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 

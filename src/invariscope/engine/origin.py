@@ -1,4 +1,4 @@
-"""The provenance of a run."""
+"""Describe how a result was obtained: its provenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
     Args:
         seconds: duration of the measurement.
-        further: entries of optional parts.
+        further: further entries, from optional parts of the run.
     """
     source, transform, options = task.source, task.transform, task.options
     described = transform.describe()
@@ -60,7 +60,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
 
 def _of_feeding(task: Task) -> Iterator[str]:
-    """Yield what was noticed about the inputs, and what a preprocess of ours noted itself."""
+    """Yield the reader's remarks on the inputs, and the notes of a `preprocess` of this package."""
     yield from task.reader.remarks
     noted = getattr(task.options.preprocess, "notes", ())
     yield from (str(note) for note in noted if isinstance(noted, tuple))

@@ -1,15 +1,14 @@
-"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
+"""Create the row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from invariscope.engine.class_means import left_out, mean_over_classes
+from invariscope.engine.class_means import Numbers, layer_replicates, left_out
 from invariscope.intervals import (
     ENOUGH,
     GROUPS,
@@ -38,21 +37,22 @@ from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
-_DRAW_DECIDES = f"the draw of units decides the width of the interval; {MORE_UNITS}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A subset of the samples: its label, and the buckets and number of samples of each group.
+    """A subset of the samples: its label, and the number of samples in each group.
 
     Args:
-        reach: factor that widens its intervals, if their width decided the number of samples.
+        number: the class; None for all samples, and for the mean over classes.
+        reach: factor by which intervals are widened, if their width determined the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
     label: str
-    members: list[list[int]]
+    number: int | None
     sizes: np.ndarray
     reach: float = 1.0
     reason: str = ""
@@ -88,8 +88,12 @@ class Part:
         self.points.extend(other.points)
         self.maps.update(other.maps)
 
+    def without_maps(self) -> Part:
+        """Return the rows and points only, without the errors of single bins of drawn units."""
+        return Part([replace(row, contrasts=None) for row in self.rows], self.points)
+
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of this shape."""
+        """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -102,7 +106,7 @@ class Part:
 
 
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
-    """Return the map of a view of the layer, whose units have this shape."""
+    """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
         return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
@@ -146,33 +150,25 @@ class OutputPlace:
         below: dict[str, Any] = {} if floor is None else {"floor": float(layer_replicates(floor)[0])}
         if isinstance(values, ElementValues):
             return self._elements(values, floor, below)
+        numbers = Numbers.of(values)
         if isinstance(values, LayerValues):
             below |= {"null": values.null, "undefined": left_out([values])}
-            return Part([self.row([values], note=values.note, **below)])
-        row = self.row([values], note=values.note, empty=_NO_UNIT, **_counts(values), **below)
+            return Part([self.row(numbers, note=values.note, **below)])
+        row = self.row(numbers, note=values.note, empty=_NO_UNIT, **_counts(values), **below)
         return Part([row], maps=self.map(values.values[0], values.draw))
 
-    def row(
-        self,
-        parts: Sequence[UnitValues | ElementValues | LayerValues],
-        *,
-        note: str = "",
-        empty: str = "",
-        **columns: Any,
-    ) -> Row:
-        """Return the row of these values, or of their mean over classes if there are several.
+    def row(self, numbers: Numbers, *, note: str = "", empty: str = "", **columns: Any) -> Row:
+        """Return the row of these numbers.
 
         Args:
             note: the measure's own note.
             empty: note for a missing value, if the measure has none.
             columns: further columns.
         """
-        replicates = [layer_replicates(part) for part in parts]
-        layer = self._over(replicates)
-        uncovered = next((part.uncovered for part in parts if part.uncovered), "")
-        reach = self.stratum.reach * max(getattr(part, "reach", 1.0) for part in parts)
+        layer, uncovered = numbers.layer, numbers.uncovered
+        reach = self.stratum.reach * numbers.reach
         interval = MISSING if uncovered else self._interval(layer, reach)
-        if error := _mean_error([_error_of(part) for part in parts], replicates):
+        if (error := numbers.error) is not None:
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
             columns |= {"contrasts": error.contrasts.astype(np.float32)}
@@ -188,14 +184,14 @@ class OutputPlace:
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
             **self._clipped(interval).columns,
-            **self._ratio([part for part in parts if isinstance(part, UnitValues)], reach),
+            **self._ratio(numbers, reach),
             **columns,
         )
 
     def _with_drawing(
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
-        """Return the interval with the error of the draw, why there is none, and the note."""
+        """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
         if why := uncovered or error.too_few_units(interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
@@ -203,34 +199,28 @@ class OutputPlace:
         return interval.with_drawing(error.variance**0.5, error.freedom), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
-        """Return the map of these values, in float32 if the activations are and the values fit its range."""
+        """Return the map of these values, in float32 if the activations are and all values fit."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         array = np.array(values, kind, order="C")
         return {key: array if draw is None else DrawnMap(array, draw)}
 
-    def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the values themselves or, for the stratum "mean", their mean over classes."""
-        if self.stratum.members:
-            return replicates[0]
-        used = 1 if self.stratum.reason else None
-        return mean_over_classes(np.stack([values[:used] for values in replicates]))
-
-    def _ratio(self, parts: Sequence[UnitValues], reach: float) -> dict[str, Any]:
-        ratios = [part.ratio for part in parts if part.ratio is not None]
-        if not ratios:
+    def _ratio(self, numbers: Numbers, reach: float) -> dict[str, Any]:
+        ratio = numbers.ratio
+        if ratio is None:
             return {}
-        ratio = self._over(ratios)
         around = self._interval(ratio, reach)
-        if error := _mean_error([part.ratio_error for part in parts if part.ratio is not None], ratios):
-            around, _, _ = self._with_drawing(around, error, "", "")
+        if numbers.ratio_error is not None:
+            around, _, _ = self._with_drawing(around, numbers.ratio_error, "", "")
         around = self._clipped(around)
         ends = {"ratio_low": around.low, "ratio_high": around.high}
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
     def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
         """Return the mean over the elements as a row, and the elements as a curve."""
-        row = self.row([values], units=values.values.shape[1], dead_units=0, sparse_units=0, **below)
+        row = self.row(
+            Numbers.of(values), units=values.values.shape[1], dead_units=0, sparse_units=0, **below
+        )
         kept = values.values[:1] if values.uncovered else values.values.copy()
         if values.rare is not None:
             kept[1:, values.rare] = np.nan
@@ -244,7 +234,7 @@ class OutputPlace:
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the name of the parameter that varies along the elements, and their labels and values."""
+        """Return the parameter that varies along the elements, and each element's label and value of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -282,24 +272,6 @@ class OutputPlace:
         return interval.within(*self.measure.output(self.output).range)
 
 
-def layer_replicates(part: Values) -> np.ndarray:
-    """Return the (replicate,) values of the layer."""
-    return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
-
-
-def _error_of(part: Values) -> DrawingError | None:
-    return part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
-
-
-def _mean_error(
-    errors: Sequence[DrawingError | None], replicates: Sequence[np.ndarray]
-) -> DrawingError | None:
-    """Return the error of the mean of those parts that have a value; None without a draw."""
-    pairs = zip(errors, replicates, strict=True)
-    known = [error for error, values in pairs if error is not None and np.isfinite(values[0])]
-    return DrawingError.mean(known) if known else None
-
-
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
@@ -315,7 +287,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
+    """Return the reason to show. Small groups take precedence, unless more samples would not help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 

@@ -27,6 +27,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
+from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -62,7 +63,7 @@ def measured(
         watch = watching(task, lambda run: found(run).rows)
         if watch is not None:
             task = replace(task, source=LookSource(source, watch.stopping))
-        run = walk(task, enough=watch)
+        run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
         chance = chance_values(task)
     whole, left_out = found(run), repeated(run, task)
     part = without(whole, left_out)

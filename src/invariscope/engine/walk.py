@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,18 +14,20 @@ from invariscope.block import Block
 from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
+from invariscope.engine.budget import refuse_too_large
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
-from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
+from invariscope.engine.plan import by_cell, paired_chunks, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
+from invariscope.engine.turns import Turns, class_members
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
 from invariscope.statistics.probes import Batch
@@ -33,12 +35,17 @@ from invariscope.statistics.probes import Batch
 Tick = Callable[[int, int | None], None]
 
 
-def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run:
-    """Walk the source once for all measures; stop early if `enough` returns True."""
+def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None, turns: Turns | None = None) -> Run:
+    """Walk the source once for all measures; stop early if `enough` returns True.
+
+    Args:
+        turns: finishes classes, if they may be walked one after the other.
+    """
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
     with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
-        run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
+        given = task.reader, source, task.transform, needs, options, source.length, enough, turns
+        run = walked(Walk(*given), tick)
     run.notes += [*floor_notes(task), *drawing_notes(run)]
     return run
 
@@ -83,8 +90,10 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
         total = sum(len(window) for window in source.windows())
     of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
     pilot = walked(of_inputs, lambda done, total: None)
-    everything = [list(range(pilot.strata.buckets))]
-    finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
+    finals = {
+        (key, s): s.finalize(state, [list(range(pilot.strata_of(key, s).buckets))])
+        for (key, s), state in pilot.states.items()
+    }
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
@@ -115,6 +124,8 @@ class _Loop:
                 break
         if self.audit is not None:
             self.audit.finish()
+        if self.walk.turns is not None and self.run.turned is not None:
+            self.walk.turns.end(self.run)
         return digest.hexdigest()
 
     def _window(self, number: int, window: Window, digest: str) -> None:
@@ -123,9 +134,10 @@ class _Loop:
         places = self._places(window) if self.walk.needs.positions else None
         self._enlarge()
         self._meet(window, cells)
-        for block, chosen in enumerate(self._blocks(window, cells)):
+        for block, (chosen, ended) in enumerate(self._turns(window, cells)):
             if not self._done_before(number, block, digest):
                 frame = partial(Block, membership=run.strata.membership(cells[chosen]))
+                self.reduction.count_in(cells[chosen])
                 if places is not None:
                     frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
                 self._block(window, chosen, frame)
@@ -134,14 +146,15 @@ class _Loop:
                     plan.checkpoint.write(run, windows=number, blocks=block + 1, data=digest)
             self.done += len(chosen)
             self.tick(self.done, self.walk.source.length)
+            if ended is not None and self.walk.turns is not None:
+                self.walk.turns.finish(run, ended)
 
     def _meet(self, window: Window, cells: np.ndarray) -> None:
         """Record clusters, and how often neighbours in a stream share a label."""
         run = self.run
         if window.clusters is not None:
-            buckets = run.strata.membership(cells).buckets.T
-            clusters = np.broadcast_to(window.clusters, buckets.shape)
-            run.clusters = (run.clusters or set()) | set(zip(buckets.flat, clusters.flat, strict=True))
+            pairs = zip(cells.tolist(), window.clusters.tolist(), strict=True)
+            run.clusters = (run.clusters or set()) | set(pairs)
         if self.walk.source.walked()["order"] == "arrival" and window.labels is not None:
             run.arrival.add(window.labels)
 
@@ -154,13 +167,24 @@ class _Loop:
             )
         return self.run.strata.positions_of(window.labels, window.indices)
 
+    def _turns(self, window: Window, cells: np.ndarray) -> Iterator[tuple[np.ndarray, int | None]]:
+        """Yield the samples of each block, and the class of which it is the last block, if there is one."""
+        if self.run.turned is None:
+            yield from ((chosen, None) for chosen in self._blocks(window, cells))
+            return
+        for value, members in class_members(window, self.run.turned.classes):
+            blocks = by_cell(cells[members], self.run.strata, self.plan.room)
+            for number, chosen in enumerate(blocks, start=1):
+                yield members[chosen], value if number == len(blocks) else None
+
     def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
         """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""
         if self.walk.needs.paired:
             return paired_chunks(window.pairs, whole_fours(self.plan.room))
         if window.clusters is not None:
             return paired_chunks(window.clusters, whole_fours(self.plan.room))
-        return by_cell(cells, self.run.strata, self.plan.room)
+        crossed = any(not strata.nested for strata in self.run.coarser.values())
+        return by_cell(cells, self.run.strata, self.plan.room, overall=crossed)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Return whether the checkpoint already includes this block."""
@@ -173,12 +197,11 @@ class _Loop:
 
     def _enlarge(self) -> None:
         """Enlarge the states for new classes of a stream."""
-        strata = self.run.strata
-        needed = self.plan.size.of(strata.buckets, strata.references)
+        needed = sum(size.of(self.run.strata_of(*key)) for key, size in self.plan.sizes.items())
         refuse_too_large(needed, self.plan.budget, "the classes found so far")
-        for (_, statistic), state in self.run.states.items():
-            if len(state.counts) < strata.buckets:
-                statistic.enlarge(state, strata.buckets)
+        for key, state in self.run.states.items():
+            if len(state.counts) < (buckets := self.run.strata_of(*key).buckets):
+                key[1].enlarge(state, buckets)
 
     def _block(self, window: Window, chosen: np.ndarray, frame: BlockFrame) -> None:
         run, needs, audit = self.run, self.walk.needs, self.audit

@@ -1,4 +1,4 @@
-"""The built-in generators with their names, and generators from callables."""
+"""The built-in generators of image transforms, and generators made from callables."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ class Feeding:
     """How rows of samples become a batch, and how a model is called on it.
 
     Args:
-        preprocess: (transformed samples) -> batch. It takes a tensor if the data are one, otherwise a list of
-            samples. None stacks samples of the same shape.
+        preprocess: (transformed samples) -> batch. It takes a tensor if the data are a tensor, otherwise a
+            list of samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
-        remarks: where to add what a reader of the numbers should know, each once.
+        remarks: list to which notes on results are added, each once.
     """
 
     preprocess: Callable[[Any], Any] | None = None
@@ -39,7 +39,7 @@ class Feeding:
     remarks: list[str] = field(default_factory=list)
 
     def batch(self, rows: Inputs) -> Any:
-        """Return the batch that the model takes.
+        """Return the batch made from these samples, as it is passed to the model.
 
         Raises:
             ValueError: `preprocess` fails or returns the wrong number of rows, or samples differ in shape.
@@ -47,7 +47,7 @@ class Feeding:
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
-        # Rows may share fields that no transform moves, and preprocess may work in place.
+        # Rows may share fields that no transform changes, and preprocess may work in place.
         given = [copied(row) for row in rows] if is_structured(rows) else rows.clone()
         try:
             with as_the_caller():
@@ -81,7 +81,7 @@ class Feeding:
 
 
 def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
-    """Return which fields the model does not take, and what it takes; "" if it takes all, or any."""
+    """Return a sentence about fields that the model does not accept; "" if it accepts all of them."""
     try:
         parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
     except (TypeError, ValueError):  # some callables in C have no signature
@@ -98,13 +98,13 @@ def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
 
 
 def _truncated(batch: Any) -> bool:
-    """Return whether a fast tokenizer of Hugging Face cut off a part of a text; slow ones do not say."""
+    """Return whether a fast Hugging Face tokenizer truncated a text; slow tokenizers do not report this."""
     encodings = getattr(batch, "encodings", None) if isinstance(batch, Mapping) else None
     return any(getattr(encoding, "overflowing", None) for encoding in encodings or ())
 
 
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
-    """Call `preprocess` on all samples, or on each one if it is a `Compose` of single-image transforms."""
+    """Call `preprocess` on all samples, or on one at a time if it is a `Compose` of image transforms."""
     single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
     return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
 
@@ -140,7 +140,7 @@ def _refuse_other_number(batch: Any, rows: int) -> None:
 
 
 def _is_index(tensor: Tensor, rows: int) -> bool:
-    """Return whether a tensor is a sorted index of the samples that rows belong to."""
+    """Return whether a tensor is a sorted index that assigns each row to a sample."""
     if tensor.ndim != 1 or tensor.is_floating_point() or not len(tensor):
         return False
     return int(tensor[-1]) == rows - 1 and not bool((tensor[1:] < tensor[:-1]).any())
@@ -223,7 +223,7 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    """Return the parts in a mapping of the same type, since some models access a batch by attributes."""
+    """Return a mapping of the original type with these parts, since some models read fields as attributes."""
     if type(batch) is dict:
         return parts
     try:

@@ -23,7 +23,7 @@ def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any],
     Args:
         one, other: the layer's tensors for copies of one sample and of another one.
         axis: batch axis of the tensors.
-        fed: the batches that the model took in both forwards.
+        fed: the batches that were passed to the model in both forward passes.
         batch: number of copies.
     """
     shapes = (
@@ -65,7 +65,7 @@ def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator
 
     Args:
         layers: the inspected layers.
-        fed: the batch that the model took in a trial forward.
+        fed: the batch that was passed to the model in a trial forward pass.
         batch: number of samples in it.
     """
     read = [one for one in layers if one.status == OK and len(one.shape) > 1]
@@ -81,7 +81,7 @@ def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator
 
 
 def _has_rows(shape: tuple[int, ...], padded: int) -> bool:
-    """Return whether the units are rows of tokens; attention weights have tokens on two axes, and no rows."""
+    """Return whether there is one row of units per token; not so for attention weights (token × token)."""
     return shape[0] == padded and shape.count(padded) == 1
 
 

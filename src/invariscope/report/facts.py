@@ -20,6 +20,8 @@ WORDS = {
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
     "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
     "layer.",
+    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the "
+    "standard error that the draw causes; intervals include it.",
     "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
     "the layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
@@ -125,6 +127,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
     tables = [result.table for result in results]
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
+        "drawing error": any((table["units_total"] > table["units"]).any() for table in tables),
         "null": any(table["null"].notna().any() for table in tables),
         "random nets": any(result.baseline["low"].notna().any() for result in results),
         "floor": any(table["floor"].notna().any() for table in tables),

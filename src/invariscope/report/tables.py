@@ -34,6 +34,8 @@ ROW_COLUMNS = (
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),
     ("units", "Units", "count", "units of the layer that were used"),
+    ("units_total", "Drawn from", "count", "units of the layer, if those used were drawn"),
+    ("drawing_error", "Drawing error", "number", "standard error due to the draw of units"),
     ("dead_units", "Dead", "count", "units that never respond; left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples; left out of the mean"),
 )
@@ -70,6 +72,7 @@ def _with_random(result: Result) -> list[dict[str, Any]]:
     for row in rows:
         band = bands.get((row["measure"], row["layer"], int(row["call"]), row["stratum"]))
         row |= {"random_low": band["low"], "random_high": band["high"]} if band else {}
+        row |= {} if row["units_total"] > row["units"] else {"units_total": math.nan}
     return rows
 
 

@@ -183,9 +183,11 @@ class BaselineRow(ResultRow):
     draws: float = ABSENT
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[ResultRow], columns: Sequence[str]) -> pd.DataFrame:
     """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
-    found = [{name: row.get(name, "" if name == "note" else np.nan) for name in columns} for row in rows]
-    return pd.DataFrame(found, columns=list(columns))
+    values = [vars(row) for row in rows]
+    if not values:
+        return pd.DataFrame([], columns=list(columns))
+    return pd.DataFrame({name: [row[name] for row in values] for name in columns})

@@ -102,7 +102,7 @@ class Diffeomorphism(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return the published size, the largest fields that do not fold, and an exact displacement."""
+        """Return fields of the published size, large fields that do not fold, and an exact displacement."""
         return (
             cls(2, preset="petrini2021"),
             cls(3, temperature=0.012, reject_folded=True, interpolation="cubic"),

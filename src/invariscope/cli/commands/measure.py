@@ -40,7 +40,8 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = None
     draws: Annotated[
-        int, opt("Number of random networks for the baseline; each takes another pass.", "INT")
+        int,
+        opt("Number of random networks for the baseline; each requires another pass over the data.", "INT"),
     ] = 30
     floor: Annotated[
         bool, flag("Also measure the effect of interpolation alone; doubles the number of inputs.", "--floor")
@@ -68,11 +69,15 @@ class MeasureSettings(shared.BatchSettings):
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     rows: Annotated[
         str,
-        opt("`compact`, or `all`: also layers that repeat another, such as dropout and flatten.", "NAME"),
+        opt("`compact`, or `all` to include layers that repeat another one (dropout, flatten).", "NAME"),
     ] = "compact"
     units: Annotated[
         str,
-        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+        opt(
+            "Number of units to sample from each large layer: an integer, `all`, or `auto`.",
+            "INT",
+            parser=number_or_word,
+        ),
     ] = "auto"
     checkpoint: Annotated[
         Path | None,

@@ -1,4 +1,4 @@
-"""The value that a model's own randomness causes, for models that draw random numbers."""
+"""Measure the value that a model's own randomness causes, for models that draw random numbers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from invariscope.transforms.machinery.unmoved import Unmoved
 
 
 def refuse_streams(task: Task) -> None:
-    """Raise ValueError if chance is to be measured on data that can be walked only once."""
+    """Raise ValueError if `repeats=` is used with data that can be read only once."""
     if task.options.repeats > 1:
-        refuse_second_walk(task.source, f"repeats={task.options.repeats} walks the data more than once")
+        refuse_second_walk(task.source, f"repeats={task.options.repeats} reads the data more than once")
 
 
 def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
-    """Return the values that the measures have if every element is the identity, by the place of their row.
+    """Return the values that the measures have if every element is the identity, keyed by their row.
 
     The untransformed inputs are forwarded `repeats` times each, so that responses differ only by the model's
     random numbers. Measures that do not apply to such elements have no value.

@@ -1,4 +1,4 @@
-"""Leave out the rows of layers that repeat the values of another layer, and say which."""
+"""Leave out the rows of layers that repeat the values of another layer, and name these layers in a note."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _named(layers: Any) -> frozenset[str]:
 
 
 def without(part: Part, left_out: dict[LayerKey, LayerKey]) -> Part:
-    """Return the rows, curves and maps of the other layers."""
+    """Return the part without the rows, curves and maps of the layers left out."""
     if not left_out:
         return part
     return Part(
@@ -43,7 +43,7 @@ def without(part: Part, left_out: dict[LayerKey, LayerKey]) -> Part:
 
 
 def repetition_notes(left_out: dict[LayerKey, LayerKey]) -> list[str]:
-    """Return a sentence that names the layers left out; no sentence if there are none."""
+    """Return a note that names the layers left out; empty if there are none."""
     if not left_out:
         return []
     names = list(dict.fromkeys(f"{layer} (as {original})" for (layer, _), (original, _) in left_out.items()))

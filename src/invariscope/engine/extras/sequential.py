@@ -1,4 +1,4 @@
-"""Stop a run as soon as its intervals are narrow enough, which is checked at interim looks."""
+"""Stop a run as soon as its intervals are narrow enough, as checked at a few numbers of samples (looks)."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _width(row: Row) -> float:
 
 
 def _least_width(row: Row) -> float:
-    """Return the width of the interval for infinitely many samples, which is due to the draw of units."""
+    """Return the interval's width for infinitely many samples, which is due to the draw of units alone."""
     if row.contrasts is None or not math.isfinite(row.ci_low):
         return 0.0
     error = DrawingError(row.contrasts.astype(float), 0)
@@ -105,13 +105,14 @@ def _least_width(row: Row) -> float:
 
 @dataclass
 class Watch:
-    """Test of whether an unfinished run may stop, based on the rows that it would have.
+    """Decides whether an unfinished run may stop, from the rows that it would have if it ended now.
 
     Args:
-        stopping: when it may stop.
+        stopping: the rule for stopping.
         rows: returns the rows that a run would have if it ended now.
         stopped: whether the intervals are narrow enough.
-        limited: a row that no number of samples makes narrow enough, and its least width; None if none is.
+        limited: smallest possible width of a row whose interval no number of samples makes narrow enough, and
+            the row; None if there is no such row.
     """
 
     stopping: Stopping
@@ -136,7 +137,7 @@ class Watch:
 
     @property
     def ended(self) -> bool:
-        """Whether more samples are not needed, or would not help."""
+        """Whether more samples are unnecessary, or would not help."""
         return self.stopped or self.limited is not None
 
     def _looks(self, walked: int) -> list[int]:
@@ -146,7 +147,7 @@ class Watch:
         if found is None and self.stopping.decided_by is not None:
             raise ValueError(
                 f"decided_by={self.stopping.decided_by!r} selects only rows without an interval, such as "
-                "those of dead layers, largest values and p-values: select others, or leave it out"
+                "those of dead layers, largest values and p-values: select other rows, or leave it out"
             )
 
     def account(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
@@ -193,7 +194,7 @@ class Watch:
             alone = f"the draw of units alone makes the interval of {row.measure} of layer {row.layer!r}"
             size = f"{least:.3g} wide; requested: {self.stopping.width:g}"
             return f"stopped after {used}{of} samples: {alone} {size}; {MORE_UNITS}"
-        every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
+        every = f"all {used} samples were used" + (f", fewer than at_least={first:,}" if early else "")
         if not widest:
             return f"{every}: there is no interval"
         where = f"{widest['measure']} of layer {widest['layer']!r}"
@@ -203,7 +204,7 @@ class Watch:
         size = f"{widest['width']:.3g} wide; requested: {self.stopping.width:g}"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
-            fewer = " before the next look" if late and not early else ""
+            fewer = " before the next check" if late and not early else ""
             return f"{every}{fewer}: the interval of {where} is {size}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
@@ -212,7 +213,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
     """Return the watch that the options request; None without a width.
 
     Raises:
-        ValueError: a measure needs to know all samples before the first forward.
+        ValueError: a measure needs to know all samples before the first forward pass.
     """
     options = task.options
     if options.width is None:
@@ -221,7 +222,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
         if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
             raise ValueError(
                 f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
-                "with width=, then measure it with samples= set to the number used"
+                "of the run with width=, then measure it with samples= set to the number used"
             )
     return Watch(Stopping(options.width, options.at_least, options.decided_by), rows)
 
@@ -246,7 +247,7 @@ class LookSource(Source):
 
     @property
     def labels(self) -> Tensor | None:
-        """All labels in the order of the walk, if known beforehand."""
+        """All labels in the order in which samples are read, if known beforehand."""
         return self.whole.labels
 
     def walked(self) -> dict[str, str]:

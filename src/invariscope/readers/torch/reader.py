@@ -62,8 +62,8 @@ class Plan:
     """The result of an inspection for one device and dtype.
 
     Args:
-        sets_up: whether the first forward changes hooks or submodules, so that it must run before our hooks
-            are registered.
+        sets_up: whether the first forward pass changes hooks or submodules, so that it must run before our
+            hooks are registered.
     """
 
     inspection: Inspection
@@ -81,7 +81,7 @@ class TorchReader(Reader):
     Names: a module has its dotted name, and the model itself the name of its class. An operation outside
     any leaf module is `block1/add`, or `add` at the root (`/add` if a module has that name). If an output
     holds several tensors, the first has the plain name, and the others add their position: `lstm[1][0]`,
-    `head[logits]`. Runs of the same layer within a forward are distinguished by `call`, counted from 0.
+    `head[logits]`. Runs of the same layer within a forward pass are distinguished by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
     floating-point values with a batch axis; if there are none, the model itself. A container is read if a
@@ -125,7 +125,7 @@ class TorchReader(Reader):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Such as a tokenizer that truncated texts."""
+        """Notes on the forward passes so far, for example that a tokenizer truncated texts."""
         return tuple(self._remarks)
 
     @property
@@ -142,7 +142,7 @@ class TorchReader(Reader):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
+        """Run the model on two, then three inputs, and return the readable layers; see `Reader.inspect`."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation():
             plan = self._plan(placed, x)
@@ -153,7 +153,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Put the model in eval mode with hooks until exit; the first forward inspects it if necessary."""
+        """Put the model in eval mode with hooks until exit; the first call inspects it if necessary."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
@@ -188,7 +188,7 @@ class TorchReader(Reader):
         return Plan(inspection, calls, tables, first.drawn, first.large.wrote_input, first.sets_up)
 
     def _trials(self, placed: Placed, x: Inputs, first: _First) -> Trials:
-        """Return the first forwards, with further ones that run on demand."""
+        """Return the first forward passes, with further ones that run on demand."""
         generators = _generators(placed)
 
         def run(rows: Inputs) -> Recording:
@@ -254,12 +254,12 @@ class TorchReader(Reader):
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """The forwards of two and of three inputs with which every inspection begins.
+    """The forward passes of two and of three inputs with which every inspection begins.
 
     Args:
-        sites: the modules, as they are after the first forward.
-        drawn: names of the generators that a forward uses.
-        sets_up: whether the first forward changes hooks or submodules.
+        sites: the modules, as they are after the first forward pass.
+        drawn: names of the random generators that a forward pass uses.
+        sets_up: whether the first forward pass changes hooks or submodules.
     """
 
     small: Recording
@@ -275,11 +275,11 @@ class _First:
 
 
 def _first_forwards(placed: Placed, x: Inputs) -> _First:
-    """Run two and three inputs, and leave the random generators as they were.
+    """Run the model on two, then three inputs, and leave the random generators as they were.
 
     Raises:
         FailedForward: the model fails on them.
-        ValueError: the first forward builds layers with new weights.
+        ValueError: the first forward pass builds layers with new weights.
     """
     rows, _ = probes(x)
     generators, fresh = _generators(placed), structure(placed.model)
@@ -288,7 +288,7 @@ def _first_forwards(placed: Placed, x: Inputs) -> _First:
         small = run(survey(placed.model), rows[:SMALL])
         drawn_first = _moved(generators, before)
     sets_up, sites = fresh != structure(placed.model), survey(placed.model)
-    if sets_up:  # later forwards differ from the first one
+    if sets_up:  # later forward passes differ from the first one
         with put_back(generators):
             small = run(sites, rows[:SMALL])
     with put_back(generators) as before:
@@ -308,7 +308,7 @@ def _shape(x: Inputs) -> tuple[int, ...]:
 
 
 def _run_once(placed: Placed, x: Inputs) -> None:
-    """Run a first forward, which sets up hooks or submodules."""
+    """Run a first forward pass, which sets up hooks or submodules."""
     rows, _ = probes(x)
     with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
         placed.run(placed.feed(rows[:SMALL]))
@@ -338,14 +338,14 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
     scripted = [site.name for site in sites if site.role == "scripted"]
     notes = []
     if scripted:
-        notes.append(f"traced or scripted, so only the output is read: {', '.join(scripted)}")
+        notes.append(f"only the outputs of traced or scripted modules are read: {', '.join(scripted)}")
     if placed.left_training:
         listed = ", ".join(placed.left_training)
-        notes.append(f"in training mode, but read in eval mode like the rest of the model: {listed}")
+        notes.append(f"modules in training mode are read in eval mode, like the rest of the model: {listed}")
     if placed.compiled:
         notes.append("the compiled model is read uncompiled")
     if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):
-        notes.append("torch's attention fast path is off while reading; values agree to 1e-6")
+        notes.append("torch's attention fast path is disabled while reading; values agree to within 1e-6")
     if drawn:
-        notes.append(f"the forward draws random numbers ({', '.join(drawn)})")
+        notes.append(f"the forward pass draws random numbers ({', '.join(drawn)})")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""The identity, several times, in place of another transform."""
+"""A transform that replaces another one by as many identity elements as needed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from invariscope.transforms.elements import Elements
 
 @dataclass(frozen=True)
 class Unmoved(Transform, listed=False):
-    """The identity as each of several elements; representations of `of` give it identity matrices.
+    """Identity elements that replace those of another transform; its representations are identity matrices.
 
     Args:
-        of: the transform that it stands for.
+        of: the transform that it replaces.
         count: number of elements.
     """
 
@@ -26,7 +26,7 @@ class Unmoved(Transform, listed=False):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return none, since this class is internal."""
+        """Return no examples, since this class is internal."""
         return ()
 
     @cached_property
