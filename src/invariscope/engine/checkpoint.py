@@ -95,7 +95,14 @@ class Checkpoint:
                 f"{self.path} belongs to another measurement (different model, transform, measures or "
                 "options). Pass another checkpoint file, or remove this one."
             )
+        from invariscope import __version__
+
         by_name = {repr(statistic): statistic for statistic in statistics}
+        if any(name not in by_name for _, _, name in document["states"]):
+            raise ValueError(
+                f"{self.path} was written by an earlier build of version {__version__}, whose sums differ. Finish "
+                "the measurement with that build, or remove the file to start over."
+            )
         for number, (layer, call, name) in enumerate(document["states"]):
             prefix = f"{number}/"
             own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}

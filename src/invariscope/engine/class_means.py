@@ -35,13 +35,14 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part that has a value per layer."""
-        ratio = {}
+        """Return the numbers of a part that has a value per layer; a missing value has no error."""
+        layer, ratio = layer_replicates(part), {}
         if isinstance(part, UnitValues) and part.ratio is not None:
-            ratio = {"ratio": part.ratio, "ratio_error": part.ratio_error}
+            known = np.isfinite(part.ratio[0])
+            ratio = {"ratio": part.ratio, "ratio_error": part.ratio_error if known else None}
         error = part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
-        reach = getattr(part, "reach", 1.0)
-        return cls(layer_replicates(part), getattr(part, "uncovered", ""), reach, error, **ratio)
+        error = error if np.isfinite(layer[0]) else None
+        return cls(layer, getattr(part, "uncovered", ""), getattr(part, "reach", 1.0), error, **ratio)
 
 
 @dataclass
@@ -126,12 +127,10 @@ class ClassMean:
         numbers = Numbers.of(values)
         self.layers.append(numbers.layer)
         self.uncovered, self.reach = self.uncovered or numbers.uncovered, max(self.reach, numbers.reach)
-        if np.isfinite(numbers.layer[0]):
-            self.error.add(numbers.error)
+        self.error.add(numbers.error)
         if numbers.ratio is not None:
             self.ratios.append(numbers.ratio)
-            if np.isfinite(numbers.ratio[0]):
-                self.ratio_error.add(numbers.ratio_error)
+            self.ratio_error.add(numbers.ratio_error)
         if floor is not ABSENT:
             self.floors.append(floor)
         if isinstance(values, UnitValues):

@@ -16,7 +16,7 @@ SCALE = "campaign"
 
 @dataclass(frozen=True, kw_only=True)
 class AgendaStep:
-    """Cells of one recipe that share the same worth.
+    """Cells of one recipe that have the same worth.
 
     Args:
         recipe: a recipe of the package, or a .toml file.
@@ -161,8 +161,8 @@ def order(
         unfinished: keys of the cells that still have to run.
         seconds: cost of each job, by key.
         at_risk: finished networks whose weights are not in the archive.
-        limit_s: time for all cells; a cell is skipped if it and the unfinished cells it needs do not fit into
-            the time left.
+        limit_s: seconds available for all cells; a cell is skipped if it and the unfinished cells it needs do
+            not fit into the remaining time.
     """
     left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
     while left:
@@ -184,7 +184,7 @@ _Turn = tuple[bool, float, float, str]
 def _turns(
     jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
 ) -> Iterator[_Turn]:
-    """Yield (whether it takes precedence, worth per core-hour, seconds, key) for each remaining cell."""
+    """Yield (whether the cell has precedence, worth per core-hour, seconds, key) for each remaining cell."""
     below = {key: _below(jobs, key, left) for key in left}
     above: dict[str, list[str]] = {key: [] for key in left}
     for key, needed in below.items():

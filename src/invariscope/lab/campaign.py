@@ -41,7 +41,7 @@ class Campaign:
     """The cells of a campaign, run one at a time.
 
     Args:
-        progress: which cells are finished.
+        progress: tracks which cells are finished.
         log, costs: log and costs of the campaign.
         words: command-line options of `invariscope reproduce`, the same for every cell.
         threads: threads per cell.
@@ -116,14 +116,17 @@ def main(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the data sets.", show_default="$INVARISCOPE_DATA"),
     ] = None,
-    root: Annotated[Path, typer.Option(metavar="FOLDER", help="Archive, log and summary.")] = ROOT,
+    root: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of archive, log and summary.")] = ROOT,
     steps: Annotated[Path, typer.Option(metavar="FILE", help="What to run.", show_default=False)] = STEPS,
     device: Annotated[str, typer.Option(metavar="cpu|cuda")] = "cpu",
     threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Threads of each cell.")] = 1,
     hours: Annotated[
         float,
         typer.Option(
-            metavar="H", min=0, help="Start only cells that end within this time.", show_default="no limit"
+            metavar="H",
+            min=0,
+            help="Start only cells expected to end within this many hours.",
+            show_default="no limit",
         ),
     ] = math.inf,
     list_: Annotated[bool, typer.Option("--list", help="Show the agenda and exit.")] = False,

@@ -20,10 +20,11 @@ from invariscope.lab.recipes.machine import machine
 class Costs:
     """Estimated seconds per cell.
 
-    Times from this type of machine take precedence; times from other machines suffice to order the cells.
+    Times from this type of machine take precedence; times from other types suffice to order the cells.
 
     Args:
-        log: log of the campaign; a cell costs as much as the last finished cell that differs only in seeds.
+        log: log of the campaign; the estimate is the time of the last finished cell that differs only in
+            seeds.
         memory: file that stores estimates for later runs.
         threads, device: threads per cell, and the device; timing always uses the CPU.
         report: called with one line at a time.

@@ -1,4 +1,4 @@
-"""The progress of a campaign: which cells are finished, and which still have to run."""
+"""The progress of a campaign: which cells are finished, and which still have to be run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
 @dataclass
 class CampaignProgress:
-    """The finished cells, as of the last `update` of each.
+    """The state of every cell of a campaign, as of the last `update` of each.
 
     Args:
         jobs: jobs of the campaign, by key.
-        archive: where finished cells go.
+        archive: the archive of finished cells.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
         at_risk: keys in `whole` whose weights the archive lacks.
@@ -40,7 +40,7 @@ class CampaignProgress:
         _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
 
     def unfinished(self) -> list[str]:
-        """Return the keys of cells to run, needed cells first, without failed cells and cells that need one.
+        """Return the keys of the cells to run, needed cells first, without failed cells and their dependants.
 
         An archived network without weights is included only if one of these cells needs it.
         """
@@ -62,7 +62,7 @@ class CampaignProgress:
         return [key for key in self.jobs if key not in self.whole | self.partial]
 
     def home(self, key: str) -> Home:
-        """Return the recipe to run the cell in, preferring one with an unfinished cell that needs it."""
+        """Return the recipe in which to run the cell: if possible, one whose unfinished cells need it."""
         homes = self.jobs[key].homes
         unfinished = set(self.unfinished())
         wanting = [h for h in homes if unfinished & set(_dependants(h.store, h.cell))]

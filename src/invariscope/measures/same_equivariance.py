@@ -310,7 +310,7 @@ def _drawn_ratio(ratio: np.ndarray, spread: str, final: UndoneFinal, draw: UnitD
     ratio = np.where(np.isnan(ratio), np.nan, quotient(above @ weights, below @ weights))
     terms = np.zeros((2, draw.count))
     terms[:, final.kept] = above[0], below[0]
-    return {"ratio": ratio, "ratio_error": drawing_error(*terms, draw)}
+    return {"ratio": ratio, "ratio_error": drawing_error(terms[0], terms[1], draw)}
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:

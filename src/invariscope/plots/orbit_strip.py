@@ -41,7 +41,7 @@ class OrbitStrip(GridPlot):
         """Collect the example orbit of the result.
 
         Raises:
-            ValueError: there is none (the data are not images, or examples were not kept).
+            ValueError: the result has no example orbit (the data are not images, or it was not kept).
         """
         if EXAMPLE not in result.examples:
             raise ValueError("the result has no example orbit; its data may not be images")

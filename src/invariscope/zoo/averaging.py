@@ -14,9 +14,9 @@ class WeightAverage:
 
     .. math:: \\bar w_{t+1} = d_t \\bar w_t + (1 - d_t) w_{t+1}, \\quad d_t = \\min(d, (1 + t) / (10 + t))
 
-    after step t = 0, 1, ... Early averages cover about the last tenth of the steps, so the initial weights
-    soon have no effect. Running statistics of batch normalisation are averaged in the same way; integers,
-    such as batch counts, are not.
+    after step t = 0, 1, ... Early in training, the average covers only about the last tenth of the steps so
+    far, so the initial weights soon have no effect. Running statistics of batch normalisation are averaged in
+    the same way; integers, such as batch counts, are not.
 
     Args:
         model: the model whose weights are averaged.

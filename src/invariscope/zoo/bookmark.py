@@ -21,7 +21,7 @@ SAVE_EVERY_S = 60.0
 
 
 class SavedTraining:
-    """The checkpoint file of a training run, written after each epoch and once a minute within an epoch.
+    """The checkpoint file of a training run, written after each epoch and every minute within an epoch.
 
     Args:
         path: the file; None: nothing is saved.
@@ -55,12 +55,13 @@ class SavedTraining:
         return bool(self._found.place)
 
     def restore(self, average: WeightAverage | None) -> None:
-        """Restore everything from the checkpoint, if it exists.
+        """Restore model, optimizer and records from the checkpoint, if it exists.
 
         Args:
-            average: moving average of the weights, which is saved too from now on.
+            average: moving average of the weights, which is restored too, and saved from now on.
         Raises:
-            ValueError: the checkpoint is damaged, is of another training run, or has too many epochs.
+            ValueError: the checkpoint is damaged, belongs to another training run, or has more epochs than
+                requested.
         """
         self._average = average
         if self._path is None or not self._path.exists():
@@ -91,7 +92,7 @@ class SavedTraining:
             self.write(asdict(place), {f"generator.{name}": t for name, t in generators().items()})
 
     def write(self, place: dict[str, Any] | None = None, tensors: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the file with the current state."""
+        """Replace the checkpoint file by one with the current state."""
         if self._path is None:
             return
         average = {} if self._average is None else self._average.values

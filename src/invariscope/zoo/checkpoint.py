@@ -22,7 +22,7 @@ class TrainingState:
 
     Args:
         history, measured: records of the epochs and of a monitor.
-        place: the position within an epoch, in plain values; empty: between two epochs.
+        place: the position within an epoch as plain values; empty if the checkpoint is between two epochs.
         tensors: generator states and averaged weights, named "kind.name".
     """
 
@@ -32,7 +32,7 @@ class TrainingState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def named(self, kind: str) -> dict[str, Tensor]:
-        """Return the tensors of one kind."""
+        """Return the tensors of one kind, by name."""
         return named_tensors(self.tensors, kind)
 
 
@@ -61,7 +61,8 @@ def restore_checkpoint(
     """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: a damaged file, not a checkpoint, or other settings; the message names the settings.
+        ValueError: a damaged file, not a checkpoint, or a checkpoint with other settings, which the message
+            lists.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)
@@ -119,7 +120,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
 
 def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
     other = [
-        f"{key} {found.get(key)!r} there, {wanted.get(key)!r} now"
+        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
         for key in sorted({*wanted, *found})
         if wanted.get(key) != found.get(key)
     ]

@@ -1,4 +1,4 @@
-"""Data sets: found in a folder or downloaded, read and checked.
+"""Load data sets: find their files in a folder or download them, then read and check them.
 
 >>> data = load("mnist_subset", samples=100)
 >>> data.images.shape, data.labels.dtype, data.classes[:3]
@@ -101,7 +101,7 @@ def _dataset(name: str) -> Dataset:
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
     if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
         raise ValueError(
-            f"{paths[0]} and {paths[-1]} do not belong together as {name}: {len(images):,} images, "
+            f"{paths[0]} and {paths[-1]} are not the images and labels of {name}: {len(images):,} images, "
             f"{len(labels):,} labels up to {labels.max(initial=0)}. Download the original files again."
         )
     really = _KNOWN_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest(), name)
@@ -124,7 +124,7 @@ def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[FileLa
 
 
 def _place(dataset: Dataset, data_dir: str | Path | None) -> Path:
-    """Return the folder to search for the files."""
+    """Return the folder in which to search for the files of a data set."""
     if dataset.remote is None:
         return _BUNDLED
     return _home() if data_dir is None else Path(data_dir).expanduser()
@@ -147,7 +147,7 @@ def _search(dataset: Dataset, split: str, home: Path) -> tuple[FileLayout, list[
 
 
 def _variant(path: Path) -> Path | None:
-    """Return the path of the plain or the compressed file, or None."""
+    """Return the path of the file, plain or compressed; None if neither exists."""
     return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
 
 

@@ -47,7 +47,7 @@ class EpochPosition:
     Args:
         epoch: counted from 0.
         batches: number of completed batches.
-        loss_sum, right: sums over the images of these batches.
+        loss_sum, right: summed loss and number of correct predictions over the images of these batches.
         seconds: time of these batches.
     """
 
@@ -58,7 +58,7 @@ class EpochPosition:
     seconds: float = 0.0
 
     def record(self, samples: int) -> dict[str, Any]:
-        """Return the entry of a finished epoch in the history."""
+        """Return the history entry of the finished epoch."""
         return {
             "epoch": self.epoch + 1,
             "loss": self.loss_sum / samples,
@@ -126,7 +126,7 @@ class Loop:
                 place.seconds = time.perf_counter() - started
                 if self.average is not None:
                     self.average.update(epoch * len(batches) + number)
-                # After its last batch, an epoch is saved as a whole, with test accuracy and monitor records.
+                # A finished epoch is saved elsewhere, together with its test accuracy and monitor records.
                 if self.bookmark is not None and place.batches < len(batches):
                     self.bookmark.keep(place, lambda: _states(generator, self.images.device))
                 self._tell(
@@ -205,7 +205,7 @@ def evaluate(
     Args:
         model: maps (sample, ...) to scores (sample, class).
         data: images and labels.
-        transform: transform of which a random element is applied to each image; None: no transform.
+        transform: a random element of this transform is applied to each image; None: no transform.
         seed: seed of those draws.
         batch_size: images per forward pass.
     """
@@ -250,7 +250,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
-    """Return two seeds of an epoch: for order and augmentation, and for layers that draw, such as dropout."""
+    """Return two seeds per epoch: for order and augmentation, and for random layers such as dropout."""
     drawing, dropping = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(2, np.uint64)
     return int(drawing), int(dropping)
 

@@ -24,7 +24,8 @@ class ImageData:
         images: float32 (sample, C, H, W), in [0, 1] unless standardised.
         labels: int64 (sample,), indices into `classes`.
         classes: names of the classes.
-        mean, std: mean and standard deviation by which each channel was standardised; empty if it was not.
+        mean, std: mean and standard deviation by which each channel was standardised; empty for images that
+            were not standardised.
     """
 
     name: str
@@ -62,7 +63,8 @@ class ImageData:
         Args:
             mean, std: one number per channel; by default, those of the images themselves.
         Raises:
-            ValueError: already standardised, wrong counts, or a standard deviation that is not positive.
+            ValueError: the images are already standardised, the number of values differs from the number of
+                channels, or a standard deviation is not positive.
         """
         if self.mean:
             raise ValueError(f"{self.name} is already standardised, by mean {self.mean} and std {self.std}.")
@@ -122,7 +124,7 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
             raise TypeError(f"data must be an ImageData or a pair (x, y), got {type(data).__name__}.")
         if not isinstance(data[1], Tensor) and np.asarray(data[1]).dtype.kind not in "iufb":
             raise TypeError(
-                "y contains words or objects; number classes from 0, in the order of the network's outputs."
+                "y contains strings or objects; number classes from 0, in the order of the network's outputs."
             )
         images, labels = (torch.as_tensor(part) for part in data)
         data = ImageData("data", "train", images, labels, ())
@@ -137,7 +139,7 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
             f"and y {tuple(data.labels.shape)}."
         )
     if int(data.labels.min()) < 0:
-        raise ValueError(f"labels must count from 0, got {int(data.labels.min())}.")
+        raise ValueError(f"labels must be numbered from 0; the smallest is {int(data.labels.min())}.")
     if not bool(torch.isfinite(data.images).all()):
         raise ValueError("x contains NaN or infinity; leave those samples out.")
     return replace(data, labels=data.labels.long())

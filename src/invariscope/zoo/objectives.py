@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Protocol):
-    """The loss of a batch."""
+    """A training objective, which computes the loss of a batch."""
 
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
@@ -54,7 +54,7 @@ class Labelled:
             x = self.augmentation.random(x, generator=generator)
         output = forward(x)
         _check_classes(output, y)
-        # Log-softmax does not change log-probabilities, so this is right for them and for logits.
+        # Log-softmax does not change log-probabilities, so outputs may be either these or logits.
         loss = functional.cross_entropy(output, y, label_smoothing=self.label_smoothing)
         return loss, int((output.detach().argmax(1) == y).sum())
 
@@ -62,7 +62,7 @@ class Labelled:
 def _check_classes(output: Tensor, labels: Tensor) -> None:
     if output.ndim != 2 or len(output) != len(labels):
         raise ValueError(
-            f"the model must return an output (sample, class), here ({len(labels)}, classes); "
+            f"the model must return an output of shape (sample, class), here ({len(labels)}, classes); "
             f"got {tuple(output.shape)}."
         )
     if int(labels.max()) >= output.shape[1]:

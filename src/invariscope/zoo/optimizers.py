@@ -1,4 +1,4 @@
-"""The optimizers, and the parameters without weight decay."""
+"""The optimizers of training runs, and which parameters are subject to weight decay."""
 
 from __future__ import annotations
 

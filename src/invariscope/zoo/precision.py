@@ -25,7 +25,7 @@ def chosen_precision(
 
     Args:
         model: not changed; a copy is timed.
-        images: training images, on any device; up to 64 of them are forwarded.
+        images: training images, on any device; up to 64 of them are used.
         channels_last: the memory format of the training run.
         checkpoint: the checkpoint of the training run, if there is one.
     """
@@ -50,7 +50,7 @@ def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = Fals
         for turn in range(ROUNDS + 1):
             for precision in fastest:
                 taken = _step_seconds(tried, images, precision, channels_last)
-                if turn:  # the first turn compiles and allocates
+                if turn:  # the first pass compiles and allocates
                     fastest[precision] = min(fastest[precision], taken)
     return fastest
 

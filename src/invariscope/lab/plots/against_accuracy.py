@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")
 # Measures that may have a logarithmic axis; accuracies, which are at most 1, may not.
 _ERRORS = ("test.error",)
-_FEWEST, _SPAN = 3, 4  # fewest networks for a line; range (as a factor) above which axes are logarithmic
+_FEWEST, _SPAN = (
+    3,
+    4,
+)  # Minimum number of networks for a fitted line; ratio of the largest to the smallest value above which axes
+# are logarithmic.
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ class AgainstAccuracy(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per measure that at least two networks have in addition to their accuracy."""
+        """Return one view per measure for which at least two networks have a value and an accuracy."""
         present = names.table_measures(results)
         accuracy = next((name for name in ACCURACIES if name in present), None)
         measures = [name for name in present if accuracy is not None and name not in ACCURACIES]
@@ -135,7 +139,7 @@ class AgainstAccuracy(ChartPlot):
 
     @property
     def scales(self) -> tuple[bool, bool]:
-        """Whether the x axis and the y axis are logarithmic."""
+        """Two flags: whether the x axis is logarithmic, and whether the y axis is."""
         return self.logarithmic, self.logarithmic and self.accuracy in _ERRORS
 
     @property

@@ -41,11 +41,11 @@ class DeformationPhases:
     def prepare(
         cls, image: Any, *, cutoffs: Sequence[int] = (2, 3, 5, 8, 12), columns: int = 8, seed: int = 0
     ) -> DeformationPhases:
-        """Deform the image at each temperature, from half the lowest T1 to twice the highest T2, and cutoff.
+        """Deform the image at each cutoff, at temperatures from half the lowest T1 to twice the highest T2.
 
         Args:
             image: a tensor (H, W) or (C, H, W); channels are averaged.
-            cutoffs: largest number of half waves in the fields of each row, at least 2.
+            cutoffs: for each row, the largest number of half waves in its fields, at least 2.
             columns: number of temperatures.
             seed: seed of the fields; those in one row differ only in amplitude.
         Raises:
@@ -109,7 +109,7 @@ def _deformed(image: Any, temperature: float, c: int, seed: int) -> np.ndarray:
 
     from invariscope.transforms import Diffeomorphism
 
-    with warnings.catch_warnings():  # the figure itself marks temperatures outside the range
+    with warnings.catch_warnings():  # the figure itself shows which temperatures are out of range
         warnings.simplefilter("ignore", UserWarning)
         transform = Diffeomorphism(1, temperature=temperature, c=c)
         return transform.orbit(image[None, None], seed=seed)[0, 0, 0].numpy()

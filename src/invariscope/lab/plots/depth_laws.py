@@ -1,4 +1,4 @@
-"""The growth or decay of a value with depth, and a law fitted to it."""
+"""Plot of the growth or decay of a value with depth, with a fitted law."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class DepthLaws(ChartPlot):
             results: one result or several.
             measure: a measure of the table; None: normalized variance if present, else the first.
             law: "exponential" or "power".
-            layers: patterns of the layers to count; None: all.
+            layers: patterns of the layers to number and show; None: all.
             first: number of the first layer used in the fit, counting from 1.
         Raises:
             ValueError: unknown measure or law, or no layer with a positive value.

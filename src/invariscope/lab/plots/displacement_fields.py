@@ -1,4 +1,4 @@
-"""Smooth fields, drawn as arrows and as deformed grids."""
+"""Plot of smooth displacement fields, as arrows and as deformed grids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class HasFields(Protocol):
-    """A transform with fields, such as `Diffeomorphism`."""
+    """A transform with displacement fields, such as `Diffeomorphism`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ class DisplacementFields:
 
     @property
     def positions(self) -> np.ndarray:
-        """The source position of each new pixel, (element, (x, y), H, W)."""
+        """The source position of each pixel of the warped image, (element, (x, y), H, W)."""
         rows, columns = np.indices(self.fields.shape[-2:])
         return np.stack([columns, rows]) - self.fields
 

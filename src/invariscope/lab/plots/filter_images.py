@@ -46,7 +46,7 @@ class FilterImages:
         counts = {name: images.shape for name, images in arrays.items()}
         if not arrays or any(images.ndim != 3 for images in arrays.values()):
             raise ValueError(
-                f"filters must map rows to (filter, k, k) arrays, got {counts}: flatten (out, in)."
+                f"filters must map rows to (filter, k, k) arrays, got {counts}: merge the axes (out, in)."
             )
         if len({shape[0] for shape in counts.values()}) > 1:
             raise ValueError(f"all rows must hold the same filters, but their numbers differ: {counts}.")

@@ -26,7 +26,7 @@ _NEEDED = {"epoch", "layer", "eigenvalue", "ratio"}
 
 @dataclass(frozen=True)
 class FilterSpectra(Plot):
-    """The power at each frequency over epochs, relative to the first epoch, with one panel per layer.
+    """Plot of the power of filters at each frequency over epochs, relative to the first, a panel per layer.
 
     Line colours run from λ = 0 (dark) to the highest frequency (bright).
 
@@ -44,7 +44,8 @@ class FilterSpectra(Plot):
     reading = (
         "Each line is the power of a layer's filters at one spatial frequency of the filter's pixels, "
         "relative to the start of training. λ = 0 is the mean over the filter, the largest λ the contrast "
-        "between neighbours. If λ = 0 rises most, training has made the filters pool."
+        "between neighbours. If the line of λ = 0 rises most, training has made the filters average over "
+        "neighbouring pixels."
     )
     order = 64
 

@@ -30,7 +30,7 @@ class GaborFilters(GridPlot):
 
     title = "Large filters and Gabor functions"
     reading = (
-        "Each column is a filter, on its own scale with 0 in the middle grey. Below each row of filters are "
+        "Each column is a filter, on its own scale with 0 as mid-grey. Below each row of filters are "
         "their best-fitting Gabor functions, with the median proportion of variance explained."
     )
     order = 68

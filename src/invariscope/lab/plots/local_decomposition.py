@@ -1,4 +1,4 @@
-"""Compression, shear and rotation in an ensemble of fields against patch size."""
+"""Plot of the compression, shear and rotation in an ensemble of displacement fields against patch size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKERS = "os^D"
 
 @dataclass(frozen=True)
 class PartSeries:
-    """One part of the fields, with one entry per patch size."""
+    """One part of the fields, such as the shear, with one entry per patch size."""
 
     name: str
     value: np.ndarray
@@ -59,7 +59,7 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class PartsByPatchSize(Plot, name="local_decomposition"):
-    """Shares of the squared gradient, ratios of norms, and the nonlinear share, against patch size.
+    """Plot of shares of the squared gradient, ratios of norms, and the nonlinear share against patch size.
 
     Args:
         name: name of the ensemble.

@@ -45,7 +45,7 @@ class LocalField:
 
 @dataclass(frozen=True)
 class LocalFields(Plot):
-    """Displacement, translation of patches, and maps of the other parts, with one row per field.
+    """Plot with a row per field: arrows, the translation of patches, and maps of the field's other parts.
 
     Args:
         name: name of the ensemble.
@@ -57,7 +57,7 @@ class LocalFields(Plot):
     reading = (
         "Each row is a field: its arrows, the mean translation of each patch, and maps of how each patch is "
         "compressed (red: content spreads), sheared and rotated (red: clockwise), in units of the "
-        "displacement's gradient. The last map shows how far the field on a patch is from linear."
+        "displacement's gradient. The last map shows how far the field is from linear on each patch."
     )
     order = 93
 
@@ -88,7 +88,7 @@ class LocalFields(Plot):
 
     @property
     def spans(self) -> dict[str, float]:
-        """Upper end of the colour scale of each part, shared by all fields."""
+        """Upper end of the colour scale of each part, the same for all fields."""
         parts = {part: max(float(np.abs(f.parts[part]).max()) for f in self.fields) for part in PARTS}
         return {part: end or 1.0 for part, end in parts.items()}
 

@@ -36,14 +36,15 @@ class Archive:
     """Finished cells as files `cells/KEY.zip`, small enough to be committed.
 
     Each file contains the result or the network, and `cell.json`, a manifest with the SHA-256 of every other
-    file. Archiving the same cell again gives the same bytes. If a cell does not fit into the limits, its
+    file. Archiving the same cell again gives the same bytes. If a cell exceeds the size limits, its
     weights are left out, and if necessary also its maps; the manifest lists the files left out, with their
     SHA-256, under "left_out". Weights are also left out once the weights of all networks would exceed
-    `weights_bytes`, and maps once all maps would exceed `maps_bytes`, which reserves space for every result.
-    Archive the networks of the first seed first.
+    `weights_bytes`, and maps once all maps would exceed `maps_bytes`, which reserves space for the results of
+    later cells. Archive the networks of the first seed first, because later ones may have to be archived
+    without their weights.
 
-    `data.json` contains the digests of the data files that the cells read, and a note on their variant. With
-    it, keys can be computed without the files.
+    `data.json` contains the digests of the data files that the cells read, and a note on the variant of the
+    data. With the digests, the keys of cells can be computed without the data files.
 
     Args:
         root: the folder.
@@ -65,7 +66,7 @@ class Archive:
         return self.root / CELLS / f"{key}.zip"
 
     def manifest(self, key: str) -> dict[str, Any] | None:
-        """Return the manifest of a cell; None if it is missing or damaged."""
+        """Return the manifest of a cell; None if the cell is missing or damaged."""
         read = self._read(key)
         return None if read is None else read[0]
 
@@ -120,7 +121,7 @@ class Archive:
         return sorted((self.root / CELLS).glob("*.zip"))
 
     def _read(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-        """Return the manifest and the verified contents of all files; None if missing or damaged."""
+        """Return manifest and verified contents of all files of a cell; None if it is missing or damaged."""
         path = self.place(key)
         if not path.exists():
             return None
@@ -209,7 +210,7 @@ def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) 
 
 
 def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
-    """Return the compressed size of the files with that ending in a zip file; 0 if it is damaged."""
+    """Return the compressed size of the files with that suffix in a zip file; 0 for a damaged zip file."""
     try:
         with zipfile.ZipFile(file) as opened:
             return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(ending))
@@ -218,7 +219,7 @@ def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
 
 
 def appear(part: Path, folder: Path) -> None:
-    """Move a complete folder to its place, unless another process has already done so."""
+    """Move a complete folder to its final path, unless another process has already done so."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(part, folder)

@@ -44,7 +44,7 @@ class Evidence(Results, Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """One number in a table, or behind a claim.
+    """One number of a table, or one number that a claim depends on.
 
     Args:
         axes: the values of the entry's axes.
@@ -54,10 +54,10 @@ class Case:
         published: the published number, or None.
         learned: the trained networks it depends on.
         finished: when the earliest of its results was finished.
-        verdict: verdict on the case of a claim, from its own interval.
+        verdict: for a claim, the verdict on this case, from its own interval.
         p: p-value of the hypothesis that the value equals the nearest bound of the claim's comparison; NaN
             if unknown.
-        p_holm: the same, adjusted for the number of tested cases of the claim.
+        p_holm: `p`, adjusted for the number of tested cases of the claim.
     """
 
     axes: Mapping[str, Any]
@@ -188,7 +188,7 @@ def _case(
 
 
 def _judged(case: Case, comparison: Comparison) -> Case:
-    """Return the case with the verdict from its own interval; untested if a network is below its floor."""
+    """Return the case with its verdict; a case is untested if one of its networks is below its floor."""
     if case.estimate is None:
         return replace(case, verdict=UNTESTED)
     deciding = lowest(case.learned)

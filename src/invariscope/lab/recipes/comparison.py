@@ -65,7 +65,10 @@ class Comparison:
         )
 
     def decided(self, interval: Interval) -> str:
-        """Return "confirmed" if it holds over the whole interval, "refuted" if it fails, else "undecided"."""
+        """Return whether an interval decides the comparison: "confirmed", "refuted" or "undecided".
+
+        Confirmed if the comparison holds over the whole interval, refuted if it holds nowhere in it.
+        """
         low, high = interval.low, interval.high
         if not (math.isfinite(low) and math.isfinite(high)):
             return UNDECIDED
@@ -75,9 +78,9 @@ class Comparison:
         return CONFIRMED if inside != self.beyond else REFUTED
 
     def p(self, interval: Interval) -> float:
-        """Return the two-sided p-value of the value being at the nearest bound; NaN without an interval.
+        """Return the two-sided p-value of the value equalling the nearest bound; NaN without an interval.
 
-        It is below 0.05 if and only if `decided` does not return "undecided".
+        The p-value is below 0.05 if and only if `decided` does not return "undecided".
 
         >>> from invariscope.intervals import jackknife
         >>> round(Comparison.read("> 2").p(jackknife(3.0, [2.0, 4.0], [5, 5])), 6)
@@ -87,7 +90,7 @@ class Comparison:
 
 
 def _p_at(interval: Interval, bound: float) -> float:
-    """Return `Interval.p_at`; without a standard error, use the half-width towards the bound instead."""
+    """Return `Interval.p_at`; without a standard error, derive one from the half-width towards the bound."""
     from scipy import special
 
     if interval.error > 0:

@@ -15,7 +15,7 @@ NOTE = "NOTE.txt"
 
 
 class Digests:
-    """SHA-256 of the unpacked files of data sets, cached while their sizes and times stay the same.
+    """SHA-256 of the unpacked files of data sets, cached until a file's size or modification time changes.
 
     Args:
         memory: the cache file.
@@ -51,7 +51,7 @@ class Digests:
         mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
         if mark not in self._known:
             self._known[mark] = _content_digest(path)
-            if self._memory.parent.exists():  # merely looking for cells does not create the folder
+            if self._memory.parent.exists():  # looking for cells must not create the folder
                 write_json(self._memory, self._known)
         return self._known[mark]
 

@@ -9,7 +9,7 @@ from typing import Any
 from invariscope.lab.recipes.cells import Cell
 from invariscope.lab.recipes.store import Store
 
-# Time to start Python, load torch and the data, compile, and write the files.
+# Seconds to start Python, load torch and the data, compile, and write the files.
 START_SECONDS = 5.0
 
 
@@ -38,7 +38,7 @@ def estimated(
 
 
 def _unit_seconds(cell: Cell, store: Store, log: Callable[[str], None]) -> float:
-    """Return seconds per unit of work; NaN if timing fails, as the cell itself then would."""
+    """Return seconds per unit of work; NaN if timing fails, since the cell itself would then fail too."""
     try:
         return cell.options.time_one_unit(store.plan.options(), store.data_dir)
     except ValueError as error:

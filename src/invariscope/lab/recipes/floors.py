@@ -1,4 +1,4 @@
-"""Whether the networks behind a number have learned: their accuracies and the required floors."""
+"""Floors: the accuracy that a network must reach before numbers that depend on it decide a claim."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Learned:
 
     @property
     def margin(self) -> float:
-        """Accuracy divided by the floor; below 1: not learned; -inf: unknown accuracy; inf: no floor."""
+        """Accuracy divided by the floor; below 1: too inaccurate; -inf: unknown accuracy; inf: no floor."""
         if self.floor is None:
             return math.inf
         return -math.inf if self.accuracy is None else self.accuracy / self.floor.bound

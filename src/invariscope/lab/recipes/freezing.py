@@ -26,7 +26,7 @@ def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None =
         path: the file of freezes.
         now: time of the freeze; None: the current time.
     Raises:
-        ValueError: an unknown recipe, or an error in one.
+        ValueError: a recipe is unknown, or contains an error.
     """
     known, added = read_frozen(path), {}
     date = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")

@@ -123,7 +123,7 @@ def _declared_claim(recipe: Recipe, claim: Claim, number: int) -> dict[str, Any]
 
 
 def _declared(value: Any) -> Any:
-    """Return plain values without prose, defaults and derived fields (those without `repr`)."""
+    """Return the declarations as plain values, without prose, defaults and fields with `repr=False`."""
     if isinstance(value, list):
         return [_declared(entry) for entry in value]
     if isinstance(value, Mapping):

@@ -13,7 +13,7 @@ _CPU_FACTS = Path("/proc/cpuinfo")
 
 @functools.cache
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Return the model of the processor, its cores, whether it has AMX, and the model of the GPU if used.
+    """Return the processor's model, its cores, whether it has AMX, and the GPU's model if a GPU is used.
 
     The description does not identify the individual machine. Treat the dict as read-only.
     """

@@ -26,7 +26,7 @@ class Outcomes:
     """The finished cells by name; each is checked and read only once.
 
     Args:
-        store: where the cells are.
+        store: the store of the cells.
     """
 
     store: Store
@@ -99,10 +99,10 @@ class Outcomes:
         return None if manifest is None else datetime.fromisoformat(manifest["finished"])
 
     def log(self, cell: Cell) -> list[str]:
-        """Return the last lines that an unfinished cell logged; none if it was never started."""
+        """Return the last lines that an unfinished cell logged; an empty list if it was never started."""
         try:
             return tail(self.store.scratch(cell) / LOG)
-        except OSError:  # without its data the cell has no key, and so no folder
+        except OSError:  # without its data the cell has no key, and therefore no folder
             return []
 
     def shortened(self, cell: Cell) -> list[str]:

@@ -32,7 +32,7 @@ from invariscope.plots.shared.labels import number
 
 @dataclass(frozen=True)
 class Page:
-    """The page of one output folder.
+    """The Markdown page about the cells of one output folder.
 
     Args:
         outcomes: the cells.
@@ -92,8 +92,8 @@ class Page:
         notes = [self.data_note] if self.data_note else []
         lines += [f"- Data: {note}" for note in notes + _notes_beside(self.outcomes)]
         lines.append(
-            "- Intervals are 95 %; each table states what they are over. Intervals over samples only "
-            "(delete-a-group jackknife) apply to the measured training runs, not to others."
+            "- Intervals are at the 95 % level; each table states what they are over. Intervals over samples "
+            "only (delete-a-group jackknife) apply to the measured training runs, not to others."
         )
         return "\n".join(lines)
 

@@ -125,7 +125,7 @@ class Floor:
         """The lowest sufficient accuracy."""
         if self.published is not None:
             return self.share * self.published
-        assert self.least is not None, "loading a recipe rejects floors without either"
+        assert self.least is not None, "loading a recipe rejects floors with neither `published` nor `least`"
         return self.least
 
 
@@ -162,8 +162,8 @@ class Recipe:
             list of the recipe replaces an included one of the same name.
         scales: description of each scale, by name; the first is the published one, the others shorten it.
         lists: named lists of values that several axes share.
-        offered: all values that the recipe or an included file gives each list, by its name. Included
-            cells may have rules for values that the recipe's own list leaves out.
+        offered: for each list, by name, all values from the recipe and from included files. Included cells
+            may have rules for values that the recipe's own list leaves out.
         floors: the accuracies that trained networks must reach.
         cells: templates of the cells to run.
         tables, claims, figures: the contents of the page.
@@ -259,7 +259,7 @@ def read(name: str) -> Recipe:
     """Read the recipe with that name, or in that file.
 
     Raises:
-        RecipeError: an error in it; the message points at the line.
+        RecipeError: an error in the recipe; the message points at the line.
         FileNotFoundError, ValueError: as for `find`.
     """
     text = Text.read(find(name))

@@ -40,11 +40,11 @@ def run_cell(
         store, cell: the store, and the cell to run.
         threads, device: number of threads, and the device.
         log: called with one line at a time.
-        patience_s: how long to wait for another process that is running it.
+        patience_s: seconds to wait for another process that is running the cell.
     Raises:
-        ValueError: a cell that it needs is unfinished or damaged.
-        BusyError: another process is running it.
-        OSError: it cannot be written.
+        ValueError: a needed cell is unfinished or damaged.
+        BusyError: another process is running the cell.
+        OSError: the cell cannot be written.
     """
     if cell not in unfinished(store, _with_dependants(store, cell), log):
         return False
@@ -132,7 +132,7 @@ class CellRunner:
     """Runs cells in separate processes, several at a time.
 
     Args:
-        store: where the cells go.
+        store: the store of the cells.
         command: the command line that runs a cell, without its name.
         jobs: number of processes at a time.
         threads: total number of threads, shared equally among the processes.
@@ -179,7 +179,7 @@ class CellRunner:
     def _start(
         self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
     ) -> list[Cell]:
-        """Start ready cells while fewer than `jobs` processes are running, and return the waiting ones."""
+        """Start ready cells while fewer than `jobs` processes are running; return the cells still waiting."""
         left, open_names = [], {cell.name for cell in waiting} | set(running)
         for cell in waiting:
             broken = [need for need in cell.needs if need in outcome.failed]
@@ -206,7 +206,7 @@ class CellRunner:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **limits, **parent_named()},
-                start_new_session=True,  # Ctrl-C reaches this process, which ends its own
+                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the cells
             )
         return _Process(process, folder / LOG, time.perf_counter())
 

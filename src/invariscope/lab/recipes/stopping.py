@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 GRACE_S = 5.0
-PATIENCE_S = 2 * GRACE_S  # how long a process that was asked to end may still hold a cell
+PATIENCE_S = 2 * GRACE_S  # how long a process may still hold a cell after SIGTERM
 PARENT = "INVARISCOPE_PARENT"
 _PR_SET_PDEATHSIG = 1
 _REQUESTED = threading.Event()
@@ -38,9 +38,9 @@ def raise_if_requested() -> None:
 
 
 def end_with_parent() -> None:
-    """Arrange for SIGTERM when the parent given by `parent_named` ends for any reason.
+    """Arrange for SIGTERM to be sent to this process when its parent, given by `parent_named`, ends.
 
-    On systems other than Linux the cell runs to its end, and no other process can run it meanwhile.
+    On systems other than Linux, the cell keeps running to its end, and no other process can run it meanwhile.
     """
     parent = int(os.environ.get(PARENT, "0"))
     if not parent or not sys.platform.startswith("linux"):
@@ -49,12 +49,12 @@ def end_with_parent() -> None:
 
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    if os.getppid() != parent:  # it has already ended
+    if os.getppid() != parent:  # the parent has already ended
         sys.exit(128 + signal.SIGTERM)
 
 
 def parent_named() -> dict[str, str]:
-    """Return the environment variable that names this process as the parent of one it starts."""
+    """Return the environment variable by which a process started from here knows its parent."""
     return {PARENT: str(os.getpid())}
 
 

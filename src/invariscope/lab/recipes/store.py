@@ -85,7 +85,7 @@ class Store:
         return self._keys[cell.name]
 
     def folder(self, cell: Cell) -> Path:
-        """Return the folder of the finished cell; an existing one with the same key may have another name."""
+        """Return the folder of the finished cell: its own, or one with the same key under another name."""
         own = self._named(cell)
         return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
 
@@ -148,10 +148,10 @@ class Store:
         Args:
             cell: the cell to run.
             threads, device: number of threads and device, for its manifest.
-            patience_s: how long to wait for another process that runs the same cell.
+            patience_s: seconds to wait for another process that runs the same cell.
         Raises:
-            BusyError: another process is still running it.
-            MadeMeanwhileError: another process has finished it.
+            BusyError: another process is still running the cell.
+            MadeMeanwhileError: another process has finished the cell.
         """
         scratch, started = self.scratch(cell), time.perf_counter()
         (scratch / _KEPT).mkdir(parents=True, exist_ok=True)
@@ -207,10 +207,12 @@ def telling(options: Kind) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
-    """Hold a lock that one process at a time can hold; the system releases it when the process ends."""
+    """Hold an exclusive lock on a cell; the operating system releases it when the process ends."""
     try:
         import fcntl
-    except ImportError:  # Windows: two processes may do the same work, and the first to finish counts
+    except (
+        ImportError
+    ):  # Windows has no such lock: two processes may run the same cell, and the first to finish counts
         yield
         return
     deadline = time.monotonic() + patience_s

@@ -58,7 +58,7 @@ class Text:
     def line(self, word: str, section: str = "", number: int = 0) -> int:
         """Return the line of `word` within the `number`-th entry of a section such as "cells"; 0 if absent.
 
-        A word in double quotes is searched everywhere, a bare word only outside strings and comments.
+        A word in double quotes is searched for everywhere, a bare word only outside strings and comments.
         """
         pattern = re.compile(rf"(?<![\w\-]){re.escape(word.strip(chr(34)))}(?![\w\-])", re.IGNORECASE)
         return next((n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))), 0)
@@ -87,7 +87,7 @@ class Text:
 
 
 def _bare(line: str, word: str) -> str:
-    """Return the line without strings and comments, in which bare words are not searched."""
+    """Return the line without strings and comments, where bare words must not be found."""
     return line if word.startswith('"') else re.sub(r""""[^"]*"|'[^']*'|#.*""", "", line)
 
 
@@ -104,9 +104,9 @@ class Place:
         return self.text.error(message, word, self.section, self.number)
 
     def blame(self, error: Exception) -> RecipeError:
-        """Return an error that points at the subject of `error`, in this entry or else in a shared list.
+        """Return an error that points at the cause of `error`, in this entry or else in a shared list.
 
-        The subject is the first of these that occurs in the recipe: a word in the notes of `error`, an option
+        The cause is the first of these that occurs in the recipe: a word in the notes of `error`, an option
         whose value the message repeats ("epochs=-1"), or the first word that the message quotes.
         """
         message, notes = str(error), list(getattr(error, "__notes__", ()))

@@ -29,7 +29,7 @@ class ClaimVerdict:
 
     @property
     def untested(self) -> list[str]:
-        """The reason why each remaining case was not tested."""
+        """The reason why each untested case was not tested."""
         return [case.reason for case in self.cases if case.verdict == UNTESTED]
 
     def count(self, verdict: str) -> int:
@@ -83,7 +83,7 @@ def verdicts(recipe: Recipe, cells: Evidence) -> list[ClaimVerdict]:
 
 
 def _adjusted(cases: list[Case]) -> tuple[Case, ...]:
-    """Return the cases with Holm-adjusted p-values; a tested case without an interval counts as p = 1."""
+    """Return the cases with Holm-adjusted p-values; for a tested case without an interval, p counts as 1."""
     known = [1.0 if case.verdict != UNTESTED and math.isnan(case.p) else case.p for case in cases]
     adjusted = holm(known).tolist()
     return tuple(

@@ -49,17 +49,17 @@ def contrastive(
     linear) of the input of the last linear layer. The projection is discarded afterwards, and the last linear
     layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe to the
     features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the proportion of
-    images whose first view is closer to the second view than to any other.
+    images whose first view is closer to their second view than to any other view.
 
     Args:
         model: a classifier that ends with a linear layer; changed in place, left in eval mode.
         data: training images; labels are not used.
-        epochs: passes over the data, including those before a resumption.
+        epochs: total number of passes over the data, including those of an interrupted run.
         views: transforms; each view of an image is transformed by a random element of each, in order.
         intensity: each view is multiplied by a factor drawn from [1 − intensity, 1 + intensity].
         color: each channel of each view is then multiplied by a factor drawn from [1 − color, 1 + color], and
-            shifted by a number drawn from [−color, color], in units of the data. Without it, photographs can
-            be distinguished by their colours alone, and features remain poor.
+            shifted by a number drawn from [−color, color], in units of the data. With color=0, photographs
+            can be distinguished by their colours alone, and features remain poor.
         temperature: divisor of the similarities.
         projection: number of outputs of the projection.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
@@ -85,7 +85,7 @@ def contrastive(
 def nt_xent(
     embeddings: Float[Tensor, "views values"], *, temperature: float = 0.5
 ) -> tuple[Float[Tensor, ""], int]:
-    """Return the normalised, temperature-scaled cross entropy of view pairs, and the recognised images.
+    """Return the normalised, temperature-scaled cross entropy of view pairs, and how many are recognised.
 
     .. math:: \\ell = -\\frac{1}{2n} \\sum_{k=1}^{2n} \\log
         \\frac{\\exp(\\cos(z_k, z_{k'}) / \\tau)}{\\sum_{l \\ne k} \\exp(\\cos(z_k, z_l) / \\tau)}

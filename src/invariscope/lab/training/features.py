@@ -19,7 +19,7 @@ class Features(nn.Module):
 
     Args:
         model: a classifier that ends with a linear layer.
-        further: builds the further layers, given the number of features.
+        further: function that builds the further layers, given the number of features.
         seed: seed of their initial weights.
         purpose: why the features are needed, for the error message if there is no linear layer.
     """

@@ -42,12 +42,12 @@ def recognize_elements(
     from the input of the classifier's last linear layer. The additional layer is discarded afterwards, and
     the last linear layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear
     probe to the features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the
-    proportion of images whose versions are all recognised.
+    proportion of images for which the element is recognised in every version.
 
     Args:
         model: a classifier that ends with a linear layer; changed in place, left in eval mode.
         data: training images; labels are not used.
-        epochs: passes over the data, including those before a resumption.
+        epochs: total number of passes over the data, including those of an interrupted run.
         transform: at least two elements, the same for every image; the publication uses `QuarterTurns()`.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`;
             batch_size counts images, not their versions.

@@ -64,16 +64,16 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     .. math:: g(s) = b + A\\, e^{-u^2/2\\sigma_u^2 - v^2/2\\sigma_v^2} \\cos(2\\pi f u + \\varphi), \\qquad
         R^2 = 1 - \\frac{\\|w - g\\|^2}{\\|w - \\bar w\\|^2}
 
-    where (u, v) is the position of the pixel relative to a fitted centre, rotated by a fitted angle. Every
-    pair of output and input channels is a filter.
+    where (u, v) is the position of the pixel relative to a fitted centre, rotated by a fitted angle. Each
+    pair of an output and an input channel has its own filter.
 
-    Caveats: nine parameters explain much of a random filter with few pixels, and more of a smooth one.
-    Compare with `phase_randomised` copies of the filters, which are equally smooth.
+    Caveats: with its nine parameters, a Gabor function explains much of a random filter with few pixels, and
+    more of a smooth one. Compare with `phase_randomised` copies of the filters, which are equally smooth.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
         layer: name of a convolution; None if there is only one.
-        limit: maximum number of filters to fit, which are evenly spaced over the layer.
+        limit: maximum number of filters to fit; they are evenly spaced over the layer.
     Raises:
         TypeError: `weights` is of another type.
         ValueError: unknown layer, or filters smaller than 5 x 5.
@@ -122,8 +122,8 @@ def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
     otherwise random. The copies are the null model for Gabor fits, which depend on how the waves of a filter
     add up at one place.
 
-    Caveats: the Fourier transform treats the filter as periodic. A jump between opposite borders adds power
-    at high frequencies, also to the copies.
+    Caveats: the Fourier transform treats the filter as periodic. A jump between opposite borders of the
+    filter therefore appears as power at high frequencies, which the copies also have.
 
     Args:
         filters: (..., k, k).
@@ -188,7 +188,7 @@ def _wave(parameters: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, n
 
 
 def _bounds(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return bounds: the centre within the filter, widths of 0.5 px to twice its side, Nyquist frequency."""
+    """Return bounds: centre within the filter, widths of 0.5 px to twice its side, frequencies to Nyquist."""
     height, width = shape
     small, large = np.log(0.5), np.log(2 * max(shape))
     low = np.array([0, 0, -2 * np.pi, small, small, 0.0])

@@ -1,4 +1,4 @@
-"""Coupling of rotated filters by the next layer."""
+"""Test whether a layer combines rotated copies of the same filter of the previous layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RotationCoupling:
         first, second: names of the two layers.
         excess: (filter, filter) similarity up to rotation minus plain similarity, 0 to 2.
         coupling: (filter, filter) correlation of the second layer's weights on the two filters, -1 to 1.
-        chance: the correlation of the two over pairs, compared with that of permuted filters.
+        chance: the correlation of excess and coupling over pairs, compared with that after permuting filters.
     """
 
     first: str
@@ -63,19 +63,19 @@ def rotation_coupling(
         z = \\frac{r - \\langle r_\\pi \\rangle}{\\mathrm{sd}(r_\\pi)}, \\quad
         r = \\mathrm{corr}_{k < k'}(e, c)
 
-    where w_k are the filters of the first layer, v_ok those of the second (numbers if it is linear), and r_π
+    where w_k are the filters of the first layer, v_ok those of the second (scalars if it is linear), and r_π
     is the correlation with the labels of the filters permuted in c. Pooling over rotations of a template, a
     proposed mechanism of invariance in hierarchies, makes r large; for random weights, z is within a few
     units of 0.
 
-    Caveats: only templates present in several orientations are detected, and rotations of small filters are
-    blurred unless they are quarter turns; `angles=4` uses only these.
+    Caveats: only templates present in several orientations are detected. Rotations of small filters are
+    blurred unless they are quarter turns; `angles=4` uses only quarter turns.
 
     Args:
         model: a module or state dict with at least two convolutions.
         first: name of the layer with the filters; None: the first convolution.
-        second: name of the layer that reads them, a convolution, or a linear layer with one input per filter,
-            as after a mean over the image; None: the convolution after the first.
+        second: name of the layer that follows: a convolution or, after a mean over the image, a linear layer
+            with one input per filter; None: the convolution after the first.
         angles: number of evenly spaced rotations, including 0; quarter turns are exact, others bilinear.
         permutations: number of permutations of the filters.
         seed: seed of the permutations.
@@ -144,7 +144,7 @@ def _directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _coupling(second: FilterBank) -> np.ndarray:
-    """Return the (filter, filter) correlation, over outputs, of the norms of their weights on filters."""
+    """Return the (filter, filter) correlation, over outputs, of the norms of the weights on two filters."""
     norms = np.linalg.norm(second.filters, axis=(2, 3))
     centred = _directions((norms - norms.mean(axis=0)).T)
     return centred @ centred.T
@@ -171,7 +171,7 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
             f"{two.layer!r} reads {two.filters.shape[1]} channels, but {one.layer!r} has {len(one.filters)}: "
-            "name two consecutive layers without groups with first= and second=."
+            "use first= and second= to name two consecutive layers that are not grouped convolutions."
         )
     height, width = one.filters.shape[2:]
     if height != width or height < 2:

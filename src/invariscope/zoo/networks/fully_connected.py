@@ -11,7 +11,7 @@ from invariscope.zoo.networks.base import chosen_width, network
 
 
 class FullyConnected(nn.Sequential):
-    """Hidden layers of equal width on the flattened image, each with a ReLU, and a linear layer.
+    """Hidden layers of equal width on the flattened image, each with a ReLU, then a linear layer.
 
     With three hidden layers: flatten, fc1, fc1_relu, fc2, fc2_relu, fc3, fc3_relu, fc4, log_softmax.
 

@@ -12,7 +12,7 @@ _PADDED_BELOW = 32
 
 
 class LeNet(nn.Sequential):
-    """Two 5x5 convolutions of 6 and 16 filters, each pooled, then 120 and 84 units and one per class.
+    """Two 5x5 convolutions with pooling (6 and 16 filters), then dense layers of 120 and 84 units and a head.
 
         conv1 relu1                    (6, 28, 28)
         pool1                          (6, 14, 14)

@@ -15,7 +15,7 @@ PADDINGS = ("zeros", "circular")
 class MinCNN(nn.Sequential):
     """One convolution, a ReLU, the mean over the image, and a linear layer.
 
-    With f filters, a 28 x 28 image of one channel passes
+    With f filters, a 28 x 28 image with one channel passes through
 
         conv relu                      (f, 28, 28)
         pool flatten                   (f,)

@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """relu3(bn3(conv3(...)) + shortcut(x)): convolutions of 1x1, 3x3 and 1x1, the last four times as wide.
+    """relu3(bn3(conv3(...)) + shortcut(x)): convolutions of 1x1, 3x3 and 1x1, the third four times as wide.
 
     Source:
         He et al. 2016, arXiv:1512.03385, figure 5 right; the stride is in the 3x3 convolution.

@@ -23,7 +23,7 @@ class ResidualPair(nn.Sequential):
 
 
 class ResNet9(nn.Sequential):
-    """Four convolutions, three of them pooled, with a residual pair after the second and the fourth.
+    """Four convolutions, all but the first with pooling, and residual pairs after the second and the fourth.
 
         conv1 bn1 relu1                  (w, 32, 32)
         conv2 bn2 relu2 pool2 pair2      (2 w, 16, 16)

@@ -31,7 +31,7 @@ class CellContext:
         inputs: the folders of the finished cells that it needs, by name.
         data_dir: folder of the data sets; None: the default one.
         log: called with one line at a time.
-        device: device that trains and measures networks, "cpu" or "cuda".
+        device: device on which networks are trained and measured, "cpu" or "cuda".
     """
 
     folder: Path
@@ -52,8 +52,8 @@ class Kind(abc.ABC):
     """A kind of cell: a frozen dataclass whose fields are the options in TOML.
 
     Class attributes:
-        gives: the outcome: a "network" that other cells may use, or a "result" for tables, claims and
-            figures.
+        gives: what the cell produces: a "network" that other cells may use, or a "result" for tables, claims
+            and figures.
         takes_epochs: whether `model` may be "CELL@K", the network of CELL after epoch K.
         revision: increased whenever the same options lead to different numbers, for example if a default
             changes, so that older cells run again. A new option that changes nothing by default does not need
@@ -109,7 +109,7 @@ class Kind(abc.ABC):
 
 @contextlib.contextmanager
 def about(option: str, text: str = "") -> Iterator[None]:
-    """Attach to errors the option or text of the cell that caused them, so that its line can be found."""
+    """Add to errors a note with the option or text that caused them, so that its line can be found."""
     try:
         yield
     except (ValueError, TypeError) as error:

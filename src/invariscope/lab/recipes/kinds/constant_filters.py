@@ -19,10 +19,10 @@ _FEW = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantFilters(Kind):
-    """The stability of every layer of `zoo.constant_filters` to displacements of bright pixels and to noise.
+    """A measurement of the stability of each layer of `zoo.constant_filters`.
 
-    The images are those of `zoo.scale_detection`, displaced by `zoo.unit_displacements`; the noise has the
-    same norm as the displacement. Layer k is called relu{k}.
+    The images are those of `zoo.scale_detection`, transformed by `zoo.unit_displacements` or by noise of the
+    same norm. Layer k is called relu{k}.
 
     Args:
         layers, dimensions, filter_size, stride: as in `zoo.constant_filters`.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve(NetworkResult):
-    """Stability and predictions against the size of the displacement, as in `iv.stability_curve`.
+    """Stability and predictions against the size of the change of the input, as in `iv.stability_curve`.
 
     Args:
         radii: number of temperatures from T1/15 to 2·T2, or a list of temperatures.
@@ -68,7 +68,7 @@ class Curve(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count samples, each with all its versions, as units of work."""
+        """Count samples as units of work; a unit includes all changed versions of the sample."""
         return self.units_of(other, "radii", "cutoff", "interpolation", "layers", "precision")
 
 

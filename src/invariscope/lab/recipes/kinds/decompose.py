@@ -106,7 +106,7 @@ class Decompose(Kind):
         return found[:, 0].numpy()
 
     def _means(self, fields: np.ndarray) -> list[Means]:
-        """Return (field,) means over the patches, for each patch size."""
+        """Return (field,) means over the patches of each patch size."""
         from invariscope.studies.local_decomposition import local_decomposition
 
         return [_moments(fields, local_decomposition(fields, side), side) for side in self.patches]
@@ -156,7 +156,7 @@ class Decompose(Kind):
 
 
 def _moments(fields: np.ndarray, parts: LocalDecomposition, side: int) -> Means:
-    """Return (field,) means over patches, from which all measures are computed."""
+    """Return the (field,) means over patches from which all measures are computed."""
     norms = {part: getattr(parts, f"{part}_norm") for part in PARTS}
     shift = np.linalg.norm(parts.translation, axis=-3)
     linear = np.square(parts.matrix).sum(axis=(-4, -3)) * (side**2 - 1) / 12

@@ -130,7 +130,7 @@ class MeasureCell(NetworkResult, name="measure"):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count samples, each with its whole orbit, as units of work."""
+        """Count samples as units of work; a unit includes the whole orbit of the sample."""
         passes = 2 if self.by_class == "separate" else 1
         named = ("transform", "measures", "by_class", "precision", "channels")
         return self.units_of(other, *named, passes=passes)

@@ -25,7 +25,7 @@ _FEW, _MORE = 8, 24
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkResult(Kind):
-    """A cell that measures a network, which was trained in another cell or has random weights.
+    """A cell that measures a network trained in another cell, or one with random weights.
 
     Args:
         model: a training cell; "CELL@K" is its network after epoch K, which that cell must keep;
@@ -40,7 +40,8 @@ class NetworkResult(Kind):
         shuffled: seed of a permutation of each convolution's input channels, applied before calibration;
             None: no permutation.
         averaged: a transform over whose orbit the outputs of the network are averaged (`iv.OrbitAverage`),
-            after all other changes; layers inside then have no samples of their own. None: no averaging.
+            after all other changes; inner layers then process whole orbits instead of samples. None: no
+            averaging.
         seed: seed of the draws, the subset and random weights.
         label: the name of the model in figures.
     """
@@ -113,7 +114,7 @@ class NetworkResult(Kind):
         self.whole_result(model, data, context).save(context.folder / RESULT)
 
     def prepared(self, context: CellContext, samples: int | None) -> tuple[nn.Module, ImageData]:
-        """Return the network and this number of images, corrupted and standardised as the options say."""
+        """Return the network and this number of images, corrupted and standardised as in the options."""
         from invariscope import zoo
 
         data = context.data(self.data, self.split, samples, seed=self.seed)
@@ -138,7 +139,7 @@ class NetworkResult(Kind):
         return (type(self).__name__.lower(), *map(str, named)), float(passes * (self.samples or 10000))
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Time a few and then more samples; the difference excludes work that is done once."""
+        """Time a few samples and then more; the difference excludes work that is done only once."""
         from invariscope import zoo
 
         data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)

@@ -26,7 +26,7 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainingCell):
-    """Training of a classifier, as in `zoo.train`.
+    """A cell that trains a classifier, as in `zoo.train`.
 
     Args:
         augmentation: a transform, as a Python expression.
@@ -100,7 +100,7 @@ class Train(TrainingCell):
         self.save(context, model, card, {**found, "start": self.start, **self._grade(model, data, context)})
 
     def _grade(self, model: nn.Module, data: ImageData, context: CellContext) -> dict[str, Any]:
-        """Return accuracy and number of images of the whole test split; empty unless `graded`."""
+        """Return the accuracy on the whole test split and its number of images; empty unless `graded`."""
         from invariscope import zoo
 
         if not self.graded:

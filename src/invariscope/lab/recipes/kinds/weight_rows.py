@@ -38,8 +38,8 @@ def filter_spectrum(model: nn.Module, start: nn.Module | None, layers: Sequence[
     """Measure the power of each layer's filters per frequency, and its ratio to the start of training.
 
     `filter_spectrum.power` and `.ratio` are curves over the eigenvalues of the grid Laplacian.
-    `.mean_frequency` and `.pooling`, the ratio at the lowest eigenvalue over that at the highest, are values
-    per layer. Intervals are over output channels.
+    `.mean_frequency` and `.pooling` are values per layer; the latter is the ratio at the lowest eigenvalue
+    divided by the ratio at the highest. Intervals are over output channels.
     """
     from invariscope.weights._filters import filter_banks
     from invariscope.weights.spectrum import laplacian_modes, mean_frequency, mode_power
@@ -179,7 +179,7 @@ def check_analysis(name: str, settings: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Jackknifed:
-    """Values (1 + groups, ...) from all filters, then without one group each, and the group sizes."""
+    """Values (1 + groups, ...) from all filters and from all but one group in turn, and the group sizes."""
 
     values: np.ndarray
     sizes: tuple[int, ...]
@@ -187,7 +187,7 @@ class _Jackknifed:
 
 
 def _jackknifed(count: int, formula: Callable[[np.ndarray], Any]) -> _Jackknifed:
-    """Evaluate a formula on all filters, then without each of eight interleaved groups of filters."""
+    """Evaluate a formula on all filters, then leaving out each of eight interleaved groups in turn."""
     groups = np.arange(count) % GROUPS
     kept = [np.ones(count, bool), *(groups != g for g in range(GROUPS) if count >= GROUPS)]
     sizes = tuple(np.bincount(groups, minlength=GROUPS).tolist()) if count >= GROUPS else ()

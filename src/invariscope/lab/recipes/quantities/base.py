@@ -49,8 +49,8 @@ class Estimate:
 
     Args:
         value: value from all samples.
-        interval: its interval, over what `covers` states; bounds are NaN if there is no interval.
-        omitted: the values without one group of samples each; empty if unknown.
+        interval: its interval; `covers` states what it is over, and bounds are NaN if there is no interval.
+        omitted: the values with each group of samples left out in turn; empty if unknown.
         sizes: sizes of those groups.
         pairing: equal for estimates from the same samples and elements.
         over: what the outermost level of the interval is over, such as "samples" or "trainings".
@@ -253,7 +253,7 @@ def bounded(estimate: Estimate, least: float, most: float) -> Estimate:
 
 
 def estimate_of(result: Result, values: np.ndarray, sizes: Sequence[int]) -> Estimate:
-    """Return an estimate from (1 + groups,) values: from all samples, then without one group each."""
+    """Return an estimate from (1 + groups,) values: from all samples, then leaving out each group in turn."""
     return Estimate.of(values[0], values[1:].tolist(), sizes, pairing_of(result))
 
 
@@ -264,7 +264,7 @@ def pairing_of(result: Result) -> str:
 
 
 def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
-    """Return (1 + groups, layer) values, from all samples and without one group each, and group sizes."""
+    """Return (1 + groups, layer) values, from all samples and with each group left out, and group sizes."""
     values = np.array([[row.value for row in rows]], float)
     if not all(row.replicates for row in rows):
         return values, []

@@ -57,8 +57,8 @@ def curve_ratio(
 def departure(cells: Results, *, cell: str, way: Literal["noise", "toward"] = "noise") -> Estimate:
     """Ratio of G/r² at the radius where half of the predictions have flipped to G/r² at the smallest radius.
 
-    A ratio of 1 means that the output is still linear there. The curve is evaluated at the nearest measured
-    radius.
+    A ratio of 1 means that the output is still linear in the input at that radius. The curve is evaluated at
+    the nearest measured radius.
     """
     if way not in _WAYS:
         raise unknown("way", way, _WAYS)

@@ -60,7 +60,7 @@ def mean_ratio(
 ) -> Estimate:
     """Geometric mean, over several cells, of the ratio of a layer's value to that in the cell `to`.
 
-    For repeated draws of one experiment; the interval is over the draws.
+    The cells are repeated draws of one experiment, and the interval is over these draws.
     """
     logs = _log_ratios(cells, among, to, measure, [layer], stratum)[:, 0]
     return spread_over(logs.tolist(), "draws").exponential()

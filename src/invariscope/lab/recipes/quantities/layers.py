@@ -27,7 +27,7 @@ FEWEST_LAYERS = 4
 
 @quantity
 def overall(cells: Results, *, cell: str, measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over all units of a network with a finite value; large layers weigh more."""
+    """Mean over all units of a network that have a finite value; large layers weigh more."""
     result = cells.result(cell)
     rows = rows_of(cells, cell, measure, stratum, finite=True)
     values, sizes = replicates_of(rows)
@@ -121,9 +121,9 @@ def rank_agreement(
 ) -> Estimate:
     """Spearman's rank correlation over layers between two measures of one cell.
 
-    Layers without a finite value of both are left out. 1 means the same order of layers, -1 the opposite
-    order, as expected if one measure grows with invariance and the other falls. The value is coarse if there
-    are few layers.
+    Layers without a finite value of both measures are left out. A correlation of 1 means the same order of
+    layers, -1 the opposite order, as expected if one measure grows with invariance and the other falls. The
+    correlation can take only few values if there are few layers.
     """
     from scipy.stats import rankdata
 
@@ -148,8 +148,8 @@ def beyond_chance(
 ) -> Estimate:
     """The z-score of a correlation relative to permuted labels.
 
-    The interval is ± 1.96, because z is standard normal if there is no relation; it does not describe other
-    draws of the weights.
+    The interval is z ± 1.96, because z is standard normal if there is no relation. It does not cover the
+    variation between draws of the weights.
 
     Args:
         cells: the results.

@@ -26,7 +26,7 @@ from invariscope.lab.recipes.quantities.layers import overall
 def spread_contrast(
     cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all", share: float = 1 / 3
 ) -> Estimate:
-    """Standard deviation over networks in their last layers minus that in the earlier layers.
+    """Standard deviation over networks in the last layers minus the standard deviation in the earlier layers.
 
     The profile of each network is interpolated at 30 relative depths. The standard deviation over the
     networks is averaged over the last share of the depths, and over the others.

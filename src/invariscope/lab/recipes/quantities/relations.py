@@ -36,8 +36,8 @@ def ratio(
 ) -> Estimate:
     """Ratio of the value in one cell to that in another, paired if both come from the same samples.
 
-    The interval is that of the difference of logarithms. `to_layer` is the layer of the denominator, if it
-    differs; both layers may belong to the same cell.
+    The interval is that of the difference of logarithms. `to_layer` is the layer of the denominator if it
+    differs from that of the numerator; both layers may belong to the same cell.
     """
     above = _value(cells, cell, measure, layer, stratum)
     return quotient(above, _value(cells, to, measure, to_layer or layer, stratum))
