@@ -317,15 +317,16 @@ def page(found: dict[str, Table], draws: int) -> str:
 
 
 def _summary(found: dict[str, Table]) -> str:
-    cells = [cell for table in found.values() for cell in table.values() if cell.issued > cell.draws / 2]
-    lines = []
-    for name, hits in (("t per part (used)", "hits"), ("Satterthwaite", "satterthwaite")):
-        shares = [100 * getattr(cell, hits) / cell.issued for cell in cells]
-        outside = sum(not 92 <= share <= 97 for share in shares)
-        span = f"{min(shares):.1f}–{max(shares):.1f}"
-        lines.append(f"| {name} | {span} | {np.mean(shares):.1f} | {outside} of {len(cells)} |")
-    head = "| form | coverage, range | mean | rows outside 92–97 % |\n| --- | --- | --- | --- |\n"
-    return head + "\n".join(lines)
+    """Return the range of coverage over all rows, for each K and each form of the interval."""
+    lines = ["| K | form | coverage, range | mean | rows outside 92–97 % |", "|" + " --- |" * 5]
+    for drawn in DRAWN:
+        cells = [cell for table in found.values() for key, cell in table.items() if key[2] == drawn]
+        for name, hits in (("t per part (used)", "hits"), ("Satterthwaite", "satterthwaite")):
+            shares = [100 * getattr(cell, hits) / cell.issued for cell in cells]
+            outside = f"{sum(not 92 <= share <= 97 for share in shares)} of {len(cells)}"
+            span = f"{min(shares):.1f}–{max(shares):.1f}"
+            lines.append(f"| {drawn:,} | {name} | {span} | {np.mean(shares):.1f} | {outside} |")
+    return "\n".join(lines)
 
 
 def _table(table: Table) -> str:

@@ -168,7 +168,7 @@ class OutputPlace:
         layer, uncovered = numbers.layer, numbers.uncovered
         reach = self.stratum.reach * numbers.reach
         interval = MISSING if uncovered else self._interval(layer, reach)
-        if (error := numbers.error) is not None:
+        if (error := numbers.error) is not None and np.isfinite(layer[0]):
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
             columns |= {"contrasts": error.contrasts.astype(np.float32)}
