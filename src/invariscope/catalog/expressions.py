@@ -26,7 +26,7 @@ MAX_LENGTH = 4000
 
 
 def read_transform(text: str) -> Transform:
-    """Return the transform written as a text such as "Rotation.circle(16)" or "quarter_turns".
+    """Parse a string such as "Rotation.circle(16)" or "quarter_turns", and return the transform.
 
     Raises:
         ValueError: invalid syntax, an unknown class or constructor, or an argument that is not a literal.

@@ -187,7 +187,7 @@ class EquivarianceDeviation(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the definition vector by vector; the action on channels is by quarter turns."""
+        """Evaluate the definition directly, vector by vector; the group acts on channels by quarter turns."""
         if isinstance(self.action, FittedAction):
             left_out = {"exclude_identity": self.exclude_identity}
             return naive_fitted_deviation(activations, indices, self.action, **left_out)

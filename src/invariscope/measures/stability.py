@@ -159,7 +159,7 @@ class Stability(Measure):
         return self.pairs == "all"
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition pair by pair.
+        """Evaluate the definition directly, pair by pair.
 
         Element 0 is the untransformed input; the second half of the columns are responses to noise.
         """

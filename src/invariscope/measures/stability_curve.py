@@ -231,7 +231,7 @@ class StabilityCurve(_Curves):
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Return the statistics of layers, and predictions."""
+        """Return the statistics of the layers and of the predictions."""
         return PredictionCurves(), *super().statistics()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:

@@ -312,7 +312,7 @@ class NormalizedVariance(VarianceMeasure):
 
     @classmethod
     def examples(cls) -> tuple[NormalizedVariance, ...]:
-        """Return every spread, every pooling, and every norm that needs no second network."""
+        """Return an example of every spread, every pooling, and every norm that needs no second network."""
         pooled = [cls(spread=spread, pool=pool, min_firing=0) for spread in SPREADS for pool in POOLS]
         return (*pooled, cls(norm="total", min_firing=0), cls(norm=None, min_firing=0))
 

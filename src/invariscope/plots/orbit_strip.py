@@ -25,7 +25,7 @@ class OrbitStrip(GridPlot):
     Args:
         frames: values in [0, 1], (m, H, W) or (m, H, W, 3).
         labels: one per frame.
-        elements: number of elements of the transform; frames may be an even selection of them.
+        elements: number of elements of the transform; frames may show an evenly spaced subset of them.
     """
 
     title = "Inputs of the network"

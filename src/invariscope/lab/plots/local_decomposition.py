@@ -102,7 +102,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per result that has such values."""
+        """Return one view per result that contains local decompositions."""
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if _has_parts(result)]
 

@@ -315,7 +315,7 @@ def _run_once(placed: Placed, x: Inputs) -> None:
 
 
 def _moved(generators: Sequence[RandomGenerator], states: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of the generators that were used since these states were recorded."""
+    """Return the names of the generators that have been used since these states were recorded."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 
