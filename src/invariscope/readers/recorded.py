@@ -150,7 +150,8 @@ class RecordedReader(Reader):
     def _check_place(self, device: str | None, precision: Precision) -> None:
         if precision != "float32":
             raise ValueError(
-                f"precision={precision!r} needs a torch module: convert the weights of the {self.framework} model yourself"
+                f"precision={precision!r} needs a torch module: convert the weights of the {self.framework} "
+                "model yourself"
             )
         if device is not None and torch.device(device).type != _CPU:
             raise ValueError(
