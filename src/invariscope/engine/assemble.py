@@ -150,7 +150,7 @@ class LayerStates:
             found[measure.label].add(self._mean(measure, means))
 
     def _add_turned(self, measures: Sequence[Measure], found: dict[str, Part], turned: Turned) -> None:
-        """Add the classes that were walked one after the other, and their mean."""
+        """Add the classes that were walked in turn, and their mean."""
         parts, means = turned.parts.get(self.key, {}), turned.means.get(self.key, {})
         for measure in measures:
             found[measure.label].add(parts.get(measure.label, Part()))
@@ -159,7 +159,7 @@ class LayerStates:
     def add_class(
         self,
         measures: Sequence[Measure],
-        number: int | None,
+        number: int,
         label: str,
         found: dict[str, Part],
         means: dict[str, MeasureMean],
@@ -167,7 +167,7 @@ class LayerStates:
         """Add a class to the parts and means of the measures.
 
         Args:
-            number: the class; None if the states hold no other samples.
+            number: the number of the class.
         """
         for measure in measures:
             stratum = self._stratum(measure, number, label)

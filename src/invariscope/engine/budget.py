@@ -20,7 +20,7 @@ from invariscope.statistics.base import Statistic
 StateKey: TypeAlias = tuple[LayerKey, Statistic]
 
 _FLOAT = 4
-# Classes whose sums need more than this together are walked one after the other, if possible.
+# Classes whose sums need more than this together are walked in turn, if possible.
 PLENTY = 256 << 20
 
 
@@ -107,17 +107,24 @@ def _finest(strata: Strata, intervals: bool, cells: np.ndarray | None) -> tuple[
     return GROUPS, True, ""
 
 
-def overflowing(
+def classes_at_once(
     strata: Strata, sizes: Mapping[StateKey, Size], *, left: int, intervals: bool, cells: np.ndarray | None
-) -> str:
-    """Return what the sums of all classes would need, if it is much; "" if it is little enough.
+) -> tuple[int, str]:
+    """Return how many classes to walk at once, and why not all of them.
+
+    While some are walked, the sums over the finished ones take as much memory again.
 
     Args:
         left: bytes that are left for sums.
     """
     groups, nested, _ = _finest(strata, intervals, cells)
-    needed = Size.total(sizes.values()).of(replace(strata, groups=groups, nested=nested))
-    return _gib(needed) if needed > min(left, PLENTY) else ""
+    total, most = Size.total(sizes.values()), min(left, PLENTY)
+    needed = total.of(replace(strata, groups=groups, nested=nested))
+    if needed <= most or strata.strata < 2:
+        return strata.strata, ""
+    one = total.twice.of(Strata(True, groups=groups))
+    few = min(max(most // one, 1), strata.strata)
+    return few, f"the sums of all {strata.strata} classes together would need {_gib(needed)}"
 
 
 def _useful(strata: Strata, cells: np.ndarray | None) -> bool:
