@@ -36,8 +36,14 @@ def measured(model, data, **options):
     return iv.measure(model, data, iv.QuarterTurns(), **given)
 
 
-def in_turn(monkeypatch, model, data, plenty=0, **options):
+def walk_in_turn(monkeypatch, plenty=0):
+    """Let classes be walked in turn if their sums need more than `plenty`."""
     monkeypatch.setattr(budget, "PLENTY", plenty)
+    monkeypatch.setattr(budget, "FEW_CLASSES", 0)
+
+
+def in_turn(monkeypatch, model, data, plenty=0, **options):
+    walk_in_turn(monkeypatch, plenty)
     found = measured(model, data, **options)
     monkeypatch.undo()
     assert any(note.startswith("classes were walked in turn") for note in found.provenance["notes"])
@@ -76,6 +82,13 @@ def test_drawn_units_and_layers_that_repeat_others_are_the_same_in_turn(images, 
     data, options = (images, labels_of(CLASSES)), {"units": 30, "rows": "all"}
     options.pop("rows")
     assert_same(in_turn(monkeypatch, model, data, **options), measured(model, data, **options))
+
+
+def test_many_classes_take_turns_by_default_and_few_do_not(model, images, monkeypatch):
+    monkeypatch.setattr(budget, "PLENTY", 0)
+    for classes, note in ((10, False), (100, True)):
+        notes = measured(model, (images, labels_of(classes))).provenance["notes"]
+        assert any("in turn, 5 at a time" in text for text in notes) == note
 
 
 def test_several_classes_per_turn_have_the_numbers_of_all_at_once(model, images, monkeypatch):
@@ -119,7 +132,7 @@ def test_intervals_of_classes_need_no_memory_for_all_of_them(model, images):
     ],
 )
 def test_partners_clusters_and_streams_are_not_walked_by_class(model, images, options, source, monkeypatch):
-    monkeypatch.setattr(budget, "PLENTY", 0)
+    walk_in_turn(monkeypatch)
     found = measured(model, source((images, labels_of(CLASSES))), **options)
     assert not any("walked in turn" in note for note in found.provenance["notes"])
 
@@ -144,7 +157,7 @@ def test_a_layer_that_fails_in_a_late_class_is_left_out_of_all(images, monkeypat
 
 
 def test_states_do_not_grow_with_the_number_of_classes(model, images, monkeypatch):
-    monkeypatch.setattr(budget, "PLENTY", 0)
+    walk_in_turn(monkeypatch)
     largest = {}
     finish = turns.Turns.finish
     for classes in (3, 300):

@@ -24,6 +24,8 @@ from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
 from invariscope.unit_draw import UnitDraw
 
+NOT_A_CLASS = ("all", "mean")
+
 References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
 
@@ -176,8 +178,7 @@ class LayerStates:
                 continue
             values = self._values(measure, stratum)
             part = self._part(measure, stratum, values)
-            kept = part if self.run.keeps_maps else part.without_maps()
-            found.setdefault(measure.label, Part()).add(kept)
+            found.setdefault(measure.label, Part()).add(part)
             means.setdefault(measure.label, MeasureMean(measure)).add(stratum, values, part)
         self.finals.clear()
 
@@ -204,7 +205,8 @@ class LayerStates:
     def _place(self, measure: Measure, output: str, stratum: Stratum) -> OutputPlace:
         state = self.run.states[self.key, measure.statistics()[0]]
         double = getattr(state, "double", True)
-        return OutputPlace(measure, output, self.key, stratum, self.transform, double)
+        maps = stratum.label in NOT_A_CLASS or self.run.keeps_maps
+        return OutputPlace(measure, output, self.key, stratum, self.transform, double, maps)
 
     def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
         """Return the value of each output over round trips; empty if these were not forwarded."""
@@ -300,4 +302,4 @@ def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np
 def class_label(run: Run, value: int) -> str:
     """Return the name of a class's stratum."""
     label = run.labelling.name(value)
-    return f"class {label}" if label in ("all", "mean") else label
+    return f"class {label}" if label in NOT_A_CLASS else label

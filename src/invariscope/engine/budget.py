@@ -20,8 +20,8 @@ from invariscope.statistics.base import Statistic
 StateKey: TypeAlias = tuple[LayerKey, Statistic]
 
 _FLOAT = 4
-# Classes whose sums need more than this together are walked in turn, if possible.
-PLENTY = 256 << 20
+# Classes whose sums need more than this, or more than those of ten classes, are walked in turn, if possible.
+PLENTY, FEW_CLASSES = 32 << 20, 10
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,15 @@ def classes_at_once(
         left: bytes that are left for sums.
     """
     groups, nested, _ = _finest(strata, intervals, cells)
-    total, most = Size.total(sizes.values()), min(left, PLENTY)
-    needed = total.of(replace(strata, groups=groups, nested=nested))
+    total = Size.total(sizes.values())
+    one, needed = (
+        total.of(Strata(True, groups=groups)),
+        total.of(replace(strata, groups=groups, nested=nested)),
+    )
+    most = min(left, max(PLENTY, FEW_CLASSES * one))
     if needed <= most or strata.strata < 2:
         return strata.strata, ""
-    one = total.twice.of(Strata(True, groups=groups))
-    few = min(max(most // one, 1), strata.strata)
+    few = min(max(most // (2 * one), 1), strata.strata)
     return few, f"the sums of all {strata.strata} classes together would need {_gib(needed)}"
 
 

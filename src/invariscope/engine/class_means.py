@@ -35,7 +35,14 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part that has a value per layer."""
+        """Return the numbers of a part that has a value per layer; computed once."""
+        known = vars(part).get("_numbers")
+        if known is None:
+            known = vars(part)["_numbers"] = cls._of(part)
+        return known
+
+    @classmethod
+    def _of(cls, part: Values) -> Numbers:
         ratio = {}
         if isinstance(part, UnitValues) and part.ratio is not None:
             ratio = {"ratio": part.ratio, "ratio_error": part.ratio_error}
