@@ -6,7 +6,7 @@ The same random inputs, with eight elements, are measured with different numbers
 (`by_class=True`, `iv.NormalizedVariance()`): by a network of 20 layers with 96 units each, whose forward is
 so fast that what each class costs shows, and by the CNN of `benchmarks.networks` (13 layers, 99,786 units,
 for which a quarter of the samples is taken). Each row is a process of its own, with one thread. Seconds are
-CPU seconds, so other processes hardly matter; memory is the peak (VmHWM) above that after a small measurement.
+CPU seconds, so other processes hardly matter; memory is the peak (VmHWM) above that of a small measurement.
 """
 
 from __future__ import annotations
