@@ -98,6 +98,14 @@ def test_several_classes_per_turn_have_the_numbers_of_all_at_once(model, images,
     assert_same(found, expected)
 
 
+def test_a_layer_that_some_classes_lack_and_that_does_not_fit_is_the_same_in_turn(model, images, monkeypatch):
+    broken = images.clone()
+    broken[(labels_of(5) == 0) | (labels_of(5) == 3)] = torch.inf
+    data, options = (broken, labels_of(5)), {"nonfinite": "skip"}
+    expected = measured(model, data, **options)
+    assert_same(in_turn(monkeypatch, model, data, plenty=1_150_000, **options), expected)
+
+
 def test_small_classes_and_words_are_the_same_in_turn(model, images, monkeypatch):
     words = np.array([f"kind {n}" for n in labels_of(50).tolist()])
     words[0] = "alone"

@@ -255,7 +255,7 @@ def _may_turn(walk: Walk) -> bool:
 def _take_turns(run: Run, few: int, why: str) -> None:
     """Walk the classes of the run in turn, a few at a time."""
     run.turned = Turned(run.labelling.ranked(run.strata.classes), few)
-    run.strata.classes = {number: number for number in range(few)}
+    run.strata.number({number: number for number in range(few)})
     run.notes.append(f"classes were walked in turn, {few} at a time, because {why}")
 
 

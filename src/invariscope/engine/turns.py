@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,6 @@ from invariscope.data.window import Window
 from invariscope.engine.assemble import Dead, LayerStates, References, class_label, measures_of_layers
 from invariscope.engine.state import Run, Turned
 from invariscope.engine.task import Task
-from invariscope.statistics.base import Statistic
 from invariscope.statistics.class_labels import class_numbers
 
 
@@ -40,9 +38,12 @@ class Turns:
             parts, means = turned.parts.setdefault(key, {}), turned.means.setdefault(key, {})
             for value, number in run.strata.classes.items():
                 layer.add_class(measures, number, class_label(run, value), parts, means)
+        run.strata.number({number: number for number in range(turned.at_once)})
         for key in list(run.states):
-            state, total = run.states.pop(key), turned.total.get(key)
-            turned.total[key] = state if total is None else _merged(key[1], total, state)
+            state, total, buckets = run.states.pop(key), turned.total.get(key), run.strata_of(*key).buckets
+            if len(state.counts) < buckets:  # the last classes may be fewer
+                key[1].enlarge(state, buckets)
+            turned.total[key] = state if total is None else key[1].merge(total, state)
 
     def end(self, run: Run) -> None:
         """Replace the states by the sums over all samples, of the layers that were read to the end."""
@@ -50,14 +51,6 @@ class Turns:
         left_out = run.inapplicable.keys() | {key for key in run.turned.total if key[0] in run.withdrawn}
         run.states.update({key: s for key, s in run.turned.total.items() if key not in left_out})
         run.turned.total.clear()
-        run.strata.classes = {number: number for number in range(run.turned.at_once)}
-
-
-def _merged(statistic: Statistic, total: Any, state: Any) -> Any:
-    """Return the sums of both, although the last classes may be fewer."""
-    if len(state.counts) < len(total.counts):
-        statistic.enlarge(state, len(total.counts))
-    return statistic.merge(total, state)
 
 
 def turns_of(window: Window, turned: Turned) -> Iterator[tuple[dict[int, int], np.ndarray]]:

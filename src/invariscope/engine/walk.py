@@ -171,7 +171,7 @@ class _Loop:
             yield from ((chosen, cells[chosen]) for chosen in self._blocks(window, cells))
             return
         for classes, members in turns_of(window, run.turned):
-            run.strata.classes = classes
+            run.strata.number(classes)
             labels = None if window.labels is None else window.labels[torch.from_numpy(members)]
             cells = run.strata.cells_of(window.groups[members], labels)
             for chosen in self._blocks(window, cells):
