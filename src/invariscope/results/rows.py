@@ -182,11 +182,13 @@ class BaselineRow(ResultRow):
     draws: float = ABSENT
 
 
-def frame_of(rows: Iterable[ResultRow], columns: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
-    values = [vars(row) for row in rows]
+    # The attributes of a row include columns that do not apply, which hold their defaults.
+    values = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
     if not values:
         return pd.DataFrame([], columns=list(columns))
-    return pd.DataFrame({name: [row[name] for row in values] for name in columns})
+    absent = {name: "" if name == "note" else np.nan for name in columns}
+    return pd.DataFrame({name: [row.get(name, absent[name]) for row in values] for name in columns})
