@@ -88,7 +88,7 @@ def test_many_classes_take_turns_by_default_and_few_do_not(model, images, monkey
     monkeypatch.setattr(budget, "PLENTY", 0)
     for classes, note in ((10, False), (100, True)):
         notes = measured(model, (images, labels_of(classes))).provenance["notes"]
-        assert any("in turn, 5 at a time" in text for text in notes) == note
+        assert any("in turn, 19 at a time" in text for text in notes) == note
 
 
 def test_several_classes_per_turn_have_the_numbers_of_all_at_once(model, images, monkeypatch):
@@ -168,7 +168,7 @@ def test_states_do_not_grow_with_the_number_of_classes(model, images, monkeypatc
     walk_in_turn(monkeypatch)
     largest = {}
     finish = turns.Turns.finish
-    for classes in (3, 300):
+    for classes in (30, 300):
         sizes = []
 
         def counted(self, run, sizes=sizes):
@@ -182,7 +182,7 @@ def test_states_do_not_grow_with_the_number_of_classes(model, images, monkeypatc
         assert len(sizes) == classes
         largest[classes] = max(sizes)
         assert len({key[2] for key in result.maps}) == (2 + classes if classes <= 32 else 2)
-    assert largest[3] == largest[300]
+    assert largest[30] == largest[300]
 
 
 def test_maps_of_many_classes_are_kept_on_request(model, images):

@@ -23,6 +23,7 @@ from invariscope.engine.budget import (
     choose_buckets,
     classes_at_once,
     notes_on,
+    settle,
 )
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
@@ -217,14 +218,13 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     room = max(1, rows // needs.width(walk.forwarded))
     states = _sizes(read, walk, run, pilot)
     spent = room * needs.width(walk.forwarded) * forward
-    cells = _known_cells(walk.source, run.strata)
-    how = {"intervals": options.intervals, "cells": cells}
+    settle(run.strata, intervals=options.intervals, cells=_known_cells(walk.source, run.strata))
     if _may_turn(walk):
-        few, why = classes_at_once(run.strata, states, left=budget - spent, **how)
+        few, why = classes_at_once(run.strata, states, left=budget - spent)
         if why:
             _take_turns(run, few, why)
-            states, how["cells"] = {key: size.twice for key, size in states.items()}, None
-    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent, **how)
+            states = {key: size.twice for key, size in states.items()}
+    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent)
     run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
