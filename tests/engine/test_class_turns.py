@@ -1,4 +1,4 @@
-"""Classes that are walked one after the other, and memory that does not grow with their number."""
+"""Classes that are walked in turn, and memory that does not grow with their number."""
 
 import numpy as np
 import pandas as pd
@@ -36,11 +36,17 @@ def measured(model, data, **options):
     return iv.measure(model, data, iv.QuarterTurns(), **given)
 
 
-def in_turn(monkeypatch, model, data, **options):
-    monkeypatch.setattr(budget, "PLENTY", 0)
+def walk_in_turn(monkeypatch, plenty=0):
+    """Let classes be walked in turn if their sums need more than `plenty`."""
+    monkeypatch.setattr(budget, "PLENTY", plenty)
+    monkeypatch.setattr(budget, "FEW_CLASSES", 0)
+
+
+def in_turn(monkeypatch, model, data, plenty=0, **options):
+    walk_in_turn(monkeypatch, plenty)
     found = measured(model, data, **options)
     monkeypatch.undo()
-    assert any(note.startswith("classes were walked one after") for note in found.provenance["notes"])
+    assert any(note.startswith("classes were walked in turn") for note in found.provenance["notes"])
     return found
 
 
@@ -66,7 +72,7 @@ UNPAIRED = [
 def test_classes_in_turn_have_the_numbers_of_all_at_once(model, images, measures, monkeypatch):
     data = images, labels_of(CLASSES)
     expected = measured(model, data, measures=measures)
-    assert not any("one after" in note for note in expected.provenance["notes"])
+    assert not any("walked in turn" in note for note in expected.provenance["notes"])
     assert_same(in_turn(monkeypatch, model, data, measures=measures), expected)
 
 
@@ -76,6 +82,28 @@ def test_drawn_units_and_layers_that_repeat_others_are_the_same_in_turn(images, 
     data, options = (images, labels_of(CLASSES)), {"units": 30, "rows": "all"}
     options.pop("rows")
     assert_same(in_turn(monkeypatch, model, data, **options), measured(model, data, **options))
+
+
+def test_many_classes_take_turns_by_default_and_few_do_not(model, images, monkeypatch):
+    monkeypatch.setattr(budget, "PLENTY", 0)
+    for classes, note in ((10, False), (100, True)):
+        notes = measured(model, (images, labels_of(classes))).provenance["notes"]
+        assert any("in turn, 19 at a time" in text for text in notes) == note
+
+
+def test_several_classes_per_turn_have_the_numbers_of_all_at_once(model, images, monkeypatch):
+    data = images, labels_of(5)
+    expected, found = measured(model, data), in_turn(monkeypatch, model, data, plenty=1_150_000)
+    assert any("in turn, 2 at a time" in note for note in found.provenance["notes"])
+    assert_same(found, expected)
+
+
+def test_a_layer_that_some_classes_lack_and_that_does_not_fit_is_the_same_in_turn(model, images, monkeypatch):
+    broken = images.clone()
+    broken[(labels_of(5) == 0) | (labels_of(5) == 3)] = torch.inf
+    data, options = (broken, labels_of(5)), {"nonfinite": "skip"}
+    expected = measured(model, data, **options)
+    assert_same(in_turn(monkeypatch, model, data, plenty=1_150_000, **options), expected)
 
 
 def test_small_classes_and_words_are_the_same_in_turn(model, images, monkeypatch):
@@ -94,7 +122,7 @@ def test_intervals_of_classes_need_no_memory_for_all_of_them(model, images):
     plenty = measured(model, data)
     forward = 4 * 40 * (2 * 6 * 36 + 36)
     found = measured(model, data, memory_gb=(3.2 * 8 * 8 * 216 * 7 + forward) / 2**30)
-    assert any(note.startswith("classes were walked one after") for note in found.provenance["notes"])
+    assert any(note.startswith("classes were walked in turn") for note in found.provenance["notes"])
     kept = found.table.set_index(list(PLACE)).ci_low.notna()
     assert kept.any()
     assert set(found.table.stratum[kept.to_numpy()]) == {"all", "mean", "0", "1", "2"}
@@ -112,9 +140,9 @@ def test_intervals_of_classes_need_no_memory_for_all_of_them(model, images):
     ],
 )
 def test_partners_clusters_and_streams_are_not_walked_by_class(model, images, options, source, monkeypatch):
-    monkeypatch.setattr(budget, "PLENTY", 0)
+    walk_in_turn(monkeypatch)
     found = measured(model, source((images, labels_of(CLASSES))), **options)
-    assert not any("one after" in note for note in found.provenance["notes"])
+    assert not any("walked in turn" in note for note in found.provenance["notes"])
 
 
 def test_a_layer_that_fails_in_a_late_class_is_left_out_of_all(images, monkeypatch):
@@ -137,16 +165,16 @@ def test_a_layer_that_fails_in_a_late_class_is_left_out_of_all(images, monkeypat
 
 
 def test_states_do_not_grow_with_the_number_of_classes(model, images, monkeypatch):
-    monkeypatch.setattr(budget, "PLENTY", 0)
+    walk_in_turn(monkeypatch)
     largest = {}
     finish = turns.Turns.finish
-    for classes in (3, 300):
+    for classes in (30, 300):
         sizes = []
 
-        def counted(self, run, value, sizes=sizes):
+        def counted(self, run, sizes=sizes):
             states = [*run.states.values(), *run.turned.total.values()]
             sizes.append(sum(state.sums.columns.size for state in states))
-            return finish(self, run, value)
+            return finish(self, run)
 
         monkeypatch.setattr(turns.Turns, "finish", counted)
         result = measured(model, (images, labels_of(classes)))
@@ -154,7 +182,7 @@ def test_states_do_not_grow_with_the_number_of_classes(model, images, monkeypatc
         assert len(sizes) == classes
         largest[classes] = max(sizes)
         assert len({key[2] for key in result.maps}) == (2 + classes if classes <= 32 else 2)
-    assert largest[3] == largest[300]
+    assert largest[30] == largest[300]
 
 
 def test_maps_of_many_classes_are_kept_on_request(model, images):

@@ -190,7 +190,7 @@ def test_the_largest_states_become_coarser_first_and_only_as_many_as_must():
     sums = OrbitMoments()
     sizes = {(("a", 0), sums): Size(100, 0), (("b", 0), sums): Size(40, 0)}
     for budget, coarse in ((1120, []), (1119, ["a"]), (420, ["a"]), (419, ["a", "b"])):
-        found = choose_buckets(Strata(False), sizes, budget=budget, intervals=True, cells=None)
+        found = choose_buckets(Strata(False), sizes, budget=budget)
         assert [key[0] for key, _ in found] == coarse
     with pytest.raises(ValueError, match="raise memory_gb"):
-        choose_buckets(Strata(False), sizes, budget=139, intervals=True, cells=None)
+        choose_buckets(Strata(False), sizes, budget=139)

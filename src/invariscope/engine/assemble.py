@@ -24,6 +24,8 @@ from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
 from invariscope.unit_draw import UnitDraw
 
+NOT_A_CLASS = ("all", "mean")
+
 References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
 
@@ -150,7 +152,7 @@ class LayerStates:
             found[measure.label].add(self._mean(measure, means))
 
     def _add_turned(self, measures: Sequence[Measure], found: dict[str, Part], turned: Turned) -> None:
-        """Add the classes that were walked one after the other, and their mean."""
+        """Add the classes that were walked in turn, and their mean."""
         parts, means = turned.parts.get(self.key, {}), turned.means.get(self.key, {})
         for measure in measures:
             found[measure.label].add(parts.get(measure.label, Part()))
@@ -159,7 +161,7 @@ class LayerStates:
     def add_class(
         self,
         measures: Sequence[Measure],
-        number: int | None,
+        number: int,
         label: str,
         found: dict[str, Part],
         means: dict[str, MeasureMean],
@@ -167,7 +169,7 @@ class LayerStates:
         """Add a class to the parts and means of the measures.
 
         Args:
-            number: the class; None if the states hold no other samples.
+            number: the number of the class.
         """
         for measure in measures:
             stratum = self._stratum(measure, number, label)
@@ -176,8 +178,7 @@ class LayerStates:
                 continue
             values = self._values(measure, stratum)
             part = self._part(measure, stratum, values)
-            kept = part if self.run.keeps_maps else part.without_maps()
-            found.setdefault(measure.label, Part()).add(kept)
+            found.setdefault(measure.label, Part()).add(part)
             means.setdefault(measure.label, MeasureMean(measure)).add(stratum, values, part)
         self.finals.clear()
 
@@ -204,7 +205,8 @@ class LayerStates:
     def _place(self, measure: Measure, output: str, stratum: Stratum) -> OutputPlace:
         state = self.run.states[self.key, measure.statistics()[0]]
         double = getattr(state, "double", True)
-        return OutputPlace(measure, output, self.key, stratum, self.transform, double)
+        maps = stratum.label in NOT_A_CLASS or self.run.keeps_maps
+        return OutputPlace(measure, output, self.key, stratum, self.transform, double, maps)
 
     def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
         """Return the value of each output over round trips; empty if these were not forwarded."""
@@ -300,4 +302,4 @@ def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np
 def class_label(run: Run, value: int) -> str:
     """Return the name of a class's stratum."""
     label = run.labelling.name(value)
-    return f"class {label}" if label in ("all", "mean") else label
+    return f"class {label}" if label in NOT_A_CLASS else label

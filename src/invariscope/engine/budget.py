@@ -20,8 +20,8 @@ from invariscope.statistics.base import Statistic
 StateKey: TypeAlias = tuple[LayerKey, Statistic]
 
 _FLOAT = 4
-# Classes whose sums need more than this together are walked one after the other, if possible.
-PLENTY = 256 << 20
+# Classes whose sums need more than this, or more than those of ten classes, are walked in turn, if possible.
+PLENTY, FEW_CLASSES = 32 << 20, 10
 
 
 @dataclass(frozen=True)
@@ -65,59 +65,63 @@ def activation_bytes(units: Sequence[int], shape: tuple[int, ...]) -> int:
     return _FLOAT * (sum(sorted(units)[-2:]) + math.prod(shape))
 
 
+def settle(strata: Strata, *, intervals: bool, cells: np.ndarray | None) -> None:
+    """Give up groups, or those of single classes, if they are of no use.
+
+    Args:
+        strata: the finest strata, changed in place.
+        cells: cells of all samples, if known beforehand.
+    """
+    if not intervals:
+        strata.groups, strata.why = 1, "intervals were switched off"
+    elif strata.by_class and not _useful(strata, cells):
+        strata.nested = False
+        strata.why = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
+
+
 def choose_buckets(
-    strata: Strata,
-    sizes: Mapping[StateKey, Size],
-    *,
-    budget: int,
-    spent: int = 0,
-    intervals: bool,
-    cells: np.ndarray | None,
+    strata: Strata, sizes: Mapping[StateKey, Size], *, budget: int, spent: int = 0
 ) -> dict[StateKey, Strata]:
-    """Choose the buckets of every state, and return those of the states that differ from `strata`.
+    """Return the strata of the states whose buckets must be coarser than those of `strata`.
 
     As long as the sums of all states exceed what is left of the budget, the largest one gives up the
     intervals of its classes, or all of its intervals.
 
     Args:
-        strata: the finest strata, adapted in place.
         sizes: memory of each state.
         budget: memory in bytes.
         spent: bytes of the budget that are needed for other things.
-        cells: cells of all samples, if known beforehand.
     Raises:
         ValueError: not even one bucket per stratum fits the budget.
     """
     total = Size.total(sizes.values())
     refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata")
-    strata.groups, strata.nested, strata.why = _finest(strata, intervals, cells)
-    if not intervals:
+    if strata.groups == 1:
         return {}
     needed = f"the sums of {GROUPS} jackknife groups would need {_gib(total.of(strata))}"
     needed += f", of which {_gib(max(budget - spent, 0))} are left: raise memory_gb"
     return _fitting(strata, sizes, budget - spent, needed)
 
 
-def _finest(strata: Strata, intervals: bool, cells: np.ndarray | None) -> tuple[int, bool, str]:
-    """Return the groups and the nesting of the finest useful strata, and the reason."""
-    if not intervals:
-        return 1, True, "intervals were switched off"
-    if strata.by_class and not _useful(strata, cells):
-        return GROUPS, False, f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
-    return GROUPS, True, ""
+def classes_at_once(strata: Strata, sizes: Mapping[StateKey, Size], *, left: int) -> tuple[int, str]:
+    """Return how many classes to walk at once, and why not all of them.
 
-
-def overflowing(
-    strata: Strata, sizes: Mapping[StateKey, Size], *, left: int, intervals: bool, cells: np.ndarray | None
-) -> str:
-    """Return what the sums of all classes would need, if it is much; "" if it is little enough.
+    While some are walked, the sums over the finished ones take as much memory again.
 
     Args:
         left: bytes that are left for sums.
     """
-    groups, nested, _ = _finest(strata, intervals, cells)
-    needed = Size.total(sizes.values()).of(replace(strata, groups=groups, nested=nested))
-    return _gib(needed) if needed > min(left, PLENTY) else ""
+    total = Size.total(sizes.values())
+
+    def needed(classes: int, of: Strata = strata) -> int:
+        return total.of(replace(of, classes=dict.fromkeys(range(classes), 0)))
+
+    most = min(left, max(PLENTY, needed(FEW_CLASSES, Strata(True, groups=strata.groups))))
+    if strata.strata < 2 or needed(strata.strata) <= most:
+        return strata.strata, ""
+    each = needed(2) - needed(1)
+    few = min(max(1 + (most // 2 - needed(1)) // max(each, 1), 1), strata.strata)
+    return few, f"the sums of all {strata.strata} classes together would need {_gib(needed(strata.strata))}"
 
 
 def _useful(strata: Strata, cells: np.ndarray | None) -> bool:

@@ -35,7 +35,14 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part that has a value per layer; a missing value has no error."""
+        """Return the numbers of a part that has a value per layer, computed once; a missing one has no error."""
+        known = vars(part).get("_numbers")
+        if known is None:
+            known = vars(part)["_numbers"] = cls._of(part)
+        return known
+
+    @classmethod
+    def _of(cls, part: Values) -> Numbers:
         layer, ratio = layer_replicates(part), {}
         if isinstance(part, UnitValues) and part.ratio is not None:
             known = np.isfinite(part.ratio[0])

@@ -88,10 +88,6 @@ class Part:
         self.points.extend(other.points)
         self.maps.update(other.maps)
 
-    def without_maps(self) -> Part:
-        """Return the rows and points only, without the errors of single bins of drawn units."""
-        return Part([replace(row, contrasts=None) for row in self.rows], self.points)
-
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
         """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
@@ -118,6 +114,7 @@ class OutputPlace:
 
     Args:
         double: whether maps are kept in float64.
+        maps: whether maps are kept, and with them the errors of single bins of drawn units.
     """
 
     measure: Measure
@@ -126,6 +123,7 @@ class OutputPlace:
     stratum: Stratum
     transform: Transform
     double: bool
+    maps: bool = True
 
     @property
     def name(self) -> str:
@@ -155,7 +153,7 @@ class OutputPlace:
             below |= {"null": values.null, "undefined": left_out([values])}
             return Part([self.row(numbers, note=values.note, **below)])
         row = self.row(numbers, note=values.note, empty=_NO_UNIT, **_counts(values), **below)
-        return Part([row], maps=self.map(values.values[0], values.draw))
+        return Part([row], maps=self.map(values.values[0], values.draw) if self.maps else {})
 
     def row(self, numbers: Numbers, *, note: str = "", empty: str = "", **columns: Any) -> Row:
         """Return the row of these numbers.
@@ -171,7 +169,7 @@ class OutputPlace:
         if (error := numbers.error) is not None and np.isfinite(layer[0]):
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
-            columns |= {"contrasts": error.contrasts.astype(np.float32)}
+            columns |= {"contrasts": error.contrasts.astype(np.float32)} if self.maps else {}
         why = _first_reason(self.stratum.reason, uncovered)
         if len(layer) > 1:
             columns |= {"group_sizes": self.stratum.sizes.tolist()}
@@ -231,7 +229,7 @@ class OutputPlace:
         """Return a curve along its own axis, and the curves of the units, if any, as a map."""
         axis = values.parameter, list(zip(values.labels, values.x, strict=True))
         points = self._points(values.values, *(self._axis() if values.parameter == BY_ELEMENT else axis))
-        return Part([], points, {} if values.units is None else self.map(values.units))
+        return Part([], points, self.map(values.units) if self.maps and values.units is not None else {})
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
         """Return the parameter that varies along the elements, and each element's label and value of it."""

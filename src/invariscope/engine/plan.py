@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,11 @@ class Strata:
     def coarse(self, why: str) -> Strata:
         """Return the same classes without groups."""
         return replace(self, nested=True, merged=True, why=why)
+
+    def number(self, classes: Mapping[int, int]) -> None:
+        """Replace the classes, also those of the strata derived from these."""
+        self.classes.clear()
+        self.classes.update(classes)
 
     @property
     def layout(self) -> str:

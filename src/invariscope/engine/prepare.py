@@ -17,7 +17,15 @@ from invariscope.data.rank_range import RankRange
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.arrival import UNKNOWN
-from invariscope.engine.budget import Size, StateKey, activation_bytes, choose_buckets, notes_on, overflowing
+from invariscope.engine.budget import (
+    Size,
+    StateKey,
+    activation_bytes,
+    choose_buckets,
+    classes_at_once,
+    notes_on,
+    settle,
+)
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
@@ -211,12 +219,13 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     room = max(1, rows // needs.width(walk.forwarded))
     states = _sizes(read, walk, run, pilot)
     spent = room * needs.width(walk.forwarded) * forward
-    cells = _known_cells(walk.source, run.strata)
-    how = {"intervals": options.intervals, "cells": cells}
-    if _may_turn(walk) and (needed := overflowing(run.strata, states, left=budget - spent, **how)):
-        _take_turns(run, needed)
-        states, how["cells"] = {key: size.twice for key, size in states.items()}, None
-    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent, **how)
+    settle(run.strata, intervals=options.intervals, cells=_known_cells(walk.source, run.strata))
+    if _may_turn(walk):
+        few, why = classes_at_once(run.strata, states, left=budget - spent)
+        if why:
+            _take_turns(run, few, why)
+            states = {key: size.twice for key, size in states.items()}
+    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent)
     run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
@@ -237,21 +246,18 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
 
 
 def _may_turn(walk: Walk) -> bool:
-    """Return whether classes may be walked one after the other, which must not change any number."""
+    """Return whether classes may be walked in turn, which must not change any number."""
     options, needs, source = walk.options, walk.needs, walk.source
     known = options.by_class and source.labels is not None and walk.turns is not None
     whole = walk.enough is None and options.checkpoint is None and options.clusters is None
     return known and whole and not needs.paired and not needs.positions
 
 
-def _take_turns(run: Run, needed: str) -> None:
-    """Walk the classes of the run one after the other; each has the buckets of a run without classes."""
-    run.turned = Turned(run.labelling.ranked(run.strata.classes))
-    run.strata = Strata(by_class=False)
-    run.notes.append(
-        f"classes were walked one after the other, because the sums of all {len(run.turned.classes)} "
-        f"classes together would need {needed}"
-    )
+def _take_turns(run: Run, few: int, why: str) -> None:
+    """Walk the classes of the run in turn, a few at a time."""
+    run.turned = Turned(run.labelling.ranked(run.strata.classes), few)
+    run.strata.number({number: number for number in range(few)})
+    run.notes.append(f"classes were walked in turn, {few} at a time, because {why}")
 
 
 def _settled(walk: Walk, size: int) -> Needs:

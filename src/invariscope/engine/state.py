@@ -27,16 +27,18 @@ MOST_MAPPED = 32
 
 @dataclass(eq=False)
 class Turned:
-    """Classes that are walked one after the other; those that are finished, and the sums of their samples.
+    """Classes that are walked in turn, a few at a time, and the finished ones.
 
     Args:
         classes: the classes in the order of the walk.
+        at_once: number of classes per turn.
         parts: rows, points and maps of the finished classes, by layer and measure.
         means: their means.
-        total: sums over their samples.
+        total: sums over their samples; the classes of one number share their buckets.
     """
 
     classes: list[int]
+    at_once: int
     parts: dict[LayerKey, dict[str, Part]] = field(default_factory=dict)
     means: dict[LayerKey, dict[str, MeasureMean]] = field(default_factory=dict)
     total: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Run:
         coarser: the strata of states whose sums do not fit the memory budget with those of the run.
         withdrawn: layers excluded from the whole run after the inspection, with the reason.
         class_maps: whether maps of single classes are kept; None: if there are few classes.
-        turned: the finished classes, if classes are walked one after the other.
+        turned: the finished classes, if classes are walked in turn.
         small: names of the classes that have fewer than two samples.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.

@@ -1,22 +1,23 @@
-"""Walk classes one after the other, so that memory does not grow with their number."""
+"""Walk classes in turn, a few at a time, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
 from invariscope.data.window import Window
 from invariscope.engine.assemble import Dead, LayerStates, References, class_label, measures_of_layers
-from invariscope.engine.state import Run
+from invariscope.engine.state import Run, Turned
 from invariscope.engine.task import Task
 from invariscope.statistics.class_labels import class_numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Turns:
-    """What is done with a class when all of its samples have been walked.
+    """What is done with classes when all of their samples have been walked.
 
     Args:
         references, dead: see `assembled`.
@@ -26,8 +27,8 @@ class Turns:
     references: References = field(default_factory=dict)
     dead: Dead = field(default_factory=dict)
 
-    def finish(self, run: Run, value: int) -> None:
-        """Compute the values of a class from the states, and merge these into the sums of all samples."""
+    def finish(self, run: Run) -> None:
+        """Compute the values of the classes in the states, and merge these into the sums of all samples."""
         turned = run.turned
         assert turned is not None
         for key, measures in measures_of_layers(self.task, run).items():
@@ -35,9 +36,13 @@ class Turns:
                 continue
             layer = LayerStates(run, key, self.task.transform, self.references, self.dead)
             parts, means = turned.parts.setdefault(key, {}), turned.means.setdefault(key, {})
-            layer.add_class(measures, None, class_label(run, value), parts, means)
+            for value, number in run.strata.classes.items():
+                layer.add_class(measures, number, class_label(run, value), parts, means)
+        run.strata.number({number: number for number in range(turned.at_once)})
         for key in list(run.states):
-            state, total = run.states.pop(key), turned.total.get(key)
+            state, total, buckets = run.states.pop(key), turned.total.get(key), run.strata_of(*key).buckets
+            if len(state.counts) < buckets:  # the last classes may be fewer
+                key[1].enlarge(state, buckets)
             turned.total[key] = state if total is None else key[1].merge(total, state)
 
     def end(self, run: Run) -> None:
@@ -48,11 +53,15 @@ class Turns:
         run.turned.total.clear()
 
 
-def class_members(window: Window, classes: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the classes with the positions of their samples."""
+def turns_of(window: Window, turned: Turned) -> Iterator[tuple[dict[int, int], np.ndarray]]:
+    """Yield the classes of each turn, numbered, with the positions of their samples."""
     assert window.labels is not None
-    labels = class_numbers(window.labels).cpu().numpy()
-    order = np.argsort(labels, kind="stable")
-    lows, highs = (np.searchsorted(labels[order], classes, side=side) for side in ("left", "right"))
-    for value, low, high in zip(classes, lows, highs, strict=True):
-        yield value, order[low:high]
+    labels, size = class_numbers(window.labels).cpu().numpy(), turned.at_once
+    turn_of = {value: place // size for place, value in enumerate(turned.classes)}
+    values, inverse = np.unique(labels, return_inverse=True)
+    turns = np.array([turn_of[value] for value in values.tolist()])[inverse]
+    order = np.argsort(turns, kind="stable")
+    edges = np.searchsorted(turns[order], np.arange(-(-len(turned.classes) // size) + 1))
+    for turn, (low, high) in enumerate(pairwise(edges)):
+        own = turned.classes[turn * size : (turn + 1) * size]
+        yield {value: number for number, value in enumerate(own)}, order[low:high]

@@ -28,7 +28,7 @@ from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
-from invariscope.engine.turns import Turns, class_members
+from invariscope.engine.turns import Turns, turns_of
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
 from invariscope.statistics.moments.references import FIRST
@@ -166,14 +166,11 @@ class _Loop:
 
     def _window(self, number: int, window: Window, digest: str) -> None:
         run, plan = self.run, self.plan
-        cells = run.strata.cells_of(window.groups, window.labels)
         places = self._places(window) if self.walk.needs.positions else None
-        self._enlarge()
-        self._meet(window, cells)
-        for block, (chosen, ended) in enumerate(self._turns(window, cells)):
+        for block, (chosen, cells) in enumerate(self._turns(window)):
             if not self._done_before(number, block, digest):
-                frame = partial(Block, membership=run.strata.membership(cells[chosen]))
-                self.reduction.count_in(cells[chosen])
+                frame = partial(Block, membership=run.strata.membership(cells))
+                self.reduction.count_in(cells)
                 if places is not None:
                     frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
                 self._block(window, chosen, frame)
@@ -182,8 +179,6 @@ class _Loop:
                     plan.checkpoint.write(run, windows=number, blocks=block + 1, data=digest)
             self.done += len(chosen)
             self.tick(self.done, self.walk.source.length)
-            if ended is not None and self.walk.turns is not None:
-                self.walk.turns.finish(run, ended)
 
     def _meet(self, window: Window, cells: np.ndarray) -> None:
         """Record clusters, and how often neighbours in a stream share a label."""
@@ -203,15 +198,22 @@ class _Loop:
             )
         return self.run.strata.positions_of(window.labels, window.indices)
 
-    def _turns(self, window: Window, cells: np.ndarray) -> Iterator[tuple[np.ndarray, int | None]]:
-        """Yield the samples of each block, and the class of which it is the last block, if there is one."""
-        if self.run.turned is None:
-            yield from ((chosen, None) for chosen in self._blocks(window, cells))
+    def _turns(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the samples of each block and their cells; finish classes when their samples are done."""
+        run, turns = self.run, self.walk.turns
+        if turns is None or run.turned is None:
+            cells = run.strata.cells_of(window.groups, window.labels)
+            self._enlarge()
+            self._meet(window, cells)
+            yield from ((chosen, cells[chosen]) for chosen in self._blocks(window, cells))
             return
-        for value, members in class_members(window, self.run.turned.classes):
-            blocks = by_cell(cells[members], self.run.strata, self.plan.room)
-            for number, chosen in enumerate(blocks, start=1):
-                yield members[chosen], value if number == len(blocks) else None
+        for classes, members in turns_of(window, run.turned):
+            run.strata.number(classes)
+            labels = None if window.labels is None else window.labels[torch.from_numpy(members)]
+            cells = run.strata.cells_of(window.groups[members], labels)
+            for chosen in self._blocks(window, cells):
+                yield members[chosen], cells[chosen]
+            turns.finish(run)
 
     def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
         """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""

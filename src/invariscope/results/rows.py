@@ -183,11 +183,13 @@ class BaselineRow(ResultRow):
     draws: float = ABSENT
 
 
-def frame_of(rows: Iterable[ResultRow | Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return the rows as a data frame with these columns; missing numbers become NaN, missing notes ''."""
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
-    known = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
-    empty = {name: "" if name == "note" else np.nan for name in columns}
-    found = {name: [row.get(name, empty[name]) for row in known] for name in columns}
-    return pd.DataFrame(found if known else [], columns=list(columns))
+    # The attributes of a row include columns that do not apply, which hold their defaults.
+    values = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
+    if not values:
+        return pd.DataFrame([], columns=list(columns))
+    absent = {name: "" if name == "note" else np.nan for name in columns}
+    return pd.DataFrame({name: [row.get(name, absent[name]) for row in values] for name in columns})

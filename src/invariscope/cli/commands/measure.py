@@ -66,7 +66,8 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = True
     memory_gb: Annotated[
-        float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
+        float | None,
+        opt("Memory budget for intermediate sums and one forward.", "GB", shown="half of the free memory"),
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     rows: Annotated[
@@ -81,6 +82,14 @@ class MeasureSettings(shared.BatchSettings):
             parser=number_or_word,
         ),
     ] = "auto"
+    class_maps: Annotated[
+        bool | None,
+        flag(
+            "Keep the values of single units for each class.",
+            "--class-maps/--no-class-maps",
+            shown="up to 32 classes",
+        ),
+    ] = None
     checkpoint: Annotated[
         Path | None,
         opt(
