@@ -219,3 +219,12 @@ def test_a_layer_that_one_shard_leaves_out_is_left_out_of_the_whole():
     assert {row.layer for row in found.rows} == {"always"}
     assert found.provenance["skipped"] == expected.provenance["skipped"]
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize(("measure", "name"), [("goodfellow", "facts.bounds"), ("information", "bins.edges")])
+def test_thresholds_and_bins_from_another_memory_budget_are_refused(measure, name):
+    parts = [measured(images(), measure, shard=(k, 2)) for k in (0, 1)]
+    number = next(own for own in parts[1].shard.arrays if own.endswith(f"/{name}"))
+    parts[1].shard.arrays[number][:] *= 1.5
+    with pytest.raises(ValueError, match="different thresholds or bins of layer"):
+        iv.merge(parts)

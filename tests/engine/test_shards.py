@@ -131,11 +131,26 @@ def test_words_and_float32_and_floors_agree_too():
     assert_same(merged((x, words), 3, measures, classes=names, **options), expected, tolerance=1e-5)
 
 
-def test_drawn_units_and_bfloat16_agree_too():
-    for options in ({"units": 8}, {"precision": "bf16", "model": network(double=False)}):
-        data = images(double="units" in options)
-        tolerance = 1e-12 if "units" in options else 1e-5
-        assert_same(merged(data, 3, **options), measured(data, **options), tolerance=tolerance)
+OPTIONS = {
+    "subset": {"samples": 40},
+    "ids": {"ids": [f"image {k % 10}-{k}" for k in range(61)]},
+    "drawn units": {"units": 8},
+    "drawn fields": {"transform": iv.Diffeomorphism(delta_px=0.5, draws=3)},
+    "one layer": {"layers": "conv", "batch_size": 3},
+    "no intervals": {"intervals": False, "by_class": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_shards_agree_whatever_the_options(options):
+    data, measures = images(), ("normalized_variance", "stability")
+    assert_same(merged(data, 3, measures, **options), measured(data, measures, **options))
+
+
+def test_bfloat16_forwards_agree_up_to_their_rounding():
+    options = {"precision": "bf16", "model": network(double=False)}
+    data = images(double=False)
+    assert_same(merged(data, 3, **options), measured(data, **options), tolerance=1e-5)
 
 
 def test_the_provenance_is_that_of_one_process_with_more_forwards():

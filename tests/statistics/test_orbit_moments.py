@@ -216,6 +216,30 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
         assert_close(getattr(moments, field), getattr(expected, field), 1e-6)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_restarted_state_counts_like_one_that_began_with_the_first_samples(elsewhere):
+    activations = np.zeros((40, 3, 2))
+    activations[20:32] = [1.0, 2.0]  # what later samples usually give is not what the first ones gave
+    activations[::7] += 0.5
+    spec, block = OrbitMoments(), block_of(activations[:5])
+    first = spec.init(block, buckets=1)
+    if elsewhere:
+        first.move_to(torch.device("cpu"))
+    spec.update(first, block)
+    later = spec.restarted(first)
+    assert later.counts.tolist() == [0]
+    later = spec.unpack(spec.pack(later))
+    spec.update(later, block_of(activations[20:], first=20))
+    merged = spec.merge(accumulated(spec, activations[:20], []), later)
+    expected = spec.finalize(accumulated(spec, activations, []), [[0]])
+    found = spec.finalize(merged, [[0]])
+    assert found.unusual.tolist() == expected.unusual.tolist() == [16, 16]
+    assert_close(found.sample_variance, expected.sample_variance, 1e-12)
+    alone = accumulated(spec, activations[20:], [])
+    apart = spec.merge(accumulated(spec, activations[:20], []), alone)
+    assert spec.finalize(apart, [[0]]).unusual.tolist() == [23, 23]
+
+
 def test_windows_weigh_samples_as_the_2019_code_walked_them():
     ranks, sizes = np.arange(200), np.full(200, 200)
     weights = orbit_moments.SELECTIONS["windows"](ranks, sizes)

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.data.order import Order
-from invariscope.data.sources import ArraySource, DatasetSource, Source
+from invariscope.data.source import Source
+from invariscope.data.sources import ArraySource, DatasetSource
 from invariscope.data.window import Fingerprint, Window
 
 

@@ -18,6 +18,7 @@ from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.unit_draw import UnitDraw
 
+_OF_PILOT = ("facts.", "bins.")  # names of arrays that a pilot determined
 _MIXED = "it repeats {layer!r} for some inputs and not for others"
 
 
@@ -90,8 +91,11 @@ def joined(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> Run:
     first.inapplicable |= second.inapplicable
     first.aliases |= second.aliases
     for place, state in second.states.items():
-        own = first.states.get(place)
-        first.states[place] = state if own is None else place[1].merge(own, state)
+        if (own := first.states.get(place)) is None:
+            first.states[place] = state
+            continue
+        _refuse_other_pilot(*place, own, state)
+        first.states[place] = place[1].merge(own, state)
     for mine, theirs in (
         (first.skipped_samples, second.skipped_samples),
         (first.uneven, second.uneven),
@@ -108,6 +112,21 @@ def joined(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> Run:
     if second.clusters is not None:
         first.clusters = (first.clusters or set()) | second.clusters
     return first
+
+
+def _refuse_other_pilot(key: LayerKey, statistic: Statistic, first: Any, second: Any) -> None:
+    """Raise ValueError if two shards have different thresholds or bins, which depend on the memory."""
+    if statistic.pilot is None:
+        return
+    ours, theirs = statistic.pack(first), statistic.pack(second)
+    for name in (name for name in ours if name.startswith(_OF_PILOT)):
+        mine, other = ours[name], theirs[name]
+        size = np.abs(mine[np.isfinite(mine)]).max(initial=0) if mine.dtype.kind == "f" else 0
+        if mine.shape != other.shape or not np.allclose(mine, other, 1e-3, 1e-3 * size, equal_nan=True):
+            raise ValueError(
+                f"shards have different thresholds or bins of layer {key[0]!r}, which come from samples that "
+                "fit into memory: measure all shards with the same memory_gb="
+            )
 
 
 def _withdraw_both(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from invariscope.data.rank_range import RankRange
-from invariscope.data.sources import ArraySource, DatasetSource, Source, StreamSource
+from invariscope.data.source import Source
+from invariscope.data.sources import ArraySource, DatasetSource, StreamSource
 from invariscope.engine.checkpoint import refuse_unseen
 from invariscope.engine.extras.compact import named_layers
 from invariscope.engine.extras.grid_notes import grid_texts

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from invariscope.data.rank_range import RankRange
-from invariscope.data.sources import ArraySource, DatasetSource, Source
+from invariscope.data.source import Source
+from invariscope.data.sources import ArraySource, DatasetSource
 from invariscope.data.window import Window
 from invariscope.engine.needs import Needs
 from invariscope.engine.prepare import Walk
