@@ -153,7 +153,7 @@ def test_sums_that_do_not_fit_the_memory_say_what_to_do():
 
 
 def test_groups_that_do_not_fit_cost_the_intervals_only():
-    result = iv.measure(net(), torch.rand(80, 1, 6, 6), TURNS, memory_gb=2e-5, progress=False)
+    result = iv.measure(net(), torch.rand(80, 1, 6, 6), TURNS, memory_gb=1e-5, progress=False)
     assert result.table["ci_low"].isna().all()
     assert any("raise memory_gb" in note for note in result.provenance["notes"])
 
@@ -234,7 +234,7 @@ def test_classes_that_a_stream_shows_late_must_fit_the_memory_too():
 def test_random_weights_need_data_that_can_be_walked_twice():
     measure = iv.NormalizedVariance(norm="random_net")
     refused(
-        ValueError, "walks the data more than once", data=iter([IMAGES[:10], IMAGES[10:]]), measures=[measure]
+        ValueError, "reads the data more than once", data=iter([IMAGES[:10], IMAGES[10:]]), measures=[measure]
     )
 
 

@@ -348,10 +348,11 @@ def test_maps_that_are_collapsed_first_need_the_memory_of_what_is_left_of_them()
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1))
     images = torch.randn(80, 1, 64, 64)
-    budget = 8 * 4 * (2 * 4 + 3) * 8 * 2 / 2**30  # eight groups of four maps, twice
+    forward = 4 * 4 * (4 * 64 * 64 + 64 * 64)  # four inputs, and the responses to them
+    budget = (forward + 8 * 4 * (2 * 4 + 3) * 8 * 2) / 2**30  # eight groups of four maps, twice
     measures = [iv.NormalizedVariance(preset="quiroga2019_full")]
-    options = {"measures": measures, "progress": False, "memory_gb": budget}
-    table = iv.measure(model, images, iv.QuarterTurns(), **options).table
+    options = {"progress": False, "memory_gb": budget, "batch_size": 4}
+    table = iv.measure(model, images, iv.QuarterTurns(), measures=measures, **options).table
     assert table.ci_low.notna().all()
     with pytest.raises(ValueError, match="the budget is"):
-        iv.measure(model, images, iv.QuarterTurns(), progress=False, memory_gb=budget)
+        iv.measure(model, images, iv.QuarterTurns(), **options)

@@ -137,3 +137,33 @@ def test_the_violin_is_widest_where_most_units_are_and_empty_for_the_dead():
     assert widest[at_second].max() == pytest.approx(1 / 3, abs=0.01)
     assert widest[np.abs(place - 0.5) < 0.1].max() == 0
     assert prepared.outline[1].max() == 0
+
+
+def many_classes(count, layers=("conv", "fc"), *, maps=False):
+    rows = [row(layer, 0.5) for layer in layers]
+    rows += [row(layer, (i * 7 % count) / count, stratum=f"c{i}") for i in range(count) for layer in layers]
+    units = {(NV, "fc", f"c{i}"): [float(i), 2.0 * i] for i in range(count)} if maps else {}
+    return result(rows, maps=units)
+
+
+@pytest.mark.parametrize("maps", [False, True])
+def test_of_many_classes_the_lowest_quantiles_and_the_highest_are_shown(maps):
+    prepared = ClassHeatmap.prepare(many_classes(1000, maps=maps))
+    lowest, middle, highest = prepared.by_layer[:12], prepared.by_layer[12:15], prepared.by_layer[15:]
+    np.testing.assert_allclose(lowest[:, 0], np.arange(12) / 1000)
+    np.testing.assert_allclose(highest[:, 1], np.arange(988, 1000) / 1000)
+    np.testing.assert_allclose(middle, np.outer([0.0999, 0.4995, 0.8991], [1, 1]))
+    assert prepared.classes[0] == "c0"
+    assert prepared.classes[1] == "c143"  # 7 · 143 mod 1,000 = 1
+    assert prepared.classes[13] == "median of 1,000 classes"
+    if maps:
+        assert len(prepared.by_unit) == len(prepared.classes) == 27
+        np.testing.assert_allclose(prepared.by_unit[13].values, [499.5, 999.0])
+
+
+def test_classes_without_a_value_are_not_among_the_extremes():
+    several = many_classes(60)
+    rows = [*several.rows, row("conv", NAN, stratum="absent"), row("fc", NAN, stratum="absent")]
+    prepared = ClassHeatmap.prepare(result(rows))
+    assert "absent" not in prepared.classes
+    assert prepared.classes[13] == "median of 61 classes"

@@ -93,3 +93,19 @@ def test_the_differences_name_both_networks_in_their_headings():
 
 def test_one_result_has_no_table_of_differences():
     assert table(compare_all([result([row("a", 0.5)])]), several=False) is None
+
+
+def test_a_report_builds_each_table_once_whatever_the_number_of_classes(tmp_path, monkeypatch):
+    from invariscope.results import result as module
+
+    counts = {}
+    for classes in (2, 200):
+        strata = ("all", *(f"c{i}" for i in range(classes)), "mean")
+        rows = [row(layer, 0.5, stratum=stratum) for layer in ("conv", "fc") for stratum in strata]
+        built = []
+        original = module.frame_of
+        monkeypatch.setattr(module, "frame_of", lambda *a, built=built, f=original: built.append(1) or f(*a))
+        result(rows).report(tmp_path / "report.html")
+        monkeypatch.setattr(module, "frame_of", original)
+        counts[classes] = len(built)
+    assert counts[2] == counts[200]

@@ -13,6 +13,7 @@ from torch.utils.data import DistributedSampler
 
 from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
+from invariscope.data.collating import with_labels
 from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
 from invariscope.data.structured import (
@@ -136,7 +137,7 @@ def _is_labelled_batch(batch: Any) -> bool:
 
 
 def _labelled(data: Any, labels: Any) -> Form:
-    """Return data in memory with the labels that were given for them."""
+    """Return the form of data in memory whose labels were passed separately."""
     form = form_of(data, None)
     if form.inputs is None:
         raise ValueError(
@@ -150,7 +151,12 @@ def _labelled(data: Any, labels: Any) -> Form:
 
 
 def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:
-    about = {"name": name, "labelling": labelling, "field": labels, "collate": found.collate}
+    about = {
+        "name": name,
+        "labelling": labelling,
+        "field": labels,
+        "collate": with_labels(found.collate, found.items, labels),
+    }
     if found.samples is None:
         return Form(items=found.items, **about)
     if not len(found.samples):

@@ -1,4 +1,4 @@
-"""Sources of samples in the order of the walk, from any supported form of data."""
+"""Sources that yield samples, from any supported form of data, in the order of the walk over them."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class StreamSource(Source):
         batches: an iterable of batches.
         count: number of samples, if known.
         ids, clusters: (sample,) int64 in the order of arrival, if they were given.
-        seed: seed of the groups.
+        seed: seed of the jackknife groups.
         limit: number of samples to take; None takes all.
     """
 
@@ -184,7 +184,7 @@ class StreamSource(Source):
         return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Yield windows of bounded size and of whole pairs, the last of which may have three samples."""
+        """Yield windows of bounded size that contain whole pairs; the last pair may have three samples."""
         waiting, first = _Waiting(), 0
         for batch in self._batches():
             waiting.add(batch)
@@ -366,11 +366,11 @@ def held(source: Source, seed: int) -> ArraySource:
 def _subset(source: Source, samples: int, seed: int) -> Source:
     """Take the samples of lowest rank or, from a stream, the first ones, which are then held in memory."""
     if source.length is not None and samples > source.length:
-        raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {source.length} samples; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):
         return replace(source, order=source.order.first(samples))
     assert isinstance(source, StreamSource)
     found = held(replace(source, limit=samples), seed)
     if found.length < samples:
-        raise ValueError(f"samples={samples}, but there are only {found.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {found.length} samples; lower samples=")
     return found

@@ -1,4 +1,4 @@
-"""Consecutive samples of the walk, and a digest of all walked samples."""
+"""Consecutive samples of the walk over the data, and a digest of all walked samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BYTES = 12  # of a fingerprint
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Consecutive samples in the order of the walk, in whole pairs.
+    """Consecutive samples in the order of the walk, consisting of whole pairs.
 
     Args:
         store: (row, ...) inputs, or (row,) samples, not necessarily in the order of the walk.
@@ -62,7 +62,7 @@ class Window:
         return taken(self.store, chosen if self.rows is None else self.rows[chosen])
 
     def part(self, low: int, high: int) -> Window:
-        """Return the samples from `low` to before `high`; partners outside that range become -1."""
+        """Return the samples from `low` up to but excluding `high`; partners outside that range become -1."""
         mates = self.partners[low:high] - low
         mates = np.where((mates < 0) | (mates >= high - low), -1, mates)
         cut: dict[str, Any] = {
@@ -82,10 +82,10 @@ def window_of(
     high: int | None = None,
     rows: np.ndarray | None = None,
 ) -> Window:
-    """Return the window of the samples with ranks from `low` to before `high`.
+    """Return the window of the samples with ranks from `low` up to but excluding `high`.
 
     Args:
-        store: their inputs.
+        store: inputs of these samples.
         labels: their labels, in the order of the walk.
         rows: their rows in the store; None if the store is in the order of the walk.
     """
@@ -136,7 +136,7 @@ def chosen_window(
 
 
 class Fingerprint:
-    """Running digest of the walked samples, which shows whether two results used the same ones.
+    """Running digest of the walked samples, which shows whether two results used the same samples.
 
     It depends on the samples, their labels, and how they are paired and grouped.
     """

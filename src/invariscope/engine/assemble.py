@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -11,19 +11,20 @@ import numpy as np
 
 from invariscope.common.wording import listed
 from invariscope.engine.arrival import without_partners
-from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
+from invariscope.engine.class_means import ClassMean, means_of
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
-from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.state import MOST_MAPPED, OUTPUT, Run, Turned
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
-from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
+from invariscope.measures.values import CurveValues, LayerContext, UnitValues, Values
 from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap
-from invariscope.results.rows import ABSENT
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
 from invariscope.unit_draw import UnitDraw
+
+NOT_A_CLASS = ("all", "mean")
 
 References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
@@ -44,22 +45,26 @@ def assembled(
     Raises:
         NoLayerError: a measure applies to none of the layers.
     """
-    wanted: dict[LayerKey, list[Measure]] = {}
+    wanted = measures_of_layers(task, run)
     for measure in task.measures:
-        layers = list(_layers(run, measure))
-        if not layers:
+        if not any(measure in own for own in wanted.values()):
             _refuse_no_layer(run, measure)
-        for key in layers:
-            wanted.setdefault(key, []).append(measure)
     parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in task.measures}
     shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
     # Layer by layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
-        layer = _Layer(run, key, task.transform, references or {}, dead or {})
+        layer = LayerStates(run, key, task.transform, references or {}, dead or {})
+        known = {measure.label: parts[measure.label].get(run.aliases.get(key, key)) for measure in own}
+        found = layer.parts([measure for measure in own if known[measure.label] is None])
         for measure in own:
-            found = parts[measure.label]
-            known = found.get(run.aliases.get(key, key))
-            found[key] = layer.part(measure) if known is None else known.at(key, shapes[key])
+            same = known[measure.label]
+            parts[measure.label][key] = found[measure.label] if same is None else same.at(key, shapes[key])
+    if run.small:
+        few = "class {} has" if len(run.small) == 1 else "classes {} have"
+        are = "is" if len(run.small) == 1 else "are"
+        run.note_once(f"{few.format(listed(run.small))} fewer than two samples and {are} left out")
+    if run.has_classes and not run.keeps_maps and run.class_maps is None:
+        run.note_once(f"maps of more than {MOST_MAPPED} classes are kept only with class_maps=True")
     whole = Part()
     for part in chain.from_iterable(found.values() for found in parts.values()):
         whole.add(part)
@@ -73,6 +78,15 @@ def skipped(run: Run, measure: Measure) -> list[dict[str, Any]]:
         {"measure": own, "layer": layer, "call": call, "reason": f"{own}: {reason}"}
         for (layer, call), reason in _inapplicable(run, measure).items()
     ]
+
+
+def measures_of_layers(task: Task, run: Run) -> dict[LayerKey, list[Measure]]:
+    """Return the measures that apply to each layer."""
+    wanted: dict[LayerKey, list[Measure]] = {}
+    for measure in task.measures:
+        for key in _layers(run, measure):
+            wanted.setdefault(key, []).append(measure)
+    return wanted
 
 
 def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
@@ -104,7 +118,7 @@ def _inapplicable(run: Run, measure: Measure) -> dict[LayerKey, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class LayerStates:
     """The states of one layer, with final values that its measures share."""
 
     run: Run
@@ -114,39 +128,73 @@ class _Layer:
     dead: Dead
     finals: dict[Any, Any] = field(default_factory=dict)
 
-    def part(self, measure: Measure) -> Part:
-        """Return the values of all samples, of each class, and the mean over the classes."""
-        whole = self._stratum(measure, None)
-        found = self._part(measure, whole, self._values(measure, whole))
-        if self.run.strata.by_class:
-            found.add(self._classes(measure))
+    def parts(self, measures: Sequence[Measure]) -> dict[str, Part]:
+        """Return the values of all samples, of each class, and the mean over the classes, by measure."""
+        found = {}
+        for measure in measures:
+            whole = self._stratum(measure, None)
+            found[measure.label] = self._part(measure, whole, self._values(measure, whole))
+        self.finals.clear()
+        if self.run.turned is not None:
+            self._add_turned(measures, found, self.run.turned)
+        elif self.run.strata.by_class:
+            self._add_classes(measures, found)
         if not self.run.arrival.is_sorted:
             return found
-        return without_partners(found, measure)
+        return {measure.label: without_partners(found[measure.label], measure) for measure in measures}
 
-    def _classes(self, measure: Measure) -> Part:
-        run, found = self.run, Part()
-        classes: list[tuple[Stratum, Mapping[str, Values]]] = []
+    def _add_classes(self, measures: Sequence[Measure], found: dict[str, Part]) -> None:
+        """Add the classes and their mean, one class at a time, whose final values need much memory."""
+        run, means = self.run, {}
         for value in run.labelling.ranked(run.strata.classes):
-            label = _class_label(run.labelling.name(value))
-            stratum = self._stratum(measure, run.strata.classes[value], label)
-            if stratum.sizes.sum() >= 2:
-                classes.append((stratum, self._values(measure, stratum)))
-                found.add(self._part(measure, *classes[-1]))
-            elif self.key == next(iter(run.states))[0]:
-                run.notes.append(f"class {label} has fewer than two samples and is left out")
-        if classes:
-            found.add(self._mean(measure, classes, found))
-        return found
+            self.add_class(measures, run.strata.classes[value], class_label(run, value), found, means)
+        for measure in measures:
+            found[measure.label].add(self._mean(measure, means))
+
+    def _add_turned(self, measures: Sequence[Measure], found: dict[str, Part], turned: Turned) -> None:
+        """Add the classes that were walked in turn, and their mean."""
+        parts, means = turned.parts.get(self.key, {}), turned.means.get(self.key, {})
+        for measure in measures:
+            found[measure.label].add(parts.get(measure.label, Part()))
+            found[measure.label].add(self._mean(measure, means))
+
+    def add_class(
+        self,
+        measures: Sequence[Measure],
+        number: int,
+        label: str,
+        found: dict[str, Part],
+        means: dict[str, MeasureMean],
+    ) -> None:
+        """Add a class to the parts and means of the measures.
+
+        Args:
+            number: the number of the class.
+        """
+        for measure in measures:
+            stratum = self._stratum(measure, number, label)
+            if stratum.sizes.sum() < 2:
+                self.run.small.setdefault(label)
+                continue
+            values = self._values(measure, stratum)
+            part = self._part(measure, stratum, values)
+            found.setdefault(measure.label, Part()).add(part)
+            means.setdefault(measure.label, MeasureMean(measure)).add(stratum, values, part)
+        self.finals.clear()
 
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
-        strata = self.run.strata
-        members = strata.members(number)
+        run, statistics = self.run, measure.statistics()
+        strata = min((run.strata_of(self.key, s) for s in statistics), key=lambda s: len(s.members(number)))
         # A measure's last statistic is the one across samples, so its counts are the group sizes.
-        counts = self.run.states[self.key, measure.statistics()[-1]].counts
-        sizes = np.array([counts[group].sum() for group in members])
-        reason = no_interval(sizes, self.run.independent(members), strata.why)
-        return Stratum(label, members, sizes, self.run.reach, reason)
+        counts = run.states[self.key, statistics[-1]].counts
+        sizes = np.array([counts[own].sum() for own in self._members(statistics[-1], number)])
+        if len(strata.members(number)) == 1:
+            sizes = sizes.sum(keepdims=True)
+        reason = no_interval(sizes, run.independent(number), strata.why)
+        return Stratum(label, number, sizes, run.reach, reason)
+
+    def _members(self, statistic: Statistic, number: int | None) -> list[list[int]]:
+        return self.run.strata_of(self.key, statistic).members(number)
 
     def _part(self, measure: Measure, stratum: Stratum, outputs: Mapping[str, Values]) -> Part:
         found, floors = Part(), self._floors(measure, stratum)
@@ -157,7 +205,8 @@ class _Layer:
     def _place(self, measure: Measure, output: str, stratum: Stratum) -> OutputPlace:
         state = self.run.states[self.key, measure.statistics()[0]]
         double = getattr(state, "double", True)
-        return OutputPlace(measure, output, self.key, stratum, self.transform, double)
+        maps = stratum.label in NOT_A_CLASS or self.run.keeps_maps
+        return OutputPlace(measure, output, self.key, stratum, self.transform, double, maps)
 
     def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
         """Return the value of each output over round trips; empty if these were not forwarded."""
@@ -177,8 +226,7 @@ class _Layer:
         self, measure: Measure, statistics: tuple[Statistic, ...], stratum: Stratum, *, whole: bool
     ) -> Mapping[str, Values]:
         """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
-        groups = [list(chain.from_iterable(stratum.members))] if whole else stratum.members
-        finals = tuple(self._final(statistic, groups) for statistic in statistics)
+        finals = tuple(self._final(statistic, stratum.number, whole=whole) for statistic in statistics)
         draw = next(filter(None, (self.run.draw_of(self.key, s) for s in statistics)), None)
         shape = None if draw else getattr(self.run.states[self.key, statistics[0]], "shape", None)
         context = LayerContext(
@@ -192,31 +240,56 @@ class _Layer:
         )
         return measure.evaluate(finals, context)
 
-    def _final(self, statistic: Statistic, groups: list[list[int]]) -> Any:
-        token = (statistic, tuple(map(tuple, groups)))
+    def _final(self, statistic: Statistic, number: int | None, *, whole: bool) -> Any:
+        token = (statistic, number, whole)
         if token not in self.finals:
+            groups = self._members(statistic, number)
+            groups = [list(chain.from_iterable(groups))] if whole else groups
             self.finals[token] = statistic.finalize(self.run.states[self.key, statistic], groups)
         return self.finals[token]
 
-    def _mean(self, measure: Measure, classes: list[tuple[Stratum, Mapping[str, Values]]], own: Part) -> Part:
+    def _mean(self, measure: Measure, means: Mapping[str, MeasureMean]) -> Part:
         """Return the mean over classes of layer values, and of the finite values of maps."""
-        reason = next((stratum.reason for stratum, _ in classes if stratum.reason), "")
-        sizes = np.sum([stratum.sizes for stratum, _ in classes], axis=0)
-        stratum, found = Stratum("mean", [], sizes, self.run.reach, reason), Part()
-        for output in (n for n in classes[0][1] if measure.output(n).kind != "position"):
-            parts = [outputs[output] for _, outputs in classes]
+        found, classes = Part(), means.get(measure.label)
+        if classes is None or classes.sizes is None:
+            return found
+        stratum = Stratum("mean", None, classes.sizes, self.run.reach, classes.reason)
+        for output, mean in classes.means.items():
             place = self._place(measure, output, stratum)
-            floors = [row.floor for row in own.rows if row.output == output and row.floor is not ABSENT]
-            floor: dict[str, Any] = {"floor": float(finite_mean(np.array(floors)))} if floors else {}
-            layers = [part for part in parts if isinstance(part, LayerValues)]
-            units = [part for part in parts if isinstance(part, UnitValues)]
-            if units == parts:
-                means = finite_mean(np.stack([part.values[0] for part in units]))
-                row = place.row(units, **counts_over_classes(units), **floor)
-                found.add(Part([row], maps=place.map(means, units[0].draw)))
-            elif layers == parts:
-                found.rows.append(place.row(layers, undefined=left_out(layers), **floor))
+            row = place.row(mean.numbers(whole=bool(classes.reason)), **mean.columns())
+            maps = place.map(mean.maps.mean(), mean.draw) if mean.kind is UnitValues else {}
+            found.add(Part([row], maps=maps))
         return found
+
+
+@dataclass
+class MeasureMean:
+    """Means over classes of the outputs of a measure at one layer.
+
+    Args:
+        sizes: (group,) number of samples of all classes; None before the first class.
+        reason: why the means have no intervals, taken from the first class that has none.
+    """
+
+    measure: Measure
+    sizes: np.ndarray | None = None
+    reason: str = ""
+    means: dict[str, ClassMean] = field(default_factory=dict)
+
+    def add(self, stratum: Stratum, values: Mapping[str, Values], part: Part) -> None:
+        """Add a class.
+
+        Args:
+            part: its rows, which hold the floors.
+        """
+        if self.sizes is None:
+            kinds = {name: self.measure.output(name).kind for name in values}
+            self.means = means_of(values, kinds)
+        self.sizes = stratum.sizes + (0 if self.sizes is None else self.sizes)
+        self.reason = self.reason or stratum.reason
+        floors = {row.output: row.floor for row in part.rows}
+        for output, mean in self.means.items():
+            mean.add(values[output], floors[output])
 
 
 def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:
@@ -226,5 +299,7 @@ def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np
     return known if known is None or draw is None else known.ravel()[draw.indices]
 
 
-def _class_label(label: str) -> str:
-    return f"class {label}" if label in ("all", "mean") else label
+def class_label(run: Run, value: int) -> str:
+    """Return the name of a class's stratum."""
+    label = run.labelling.name(value)
+    return f"class {label}" if label in NOT_A_CLASS else label

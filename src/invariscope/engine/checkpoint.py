@@ -73,8 +73,19 @@ class Checkpoint:
                 f"{self.path} belongs to another measurement (different model, transform, measures or "
                 "options). Pass another checkpoint file, or remove this one."
             )
+        self._refuse_other_sums(document, statistics)
         unpack(run, document, arrays, statistics)
         return document["walked"][0], document["walked"][1], document["data"]
+
+    def _refuse_other_sums(self, document: dict[str, Any], statistics: tuple[Statistic, ...]) -> None:
+        """Raise ValueError if the file holds states that this version does not have."""
+        from invariscope import __version__
+
+        if {name for _, _, name in document["states"]} - set(map(repr, statistics)):
+            raise ValueError(
+                f"{self.path} was written by an earlier build of version {__version__}, whose sums differ. "
+                "Finish the measurement with that build, or remove the file to start over."
+            )
 
     def remove(self) -> None:
         """Delete the file after the measurement is complete."""

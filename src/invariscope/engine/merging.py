@@ -14,6 +14,7 @@ from invariscope.common.wording import listed
 from invariscope.data.window import added
 from invariscope.engine.annotating import annotated
 from invariscope.engine.assemble import assembled
+from invariscope.engine.extras.compact import compacted
 from invariscope.engine.joining import dead_of, joined, run_of, statistics_of
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin_of_merged
@@ -127,7 +128,7 @@ def refuse_foreign(shards: Sequence[Shard]) -> None:
 def _identity(shard: Shard) -> dict[str, str]:
     """Return what must be equal in all shards, including what a shard decided from its memory and data."""
     document = shard.document
-    decided = {"groups": document["groups"], "nested": document["nested"], "why": document["why"]}
+    decided = {name: document[name] for name in ("groups", "nested", "why", "coarser")}
     classes = {"strata": document["classes"], "names": document["labelling"]["order"]}
     return {**document["identity"], "memories": str(decided), "classes": str(classes)}
 
@@ -187,17 +188,20 @@ def _result(
     task = Task(None, cast(Any, None), cast(Any, None), facts, measures, Options())
     part = assembled(task, run, dead=dead)
     grids = {(layer, call): (text, off) for layer, call, text, off in documents[0]["grids"]}
-    rows = annotated(part.rows, measures, run, grids)
+    compact = compacted(part, run, rows=documents[0]["rows"], named=documents[0]["named"])
+    rows = annotated(compact.part.rows, measures, run, grids)
+    run.notes += compact.notes
     seconds = [document["provenance"]["seconds"] for document in documents]
     further = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": max(seconds),
         "shards": {"count": len(documents), "seconds": seconds},
+        **compact.described,
     }
     return Result(
         rows=tuple(rows),
-        curve_rows=tuple(part.points),
-        arrays=part.maps,
+        curve_rows=tuple(compact.part.points),
+        arrays=compact.part.maps,
         provenance=origin_of_merged(documents[0]["provenance"], run, measures, **further),
         examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )

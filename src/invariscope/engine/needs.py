@@ -1,4 +1,4 @@
-"""Collect what all measures of a run need, so that each input is forwarded only once."""
+"""Collect what all measures of a run need, so that the model is run only once on each input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from invariscope.transforms.base import Transform
 
 @dataclass(frozen=True)
 class Needs:
-    """The distinct statistics of all measures, and the inputs they read besides the orbits.
+    """The distinct statistics of all measures, and the inputs besides orbits to which they need responses.
 
     Args:
         layers, output: statistics of every layer, and of the model's output alone.
@@ -51,7 +51,7 @@ class Needs:
 
     @property
     def pilot(self) -> Needs | None:
-        """The needs of a preceding walk over the untransformed inputs; None if there is no such walk."""
+        """The needs of a preceding pass over the untransformed inputs; None if no such pass is needed."""
         layers, output = (
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )
@@ -92,7 +92,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class ForwardRows:
-    """The inputs of one forward as rows, with the positions of each sample's elements and probes."""
+    """The inputs of one forward pass as rows, with the positions of each sample's elements and probes."""
 
     rows: Inputs
     sample_step: int
@@ -130,7 +130,7 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch
 
 
 def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
-    """Return (n, m, ...) as rows, without a copy if possible, and the sample and element steps.
+    """Return (n, m, ...) as rows, without a copy if possible, and the row strides of samples and elements.
 
     Args:
         extra: (n, k, ...) further inputs of each sample, placed after its elements.

@@ -1,4 +1,4 @@
-"""The provenance of a run."""
+"""Describe how a result was obtained: its provenance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
     Args:
         seconds: duration of the measurement.
-        further: entries of optional parts.
+        further: further entries, from optional parts of the run.
     """
     source, transform, options = task.source.complete, task.transform, task.options
     described = transform.describe()
@@ -43,8 +43,15 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
         **further,
-        **_remarks(run, task.measures),
+        **_remarks(run, task.measures, feeding=of_feeding(task)),
     )
+
+
+def of_feeding(task: Task) -> Iterator[str]:
+    """Yield the reader's remarks on the inputs, and the notes of a `preprocess` of this package."""
+    yield from task.reader.remarks
+    noted = getattr(task.options.preprocess, "notes", ())
+    yield from (str(note) for note in noted if isinstance(noted, tuple))
 
 
 def origin_of_merged(
@@ -73,11 +80,11 @@ def _samples(run: Run) -> dict[str, Any]:
     }
 
 
-def _remarks(run: Run, measures: Iterable[Measure]) -> dict[str, Any]:
+def _remarks(run: Run, measures: Iterable[Measure], *, feeding: Iterable[str] = ()) -> dict[str, Any]:
     """Return the notes of a run, the layers that were skipped, and modules that do not run."""
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
     return {
-        "notes": [*run.notes, *run.inspection.notes, *lost, *_uneven(run)],
+        "notes": [*run.notes, *run.inspection.notes, *lost, *_uneven(run), *feeding],
         "skipped": [*_skipped(run), *(entry for measure in measures for entry in skipped(run, measure))],
         "unused": list(run.inspection.unused),
     }

@@ -1,15 +1,14 @@
-"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
+"""Create the row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from invariscope.engine.class_means import left_out, mean_over_classes
+from invariscope.engine.class_means import Numbers, layer_replicates, left_out
 from invariscope.intervals import (
     ENOUGH,
     GROUPS,
@@ -33,27 +32,27 @@ from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap, MapKey
 from invariscope.results.rows import ABSENT, Point, Row
 from invariscope.transforms.base import Transform
-from invariscope.unit_draw import MIN_LIVE, DrawingError, UnitDraw
+from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
-_MORE = "raise units= to draw more of them"
-_DRAW_DECIDES = f"the draw of units decides the width of the interval; {_MORE}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A subset of the samples: its label, and the buckets and number of samples of each group.
+    """A subset of the samples: its label, and the number of samples in each group.
 
     Args:
-        reach: factor that widens its intervals, if their width decided the number of samples.
+        number: the class; None for all samples, and for the mean over classes.
+        reach: factor by which intervals are widened, if their width determined the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
     label: str
-    members: list[list[int]]
+    number: int | None
     sizes: np.ndarray
     reach: float = 1.0
     reason: str = ""
@@ -90,7 +89,7 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of this shape."""
+        """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -103,9 +102,9 @@ class Part:
 
 
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
-    """Return the map of a view of the layer, whose units have this shape."""
+    """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
-        return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
+        return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
 
 
@@ -115,6 +114,7 @@ class OutputPlace:
 
     Args:
         double: whether maps are kept in float64.
+        maps: whether maps are kept, and with them the errors of single bins of drawn units.
     """
 
     measure: Measure
@@ -123,6 +123,7 @@ class OutputPlace:
     stratum: Stratum
     transform: Transform
     double: bool
+    maps: bool = True
 
     @property
     def name(self) -> str:
@@ -147,37 +148,28 @@ class OutputPlace:
         below: dict[str, Any] = {} if floor is None else {"floor": float(layer_replicates(floor)[0])}
         if isinstance(values, ElementValues):
             return self._elements(values, floor, below)
+        numbers = Numbers.of(values)
         if isinstance(values, LayerValues):
             below |= {"null": values.null, "undefined": left_out([values])}
-            return Part([self.row([values], note=values.note, **below)])
-        row = self.row([values], note=values.note, empty=_NO_UNIT, **_counts(values), **below)
-        return Part([row], maps=self.map(values.values[0], values.draw))
+            return Part([self.row(numbers, note=values.note, **below)])
+        row = self.row(numbers, note=values.note, empty=_NO_UNIT, **_counts(values), **below)
+        return Part([row], maps=self.map(values.values[0], values.draw) if self.maps else {})
 
-    def row(
-        self,
-        parts: Sequence[UnitValues | ElementValues | LayerValues],
-        *,
-        note: str = "",
-        empty: str = "",
-        **columns: Any,
-    ) -> Row:
-        """Return the row of these values, or of their mean over classes if there are several.
+    def row(self, numbers: Numbers, *, note: str = "", empty: str = "", **columns: Any) -> Row:
+        """Return the row of these numbers.
 
         Args:
             note: the measure's own note.
             empty: note for a missing value, if the measure has none.
             columns: further columns.
         """
-        layer = self._over([layer_replicates(part) for part in parts])
-        uncovered = next((part.uncovered for part in parts if part.uncovered), "")
-        reach = self.stratum.reach * max(getattr(part, "reach", 1.0) for part in parts)
+        layer, uncovered = numbers.layer, numbers.uncovered
+        reach = self.stratum.reach * numbers.reach
         interval = MISSING if uncovered else self._interval(layer, reach)
-        drawn = [error for part in parts if (error := _error_of(part)) is not None]
-        if drawn:
-            error = DrawingError.mean(drawn)
+        if (error := numbers.error) is not None and np.isfinite(layer[0]):
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
-            columns |= {"contrasts": error.contrasts.astype(np.float32)}
+            columns |= {"contrasts": error.contrasts.astype(np.float32)} if self.maps else {}
         why = _first_reason(self.stratum.reason, uncovered)
         if len(layer) > 1:
             columns |= {"group_sizes": self.stratum.sizes.tolist()}
@@ -189,50 +181,44 @@ class OutputPlace:
             elements=len(self.transform),
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
-            **interval.columns,
-            **self._ratio([part for part in parts if isinstance(part, UnitValues)], reach),
+            **self._clipped(interval).columns,
+            **self._ratio(numbers, reach),
             **columns,
         )
 
     def _with_drawing(
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
-        """Return the interval with the error of the draw, why there is none, and the note."""
-        if why := uncovered or too_few_units(error, interval.error**2):
+        """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
+        if why := uncovered or error.too_few_units(interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
             note = "; ".join(filter(None, (note, _DRAW_DECIDES)))
-        whole = interval.with_drawing(error.variance**0.5, error.freedom)
-        return whole.within(*self.measure.output(self.output).range), uncovered, note
+        return interval.with_drawing(error.variance**0.5, error.freedom), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
-        """Return the map of these values, in float32 if the activations are and the values fit its range."""
+        """Return the map of these values, in float32 if the activations are and all values fit."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         array = np.array(values, kind, order="C")
         return {key: array if draw is None else DrawnMap(array, draw)}
 
-    def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the values themselves or, for the stratum "mean", their mean over classes."""
-        if self.stratum.members:
-            return replicates[0]
-        used = 1 if self.stratum.reason else None
-        return mean_over_classes(np.stack([values[:used] for values in replicates]))
-
-    def _ratio(self, parts: Sequence[UnitValues], reach: float) -> dict[str, Any]:
-        ratios = [part.ratio for part in parts if part.ratio is not None]
-        if not ratios:
+    def _ratio(self, numbers: Numbers, reach: float) -> dict[str, Any]:
+        ratio = numbers.ratio
+        if ratio is None:
             return {}
-        ratio = self._over(ratios)
         around = self._interval(ratio, reach)
-        if drawn := [part.ratio_error for part in parts if part.ratio_error is not None]:
-            around, _, _ = self._with_drawing(around, DrawingError.mean(drawn), "", "")
+        if numbers.ratio_error is not None:
+            around, _, _ = self._with_drawing(around, numbers.ratio_error, "", "")
+        around = self._clipped(around)
         ends = {"ratio_low": around.low, "ratio_high": around.high}
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
     def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
         """Return the mean over the elements as a row, and the elements as a curve."""
-        row = self.row([values], units=values.values.shape[1], dead_units=0, sparse_units=0, **below)
+        row = self.row(
+            Numbers.of(values), units=values.values.shape[1], dead_units=0, sparse_units=0, **below
+        )
         kept = values.values[:1] if values.uncovered else values.values.copy()
         if values.rare is not None:
             kept[1:, values.rare] = np.nan
@@ -243,10 +229,10 @@ class OutputPlace:
         """Return a curve along its own axis, and the curves of the units, if any, as a map."""
         axis = values.parameter, list(zip(values.labels, values.x, strict=True))
         points = self._points(values.values, *(self._axis() if values.parameter == BY_ELEMENT else axis))
-        return Part([], points, {} if values.units is None else self.map(values.units))
+        return Part([], points, self.map(values.units) if self.maps and values.units is not None else {})
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the name of the parameter that varies along the elements, and their labels and values."""
+        """Return the parameter that varies along the elements, and each element's label and value of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -267,55 +253,29 @@ class OutputPlace:
                 x=x,
                 value=float(values[0, number]),
                 floor=ABSENT if floors is None else floors[number],
-                **self._interval(values[:, number], self.stratum.reach).columns,
+                **self._clipped(self._interval(values[:, number], self.stratum.reach)).columns,
             )
             for number, (label, x) in enumerate(axis[: values.shape[1]])
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """Return the jackknife interval, clipped to the range of the output."""
+        """Return the jackknife interval."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()
-        found = jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
-        return found.within(*self.measure.output(self.output).range)
+        return jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
 
-
-def layer_replicates(part: Values) -> np.ndarray:
-    """Return the (replicate,) values of the layer."""
-    return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
-
-
-def too_few_units(error: DrawingError, of_samples: float) -> str:
-    """Return why drawn units give no interval; "" if they give one.
-
-    Args:
-        of_samples: variance of the estimate due to the samples.
-    """
-    if not error.variance:
-        return ""
-    if error.live < MIN_LIVE:
-        return (
-            f"no interval: {error.live} of the drawn units have a value, but {MIN_LIVE} are needed; {_MORE}"
-        )
-    decides = not error.variance <= (error.variance + of_samples) / 10
-    return (
-        f"no interval: a few of the drawn units decide the value; {_MORE}"
-        if error.freedom < 10 and decides
-        else ""
-    )
-
-
-def _error_of(part: Values) -> DrawingError | None:
-    return part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
+    def _clipped(self, interval: Interval) -> Interval:
+        """Return the interval clipped to the range of the output."""
+        return interval.within(*self.measure.output(self.output).range)
 
 
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
         "units": values.units,
-        "units_total": values.units if values.draw is None else values.draw.total,
-        "drawing_error": 0.0,
+        "units_total": values.total,
+        "drawing_error": 0.0 if values.units == values.total else ABSENT,
         "dead_units": values.dead,
         "sparse_units": values.sparse,
         "infinite_units": values.infinite,
@@ -325,7 +285,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
+    """Return the reason to show. Small groups take precedence, unless more samples would not help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 

@@ -28,6 +28,10 @@ def packed(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         "classes": [[value, number] for value, number in run.strata.classes.items()],
         "groups": run.strata.groups,
         "nested": run.strata.nested,
+        "coarser": [
+            [*key, repr(statistic), strata.layout, strata.why]
+            for (key, statistic), strata in run.coarser.items()
+        ],
         "samples": run.samples,
         "forwards": run.forwards,
     }
@@ -61,4 +65,8 @@ def unpack(
         run.withdraw((layer, call), reason, by_name.values())
     run.strata.classes = dict(document["classes"])
     run.strata.groups, run.strata.nested = document["groups"], document["nested"]
+    run.coarser = {
+        ((layer, call), by_name[name]): getattr(run.strata, layout)(why)
+        for layer, call, name, layout, why in document["coarser"]
+    }
     run.samples, run.forwards = document["samples"], document["forwards"]

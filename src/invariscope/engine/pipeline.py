@@ -18,6 +18,7 @@ from invariscope.engine.annotating import annotated
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
+from invariscope.engine.extras.compact import compacted, named_layers
 from invariscope.engine.extras.grid_notes import grid_texts
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -28,6 +29,7 @@ from invariscope.engine.shards import as_shard, share_of
 from invariscope.engine.state import MAX_ORBIT_VALUES
 from invariscope.engine.task import Task
 from invariscope.engine.together import measured_together
+from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -78,18 +80,22 @@ def _whole(task: Task, started: float) -> Result:
     watch = watching(task, lambda run: found(run).rows)
     if watch is not None:
         task = replace(task, source=LookSource(source, watch.stopping))
-    run = walk(task, enough=watch)
+    run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
     chance = chance_values(task)
-    part = found(run)
+    whole = found(run)
+    compact = compacted(whole, run, rows=task.options.rows, named=named_layers(task.reader))
+    part = compact.part
     run.notes[:0] = check.notes
     grids = grid_texts(task, run, samples=run.samples)
     rows = with_chance(annotated(part.rows, task.measures, run, grids), chance)
-    further = {} if watch is None else watch.account(run, rows, source.length)
+    run.notes += compact.notes
+    further = {} if watch is None else watch.account(run, whole.rows, source.length)
+    further |= compact.described
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
     return Result(
         rows=tuple(rows),
-        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
+        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn | compact.repeats),
         curve_rows=tuple(part.points),
         arrays=part.maps,
         provenance=origin(task, run, seconds=seconds, **further),

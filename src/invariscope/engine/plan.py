@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from invariscope.block import Membership
-from invariscope.intervals import ENOUGH, GROUPS, MIN_PER_GROUP
+from invariscope.intervals import GROUPS
 from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.moments.references import FIRST
 
@@ -29,32 +29,58 @@ class Strata:
 
     A *cell* is a class × jackknife group. If nested, each cell has its own bucket, so that every class can
     have an interval. If crossed, a cell is counted in the bucket of its class and in the bucket of its
-    group. This takes far fewer buckets, but only the values over all samples have intervals; `why` holds the
-    reason for this choice.
+    group. This takes far fewer buckets, but only the values over all samples have intervals. If coarse, the
+    groups of a class share its bucket, and there are no intervals. `why` holds the reason for this choice.
     """
 
     by_class: bool
     groups: int = GROUPS
     nested: bool = True
+    merged: bool = False
     why: str = ""
     classes: dict[int, int] = field(default_factory=dict)
+
+    def crossed(self, why: str) -> Strata:
+        """Return the same classes with crossed groups."""
+        return replace(self, nested=False, merged=False, why=why)
+
+    def coarse(self, why: str) -> Strata:
+        """Return the same classes without groups."""
+        return replace(self, nested=True, merged=True, why=why)
+
+    def number(self, classes: Mapping[int, int]) -> None:
+        """Replace the classes, also those of the strata derived from these."""
+        self.classes.clear()
+        self.classes.update(classes)
+
+    @property
+    def layout(self) -> str:
+        """How groups are counted: "nested", "crossed" or "coarse"."""
+        return "coarse" if self.merged else "nested" if self.nested else "crossed"
+
+    @property
+    def strata(self) -> int:
+        """Number of classes, or 1 without classes."""
+        return max(len(self.classes), 1)
 
     @property
     def buckets(self) -> int:
         """Number of buckets in use."""
-        count = max(len(self.classes), 1)
-        return count * self.groups if self.nested else count + self.groups
+        if self.merged:
+            return self.strata
+        return self.strata * self.groups if self.nested else self.strata + self.groups
 
     @property
     def references(self) -> int:
         """Number of strata with their own reference points; the buckets of crossed groups share one more."""
-        return max(len(self.classes), 1) + (not self.nested)
+        return self.strata + (not self.nested)
 
     def membership(self, cells: np.ndarray) -> Membership:
         """Return the buckets in which samples of these cells are counted."""
         number = cells // self.groups
         if self.nested:
-            return Membership(cells[:, None], number[:, None], self.references)
+            buckets = number if self.merged else cells
+            return Membership(buckets[:, None], number[:, None], self.references)
         buckets = np.stack([cells % self.groups, self.groups + number], axis=1)
         return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1), self.references)
 
@@ -81,30 +107,18 @@ class Strata:
             sizes[members] = len(members)
         return positions, sizes
 
-    def members(self, stratum: int | None) -> list[list[int]]:
-        """Return the buckets of each group, for one stratum or for all."""
-        count = max(len(self.classes), 1)
-        if not self.nested:
-            return [[g] for g in range(self.groups)] if stratum is None else [[self.groups + stratum]]
-        strata = range(count) if stratum is None else [stratum]
+    def cells(self, stratum: int | None) -> list[list[int]]:
+        """Return the cells of each group, for one stratum or for all."""
+        strata = range(self.strata) if stratum is None else [stratum]
         return [[s * self.groups + g for s in strata] for g in range(self.groups)]
 
-
-@dataclass(frozen=True)
-class Size:
-    """Memory of the sums over all layers, in bytes.
-
-    Args:
-        bucket: per bucket.
-        stratum: per stratum, in addition to its buckets.
-    """
-
-    bucket: int
-    stratum: int
-
-    def of(self, buckets: int, strata: int) -> int:
-        """Return the bytes for this many buckets and strata."""
-        return self.bucket * buckets + self.stratum * strata
+    def members(self, stratum: int | None) -> list[list[int]]:
+        """Return the buckets of each group, for one stratum or for all; one group if there are no others."""
+        if self.merged:
+            return [list(range(self.strata)) if stratum is None else [stratum]]
+        if not self.nested:
+            return [[g] for g in range(self.groups)] if stratum is None else [[self.groups + stratum]]
+        return self.cells(stratum)
 
 
 def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
@@ -136,49 +150,7 @@ def _available() -> int:
     return 1024 * int(found.split()[1])
 
 
-def choose_buckets(
-    strata: Strata, size: Size, *, budget: int, intervals: bool, cells: np.ndarray | None
-) -> str:
-    """Choose groups and nesting that fit the budget; return why there are no intervals, or "".
-
-    Args:
-        size: memory over all layers.
-        cells: cells of all samples, if known beforehand.
-    Raises:
-        ValueError: not even one bucket per stratum fits the budget.
-    """
-    count = max(len(strata.classes), 1)
-    refuse_too_large(size.of(count, count), budget, f"{count} strata")
-    if not intervals:
-        strata.groups, strata.why = 1, "intervals were switched off"
-        return strata.why
-    filled = None if cells is None else np.bincount(cells, minlength=count * GROUPS).reshape(count, GROUPS)
-    useful = filled is None or bool(filled.min(axis=1).max() >= MIN_PER_GROUP)
-    whole = size.of(count * GROUPS, count)
-    strata.nested = not strata.by_class or (useful and whole <= budget)
-    needed = f"{GROUPS} jackknife groups would need {_gib(whole)}: raise memory_gb"
-    few = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
-    strata.why = needed if useful else few
-    if size.of(strata.buckets, strata.references) <= budget:
-        return ""
-    strata.groups, strata.nested, strata.why = 1, True, needed
-    return needed
-
-
-def refuse_too_large(needed: int, budget: int, what: str) -> None:
-    """Raise ValueError if sums of this many bytes exceed the budget."""
-    if needed > budget:
-        raise ValueError(
-            f"the sums of {what} need {_gib(needed)}, but the budget is {_gib(budget)}. "
-            "Select fewer layers (layers=) or elements, or raise memory_gb."
-        )
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.3g} GiB"
-
-
-def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
+def by_cell(cells: np.ndarray, strata: Strata, room: int, *, overall: bool = False) -> list[np.ndarray]:
     """Split positions of samples into blocks: the first few of each stratum, then cell by cell.
 
     A stratum's first samples determine its reference, so they must not depend on the other classes or on the
@@ -188,6 +160,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
         cells: (place,) class × group.
         strata: the classes and groups.
         room: number of samples that fit into a block.
+        overall: whether all samples together form a stratum too, as with crossed groups.
 
     >>> cells = np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3, 0, 0])
     >>> [block.tolist() for block in by_cell(cells, Strata(True, groups=2), 6)]
@@ -202,7 +175,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
     within[order] = np.arange(len(cells)) - np.repeat(starts, np.diff(starts, append=len(cells)))
     late = classes.max(initial=0) + 1
     run = np.where(within < FIRST, classes, late + cells)
-    if not strata.nested:  # all samples together form a stratum too
+    if overall or not strata.nested:
         run[:FIRST] = -1
     order = np.argsort(run, kind="stable")
     ends = np.flatnonzero(np.diff(np.minimum(run[order], late), prepend=run[order[0]]))

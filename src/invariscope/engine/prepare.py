@@ -17,6 +17,15 @@ from invariscope.data.rank_range import RankRange
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.arrival import UNKNOWN
+from invariscope.engine.budget import (
+    Size,
+    StateKey,
+    activation_bytes,
+    choose_buckets,
+    classes_at_once,
+    notes_on,
+    settle,
+)
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
@@ -26,14 +35,13 @@ from invariscope.engine.options import Options
 from invariscope.engine.pace import Pace
 from invariscope.engine.plan import (
     SMALL_LAYER,
-    Size,
     Strata,
     available_bytes,
-    choose_buckets,
     rows_per_forward,
     whole_fours,
 )
-from invariscope.engine.state import Run
+from invariscope.engine.state import Run, Turned
+from invariscope.engine.turns import Turns
 from invariscope.engine.validation import (
     inspected,
     refuse_unreadable,
@@ -59,6 +67,7 @@ class Walk:
 
     Args:
         total: number of samples, if known.
+        turns: finishes classes, if they may be walked one after the other.
         enough: called with (run, samples walked) after each window; returns whether to stop.
     """
 
@@ -69,6 +78,7 @@ class Walk:
     options: Options
     total: int | None = None
     enough: Callable[[Run, int], bool] | None = None
+    turns: Turns | None = None
 
     @cached_property
     def forwarded(self) -> Transform:
@@ -89,7 +99,7 @@ class WalkPlan:
         walk: the walk, with settled probes.
         pilot: final values of the statistics' pilots.
         room: number of samples that fit into a block.
-        size: memory of the sums.
+        sizes: memory of each state.
         budget: bytes that the sums may take.
         unit_bytes: bytes that a state may take per unit.
         checkpoint: file for the sums, if requested.
@@ -100,7 +110,7 @@ class WalkPlan:
     walk: Walk
     pilot: Pilot
     room: int
-    size: Size
+    sizes: dict[StateKey, Size]
     budget: int
     unit_bytes: float
     checkpoint: Checkpoint | None
@@ -150,6 +160,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
         grids=grids_for(walk.reader, x, inspection, needs.layers, options),
         labelled=first.labels is not None,
         labelling=walk.labelling,
+        class_maps=options.class_maps,
     )
     run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
     checked = _check_dependence(walk, first, run)
@@ -202,25 +213,51 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
     sizes = [int(np.prod(info.shape)) for info in read]
     device = options.device or walk.reader.device
     rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
+    budget, forward = available_bytes(options.memory_gb), activation_bytes(sizes, run.input_shape)
+    if options.batch_size == "auto":
+        rows = max(1, min(rows, budget // (4 * forward)))
     room = max(1, rows // needs.width(walk.forwarded))
-    found = [_bytes_of(statistic, info, walk, run, pilot) for statistic in needs.layers for info in read]
-    size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
-    budget, cells = available_bytes(options.memory_gb), _known_cells(walk.source, run.strata)
-    drawn = [
-        run.draws[key].count if (key := (info.layer, info.call)) in run.draws else units
-        for info, units in zip(read, sizes, strict=True)
-    ]
-    unit_bytes = (budget - size.of(1, 1)) / max(sum(drawn) * len(needs.layers), 1)
-    if why := choose_buckets(run.strata, size, budget=budget, intervals=options.intervals, cells=cells):
-        run.notes.append(f"no intervals: {why}")
+    states = _sizes(read, walk, run, pilot)
+    spent = room * needs.width(walk.forwarded) * forward
+    settle(run.strata, intervals=options.intervals, cells=_known_cells(walk.source, run.strata))
+    if _may_turn(walk):
+        few, why = classes_at_once(run.strata, states, left=budget - spent)
+        if why:
+            _take_turns(run, few, why)
+            states = {key: size.twice for key, size in states.items()}
+    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent)
+    run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
     settled = replace(walk, needs=_settled(walk, whole_fours(room)))
     if not needs.output:
         refuse_unreadable(run.inspection)
     return WalkPlan(
-        settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed, max(sizes, default=1)
+        settled,
+        pilot,
+        room,
+        states,
+        budget,
+        _unit_bytes(read, states, budget, run),
+        checkpoint,
+        resumed,
+        max(sizes, default=1),
     )
+
+
+def _may_turn(walk: Walk) -> bool:
+    """Return whether classes may be walked in turn, which must not change any number."""
+    options, needs, source = walk.options, walk.needs, walk.source
+    known = options.by_class and source.labels is not None and walk.turns is not None
+    whole = walk.enough is None and options.checkpoint is None and options.clusters is None
+    return known and whole and not needs.paired and not needs.positions
+
+
+def _take_turns(run: Run, few: int, why: str) -> None:
+    """Walk the classes of the run in turn, a few at a time."""
+    run.turned = Turned(run.labelling.ranked(run.strata.classes), few)
+    run.strata.number({number: number for number in range(few)})
+    run.notes.append(f"classes were walked in turn, {few} at a time, because {why}")
 
 
 def _settled(walk: Walk, size: int) -> Needs:
@@ -241,16 +278,34 @@ def _settled(walk: Walk, size: int) -> Needs:
     return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
-def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> tuple[int, int]:
-    """Return the bytes that a layer's state takes per bucket and per stratum, given the pilot."""
+def _sizes(read: Sequence[LayerInfo], walk: Walk, run: Run, pilot: Pilot) -> dict[StateKey, Size]:
+    """Return the memory of each state, given the pilot."""
+    return {
+        ((info.layer, info.call), statistic): _size(statistic, info, walk, run, pilot)
+        for statistic in walk.needs.layers
+        for info in read
+    }
+
+
+def _unit_bytes(read: Sequence[LayerInfo], sizes: Mapping[StateKey, Size], budget: int, run: Run) -> float:
+    """Return the bytes that a state may take per unit, if it can adapt to them."""
+    total, drawn = Size.total(sizes.values()), 0
+    for info in read:
+        draw = run.draws.get((info.layer, info.call))
+        drawn += int(np.prod(info.shape)) if draw is None else draw.count
+    return (budget - total.bucket - total.stratum) / max(drawn * len(sizes) / max(len(read), 1), 1)
+
+
+def _size(statistic: Statistic, info: LayerInfo, walk: Walk, run: Run, pilot: Pilot) -> Size:
+    """Return the memory of a layer's state, given the pilot."""
     draw = run.draw_of((info.layer, info.call), statistic)
     units = statistic.units_of(info.shape) if draw is None else draw.count
     elements = len(walk.forwarded)
     stratum = statistic.stratum_bytes(units, elements)
     if statistic.pilot is None:
-        return statistic.bucket_bytes(units, elements), stratum
+        return Size(statistic.bucket_bytes(units, elements), stratum)
     known = pilot.get(((info.layer, info.call), statistic.pilot))
-    return (0 if known is None else statistic.piloted_bytes(units, elements, known)), stratum
+    return Size(0 if known is None else statistic.piloted_bytes(units, elements, known), stratum)
 
 
 def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:

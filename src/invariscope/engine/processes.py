@@ -163,7 +163,7 @@ class Team:
             raise RuntimeError(self._ended(error)) from error
 
     def everyone(self, value: Any) -> list[Any]:
-        """Return a small plain value of each process, in order."""
+        """Gather a small plain value from every process, in rank order."""
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value, group=self.group)
         return found

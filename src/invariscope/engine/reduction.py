@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
 from torch import Tensor
 
-from invariscope.block import Block, NotApplicableError
+from invariscope.block import Block, Membership, NotApplicableError
 from invariscope.engine.extras.masks import Masks
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
@@ -61,7 +63,14 @@ class Reduction:
         self.rows = 0
         self.seen: set[LayerKey] = set()
         self.pieces: dict[LayerKey, Pieces] | None = None
+        self.others: dict[str, Membership] = {}
+        self.cells = np.zeros(0, np.int64)
         self.keeps_maps = any(not s.drawable or s.needs_maps for s in needs.layers)
+
+    def count_in(self, cells: np.ndarray) -> None:
+        """Set the (sample,) cells of the next block, for states whose buckets are not those of the frame."""
+        self.cells = cells
+        self.others.clear()
 
     def begin(self, frame: BlockFrame, *, rows: int, forwards: int = 1) -> None:
         """Start a block of `rows` inputs; `frame` holds what the blocks of all layers share."""
@@ -240,11 +249,21 @@ class Reduction:
             state = run.states.get((key, statistic))
             if state is None:
                 pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))
-                state = statistic.init(block, buckets=run.strata.buckets, pilot=pilot)
+                buckets = run.strata_of(key, statistic).buckets
+                state = statistic.init(self._counted(key, statistic, block), buckets=buckets, pilot=pilot)
                 run.states[key, statistic] = state
-            statistic.update(state, block)
+            statistic.update(state, self._counted(key, statistic, block))
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
             run.states.pop((key, statistic), None)  # it would cover only some of the samples
         except NonFiniteError:
             raise non_finite(key, block) from None
+
+    def _counted(self, key: LayerKey, statistic: Statistic, block: Block) -> Block:
+        """Return the block with the buckets of this state."""
+        strata = self.run.coarser.get((key, statistic))
+        if strata is None:
+            return block
+        if strata.layout not in self.others:
+            self.others[strata.layout] = strata.membership(self.cells)
+        return replace(block, membership=self.others[strata.layout])

@@ -15,11 +15,12 @@ from invariscope.data.rank_range import RankRange
 from invariscope.data.source import Source
 from invariscope.data.sources import ArraySource, DatasetSource, StreamSource
 from invariscope.engine.checkpoint import refuse_unseen
+from invariscope.engine.extras.compact import named_layers
 from invariscope.engine.extras.grid_notes import grid_texts
 from invariscope.engine.extras.precision import PrecisionCheck, check_precision
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
-from invariscope.engine.origin import origin
+from invariscope.engine.origin import of_feeding, origin
 from invariscope.engine.packing import packed
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
@@ -265,7 +266,9 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
         "shapes": [[*key, list(shape)] for key, shape in run.shapes.items()],
         "draws": [[*key, list(one.shape), one.count, one.seed] for key, one in run.draws.items()],
         "grids": [[*key, *text] for key, text in texts.items()],
-        "notes": list(run.notes),
+        "notes": [*run.notes, *of_feeding(task)],
+        "rows": task.options.rows,
+        "named": sorted(named_layers(task.reader)),
         "input_shape": list(run.input_shape),
         "labelled": run.labelled,
         "labelling": labelling_parts(run),

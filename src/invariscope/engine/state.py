@@ -1,10 +1,10 @@
-"""The state of one pass over the data."""
+"""Keep the state of one pass over the data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,34 @@ from invariscope.readers.base import Inspection, LayerKey
 from invariscope.statistics.base import Statistic
 from invariscope.unit_draw import UnitDraw
 
+if TYPE_CHECKING:
+    from invariscope.engine.assemble import MeasureMean
+    from invariscope.engine.outputs import Part
+
 OUTPUT: LayerKey = ("output", 0)
+# If there are more classes, maps of single classes are kept only on request.
+MOST_MAPPED = 32
+
+
+@dataclass(eq=False)
+class Turned:
+    """Classes that are walked in turn, a few at a time, and the finished ones.
+
+    Args:
+        classes: the classes in the order of the walk.
+        at_once: number of classes per turn.
+        parts: rows, points and maps of the finished classes, by layer and measure.
+        means: their means.
+        total: sums over their samples; the classes of one number share their buckets.
+    """
+
+    classes: list[int]
+    at_once: int
+    parts: dict[LayerKey, dict[str, Part]] = field(default_factory=dict)
+    means: dict[LayerKey, dict[str, MeasureMean]] = field(default_factory=dict)
+    total: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
+
+
 MAX_ORBIT_VALUES = 1 << 20  # larger examples are not kept in results
 
 
@@ -25,17 +52,21 @@ class Run:
     """State of one pass: the statistics of each layer, and how they were obtained.
 
     Args:
-        inapplicable: why a statistic does not apply to a layer.
-        forwards: number of inputs forwarded through the model, including those of a pilot.
-        reach: factor that widens the intervals if their width decides when the walk stops.
+        inapplicable: for each layer and statistic that does not apply to it, the reason.
+        forwards: number of inputs on which the model was run, including those of a pilot pass.
+        reach: factor by which intervals are widened, if their width decides when the run stops.
         shapes: the unit shape of each layer, from the inspection.
         draws: the units to draw from each large layer.
         grids: positions of the units of feature maps, if needed and known.
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
-        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
+        clusters: (cell, cluster) for every cluster with a sample in the cell; None without clusters.
         arrival: how often neighbours in a stream share a label.
+        coarser: the strata of states whose sums do not fit the memory budget with those of the run.
         withdrawn: layers excluded from the whole run after the inspection, with the reason.
+        class_maps: whether maps of single classes are kept; None: if there are few classes.
+        turned: the finished classes, if classes are walked in turn.
+        small: names of the classes that have fewer than two samples.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
     """
@@ -60,13 +91,32 @@ class Run:
     labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None
     arrival: Arrival = field(default_factory=Arrival)
+    coarser: dict[tuple[LayerKey, Statistic], Strata] = field(default_factory=dict)
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
+    class_maps: bool | None = None
+    turned: Turned | None = None
+    small: dict[str, None] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
 
+    def strata_of(self, key: LayerKey, statistic: Statistic) -> Strata:
+        """Return the strata whose buckets the statistic's state of a layer has."""
+        return self.coarser.get((key, statistic), self.strata)
+
     def draw_of(self, key: LayerKey, statistic: Statistic) -> UnitDraw | None:
-        """Return the draw that the statistic's state of a layer is limited to; None for all units."""
+        """Return the drawn units to which a statistic is limited at a layer; None if it uses all units."""
         return self.draws.get(key) if statistic.drawable else None
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether single classes are measured."""
+        return self.turned is not None or self.strata.by_class
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether maps of single classes are kept."""
+        classes = self.strata.classes if self.turned is None else self.turned.classes
+        return len(classes) <= MOST_MAPPED if self.class_maps is None else self.class_maps
 
     def forget(self) -> None:
         """Discard the states of a first block that was not completed."""
@@ -104,10 +154,11 @@ class Run:
         for repeat in [repeat for repeat, source in self.aliases.items() if source == key]:
             self.withdraw(repeat, f"it repeats {key[0]!r}, which is left out: {reason}", statistics)
 
-    def independent(self, members: list[list[int]]) -> np.ndarray | None:
-        """Return the (group,) number of clusters in these buckets; None without clusters."""
+    def independent(self, stratum: int | None) -> np.ndarray | None:
+        """Return the (group,) number of clusters in a stratum, or in all; None without clusters."""
         if self.clusters is None:
             return None
-        groups = {bucket: group for group, own in enumerate(members) for bucket in own}
-        found = {(groups[bucket], cluster) for bucket, cluster in self.clusters if bucket in groups}
-        return np.bincount([group for group, _ in found], minlength=len(members))
+        cells = self.strata.cells(stratum)
+        groups = {cell: group for group, own in enumerate(cells) for cell in own}
+        found = {(groups[cell], cluster) for cell, cluster in self.clusters if cell in groups}
+        return np.bincount([group for group, _ in found], minlength=len(cells))

@@ -1,4 +1,4 @@
-"""Measure in all processes of a `torch.distributed` run, and merge their shares in each of them."""
+"""Split a measurement over the processes of a `torch.distributed` run; each gets the merged result."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,18 +14,21 @@ from invariscope.block import Block
 from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
+from invariscope.engine.budget import refuse_too_large
 from invariscope.engine.extras.audit import Audit
+from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.extras.pilot_samples import add_others, pilot_source
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
-from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
+from invariscope.engine.plan import by_cell, paired_chunks, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
+from invariscope.engine.turns import Turns, turns_of
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
 from invariscope.statistics.moments.references import FIRST
@@ -38,11 +41,13 @@ def walk(
     task: Task,
     *,
     enough: Callable[[Run, int], bool] | None = None,
+    turns: Turns | None = None,
     watch: Callable[[], None] | None = None,
 ) -> Run:
     """Walk the source once for all measures; stop early if `enough` returns True.
 
     Args:
+        turns: finishes classes, if they may be walked one after the other.
         watch: called after every block; it may raise to end the walk.
     """
     options, source = task.options, task.source
@@ -54,8 +59,9 @@ def walk(
                 watch()
             show(done, total)
 
-        run = walked(Walk(task.reader, source, task.transform, needs, options, source.total, enough), tick)
-    run.notes += floor_notes(task)
+        given = task.reader, source, task.transform, needs, options, source.total, enough, turns
+        run = walked(Walk(*given), tick)
+    run.notes += [*floor_notes(task), *drawing_notes(run)]
     return run
 
 
@@ -102,8 +108,10 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
     pilot = walked(of_inputs, lambda done, total: None)
     add_others(walk, pilot, source)
-    everything = [list(range(pilot.strata.buckets))]
-    finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
+    finals = {
+        (key, s): s.finalize(state, [list(range(pilot.strata_of(key, s).buckets))])
+        for (key, s), state in pilot.states.items()
+    }
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
@@ -152,17 +160,17 @@ class _Loop:
                 break
         if self.audit is not None:
             self.audit.finish()
+        if self.walk.turns is not None and self.run.turned is not None:
+            self.walk.turns.end(self.run)
         return digest.hexdigest()
 
     def _window(self, number: int, window: Window, digest: str) -> None:
         run, plan = self.run, self.plan
-        cells = run.strata.cells_of(window.groups, window.labels)
         places = self._places(window) if self.walk.needs.positions else None
-        self._enlarge()
-        self._meet(window, cells)
-        for block, chosen in enumerate(self._blocks(window, cells)):
+        for block, (chosen, cells) in enumerate(self._turns(window)):
             if not self._done_before(number, block, digest):
-                frame = partial(Block, membership=run.strata.membership(cells[chosen]))
+                frame = partial(Block, membership=run.strata.membership(cells))
+                self.reduction.count_in(cells)
                 if places is not None:
                     frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
                 self._block(window, chosen, frame)
@@ -176,9 +184,8 @@ class _Loop:
         """Record clusters, and how often neighbours in a stream share a label."""
         run = self.run
         if window.clusters is not None:
-            buckets = run.strata.membership(cells).buckets.T
-            clusters = np.broadcast_to(window.clusters, buckets.shape)
-            run.clusters = (run.clusters or set()) | set(zip(buckets.flat, clusters.flat, strict=True))
+            pairs = zip(cells.tolist(), window.clusters.tolist(), strict=True)
+            run.clusters = (run.clusters or set()) | set(pairs)
         if self.walk.source.walked()["order"] == "arrival" and window.labels is not None:
             run.arrival.add(window.labels)
 
@@ -191,13 +198,31 @@ class _Loop:
             )
         return self.run.strata.positions_of(window.labels, window.indices)
 
+    def _turns(self, window: Window) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the samples of each block and their cells; finish classes when their samples are done."""
+        run, turns = self.run, self.walk.turns
+        if turns is None or run.turned is None:
+            cells = run.strata.cells_of(window.groups, window.labels)
+            self._enlarge()
+            self._meet(window, cells)
+            yield from ((chosen, cells[chosen]) for chosen in self._blocks(window, cells))
+            return
+        for classes, members in turns_of(window, run.turned):
+            run.strata.number(classes)
+            labels = None if window.labels is None else window.labels[torch.from_numpy(members)]
+            cells = run.strata.cells_of(window.groups[members], labels)
+            for chosen in self._blocks(window, cells):
+                yield members[chosen], cells[chosen]
+            turns.finish(run)
+
     def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
         """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""
         if self.walk.needs.paired:
             return paired_chunks(window.pairs, whole_fours(self.plan.room))
         if window.clusters is not None:
             return paired_chunks(window.clusters, whole_fours(self.plan.room))
-        return by_cell(cells, self.run.strata, self.plan.room)
+        crossed = any(not strata.nested for strata in self.run.coarser.values())
+        return by_cell(cells, self.run.strata, self.plan.room, overall=crossed)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Return whether the checkpoint already includes this block."""
@@ -210,12 +235,11 @@ class _Loop:
 
     def _enlarge(self) -> None:
         """Enlarge the states for new classes of a stream."""
-        strata = self.run.strata
-        needed = self.plan.size.of(strata.buckets, strata.references)
+        needed = sum(size.of(self.run.strata_of(*key)) for key, size in self.plan.sizes.items())
         refuse_too_large(needed, self.plan.budget, "the classes found so far")
-        for (_, statistic), state in self.run.states.items():
-            if len(state.counts) < strata.buckets:
-                statistic.enlarge(state, strata.buckets)
+        for key, state in self.run.states.items():
+            if len(state.counts) < (buckets := self.run.strata_of(*key).buckets):
+                key[1].enlarge(state, buckets)
 
     def _block(self, window: Window, chosen: np.ndarray, frame: BlockFrame) -> None:
         run, needs, audit = self.run, self.walk.needs, self.audit

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
-from invariscope.plots.shared.cells import Cells, cells, layer_maps, shared_range
+from invariscope.plots.shared.cells import Cells, cells, live_mean, shared_range
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -19,6 +20,49 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 UNIT_LIMIT, FEW_UNITS = 256, 20
+# If there are more classes, only so many at either end are shown, with quantiles over all of them in between.
+MOST_CLASSES, EXTREMES = 40, 12
+QUANTILES = {"10 %": 0.1, "median": 0.5, "90 %": 0.9}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The classes with the lowest and the highest values, for many classes.
+
+    Args:
+        lowest, highest: positions of classes, in ascending order of their values.
+    """
+
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Summary:
+        """Choose classes by the mean over layers of their (class, layer) values."""
+        means = live_mean(values)
+        order = np.argsort(means, kind="stable")[: int(np.isfinite(means).sum())]
+        cut = min(EXTREMES, len(order) // 2)
+        return cls(order[:cut], order[len(order) - cut :])
+
+    def names(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the rows."""
+        lowest, highest = ([str(classes[i]) for i in part] for part in (self.lowest, self.highest))
+        return (*lowest, *(f"{name} of {len(classes):,} classes" for name in QUANTILES), *highest)
+
+    def rows(self, values: np.ndarray) -> np.ndarray:
+        """Return the rows for (class, column) values: the lowest, quantiles of each column, the highest."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            middle = np.nanquantile(values, list(QUANTILES.values()), axis=0)
+        return np.concatenate([values[self.lowest], middle, values[self.highest]])
+
+    def cells(self, rows: Sequence[Cells]) -> tuple[Cells, ...]:
+        """Return the rows for the cells of each class."""
+        if not rows:
+            return ()
+        return tuple(
+            replace(rows[0], values=row) for row in self.rows(np.stack([row.values for row in rows]))
+        )
 
 
 @dataclass(frozen=True)
@@ -30,7 +74,7 @@ class ClassHeatmap(ChartPlot):
         model: the model's name.
         classes: the rows.
         layers: the columns of `by_layer`.
-        by_layer: layer values, (classes, layers); NaN if there is none.
+        by_layer: layer values, (classes, layers); NaN for missing values.
         last_layer: the layer of `by_unit`.
         by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
         span, unit_span: the values at the two ends of the two colour scales.
@@ -40,7 +84,8 @@ class ClassHeatmap(ChartPlot):
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
         "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant for that class."
+        "whether the unit of each class is invariant on samples of that class. If there are many classes, "
+        "only those with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
 
@@ -63,13 +108,16 @@ class ClassHeatmap(ChartPlot):
             measure: the measure; None for normalized variance if present, otherwise the first.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
-            ValueError: the result has no classes, or none for that measure.
+            ValueError: the result has no values per class, or none of that measure.
         """
         measure = names.choose("measure", measure, _class_measures(result))
         classes = tuple(names.class_strata(result, measure))
-        layers = tuple(names.rows_of(result, measure, classes[0])["label"])
-        by_layer = np.stack([_layer_values(result, measure, name, layers) for name in classes])
+        layers, by_layer = _layer_values(result, measure, classes)
         last_layer, by_unit = _last_units(result, measure, classes, limit)
+        if len(classes) > MOST_CLASSES:
+            some = Summary.of(by_layer)
+            classes, by_layer = some.names(classes), some.rows(by_layer)
+            by_unit = some.cells(by_unit)
         spans = shared_range([by_layer]), shared_range(row.values for row in by_unit)
         return cls(measure, result.name, classes, layers, by_layer, last_layer, by_unit, *spans)
 
@@ -104,7 +152,7 @@ class ClassHeatmap(ChartPlot):
 
         from invariscope.plots.shared import interactive as live
 
-        # Each row repeats the layer names, because hovering looks up cells in the row's image.
+        # Each row repeats the layer names, because Bokeh looks up the hovered cell in the row's own image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
         live.name_columns(first, self.layers)
@@ -140,16 +188,23 @@ def _class_measures(result: Result) -> list[str]:
     return names.headline_first(of_classes["measure"])
 
 
-def _layer_values(result: Result, measure: str, stratum: str, layers: Sequence[str]) -> np.ndarray:
-    rows = names.rows_of(result, measure, stratum)
-    return rows.set_index("label")["value"].reindex(list(layers)).to_numpy(float)
+def _layer_values(result: Result, measure: str, classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the layers of the first class, and the (class, layer) values; NaN if there is none."""
+    of_class: dict[str, dict[str, float]] = {name: {} for name in classes}
+    for row in result.rows:
+        if row.measure == measure and row.stratum in of_class:
+            of_class[row.stratum][names.layer_label(*row.key)] = row.value
+    layers = tuple(of_class[classes[0]])
+    return layers, np.array([[own.get(layer, np.nan) for layer in layers] for own in of_class.values()])
 
 
 def _last_units(
     result: Result, measure: str, classes: Sequence[str], limit: int
 ) -> tuple[str, tuple[Cells, ...]]:
-    maps = [layer_maps(result, measure, name) for name in classes]
-    common = [layer for layer in maps[0] if all(layer in of_class for of_class in maps)]
-    if not common:
-        return "", ()
-    return common[-1], tuple(cells(common[-1], of_class[common[-1]], limit=limit) for of_class in maps)
+    maps = result.maps
+    for layer, call in reversed(dict.fromkeys(row.key for row in result.rows if row.measure == measure)):
+        keys = [(measure, layer, name, call) for name in classes]
+        if all(key in maps for key in keys):
+            label = names.layer_label(layer, call)
+            return label, tuple(cells(label, maps[key], limit=limit) for key in keys)
+    return "", ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,11 @@ class Result:
         rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
             values behind the interval, if there is one. Mappings of columns are converted to rows.
         curve_rows: one per measure × layer × element.
-        arrays: per-unit maps; those of drawn units are a `DrawnMap`, which `maps` spreads over the layer.
+        arrays: per-unit maps. If only some units were drawn, the map is a `DrawnMap`; `maps` converts it to
+            an array in the shape of the layer.
         provenance: versions, seed, model, data, transform, options and notes.
         examples: input and feature images of one orbit, for the report.
-        baseline_rows: one per measure × layer × stratum, over networks with random weights.
+        baseline_rows: one per measure × layer × stratum, with the values of networks with random weights.
         shard: set if this is one process's part of a measurement, which has no rows: see `iv.merge`.
     """
 
@@ -89,11 +91,15 @@ class Result:
     def table(self) -> pd.DataFrame:
         """One row per measure × layer × stratum, with layers in execution order.
 
-        `corrected` is the bias-corrected estimate at the centre of the interval, `undefined` the number of
-        excluded terms without a value, and `note` says why a number or an interval is missing. Numbers that
-        do not apply are NaN.
+        `corrected` is the bias-corrected estimate at the centre of the interval. `undefined` is the number of
+        terms left out because they have no value. `note` says why a number or an interval is missing.
+        Numbers that do not apply are NaN.
         """
         self._refuse_shard("table")
+        return self._table.copy()
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
         return frame_of(self.rows, COLUMNS)
 
     @property
@@ -113,12 +119,12 @@ class Result:
 
     @property
     def notes(self) -> pd.DataFrame:
-        """Rows with a note, which says why a number or an interval is missing."""
+        """Rows of the table with a note, which says why a number or an interval is missing."""
         return frame_of([row for row in self.rows if row.note], [*PLACE, "note"])
 
     @property
     def cautions(self) -> pd.DataFrame:
-        """Rows whose value could be due to insensitivity or chance instead of invariance, with reasons."""
+        """Rows whose value may be due to insensitivity or chance instead of invariance, with the reason."""
         return frame_of([row for row in self.rows if row.caution], [*PLACE, "caution"])
 
     @property
@@ -128,10 +134,10 @@ class Result:
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Return the mean over all counted units of all layers, so that large layers weigh more.
+        """Return the mean over the units of all layers, without excluded units; large layers weigh more.
 
-        This is the single number per network of the 2019 experiments. Compare it only between networks of the
-        same architecture.
+        The experiments of Quiroga et al. 2019 report this number for each network. Compare it only between
+        networks of the same architecture.
 
         Raises:
             ValueError: the result does not have this measure or stratum.
@@ -146,13 +152,14 @@ class Result:
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """Return the result with another model name for tables and plots."""
+        """Return a copy of the result with another model name, which tables and plots show."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
-        """Return the result with a description of the model's weights, such as "random, seed 0".
+        """Return a copy of the result with a description of the model's weights, such as "random, seed 0".
 
-        Reports show it next to the model's name; it is stored in `provenance["model"]["weights"]`.
+        Reports show the description next to the model's name. It is stored in
+        `provenance["model"]["weights"]`.
         """
         return self._of_model(weights=weights)
 

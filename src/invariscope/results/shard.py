@@ -1,4 +1,4 @@
-"""The part of a measurement that one of several processes has made: sums, from which `iv.merge` gets rows."""
+"""One process's share of a measurement: the sums from which `iv.merge` computes the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results on disk: result.json and maps.safetensors, written in one step and never pickled."""
+"""Results on disk: result.json and maps.safetensors, written atomically and never pickled."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refuse_used_folder(
 
     Args:
         folder: the folder.
-        overwrite: whether a folder with files is accepted.
+        overwrite: whether to accept a folder that contains files.
         remedy: how to allow overwriting, for the message.
         called: name of the folder in the message, by default its path.
     """
@@ -80,9 +80,7 @@ def _write(result: Result, folder: Path) -> None:
         "curves": result.curve_rows,
         "baseline": result.baseline_rows,
         "maps": [list(key) for key in result.arrays],
-        "draws": {
-            i: [one.draw.shape, one.draw.count, one.draw.seed, one.draw.drawn_as] for i, one in drawn.items()
-        },
+        "draws": {i: [one.draw.shape, one.draw.count, one.draw.seed] for i, one in drawn.items()},
         "provenance": result.provenance,
     }
     write_json(folder / JSON_NAME, encoded(document))
@@ -138,7 +136,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
-    """Return maps and examples, and add to the rows the contrasts that are stored with them."""
+    """Read maps and examples, and set the contrasts of the rows, which are stored in the same file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -159,12 +157,12 @@ def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
     return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _draw(shape: list[int], count: int, seed: int, drawn_as: list[int] | None) -> UnitDraw:
-    return UnitDraw(tuple(shape), count, seed, None if drawn_as is None else tuple(drawn_as))
+def _draw(shape: list[int], count: int, seed: int) -> UnitDraw:
+    return UnitDraw(tuple(shape), count, seed)
 
 
 def encoded(value: Any) -> Any:
-    """Return plain values for JSON, with null for NaN and words for infinities."""
+    """Convert a value for JSON: NaN becomes null, infinities become "Infinity" and "-Infinity"."""
     if isinstance(value, Mapping):
         return {str(key): encoded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -200,5 +198,5 @@ def to_xarray(result: Result) -> Any:
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
     found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
-    # Combinations without a row have NaN as their note. A mixture of texts and NaN could not be saved.
+    # Combinations without a row have NaN as their note, but xarray cannot save a mixture of strings and NaN.
     return found.assign(note=found["note"].fillna("").astype(str))

@@ -15,7 +15,7 @@ PROBE = "round_trip"
 
 @dataclass(frozen=True)
 class OnRoundTrip(Statistic):
-    """The same sums with a(t_j⁻¹ t_j x_i) instead of a(t_j x_i): the cost of interpolation alone.
+    """The sums of another statistic, with a(t_j⁻¹ t_j x_i) for a(t_j x_i): what interpolation alone causes.
 
     Args:
         of: the wrapped statistic. The block must contain the responses to the probe "round_trip", one column
@@ -26,7 +26,7 @@ class OnRoundTrip(Statistic):
 
     @property
     def pilot(self) -> Statistic | None:
-        """The wrapped statistic's pilot, which sees untransformed inputs."""
+        """The wrapped statistic's pilot, which uses untransformed inputs only."""
         return self.of.pilot
 
     def units_of(self, shape: tuple[int, ...]) -> int:

@@ -42,7 +42,8 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = None
     draws: Annotated[
-        int, opt("Number of random networks for the baseline; each takes another pass.", "INT")
+        int,
+        opt("Number of random networks for the baseline; each requires another pass over the data.", "INT"),
     ] = 30
     floor: Annotated[
         bool, flag("Also measure the effect of interpolation alone; doubles the number of inputs.", "--floor")
@@ -65,17 +66,30 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = True
     memory_gb: Annotated[
-        float | None, opt("Memory budget for intermediate sums.", "GB", shown="half of the free memory")
+        float | None,
+        opt("Memory budget for intermediate sums and one forward.", "GB", shown="half of the free memory"),
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
-    repeats: Annotated[
-        int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
-    ] = 1
+    rows: Annotated[
+        str,
+        opt("`compact`, or `all` to include layers that repeat another one (dropout, flatten).", "NAME"),
+    ] = "compact"
     units: Annotated[
         str,
-        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+        opt(
+            "Number of units to sample from each large layer: an integer, `all`, or `auto`.",
+            "INT",
+            parser=number_or_word,
+        ),
     ] = "auto"
+    class_maps: Annotated[
+        bool | None,
+        flag(
+            "Keep the values of single units for each class.",
+            "--class-maps/--no-class-maps",
+            shown="up to 32 classes",
+        ),
+    ] = None
     checkpoint: Annotated[
         Path | None,
         opt(

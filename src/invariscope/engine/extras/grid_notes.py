@@ -1,4 +1,4 @@
-"""Notes on grids on which no action can be exact: grids off the image's centre, and rectangles."""
+"""Add notes on feature maps on whose grid no action can be exact: off the image's centre, or not square."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNKNOWN = (
 def grids_for(
     reader: Reader, x: Tensor, inspection: Inspection, statistics: Iterable[Statistic], options: Options
 ) -> dict[LayerKey, UnitGrid]:
-    """Return the grids of the layers, from one forward of x; empty if no statistic moves feature maps.
+    """Return the grids of the layers, from one forward pass of x; empty if no action moves feature maps.
 
     Layers that cannot be followed are missing. Errors are suppressed.
     """
@@ -50,7 +50,7 @@ def grids_for(
         return {}
     try:
         return grids(reader, x, device=options.device, precision=options.precision, seed=options.seed)
-    except Exception:  # notes must not make a measurement fail; errors of the model show in the walk
+    except Exception:  # notes must not make a measurement fail; the run itself shows errors of the model
         return {}
 
 
@@ -101,7 +101,7 @@ def with_grid_notes(
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
-    """Return whether a statistic applies an action that moves the values of this feature map."""
+    """Return whether a statistic applies an action that changes positions in this feature map."""
     if info.status != OK or len(info.shape) != 3:
         return False
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
@@ -127,8 +127,8 @@ def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
 def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[str, ...]) -> str:
     """Return the note on a centre that is off by (down, right) input pixels; "" if no element is affected.
 
-    An element A moves the image about the image's centre, but the map about the map's centre, at distance o:
-    a point that should move to Ap moves to Ap + (1 − A)o.
+    An element A transforms the image about its centre, but the map about the map's centre, which is off by o:
+    a point of the map that should move to Ap moves to Ap + (1 − A)o.
 
     Args:
         matrices: (sample or 1, element, 2, 2), x to the right and y down.

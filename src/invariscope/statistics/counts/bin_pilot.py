@@ -105,7 +105,7 @@ class BinPilotState:
 
 @dataclass(frozen=True)
 class BinPilot(Statistic):
-    """Untransformed responses of a few units to a few samples, both selected by a hash.
+    """Responses of a few units to a few untransformed samples, both selected by a hash.
 
     Args:
         units, samples: number of units and of samples to keep.
@@ -119,7 +119,7 @@ class BinPilot(Statistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the responses that are kept."""
+        """Return the bytes needed for the responses that are kept."""
         return 8 * self.samples * (min(units, self.units) + 1)
 
     def needed(self, keys: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
 
 
 def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int, Waiting]]:
-    """Return the sums of both relative to the first one's references, and the waiting samples of both."""
+    """Return the sums of both states, relative to the first one's references, and all waiting samples."""
     first.take_back()
     second.take_back()
     references, other = first.references.on_host(), second.references.on_host()
@@ -161,12 +161,12 @@ def merged_usual(
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (unit,) flags: whether two (2, unit) usual responses are the same."""
+    """Return a (unit,) mask of units for which two (2, unit) usual responses are the same."""
     return agree(first[0], second[0], np.maximum(first[1], second[1]))
 
 
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
-    """Return the (2, unit) usual response of most clusters, from those of the strata.
+    """Return the (2, unit) usual response that most clusters share, given the usual responses of the strata.
 
     Each stratum votes for its own usual response, weighted by the number of clusters that agree with it. A
     response shared by more than half of all clusters is always found; without one, the unit is not sparse.

@@ -128,9 +128,9 @@ class OrbitState:
         sums: sums over all samples except waiting ones.
         references: reference orbits of the sums, by stratum.
         waiting: samples of strata without a reference so far, by stratum.
-        lent: whether `sums` temporarily includes the waiting samples, relative to a reference from them
-            alone.
-        spare: memory that waiting samples no longer need, for those of other strata.
+        lent: whether `sums` temporarily includes the waiting samples, relative to a reference computed from
+            them alone.
+        spare: memory that waiting samples no longer need, to be reused for those of other strata.
         device: where the sums are, if not on the host.
     """
 
@@ -185,7 +185,7 @@ class OrbitState:
         )
 
     def count(self, visits: Visits) -> None:
-        """Count visits, and allocate memory for the references of their strata."""
+        """Add visits to the counts, and allocate memory for the references of their strata."""
         self.counts[visits.buckets] += visits.sizes
         self.clusters[visits.buckets] += visits.clusters
         self.strata[visits.buckets] = visits.strata
