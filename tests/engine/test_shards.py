@@ -211,3 +211,12 @@ def test_bins_come_from_the_same_few_samples_at_every_world_size(of, monkeypatch
     whole = measured(data, few, by_class=True)
     assert "a pilot pass forwarded 150 additional untransformed inputs" in whole.provenance["notes"]
     assert_same(whole, expected)
+
+
+@pytest.mark.parametrize(("memory_gb", "layout"), [(5e-4, "crossed"), (3e-4, "coarse")])
+def test_sums_that_share_buckets_for_lack_of_memory_agree_too(memory_gb, layout):
+    data, measures = images(200), ("normalized_variance", "stability")
+    options = {"by_class": True, "memory_gb": memory_gb}
+    part = measured(data, measures, shard=(0, 3), **options).shard
+    assert layout in {entry[3] for entry in part.document["coarser"]}
+    assert_same(merged(data, 3, measures, **options), measured(data, measures, **options))

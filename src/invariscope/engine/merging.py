@@ -30,6 +30,8 @@ _REMEDIES = {
     "memories": "give all shards the same memory_gb=",
     "classes": "name the classes, in the order of the model's outputs, with classes= (--classes)",
 }
+_DECIDED = ("groups", "nested", "why", "coarser")
+COMPARED = ("identity", *_DECIDED, "classes", "labelling")  # entries of documents
 _SHOWN = ("versions", "seeds")  # the others are digests, or long
 
 
@@ -128,7 +130,7 @@ def refuse_foreign(shards: Sequence[Shard]) -> None:
 def _identity(shard: Shard) -> dict[str, str]:
     """Return what must be equal in all shards, including what a shard decided from its memory and data."""
     document = shard.document
-    decided = {name: document[name] for name in ("groups", "nested", "why", "coarser")}
+    decided = {name: document[name] for name in _DECIDED}
     classes = {"strata": document["classes"], "names": document["labelling"]["order"]}
     return {**document["identity"], "memories": str(decided), "classes": str(classes)}
 

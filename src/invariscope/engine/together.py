@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from invariscope.engine.merging import merged, refuse_foreign
+from invariscope.engine.merging import COMPARED, merged, refuse_foreign
 from invariscope.engine.processes import Team
 from invariscope.engine.shards import share_of
 from invariscope.engine.task import Task
@@ -39,8 +39,7 @@ def measured_together(team: Team, make: Callable[[], Task], started: float) -> R
 
 def _refuse_different(team: Team, shard: Shard) -> None:
     """Raise ValueError in every process if two of them do not measure the same."""
-    facts = ("identity", "groups", "nested", "why", "classes", "labelling")
-    own = {name: shard.document[name] for name in facts}
+    own = {name: shard.document[name] for name in COMPARED}
     found = team.everyone(json.dumps(own))
     refuse_foreign([Shard(rank, team.size, json.loads(text), {}) for rank, text in enumerate(found)])
 

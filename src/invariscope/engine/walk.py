@@ -145,6 +145,7 @@ class _Loop:
         counting, self.reduction = self.reduction, Reduction(run, needs, walk.options, self.plan.pilot)
         self.reduction.masks = counting.masks
         for chosen in self._blocks(few, cells):
+            self.reduction.count_in(cells[chosen])
             self._block(few, chosen, partial(Block, membership=run.strata.membership(cells[chosen])))
             run.samples += len(chosen)
         self.reduction = counting
