@@ -6,10 +6,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from shard_cases import Images, assert_same, images, measured, merged, network
 from torch import nn
 
 import invariscope as iv
+from invariscope.data.sources import as_source
 from invariscope.measures.base import MEASURES
 from invariscope.results.shard import load_shard
 from invariscope.statistics.counts.bin_pilot import BinPilot
@@ -119,6 +121,29 @@ def test_a_dataset_gives_the_numbers_of_its_array_in_any_number_of_shards():
     assert_same(found, expected)
     assert found.provenance["data"] == expected.provenance["data"]
     iv.compare(found, expected)
+
+
+def test_labels_of_a_folder_are_known_without_reading_its_images(tmp_path):
+    x, y = images(30)
+    for number, (image, label) in enumerate(zip(x, y, strict=True)):
+        folder = tmp_path / ["cat", "dog", "emu"][int(label)]
+        folder.mkdir(exist_ok=True)
+        pixels = (image[0].numpy() * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    options = {"by_class": True, "preprocess": pixels_of, "classes": ["cat", "dog", "emu"]}
+    measures = ("normalized_variance", "prediction", "information")
+    expected = measured(tmp_path, measures, **options)
+    found = merged(tmp_path, 3, measures, **options)
+    assert_same(found, expected)
+    assert found.provenance["data"] == expected.provenance["data"]
+    source = as_source(tmp_path, structured=True)
+    read = source.read_labels()
+    assert torch.equal(read, torch.cat([source.chosen(np.array([rank])).labels for rank in range(30)]))
+
+
+def pixels_of(pictures):
+    """Images as the network takes them."""
+    return torch.stack([torch.from_numpy(np.array(one)).double()[None] / 255 for one in pictures])
 
 
 def test_words_and_float32_and_floors_agree_too():

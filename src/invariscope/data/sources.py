@@ -130,7 +130,11 @@ class DatasetSource(_OrderedSource):
         return chosen_window(*joined(batches), self.order, ranks)
 
     def read_labels(self) -> Tensor | None:
-        """Return all labels, reading every item."""
+        """Return all labels, reading every item unless subfolders name them."""
+        if isinstance(self.items, ImageFolder) and self.items.labelled:
+            words = [path.parent.name for path in self.items.files]
+            known = self.labelling.read(words, len(words), whole=True)
+            return None if known is None else known[torch.from_numpy(self.order.walk)]
         labels = [self._read(position)[1] for position in self.order.walk.tolist()]
         found = [label for label in labels if label is not None]
         return torch.cat(found) if found else None
