@@ -35,7 +35,7 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part with a value per layer, computed once; a missing value has no error."""
+        """Return the numbers of a part with a value per layer, computed once; missing values have no error."""
         known = vars(part).get("_numbers")
         if known is None:
             known = vars(part)["_numbers"] = cls._of(part)
