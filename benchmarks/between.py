@@ -2,7 +2,7 @@
 
     python -m benchmarks.between COMMIT [--pairs 15] [--cases CNN MLP] [--out FILE]
 
-COMMIT is checked out into a temporary folder, and one process per tree alternates between the two. Times are
+COMMIT is checked out into a temporary folder, and two processes, one per tree, take turns. Times are
 CPU seconds on one thread, so that other load on the machine matters less. The geometric mean of the ratios
 (working tree / COMMIT) is printed with its 95 % t interval.
 """
@@ -74,7 +74,7 @@ def timed(process: subprocess.Popen[str], number: int) -> float:
 
 
 def ratios(tree: Path, name: str, pairs: int) -> dict[str, np.ndarray]:
-    """Return (pair,) times in the working tree over those in another tree, by measurement."""
+    """Return, for each measurement, the ratio of times (working tree / other tree) of each pair."""
     here, there = worker(_ROOT, name), worker(tree, name)
     assert here.stdout is not None
     assert there.stdout is not None

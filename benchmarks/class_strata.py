@@ -1,12 +1,13 @@
-"""Differences between a class measured within a run and the class measured alone.
+"""Compare a class measured within a run with the same class measured alone.
 
     python -m benchmarks.class_strata [--seeds 3] [--out FILE]
 
 Responses are simulated: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units.
-The classes are up to a thousand standard deviations apart; in one of them a channel is dead, one unit depends
-only on the element, and one is at its bias except for two samples. The measures' own statistics process them
-in several orders, class numberings and batch sizes, in merged shards, and with saved and reloaded states. The
-largest relative differences of layer values, maps and nulls are printed; counts of units must be equal.
+The classes are up to a thousand standard deviations apart. In one of them, a channel is dead, one unit
+depends only on the element, and one equals its bias for all but two samples. The measures' own statistics
+process the samples in several orders, class numberings and batch sizes, in merged shards, and with saved and
+reloaded states. The largest relative differences of layer values, maps and nulls are printed; counts of units
+must be equal.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Walk:
 
     Args:
         order: "stored", "reversed" or "by class".
-        names: the number of each class.
+        names: the label number of each class.
         batch: samples per block.
         nested: whether classes have jackknife groups of their own.
         shards: number of states that are merged.
@@ -99,7 +100,7 @@ class Drawn:
 
 
 def drawn(seed: int, precision: str) -> Drawn:
-    """Draw the responses described at the top of this file."""
+    """Draw the simulated responses of five classes that differ in size, offset and kind of units."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(SIZES)), SIZES)
     away = (len(SIZES), 1, *SHAPE)
@@ -138,7 +139,7 @@ def blocks_of(data: Drawn, walk: Walk, indices: np.ndarray) -> Iterator[Block]:
 
 
 def state_of(statistic: Statistic, blocks: list[Block], walk: Walk) -> Any:
-    """Return the state after a walk, merged from its shards."""
+    """Return the state of a statistic that has processed all samples, merged from the shards."""
     buckets = GROUPS * len(SIZES) if walk.nested else GROUPS + len(SIZES)
     shares = []
     for share in range(walk.shards):
@@ -165,7 +166,7 @@ def buckets_of(walk: Walk, label: int) -> list[int]:
 
 
 def numbers_of(values: UnitValues | LayerValues) -> np.ndarray:
-    """Return the value of the layer, of every unit, and the null."""
+    """Return the layer's value, the value of every unit, and the null."""
     if isinstance(values, LayerValues):
         return np.array([values.values[0], values.null])
     null = [] if values.null is None else [np.ravel(values.null)]
@@ -180,7 +181,7 @@ def counts_of(values: UnitValues | LayerValues) -> tuple:
 
 
 def difference(found: np.ndarray, right: np.ndarray) -> float:
-    """Return the largest relative difference; infinite if only one of two values is finite."""
+    """Return the largest relative difference, which is infinite if only one of two values is finite."""
     same = (found == right) | (np.isnan(found) & np.isnan(right))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.where(same, 0.0, np.abs(found - right) / np.abs(right))
@@ -189,13 +190,13 @@ def difference(found: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Worst:
-    """The largest difference, and the number of classes with other counts."""
+    """The largest relative difference, and the number of classes with different counts of units."""
 
     apart: float = 0.0
     other: int = 0
 
     def and_of(self, found: dict[str, Any], right: dict[str, Any]) -> Worst:
-        """Include another class."""
+        """Return the worst differences after including another class."""
         apart = max(difference(numbers_of(found[k]), numbers_of(right[k])) for k in right)
         other = any(counts_of(found[k]) != counts_of(right[k]) for k in right)
         return Worst(max(self.apart, apart), self.other + other)
@@ -225,7 +226,7 @@ def compared(seeds: int) -> dict[tuple[str, str, str], Worst]:
 def table(worst: dict[tuple[str, str, str], Worst], column: int) -> str:
     """Return a Markdown table of the worst differences by measure (column 0) or by walk (column 1)."""
     kind = ("measure", "walk")[column]
-    lines = [f"| {kind} | float32 | float64 | other counts |", "| --- | --- | --- | --- |"]
+    lines = [f"| {kind} | float32 | float64 | different counts |", "| --- | --- | --- | --- |"]
     for name in dict.fromkeys(key[column] for key in worst):
         mine = {key: found for key, found in worst.items() if key[column] == name}
         cells = [max(found.apart for key, found in mine.items() if key[2] == p) for p in PRECISIONS]
@@ -241,12 +242,12 @@ def main() -> None:
     worst = compared(given.seeds)
     sizes = ", ".join(map(str, SIZES))
     page = (
-        "# Classes within a run, and classes alone\n\n"
-        "Largest relative difference of layer values, maps and nulls of a class within a run from those of\n"
-        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws, and how\n"
-        "many times the counts of dead, sparse or infinite units differed. Written by\n"
-        "`python -m benchmarks.class_strata --out benchmarks/results/class_strata.md`.\n\n"
-        f"{table(worst, 0)}\n\n{table(worst, 1)}"
+        "# Classes within a run, and classes alone\n\nThe tables show the largest relative difference "
+        "between a class measured within a run and the same\nclass measured alone, over layer values, maps "
+        f"and nulls of five classes ({sizes} samples) and\n{given.seeds} draws. The last column shows how "
+        "often the counts of dead, sparse or infinite units\ndiffered. Written by `python -m "
+        "benchmarks.class_strata --out "
+        f"benchmarks/results/class_strata.md`.\n\n{table(worst, 0)}\n\n{table(worst, 1)}"
     )
     command_line.publish(page, given.out)
 

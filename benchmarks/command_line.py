@@ -1,4 +1,4 @@
-"""The command line that the benchmarks share."""
+"""Parse the options that all benchmarks share, and publish their reports."""
 
 from __future__ import annotations
 

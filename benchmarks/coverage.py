@@ -1,15 +1,15 @@
-"""Coverage of 95 % intervals by measure, number of samples and kind of data.
+"""Simulate the coverage of 95 % intervals by measure, number of samples and kind of data.
 
     python -m benchmarks.coverage [--data-dir FOLDER] [--draws 2000] [--kinds relu ...] [--counts FILE]
     python -m benchmarks.coverage --join FILE ... --out PAGE
 
-Samples are drawn from populations with known values (`benchmarks.populations`); groups and partners are those
-of the engine, by rank. Values that are functions of sums over samples are computed for many draws at once
-(`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, the measures' own
-statistics process one draw after the other; slow measures and means over classes are simulated at 256
-samples. If sparse units are left out of a mean, the true value is the mean of the population over the
-remaining units. The kinds "real ..." need the files of MNIST in the folder `--data-dir`. `--join` adds up
-runs with different seeds.
+Samples are drawn from populations with known values (`benchmarks.populations`). Groups and partners are
+assigned by rank, as in the engine. Values that are functions of sums over samples are computed for many draws
+at once (`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, the
+measures' own statistics process one draw after the other; slow measures and means over classes are then
+simulated at 256 samples only. If sparse units are left out of a mean, the true value is the mean of the
+population over the remaining units. The kinds "real ..." need the MNIST files in the folder `--data-dir`.
+`--join` adds up runs with different seeds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from invariscope.statistics.base import Statistic
 SIZES = (64, 256, 1024)
 
 Final = Mapping[Statistic, Any]
-# By name: the measure, and a variant without its limit on the number of samples, for the population.
+# Each measure, and a variant without a limit on the number of samples, which is used for the population.
 MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "normalized_variance": (iv.NormalizedVariance(), None),
     "transformation_variance": (iv.TransformationVariance(), None),
@@ -64,7 +64,7 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "prediction": (iv.Prediction(), None),
     "twirl": (iv.Twirl(), None),
 }
-# Slow measures, and the only number of samples at which they are simulated.
+# Slow measures, with the only number of samples at which they are simulated.
 DEAR = dict.fromkeys(
     ("same_equivariance", "information", "cka", "normalized_distance:cosine", "stability:median"), 256
 )
@@ -82,7 +82,7 @@ _SKIPPED = {"by_element", "tail_by_element", "tail", "largest", "element", "chan
 def outputs_of(
     measure: Measure, states: Final, sample: Sample, stratum: int | None = None, *, whole: bool = False
 ) -> dict[str, Any]:
-    """Return the values of a measure, with those without each group unless `whole`."""
+    """Return the values of a measure, including the leave-one-group-out values unless `whole` is set."""
     classes = range(sample.classes) if stratum is None else [stratum]
     groups = [[GROUPS * c + g for c in classes] for g in range(GROUPS)]
     groups = [[bucket for group in groups for bucket in group]] if whole else groups
@@ -94,7 +94,7 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class Row:
-    """A value with those without each group, the true value, and why it can have no interval."""
+    """A value, its leave-one-group-out values, the true value, and reasons against an interval."""
 
     replicates: np.ndarray
     truth: float
@@ -124,7 +124,7 @@ def rows_of(
 
 
 def covered(measure: Measure, name: str, row: Row, sample: Sample) -> bool | None:
-    """Return whether the interval covers the true value; None if no interval is issued."""
+    """Return whether the interval covers the true value, or None if no interval is issued."""
     if row.uncovered or sample.independent < MIN_PER_GROUP or not np.isfinite(row.truth):
         return None
     sizes = sample.sizes.tolist()
@@ -151,14 +151,14 @@ def by_class(measure: Measure, states: Final, sample: Sample, truths: list[Any])
 
 @dataclass(frozen=True)
 class Truth:
-    """Values of a population: of all samples, and of each class."""
+    """True values of a population, over all samples and per class."""
 
     whole: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, list[Mapping[str, Any]]]
 
 
 def truth_of(simulation: Simulation, names: Iterable[str]) -> Truth:
-    """Return the values that every draw estimates; no unit of a population counts as sparse."""
+    """Return the true values that draws estimate. No unit of a population counts as sparse."""
     whole, classes, everyone = {}, {}, simulation.everything()
     for name in names:
         measure: Any = MEASURES[name][1] or MEASURES[name][0]
@@ -180,7 +180,7 @@ def simulate(
     for _ in range(draws):
         sample = drawn(simulation.kind, simulation.population, samples, rng, nested=nested)
         states = simulation.states(chosen.values(), sample)
-        merged = replace(sample, nested=False)  # with the sizes of all classes together
+        merged = replace(sample, nested=False)  # group sizes are then those of all classes together
         for name, measure in chosen.items():
             found = outputs_of(measure, states, sample)
             for output, row in rows_of(measure, found, known.whole[name]):
@@ -195,7 +195,7 @@ def simulate(
 def together(
     simulation: Simulation, additive: Additive, samples: int, known: Truth, draws: int, *, seed: int
 ) -> Tallies:
-    """Return the tallies of values that are functions of sums, computing many draws at once."""
+    """Return the tallies of values that are functions of sums; many draws are computed at once."""
     rng, tallies = np.random.default_rng((seed, samples)), defaultdict(Tally)
     for first in range(0, draws, _AT_ONCE):
         several = [
@@ -230,19 +230,24 @@ def check(simulation: Simulation, additive: Additive, samples: int, known: Truth
 
 
 def main() -> None:
-    """Simulate every kind at every size."""
+    """Simulate every kind of data at every number of samples."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=7, help="of the draws; runs with other seeds add up")
+    parser.add_argument(
+        "--seed", type=int, default=7, help="seed of the draws; runs with different seeds can be joined"
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS])
     parser.add_argument(
-        "--measures", nargs="+", choices=[*MEASURES], help="one draw at a time; default: sums of many draws"
+        "--measures",
+        nargs="+",
+        choices=[*MEASURES],
+        help="measures to simulate one draw at a time; default: many draws at once",
     )
     parser.add_argument("--check", action="store_true", help="compare values from sums with the measures")
-    parser.add_argument("--data-dir", type=Path, help="folder with the files of MNIST, for real activations")
+    parser.add_argument("--data-dir", type=Path, help="folder with the MNIST files, for real activations")
     parser.add_argument("--counts", type=Path, help="file for the tallies, for --join")
-    parser.add_argument("--join", type=Path, nargs="+", help="make the page from these files, without runs")
+    parser.add_argument("--join", type=Path, nargs="+", help="create the page from these files only")
     arguments = parser.parse_args()
     if arguments.data_dir is None and not arguments.join and any("real" in k for k in arguments.kinds):
         parser.error("real activations need --data-dir, a folder with the files of MNIST")
@@ -253,7 +258,7 @@ def main() -> None:
 
 
 def everything(arguments: argparse.Namespace) -> dict[tuple[str, int], Tallies]:
-    """Simulate every kind at every size, and save the tallies after each."""
+    """Simulate every kind of data at every number of samples, and save the tallies after each."""
     found: dict[tuple[str, int], Tallies] = {}
     for name in arguments.kinds:
         kind = KINDS[name]

@@ -1,4 +1,4 @@
-"""Draws of samples from a population, ordered and grouped as in the engine, and their statistics."""
+"""Draw samples from a population, order and group them as in the engine, and compute their statistics."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Kind:
     """A population, and how its samples are stored and grouped.
 
     Args:
-        population: its name.
+        population: name of the population.
         by_class: whether samples are stored sorted by class.
-        dealt: whether groups follow the stored order, as in early versions, instead of the rank.
+        dealt: whether groups follow the stored order instead of the rank.
         clusters: whether copies are declared as clusters.
     """
 
@@ -131,7 +131,7 @@ def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = Fa
         sample: the samples.
         lo, hi: range of ranks.
         output: whether to return class scores instead of the layer.
-        plain: whether to return only untransformed inputs, as for a pilot.
+        plain: whether to return responses to untransformed inputs only, as pilot statistics need them.
     """
     source = sample.population.scores if output else sample.population.responses
     few = source[sample.chosen[lo:hi], : 1 if plain else None]
@@ -161,7 +161,7 @@ def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = Fa
 
 
 class Simulation:
-    """States of samples of one kind; the rows of tables are computed once for all draws."""
+    """Computes states for samples of one kind. Per-sample columns are computed once for all draws."""
 
     def __init__(self, kind: Kind, population: Population) -> None:
         self.kind, self.population = kind, population
@@ -201,7 +201,7 @@ class Simulation:
         return self._columns(statistic, output=measure.scope == "output")
 
     def _columns(self, statistic: SampleStatistic, *, output: bool) -> Mapping[str, np.ndarray]:
-        """Return the columns for the whole population, without partners: nulls have no interval."""
+        """Return the columns for the whole population, without partners, since nulls have no interval."""
         if statistic not in self._tables:
             everyone = np.arange(len(self.population))
             alone = np.full(len(everyone), -1)
@@ -228,7 +228,7 @@ def _fed(
     plain: bool = False,
     pilot: Any = None,
 ) -> Any:
-    """Return the state of a statistic after all samples."""
+    """Return the state of a statistic that has processed all samples."""
     state = None
     for lo in range(0, len(sample), _PART):
         block = block_of(sample, lo, min(lo + _PART, len(sample)), output=output, plain=plain)

@@ -1,4 +1,4 @@
-"""The page of `benchmarks.coverage`: the requirement for each kind of data, and cells that miss it."""
+"""Create the page of `benchmarks.coverage`, with the requirement for each kind of data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Section:
     Args:
         title, text: heading and description.
         asked: "coverage" (92 to 97 %, 90 % issued), "misses" (at most 8 % of draws) or "" (nothing).
-        least: number of samples from which it is required.
+        least: smallest number of samples for which it is required.
     """
 
     title: str
@@ -65,63 +65,82 @@ class Section:
 
 
 SECTIONS: dict[str, Section] = {
-    "relu": Section("Rectified units", "Two classes, units of independent normal drives.", "coverage"),
-    "linear": Section("Linear units", "The same without the rectification.", "coverage"),
+    "relu": Section(
+        "Rectified units", "Rectified units with independent normal drives; two classes.", "coverage"
+    ),
+    "linear": Section("Linear units", "The same units without rectification.", "coverage"),
     "classes": Section(
         "Ten classes of different sensitivity",
-        "The classes move from 0.3 to 3 times as far as the units vary; rectified; over all samples.",
+        "Rectified units. Depending on the class, responses differ 0.3 to 3 times as much between elements "
+        "as between samples. Values are over all samples.",
         "coverage",
     ),
     "sorted": Section(
-        "Sorted by class", "The same ten classes, stored one after the other; groups by rank.", "coverage"
+        "Sorted by class",
+        "The same ten classes, stored one after the other. Groups are assigned by rank.",
+        "coverage",
     ),
     "sorted, dealt": Section(
-        "Sorted by class, groups dealt along the file",
-        "Early versions assigned pairs of neighbours to the eight groups in turn. Every group then had the "
-        "same share of each class, and intervals were too narrow.",
+        "Sorted by class, groups along the file",
+        "For comparison only: pairs of neighbours in the file go to the eight groups in turn. Every group "
+        "then has the same share of each class, and intervals are too narrow.",
     ),
     "correlated": Section(
-        "Correlated units", "36 rectified units follow 10 factors, samples and movements alike.", "coverage"
+        "Correlated units",
+        "36 rectified units are driven by 10 factors, both across samples and along orbits.",
+        "coverage",
     ),
     "copies, clusters=": Section(
         "Clusters of 4 near-copies, with clusters=",
-        "Copies differ by a tenth of a standard deviation. 64 samples are 16 clusters, too few for "
-        "intervals.",
+        "Copies differ by a tenth of a standard deviation. 64 samples form only 16 clusters, which are too "
+        "few for intervals.",
         "coverage",
         256,
     ),
     "copies": Section(
         "Clusters of 4 near-copies, without clusters=",
-        "The same without declaring the clusters: intervals are half as wide as they should be.",
+        "The same data without declaring the clusters: intervals are half as wide as they should be.",
     ),
     "real maps": Section(
         "Real activations: maps",
-        "`relu5` of a SimpleConv (8 filters; three epochs of 20,000 images of MNIST; 96 % accuracy), its "
-        "first 4 channels of 7 × 7 units, under quarter turns. True values: those of 8,000 test images.",
+        "The first 4 channels (7 × 7 units each) of `relu5` in a SimpleConv under quarter turns (8 filters; "
+        "three epochs on 20,000 MNIST images; 96 % accuracy). True values are those of 8,000 test images.",
         "coverage",
     ),
     "real vector": Section(
-        "Real activations: a vector", "`fc1_relu` of the same network, all 64 units.", "coverage"
+        "Real activations: a vector", "All 64 units of `fc1_relu` in the same network.", "coverage"
     ),
-    "heavy": Section("Heavy-tailed units", "Samples differ by Student's t with 5 degrees.", "misses"),
+    "heavy": Section(
+        "Heavy-tailed units",
+        "Differences between samples follow Student's t with 5 degrees of freedom.",
+        "misses",
+    ),
     "log-normal": Section(
         "Log-normal sensitivity",
-        "Linear units; each sample moves exp(z) times as far, z standard normal. The expected number of "
-        "decisive samples is 2 of 64, 8.5 of 256 and 34 of 1,024; nothing is required below five.",
+        "Linear units. Responses to a sample change exp(z) times as much along its orbit, where z is "
+        "standard normal. The expected effective number of samples is 2 of 64, 8.5 of 256 and 34 of 1,024; "
+        "nothing is required below five.",
         "misses",
         256,
     ),
     "3 percent": Section(
-        "3 % of samples move 20 times as far",
-        "Linear units. The expected number of decisive samples is 2 of 64, 9 of 256 and 35 of 1,024; nothing "
-        "is required below five. Of draws of 64 samples, 14 % contain none, which the draw cannot reveal.",
+        "3 % of samples are 20 times as sensitive",
+        "Linear units. The expected effective number of samples is 2 of 64, 9 of 256 and 35 of 1,024; "
+        "nothing is required below five. Of the draws of 64 samples, 14 % contain no sensitive sample, "
+        "which cannot be detected from the draw.",
         "misses",
         256,
     ),
     "mixed": Section(
-        "Half of the units respond rarely", "To 1 in 5 to 1 in 120 untransformed samples.", "misses"
+        "Half of the units respond rarely",
+        "Half of the units respond to between 1 in 5 and 1 in 120 untransformed samples.",
+        "misses",
     ),
-    "sparse": Section("All units respond rarely", "The same for all units.", "misses"),
+    "sparse": Section(
+        "All units respond rarely",
+        "All units respond to between 1 in 5 and 1 in 120 untransformed samples.",
+        "misses",
+    ),
 }
 
 
@@ -138,17 +157,18 @@ def wrong(section: Section, size: int, tally: Tally) -> str:
 
 _HEADER = """# Coverage of intervals
 
-How often 95 % intervals cover the value of the population, by `python -m benchmarks.coverage`. Each cell
-shows three numbers in %: coverage among the issued intervals / draws with an interval / draws with an
-interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws} draws per cell,
-a coverage of 95 % has a standard error of {error:.1f}. Samples are drawn with replacement from a population
-with known values, and grouped as in the engine. `normalized_distance` equals the ratio of means of
-`normalized_variance`, and `consistency.untransformed` is the complement of `prediction.flips`, so they are
-not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
+This page, written by `python -m benchmarks.coverage`, shows how often 95 % intervals cover the population's
+value. Each cell shows three numbers in %: coverage among the issued intervals / draws with an interval /
+draws with an interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws}
+draws per cell, a coverage of 95 % has a standard error of {error:.1f} percentage points. Samples are drawn
+with replacement from a population with known values, and grouped as in the engine. `normalized_distance`
+equals the ratio of means of `normalized_variance`, and `consistency.untransformed` is the complement of
+`prediction.flips`, so
+they are not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
 
 
 def page(found: Mapping[tuple[str, int], Tallies]) -> str:
-    """Return the page: explanation, summary, and a table per kind of data."""
+    """Return the page, with an explanation, a summary, and a table per kind of data."""
     kinds = [kind for kind in SECTIONS if any(kind == known for known, _ in found)]
     draws = min(tally.draws for tallies in found.values() for tally in tallies.values())
     header = _HEADER.format(draws=f"{draws:,}", error=100 * (0.95 * 0.05 / draws) ** 0.5)

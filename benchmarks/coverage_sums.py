@@ -1,8 +1,8 @@
-"""Many draws at once, for values that are functions of sums over samples.
+"""Simulate many draws at once, for values that are functions of sums over samples.
 
-The contribution of each sample of a population is computed once. A draw is then eight sums, one per group,
-and the formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check`
-compares the values with those of the measures.
+The contribution of each sample of a population is computed once. A draw then consists of eight sums, one per
+group, and the formulas of the measures are applied to all draws together. `python -m benchmarks.coverage
+--check` compares the values with those of the measures.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Values:
         return self.existing() & holds(self.replicates, self.truth, reach=self.reach)
 
     def existing(self) -> np.ndarray:
-        """Return (draw,) whether an interval is issued, which needs all replicates."""
+        """Return (draw,) whether an interval is issued, which requires that all replicates have a value."""
         return self.issued & np.isfinite(self.replicates).all(axis=1) & np.isfinite(self.truth)
 
 
@@ -78,8 +78,8 @@ class Draws:
     Args:
         sums: (draw, replicate, ...) by name.
         pivot: (element, unit) mean responses of the population.
-        decisive: (draw, 3, part) number, Σd and Σd² of contributions that a few samples may dominate.
-        even: (draw,) whether relative errors are even enough.
+        decisive: (draw, 3, part) number, Σd and Σd² of the contributions that a few samples may dominate.
+        even: (draw,) whether relative errors are distributed evenly enough for an interval.
         rows: samples, or clusters, per draw.
     """
 
@@ -93,7 +93,7 @@ class Draws:
         return self.sums[name]
 
     def decided(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return (draw,) whether enough samples are decisive, and factors that widen intervals."""
+        """Return (draw,) whether the effective number of samples suffices, and widening factors."""
         number, total, squares = self.decisive[:, :, _SINGLE.index(name)].T
         wide = np.array([reach_of_uneven(*one) for one in zip(number, total, squares, strict=True)])
         return (squares <= 0) | (total**2 >= DECISIVE * squares), wide
@@ -221,7 +221,7 @@ class Additive:
         return grouped.max(axis=1) if name == "unusual" else grouped.sum(axis=1)
 
     def sums(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return (group, column) sums, (3, part) decisive sums, and whether relative errors are even."""
+        """Return (group, column) sums, (3, part) number, Σd and Σd², and whether relative errors are even."""
         order = np.argsort(sample.groups, kind="stable")[:: self.size]
         rows = sample.chosen[order] // self.size
         starts = np.searchsorted(sample.groups[order], np.arange(GROUPS))
@@ -245,7 +245,7 @@ class Additive:
         return (1 - cosines).sum(axis=1), defined.sum(axis=1)
 
     def draws(self, samples: list[Any]) -> Draws:
-        """Return the sums of several samples together."""
+        """Combine the sums of several draws."""
         sums, decisive, even = (np.stack(parts) for parts in zip(*map(self.sums, samples), strict=True))
         whole = sums.sum(axis=1, keepdims=True)
         replicates, found, at = np.concatenate([whole, whole - sums], axis=1), {}, 0

@@ -1,12 +1,12 @@
-"""Choose the limits on decisive samples and rare units below which values get no interval.
+"""Choose the limits on dominant samples and rare units below which values get no interval.
 
     python -m benchmarks.decisive [--draws 2000] [--out FILE]
 
-Two rules leave values without an interval: DECISIVE, the lower limit of (Σd)²/Σd² over the contributions d of
-samples to a layer's variance along orbits, and RARE, the lower limit of the number of samples to which half
-of the units respond unusually. Both are switched off here. The first table shows coverage, draws with an
-interval, and intervals that miss for several values of DECISIVE. The second table shows the coverage of the
-mean of ratios for layers whose units all respond to the same share of samples.
+Two rules leave values without an interval. DECISIVE is the lower limit of (Σd)²/Σd², where d are the
+contributions of samples to a layer's variance along orbits. RARE is the lower limit of the number of samples
+to which half of the units respond unusually. This script switches both off. The first table shows coverage,
+draws with an interval, and intervals that miss, for several values of DECISIVE. The second table shows the
+coverage of the mean of ratios for layers whose units all respond to the same share of samples.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Sums:
         return cls(np.square(orbit - orbit.mean(1, keepdims=True)).sum(1), centred, np.square(centred).sum(1))
 
     def variances(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (replicate, unit) TV and SV of these samples, in groups by turns, and without each group."""
+        """Return (replicate, unit) TV and SV of these samples, over all and without each group."""
         parts = self.within[samples], self.columns[samples], self.total[samples]
         within, columns, total = (_replicates(part) for part in parts)
         n = np.full(GROUPS + 1, len(samples) * (1 - 1 / GROUPS))[:, None]
@@ -60,7 +60,7 @@ class Sums:
 
 
 def _replicates(part: np.ndarray) -> np.ndarray:
-    """Return (replicate, ...) sums over all samples, and without each group."""
+    """Return (replicate, ...) sums over all samples and without each group; samples go to groups in turn."""
     groups = part.reshape(-1, GROUPS, *part.shape[1:]).sum(axis=0)
     whole = groups.sum(axis=0, keepdims=True)
     return np.concatenate([whole, whole - groups])
@@ -68,7 +68,7 @@ def _replicates(part: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Draws:
-    """Values of many draws with their replicates, and the number of decisive samples.
+    """Values of many draws with their replicates, and the effective number of samples.
 
     Args:
         mean, ratio: (draw, replicate) mean of TV/SV over units, and the ratio of mean TV to mean SV.
@@ -83,7 +83,7 @@ class Draws:
 
 
 def drawn(sums: Sums, samples: int, draws: int) -> Draws:
-    """Draw that many samples repeatedly."""
+    """Draw this number of samples repeatedly, and return the values of all draws."""
     rng, contributions = np.random.default_rng((1, samples)), sums.within.sum(axis=1)
     means, ratios, decisive, reach = [], [], [], []
     for _ in range(draws):
@@ -107,7 +107,7 @@ def truths(sums: Sums) -> tuple[float, float]:
 
 def decisive_table(draws: int) -> Iterator[str]:
     """Yield a table of kinds and numbers of samples (rows) by values of DECISIVE (columns)."""
-    yield f"| | samples | expected | as narrow, 0 | {' | '.join(map(str, BOUNDS))} |"
+    yield f"| | samples | expected | plain | {' | '.join(map(str, BOUNDS))} |"
     yield "| --- | --- | --- | --- |" + " --- |" * len(BOUNDS)
     for kind in KINDS:
         sums = Sums.of(populations.simulated(kind))

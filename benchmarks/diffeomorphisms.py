@@ -1,10 +1,11 @@
-"""Speed of random smooth deformations, compared with a loop over images with the published formula.
+"""Compare the speed of random smooth deformations with a loop over images and the published formula.
 
     python -m benchmarks.diffeomorphisms [--pairs 9] [--out FILE]
 
-One thread, batches of 64 images with 3 channels, bilinear interpolation, one field per image; times include
-drawing the fields. Loop and batch alternate, and the median and the range of the ratios of pairs are printed.
-Before the timing, both are given the same coefficients and must return the same images.
+Everything runs on one thread, with batches of 64 images with 3 channels, bilinear interpolation and one field
+per image. Times include drawing the fields. Loop and batch alternate, and the median and the range of the
+ratios of pairs are printed. Before the timing, both get the same coefficients and must return the same
+images.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def draw(n: int, temperature: float, generator: torch.Generator) -> Tensor:
 
 
 def read(image: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Return an image (C, n, n) displaced by that many pixels: bilinear, with clamped edges."""
+    """Return an image (C, n, n) displaced by (n, n) fields in pixels: bilinear, with clamped edges."""
     n = image.shape[-1]
     y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     x, y = (x - right).clamp(0, n - 1), (y - down).clamp(0, n - 1)

@@ -1,9 +1,10 @@
-"""One small network with the same weights in every framework: the normalized variance of each layer.
+"""Measure one small network with the same weights in every framework.
 
     python -m benchmarks.frameworks          # writes benchmarks/results/frameworks.md
     python -m benchmarks.frameworks flax     # prints the rows of one framework as JSON
 
-Each framework runs in a process of its own, since Keras takes its back-end once.
+The page compares the normalized variance of each layer. Each framework runs in a process of its own, since
+the back end of Keras cannot be changed within a process.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Row = dict[str, Any]
 
 
 class Network(nn.Module):
-    """Convolution, ReLU, average pooling, dense."""
+    """Network of a convolution, a ReLU, an average pooling and a dense layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,18 +43,18 @@ class Network(nn.Module):
         self.dense = nn.Linear(WIDTH * POOLED * POOLED, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of (n, C, H, W) images."""
+        """Return the logits of (n, C, H, W) images."""
         return self.dense(self.pool(self.relu(self.conv(x))).flatten(1))
 
 
 def network() -> Network:
-    """The network whose weights all others take."""
+    """Return the network whose weights are copied to the other frameworks."""
     torch.manual_seed(0)
     return Network().eval()
 
 
 def images(*, channels_last: bool = False) -> Tensor:
-    """Smooth random images, brighter at the top, so that quarter turns move them by different amounts."""
+    """Return smooth random images, brighter at the top so that quarter turns differ in their effect."""
     noise = torch.rand(SAMPLES, CHANNELS, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     smooth = nn.functional.avg_pool2d(noise, 3, stride=1, padding=1)
     found = smooth + torch.linspace(1, 0, SIDE)[:, None] * noise[:, :1, :1, :1]
@@ -64,13 +65,13 @@ def images(*, channels_last: bool = False) -> Tensor:
 
 
 def channels_last_dense(model: Network) -> Tensor:
-    """(in, out) weights of the dense layer for maps that were flattened as (H, W, C)."""
+    """Return the (in, out) weights of the dense layer for maps that were flattened as (H, W, C)."""
     weight = model.dense.weight.detach().reshape(CLASSES, WIDTH, POOLED, POOLED)
     return weight.permute(2, 3, 1, 0).reshape(-1, CLASSES)
 
 
 def as_callable() -> tuple[Any, Tensor]:
-    """A function that returns its layers."""
+    """Return a function that returns its layers."""
     model = network()
 
     def layers(x: Tensor) -> dict[str, Tensor]:
@@ -83,7 +84,7 @@ def as_callable() -> tuple[Any, Tensor]:
 
 
 def as_program() -> tuple[Any, Tensor]:
-    """A `.pt2` file."""
+    """Return the path of a `.pt2` file."""
     path = Path(tempfile.mkdtemp()) / "net.pt2"
     batch = ({0: torch.export.Dim.AUTO},)
     torch.export.save(torch.export.export(network(), (images()[:4],), dynamic_shapes=batch), path)
@@ -91,7 +92,7 @@ def as_program() -> tuple[Any, Tensor]:
 
 
 def as_onnx() -> tuple[Any, Tensor]:
-    """An `.onnx` file."""
+    """Return the path of an `.onnx` file."""
     path = Path(tempfile.mkdtemp()) / "net.onnx"
     batch = ({0: "batch"},)
     torch.onnx.export(network(), (images()[:4],), path, dynamic_shapes=batch, verbose=False)
@@ -99,7 +100,7 @@ def as_onnx() -> tuple[Any, Tensor]:
 
 
 def as_keras() -> tuple[Any, Tensor]:
-    """A functional Keras model, on the back-end that KERAS_BACKEND names."""
+    """Return a functional Keras model, on the back end that KERAS_BACKEND names."""
     import keras
 
     model = network()
@@ -117,7 +118,7 @@ def as_keras() -> tuple[Any, Tensor]:
 
 
 def as_flax() -> tuple[Any, Tensor]:
-    """A Flax NNX module that sows what its functions return."""
+    """Return a Flax NNX module that sows the results of its functions."""
     import jax.numpy as jnp
     from flax import nnx
 
@@ -141,7 +142,7 @@ def as_flax() -> tuple[Any, Tensor]:
 
 
 def as_jax() -> tuple[Any, Tensor]:
-    """A jitted function of (n, C, H, W) images that returns its layers."""
+    """Return a jitted function of (n, C, H, W) images that returns its layers."""
     import jax
     import jax.numpy as jnp
 
@@ -160,7 +161,7 @@ def as_jax() -> tuple[Any, Tensor]:
 
 
 def _conv(model: Network) -> tuple[Any, Any]:
-    """Kernel (H, W, in, out) and bias."""
+    """Return the kernel (H, W, in, out) and the bias of the convolution."""
     weight, bias = model.conv.weight.detach(), model.conv.bias
     assert bias is not None
     return weight.permute(2, 3, 1, 0).contiguous().numpy(), bias.detach().numpy()
@@ -183,16 +184,17 @@ FRAMEWORKS: dict[str, tuple[str, Build, tuple[str, ...]]] = {
 
 
 def rows_of(framework: str) -> list[Row]:
-    """Name, value and null of each layer, measured in this process."""
+    """Return the name, value and null of each layer, measured in this process."""
     _, build, _ = FRAMEWORKS[framework]
     model, x = build()
-    layers = "!flatten" if framework.startswith("keras") else None  # a layer in Keras only
-    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), layers=layers, progress=False).table
+    layers = "!flatten" if framework.startswith("keras") else None  # flattening is a layer only in Keras
+    options = {"layers": layers, "rows": "all", "progress": False}
+    table = iv.measure(model, x.numpy(), iv.QuarterTurns(), **options).table
     return table[["layer", "value", "null"]].to_dict("records")
 
 
 def measured(framework: str) -> list[Row]:
-    """The same, in a process of its own."""
+    """Return the name, value and null of each layer, measured in a separate process."""
     backend = framework.partition("-")[2]
     own = {"KERAS_BACKEND": backend} if backend else {}
     command = [sys.executable, "-m", "benchmarks.frameworks", framework]
@@ -203,13 +205,13 @@ def measured(framework: str) -> list[Row]:
 
 
 def largest_difference(found: dict[str, list[Row]]) -> float:
-    """Between any framework and torch, over layers, of values and nulls."""
+    """Return the largest difference of a framework from torch, over the values and nulls of all layers."""
     pairs = [(row, right) for rows in found.values() for row, right in zip(rows, found["torch"], strict=True)]
     return max(abs(row[name] - right[name]) for row, right in pairs for name in ("value", "null"))
 
 
 def page(found: dict[str, list[Row]]) -> str:
-    """The table in Markdown."""
+    """Return the page in Markdown."""
     heads = ["framework", "versions", *LAYERS, "largest difference"]
     lines = [" | ".join(heads), " | ".join(["---", "---", *["---:"] * (len(LAYERS) + 1)])]
     for framework, rows in found.items():
@@ -220,11 +222,11 @@ def page(found: dict[str, list[Row]]) -> str:
         lines.append(" | ".join([title, versions, *values, f"{difference:.1e}"]))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
-        "# The same network in every framework\n\n`python -m benchmarks.frameworks`\n\n"
-        f"Normalized variance under quarter turns, {SAMPLES} random images of {CHANNELS} × {SIDE} × {SIDE}, "
-        "the same weights everywhere. The last column is the largest difference from torch over the four "
-        f"layers, of values and of nulls.\n\n{table}\n\n"
-        f"Largest difference: {largest_difference(found):.1e}.\n"
+        "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\nThe "
+        f"table shows normalized variance under quarter turns, for {SAMPLES} random images of shape "
+        f"{CHANNELS} × {SIDE} × {SIDE} and the same weights in every framework. The last column is the "
+        "largest difference from torch, over the values and nulls of the four "
+        f"layers.\n\n{table}\n\nLargest difference: {largest_difference(found):.1e}.\n"
     )
 
 

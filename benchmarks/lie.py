@@ -1,11 +1,12 @@
-"""Cost of Lie derivatives relative to forwards of the same images.
+"""Measure the cost of Lie derivatives relative to forward passes of the same images.
 
     python -m benchmarks.lie [--pairs 7] [--samples 32] [--out FILE]
 
-Processor time on one thread, for the CNN of the overhead benchmark on 28 × 28 images. Bare forwards and Lie
-derivatives alternate, and the median and the range of the ratios of pairs are printed, divided by the number
-of generators in a call. Times include everything a call does: copying and inspecting the model, moving the
-images, and making the rows of the result. Float64 derivatives are compared with float64 forwards.
+Processor time is measured on one thread, for the CNN of the overhead benchmark on 28 × 28 images. Bare
+forward passes and Lie derivatives alternate, and the median and the range of the ratios of pairs are printed,
+divided by the number of generators in a call. Times include everything that a call does: copying and
+inspecting the model, transforming the images, and making the rows of the result. Float64 derivatives are
+compared with float64 forward passes.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class Case:
     """A call to be timed.
 
     Args:
-        title: of the call.
+        title: title of the call.
         generators: number of generators in the call.
         action: the call.
-        bare: the forward it is compared with.
+        bare: the forward pass with which it is compared.
     """
 
     title: str
@@ -53,7 +54,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def bare(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    """Return a function that makes one forward."""
+    """Return a function that makes one forward pass."""
 
     def forward() -> object:
         with torch.inference_mode():
@@ -63,7 +64,7 @@ def bare(model: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def cases(samples: int) -> list[Case]:
-    """Return the calls: the output only, layer by layer, and every layer from the input."""
+    """Return the calls: for the output only, for the terms of all layers, and for every layer on its own."""
     model, images, _ = case("CNN", samples)
     single = bare(model, images)
     double = bare(copy.deepcopy(model).double(), images.double())
@@ -99,7 +100,7 @@ def timed(case: Case, pairs: int) -> list[float]:
 def table(found: list[tuple[Case, list[float]]]) -> list[str]:
     """Return the ratios as a Markdown table."""
     lines = [
-        "| call | generators | × a forward, per generator: median (range) |",
+        "| call | generators | × a forward pass, per generator: median (range) |",
         "| --- | --- | --- |",
     ]
     for timed_case, ratios in sorted(found, key=lambda entry: entry[0].title):
@@ -119,12 +120,11 @@ def main() -> None:
     base = 1e3 * statistics.median(seconds(found[0][0].bare) for _ in range(arguments.pairs))
     machine = platform.processor() or platform.machine()
     report = [
-        "# Lie derivatives compared with forwards",
+        "# Lie derivatives compared with forward passes",
         "",
-        f"{machine}, 1 thread, torch {torch.__version__}; batch {arguments.samples}, "
-        f"{arguments.pairs} pairs; one float32 forward takes {base:.1f} ms of processor time. Made by "
-        "`python -m benchmarks.lie`. The target is at most "
-        f"{TARGET:g} for one generator and the output.",
+        f"{machine}, 1 thread, torch {torch.__version__}; batch {arguments.samples}, {arguments.pairs} "
+        f"pairs. One float32 forward pass takes {base:.1f} ms of processor time. The target for one "
+        f"generator and the output is a ratio of at most {TARGET:g}. Written by `python -m benchmarks.lie`.",
         "",
         *table(found),
     ]

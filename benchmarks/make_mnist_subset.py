@@ -1,4 +1,4 @@
-"""Make the MNIST subset that comes with the package from the four full IDX files.
+"""Create the package's MNIST subset from the four full IDX files.
 
 usage: python benchmarks/make_mnist_subset.py MNIST_FOLDER [DEST]
 

@@ -1,12 +1,12 @@
-"""Compare four numbers with the published ones: SimpleConv on full MNIST, trained upright and rotated.
+"""Compare four values of SimpleConv, trained on upright or on rotated MNIST images, with the published ones.
 
 usage: python -m benchmarks.measure_quiroga2019_simpleconv --data-dir FOLDER --networks FOLDER [--out FILE]
 
-The networks are those of `train_quiroga2019_simpleconv.py`. As in the 2019 code, there are 16 angles
-−180 + 22.5 j with ±1° of jitter drawn per image, test images are standardised by their own mean and deviation
-(in class runs, those of the class), feature maps are replaced by their mean, deviations are used instead of
-variances, every intermediate value is a layer, 0/0 counts as 1, and the mean is over all finite activations.
-Intervals are 95 %, over samples (delete-a-group jackknife).
+The networks are those of `train_quiroga2019_simpleconv.py`. The conventions are those of the 2019 code. There
+are 16 angles −180 + 22.5 j with ±1° of jitter drawn per image. Test images are standardised by their own mean
+and standard deviation (in class runs, those of the class). Feature maps are replaced by their mean, standard
+deviations are used instead of variances, every intermediate value is a layer, 0/0 counts as 1, and the mean
+is over all finite activations. Intervals are 95 % intervals over samples (delete-a-group jackknife).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def interval(rows: list[dict]) -> Interval:
 
 
 def class_conditional(model: torch.nn.Module, data: object, preset: str) -> float:
-    """Return the mean over all activations of their mean over classes, ignoring NaN."""
+    """Return the mean over classes, then over all activations, ignoring NaN."""
     images, labels = data.images, data.labels  # type: ignore[attr-defined]
     runs = [measured(model, images[labels == label], preset) for label in range(10)]
     maps = []

@@ -1,8 +1,8 @@
-"""Coverage of intervals that nest samples within trainings.
+"""Simulate the coverage of intervals that nest samples within training runs.
 
     python benchmarks/nested_coverage.py
 
-Trainings and samples are normal with a known ratio of their errors; variances are estimated from K trainings
+Errors over training runs and over samples are normal, with a known ratio. Variances are estimated from K runs
 and from the eight groups of the jackknife. Prints the share of 200,000 draws in which the interval of
 `invariscope.lab.recipes.quantities.nested` (with Satterthwaite's degrees of freedom) covers the true value.
 """
@@ -22,9 +22,9 @@ def coverage(trainings: int, ratio: float, generator: np.random.Generator) -> fl
     """Return the share of intervals that cover the true value.
 
     Args:
-        trainings: K.
-        ratio: the error over samples divided by that over trainings.
-        generator: of the draws.
+        trainings: number of training runs, K.
+        ratio: the error over samples divided by the error over training runs.
+        generator: source of the draws.
     """
     freedom = np.array([trainings - 1, GROUPS - 1])
     true = np.array([1.0, ratio**2])
@@ -37,7 +37,7 @@ def coverage(trainings: int, ratio: float, generator: np.random.Generator) -> fl
 def main() -> None:
     """Print one row per ratio of errors."""
     generator = np.random.default_rng(0)
-    print("error over samples / over trainings    K = 3    K = 5")
+    print("error over samples / over runs         K = 3    K = 5")
     for ratio in RATIOS:
         print(f"{ratio:34.1f}", *(f"{coverage(k, ratio, generator):8.3f}" for k in (3, 5)))
 

@@ -1,11 +1,11 @@
-"""Cost of measurements relative to bare forwards, and to the `tmeasures` package.
+"""Compare the cost of measurements with that of bare forward passes and of the `tmeasures` package.
 
     python -m benchmarks.overhead [--pairs 7] [--cases CNN MLP] [--skip-tmeasures] [--out FILE]
 
-All figures are ratios of times from one run on one thread. *Bare* means n·m forwards of inputs that are
-already transformed, at the fastest of four batch sizes; all other times include the transform. Bare and
+All figures are ratios of times from one run on one thread. *Bare* means forward passes of n·m inputs that are
+already transformed, at the fastest of four batch sizes. All other times include the transform. Bare and
 measured runs alternate, and the median and the range of the ratios of pairs are printed. Peak memory is that
-of a whole process, one per number of samples.
+of a whole process; there is one process per number of samples.
 """
 
 from __future__ import annotations
@@ -38,8 +38,14 @@ TARGETS = {
 }
 
 
+def machine() -> str:
+    """Return the processor and the version of torch."""
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    return f"{found[1] if found else platform.machine()}, 1 thread, torch {torch.__version__}"
+
+
 def bare(model: torch.nn.Module, inputs: torch.Tensor, batch: int) -> None:
-    """Forward all inputs in batches."""
+    """Run the network on all inputs in batches."""
     with torch.inference_mode():
         for part in inputs.split(batch):
             model(part)
@@ -53,7 +59,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def fastest_batch(model: torch.nn.Module, inputs: torch.Tensor) -> int:
-    """Return the batch size at which bare forwards are fastest."""
+    """Return the batch size at which bare forward passes are fastest."""
     times = {
         batch: min(seconds(lambda batch=batch: bare(model, inputs, batch)) for _ in range(3))
         for batch in (16, 32, 64, 128)
@@ -98,7 +104,7 @@ def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
     if with_tmeasures:
         actions["tmeasures 1.2.11"] = tmeasures_run(model, inputs)
     for action in actions.values():
-        action()  # compiles and fills caches
+        action()  # the first run compiles kernels and fills caches
     ratios: dict[str, list[float]] = {title: [] for title in actions}
     base: list[float] = []
     for _ in range(pairs):
@@ -136,7 +142,7 @@ def measure_once(name: str, samples: int) -> None:
 
 
 def agreement() -> dict[str, float]:
-    """Return how far the preset "tmeasures" is from the package's own numbers, over live units."""
+    """Return relative differences between the preset "tmeasures" and that package, over live units."""
     from benchmarks.peers import agreement_with_tmeasures
 
     model, inputs, _ = case("CNN")
@@ -166,7 +172,7 @@ def main() -> None:
     torch.set_num_threads(1)
     if arguments.memory_of:
         return measure_once(arguments.memory_of, arguments.samples)
-    report = [f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}", ""]
+    report = [machine(), ""]
     rows = [
         row
         for name in arguments.cases
@@ -174,17 +180,19 @@ def main() -> None:
     ]
     report += [table(rows), ""]
     report += [
-        f"bare {name}: {row['bare_ms_per_input']:.3f} ms per input at batch {row['bare_batch']}"
+        f"Bare forward passes of {name} take {row['bare_ms_per_input']:.3f} ms per input at batch size "
+        f"{row['bare_batch']}."
         for name in arguments.cases
         for row in [next(r for r in rows if r["network"] == name)]
     ]
     if not arguments.skip_memory:
         few, many = (peak_memory("CNN", samples) for samples in (256, 4096))
         report.append(
-            f"\npeak memory, CNN: {few:.0f} MiB at n = 256, {many:.0f} MiB at n = 4096 ({many / few:.3f} ×)"
+            f"\nThe peak memory for the CNN is {few:.0f} MiB at n = 256 and {many:.0f} MiB at n = 4096 "
+            f"({many / few:.3f} ×)."
         )
     if not arguments.skip_tmeasures:
-        report.append(f"\nagreement with tmeasures under its preset: {json.dumps(agreement())}")
+        report.append(f"\nRelative differences from tmeasures under its preset: {json.dumps(agreement())}")
     command_line.publish("\n".join(report), arguments.out)
 
 

@@ -1,4 +1,4 @@
-"""The `tmeasures` package, used through its public interface as in its documentation."""
+"""Measure with the `tmeasures` package, using its public interface as documented."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.transforms import Transform
 
 
 class _Positions(Dataset):
-    """Samples represented by their positions, by which elements look up the transformed input."""
+    """Samples represented by their positions, with which elements look up the transformed input."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -31,7 +31,7 @@ def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
     import tmeasures.pytorch as tm
 
     class Element(tm.PyTorchTransformation):
-        """An element of the precomputed orbit, so that transforming costs no time."""
+        """Element that looks up the precomputed orbit, so that transforming costs no time."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
@@ -64,7 +64,7 @@ def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
 
 
 def tmeasures_normalized_variance(model: torch.nn.Module, inputs: torch.Tensor, transform: Transform) -> Any:
-    """Return the result of its NormalizedVariance over every leaf module."""
+    """Return the result of the package's NormalizedVariance over every leaf module."""
     members, tm = _setup(transform.orbit(inputs))
     options = tm.PyTorchMeasureOptions(batch_size=64, num_workers=0, verbose=False)
     read = tm.AutoActivationsModule(model)
@@ -75,7 +75,7 @@ def tmeasures_normalized_variance(model: torch.nn.Module, inputs: torch.Tensor, 
 def agreement_with_tmeasures(
     model: torch.nn.Module, inputs: torch.Tensor, transform: Transform
 ) -> dict[str, float]:
-    """Return relative differences per unit to the preset "tmeasures", over units that are live in both."""
+    """Return each unit's relative difference from the preset "tmeasures", for units that are live in both."""
     theirs = tmeasures_normalized_variance(model, inputs, transform)
     ours = iv.measure(
         model, inputs, transform, measures=[iv.NormalizedVariance(preset="tmeasures")], progress=False

@@ -1,8 +1,8 @@
-"""Populations with known values from which `benchmarks.coverage` draws samples.
+"""Simulate populations with known values, from which `benchmarks.coverage` draws samples.
 
 A layer of 4 channels of 3 × 3 units responds to 40,000 samples under 4 elements, the first of which is the
-identity, and to as many noisy versions. Samples are drawn with replacement, so that the values of the
-population are the true values. The activations of a trained network for 8,000 images are another population.
+identity, and to as many noisy versions. Samples are drawn with replacement, so the values of the population
+are the true values. The activations of a trained network for 8,000 images are another population.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ELEMENTS = 4
 SHAPE = (4, 3, 3)
 SAMPLES, IMAGES = 40_000, 8_000
 COPIES = 4  # samples per cluster
-_TURN = np.array([0.0, 0.3, 0.6, 0.3], np.float32)  # the effect of each element common to all samples
+_TURN = np.array([0.0, 0.3, 0.6, 0.3], np.float32)  # effect of each element that is common to all samples
 _LAYERS = {"real maps": ("relu5", 4), "real vector": ("fc1_relu", None)}
 
 
@@ -58,13 +58,14 @@ class Population:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to simulate a population.
+    """Description of a simulated population.
 
     Args:
         classes: number of classes.
-        sensitivity: how far each sample moves, from a generator and the labels.
-        normal: standard normal drives, from a generator and their leading shape.
-        least: (unit...) threshold of the drive; None: units are linear.
+        sensitivity: function of a generator and the labels that returns how strongly elements change the
+            responses to each sample.
+        normal: function of a generator and a leading shape that draws standard normal drives.
+        least: (unit...) threshold of the drive, or None for linear units.
         together: number of consecutive samples that are copies of each other.
     """
 
@@ -84,7 +85,7 @@ def _normal(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
 
 
 def _heavy(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
-    """Draw differences between samples from Student's t with 5 degrees of freedom, others normally."""
+    """Draw differences between samples from Student's t with 5 degrees of freedom, and the rest normally."""
     if len(lead) > 1:
         return _normal(rng, lead)
     return (rng.standard_t(5, (*lead, *SHAPE)) / (5 / 3) ** 0.5).astype(np.float32)
@@ -98,7 +99,7 @@ def _of_factors(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
 
 
 def _of_class(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Return sensitivities from 0.3 for class 0 to 3 for class 9, in equal ratios."""
+    """Return sensitivities, spaced geometrically from 0.3 for class 0 to 3 for class 9."""
     return 0.3 * 10 ** (labels / 9)
 
 
@@ -153,7 +154,7 @@ def simulated(name: str) -> Population:
 
 
 def _drives(recipe: Recipe, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Return drives of units: sample, class, and the effects of each element on all and on single samples."""
+    """Return drives due to sample and class, and effects of elements on all and on single samples."""
     normal, count = recipe.normal or _normal, len(labels)
     away = normal(rng, (count, 2 * ELEMENTS)) * _scales()
     away[:, ELEMENTS] = 0
@@ -174,7 +175,7 @@ def _means(classes: int) -> np.ndarray:
 
 
 def real(name: str, data_dir: Path) -> Population:
-    """Return activations of a SimpleConv after three epochs: some channels of maps, all units of vectors."""
+    """Return activations of a SimpleConv after three epochs: some channels of a map, or a whole vector."""
     layer, channels = _LAYERS[name]
     found, labels = _activations(data_dir)
     return Population(np.ascontiguousarray(found[layer][:, :, :channels]), found["fc2"], labels)
@@ -182,7 +183,7 @@ def real(name: str, data_dir: Path) -> Population:
 
 @cache
 def _activations(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return responses of layers to 8,000 test images under quarter turns and equal noise, and labels."""
+    """Return labels of 8,000 test images, and layer responses under quarter turns and noise of equal norm."""
     model, data = _trained(data_dir)
     kept: dict[str, list[np.ndarray]] = {"relu5": [], "fc1_relu": [], "fc2": []}
     hooks = [_keep(dict(model.named_children())[name], into) for name, into in kept.items()]
@@ -202,7 +203,7 @@ def _keep(module: torch.nn.Module, into: list[np.ndarray]) -> Any:
 
 
 def _versions(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return (sample, element and noisy version, ...): quarter turns, and noise of the same norms."""
+    """Return quarter turns and noise of the same norm, (sample, element and noisy version, ...)."""
     turned = torch.stack([torch.rot90(images, k, (-2, -1)) for k in range(ELEMENTS)], dim=1)
     away = (turned - images[:, None]).flatten(2).norm(dim=2)
     normal = torch.randn(turned.flatten(2).shape, generator=generator)

@@ -1,10 +1,10 @@
-"""Coverage of intervals when a run stops as soon as they are narrow, and the samples that stopping saves.
+"""Simulate the coverage of intervals when a run stops early, and count the samples that stopping saves.
 
     python -m benchmarks.sequential [--draws 20000] [--out FILE]
 
 The first table simulates means of independent values in eight groups. Sums over blocks of samples are drawn
-directly, so that 20,000 runs take seconds. A run stops at the first look at which the intervals of all
-deciding rows are narrow enough; "stop near n" means that an interval with the true error has the requested
+directly, so 20,000 runs take seconds. A run stops at the first check at which the intervals of all deciding
+rows are narrow enough; "stop near n" means that an interval computed from the true error has the requested
 width at n samples. The second table simulates the normalized variance of layers with the measure's own
 statistics. The third counts the inputs forwarded until the intervals of a network are narrow.
 """
@@ -31,7 +31,7 @@ T = 2.3646242515927845  # the 97.5 % point of t with seven degrees of freedom
 
 
 def stretches(stopping: Stopping, most: int) -> np.ndarray:
-    """Return (look,) numbers of samples at the looks, ending with all samples."""
+    """Return (look,) numbers of samples at which intervals are checked, ending with all samples."""
     looks = itertools.takewhile(lambda look: look < most, stopping.looks())
     return np.array([*looks, most])
 
@@ -44,9 +44,9 @@ def of_means(
     Args:
         kind: "normal", or "skewed" (exponential).
         rows: number of independent means that decide.
-        expected: samples at which an interval with the true error has the requested width.
+        expected: number of samples at which an interval computed from the true error has the requested width.
         draws: number of runs.
-        rng: of the draws.
+        rng: generator of the draws.
         reach: factor by which intervals are widened.
     """
     width = 2 * T * reach / np.sqrt(expected)
@@ -103,7 +103,7 @@ def of_layer(kind: str, width: float, draws: int, most: int = 2048) -> tuple[flo
 
 
 def _first(sample: Sample, count: int) -> Sample:
-    """Return the samples of the lowest ranks."""
+    """Return the samples with the lowest ranks."""
     groups, partners = sample.groups[:count], sample.partners[:count]
     return replace(sample, chosen=sample.chosen[:count], groups=groups, partners=partners)
 
@@ -119,7 +119,7 @@ def layers_table(draws: int) -> str:
 
 
 def savings_table() -> str:
-    """Return a table of inputs forwarded until intervals are narrow, out of all bundled digits."""
+    """Return a table of how many of the bundled digits are used until intervals are narrow enough."""
     data = zoo.load("mnist_subset", split="test")
     torch.manual_seed(0)
     net = zoo.build("simple_conv", input_shape=data.shape, classes=len(data.classes))
@@ -140,7 +140,7 @@ def savings_table() -> str:
 def main() -> None:
     """Simulate means and layers, and measure a network."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--draws", type=int, default=20_000, help="runs for means; a tenth of it for layers")
+    parser.add_argument("--draws", type=int, default=20_000, help="runs for means; layers get a tenth of it")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = {

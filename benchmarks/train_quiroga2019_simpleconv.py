@@ -2,10 +2,10 @@
 
 usage: python benchmarks/train_quiroga2019_simpleconv.py --data-dir FOLDER --out FOLDER
 
-As published: 32 filters, fc 64, Adam with lr 1e-3, batches of 256, 5 epochs upright and 15 rotated, inputs
-standardised by the mean and deviation of the training images. Rotations are uniform over the circle and
-padded with the border, which is black, as if images were rotated before standardising. Writes OUT/plain and
-OUT/rotated (weights and card); an interrupted run is resumed.
+Training is as published: 32 filters, fc 64, Adam with lr 1e-3, batches of 256, 5 epochs upright and 15
+rotated, with inputs standardised by the mean and standard deviation of the training images. Rotations are
+uniform over the circle and padded with the border, which is black, as if images were rotated before
+standardising. Writes OUT/plain and OUT/rotated (weights and card). An interrupted run is resumed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     data = load("mnist", split="train", data_dir=args.data_dir).standardized()
     test = load("mnist", split="test", data_dir=args.data_dir).standardized(data.mean, data.std)
-    circle = Rotation.circle(360, jitter_deg=0.5, padding="border")  # together uniform
+    # Steps of 1° with a jitter of ±0.5° make the angles uniform.
+    circle = Rotation.circle(360, jitter_deg=0.5, padding="border")
     for name, epochs, augmentation in (
         ("plain", args.epochs_plain, None),
         ("rotated", args.epochs_rotated, circle),

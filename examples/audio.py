@@ -1,11 +1,11 @@
-"""Does a voice keep its embedding when it is later, softer, noisy or higher?
+"""Measure how much delay, loudness, noise and pitch change the embedding of a voice.
 
     pip install invariscope librosa espeakng-loader webrtcvad-wheels
     pip install --no-deps resemblyzer
     python examples/audio.py
 
-Resemblyzer's encoder, whose weights are in its package, embeds eight synthetic voices of eSpeak NG. A value
-says how far a change moves a layer, as a share of how far another voice moves it.
+Resemblyzer's encoder, whose weights are in its package, embeds eight synthetic voices of eSpeak NG. Values
+compare the effect of a change on a layer with the effect of replacing the voice by another one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CHANGES = {
 
 
 def speech(text: bytes = b"The river runs past the old town.") -> Iterator[np.ndarray]:
-    """Two seconds of each voice."""
+    """Yield two seconds of each voice."""
     library, parts = ctypes.CDLL(espeakng_loader.get_library_path()), []
     rate = library.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0)
     made = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -53,6 +53,6 @@ found = {name: iv.measure(encoder, voices, [lambda v: v, f], **options).table fo
 table = pd.DataFrame({name: rows.set_index("layer")["value"] for name, rows in found.items()}).T
 print(table.rename(columns={"lstm[1][0]": "state", "div": "embedding"}).round(3).to_string())
 print(
-    f"\nA softer voice is another voice to this encoder ({table['div']['20 dB softer']:.1f} of a change of "
-    "voice): normalise loudness before it. A shift in time hardly matters, and pitch is part of a voice."
+    f"\nMaking a voice softer has {table['div']['20 dB softer']:.1f} times the effect of changing the "
+    "voice, so normalise loudness first. A shift in time hardly matters; pitch is part of a voice."
 )

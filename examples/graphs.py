@@ -1,10 +1,10 @@
-"""Does a graph network depend on how the nodes happen to be numbered?
+"""Measure whether graph networks depend on the order of the nodes.
 
     pip install invariscope torch_geometric ase
     python examples/graphs.py
 
-Three small untrained networks of PyTorch Geometric, on the bonds of molecules whose atoms are reordered at
-random: two as they should be, and one that gets the number of each node as a feature.
+Three small untrained PyTorch Geometric networks run on the bond graphs of molecules whose atoms are reordered
+at random. Two of them are ordinary graph networks; the third gets the number of each node as a feature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import invariscope as iv
 
 
 def graph(name: str) -> Data:
-    """Atoms as nodes, by their elements, and bonds as edges."""
+    """Return a graph with one-hot chemical elements as node features, and bonds as edges."""
     atoms = molecule(name)
     first, second = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.2))
     elements = nn.functional.one_hot(torch.from_numpy(atoms.numbers), 18).float()
@@ -30,7 +30,7 @@ def graph(name: str) -> Data:
 
 
 class Network(nn.Module):
-    """Two convolutions, a mean over the nodes, a linear layer."""
+    """Network of two graph convolutions, a mean over the nodes and a linear layer."""
 
     def __init__(self, conv: type[nn.Module], *, numbered: bool = False) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Network(nn.Module):
         self.conv1, self.conv2, self.head = conv(18 + numbered, 32), conv(32, 32), nn.Linear(32, 4)
 
     def forward(self, data: Data) -> Tensor:
-        """Four numbers per graph."""
+        """Return four numbers per graph."""
         number = (torch.arange(data.num_nodes) - data.ptr[data.batch])[:, None]
         x = torch.cat([data.x, number], 1) if self.numbered else data.x
         x = self.conv2(self.conv1(x, data.edge_index).relu(), data.edge_index)
@@ -55,6 +55,6 @@ found = {name: iv.measure(net, molecules, orders, **options).table for name, net
 table = pd.DataFrame({name: rows.set_index("layer")["value"] for name, rows in found.items()}).T
 print(table.map("{:.1e}".format).to_string())
 print(
-    "\nGraph convolutions do not see the order of nodes, up to rounding; one that is given numbers does "
-    f"({table['head']['GCN, numbered']:.1%} of a change of molecule at the output)."
+    "\nUp to rounding, graph convolutions do not depend on the order of nodes. With numbers as features they "
+    f"do ({table['head']['GCN, numbered']:.1%} of the effect of another molecule at the output)."
 )

@@ -1,9 +1,10 @@
-"""Is a pretrained potential equivariant to rotations, on molecules and crystals, outside and inside?
+"""Measure whether the outputs and layers of a pretrained potential are equivariant to rotations.
 
     pip install invariscope sevenn
     python examples/molecules.py
 
-Of SevenNet-0, energies should stay, forces turn as vectors, features by their irreps; two cases should fail.
+SevenNet-0 should leave energies unchanged, rotate forces, and transform features by their irreps. Two cases
+with a deliberate mistake should fail.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ CASES = {
 
 
 def to_graphs(atoms) -> Batch:
-    """The neighbours of every atom."""
+    """Return a batch of graphs that connect each atom to its neighbours."""
     graphs = (unlabeled_atoms_to_graph(one, calculator.cutoff) for one in atoms)
     return Batch.from_data_list(list(map(AtomGraphData.from_numpy_dict, graphs)))
 
 
 def measured(transform, actions) -> pd.Series:
-    """How far each layer is from its action, in its own units: eV, eV/Å, features."""
+    """Return how far each layer deviates from its action, in the layer's units: eV, eV/Å, features."""
     measure = iv.EquivarianceDeviation(feature_action=actions, distance="l2")
     pool = {"*_gate": iv.Rows(index="batch"), FORCES: iv.Rows(index="batch")}
     options = {"preprocess": to_graphs, "layers": [*pool, ENERGY], "gradients": True, "progress": False}
@@ -57,4 +58,7 @@ _ = [one.rattle(0.05, seed=seed) for seed, one in enumerate(structures)]
 table = pd.DataFrame({name: measured(*case) for name, case in CASES.items()}).T
 names = {FORCES: "forces", ENERGY: "energy"} | {f"{k}_equivariant_gate": f"block {k}" for k in range(5)}
 print(table.rename(columns=names).map("{:.0e}".format).to_string())
-print("\nRotations and reorderings cost no more than rounding; positions far away in float32 do.")
+print(
+    "\nErrors under rotation and reordering are rounding errors; far from the origin, float32 loses more "
+    "digits."
+)

@@ -1,12 +1,12 @@
-"""Monitor the layers of SimpleConv while it learns digits, and measure what monitoring costs.
+"""Monitor the layers of SimpleConv while it learns digits, and measure the cost of monitoring.
 
     python examples/monitor_training.py                      # the digits that come with the package
     python examples/monitor_training.py --data mnist         # all of MNIST, from INVARISCOPE_DATA
     python examples/monitor_training.py --augment            # rotated digits instead
 
-Prints the normalized variance of every layer under rotation, epoch by epoch, and the time that measuring
-took as a share of an epoch. Writes the curves, a heat map (layers over epochs) and, if TensorBoard is
-installed, event files.
+Prints the normalized variance of every layer under rotation, epoch by epoch, and the time spent measuring as
+a share of an epoch. Writes the curves, a heat map (layers over epochs) and, if TensorBoard is installed,
+event files.
 """
 
 from __future__ import annotations
@@ -54,14 +54,16 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", default="mnist_subset", help="mnist_subset or mnist")
-    parser.add_argument("--samples", type=int, help="train on a subset of this many")
+    parser.add_argument("--samples", type=int, help="train on this many digits (default: all)")
     parser.add_argument("--probes", type=int, default=256, help="measure on this many test digits")
     parser.add_argument("--filters", type=int, default=32, help="filters of the first layers")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--every", type=int, default=1, help="epochs from one measurement to the next")
+    parser.add_argument("--every", type=int, default=1, help="number of epochs between measurements")
     parser.add_argument("--augment", action="store_true", help="train on randomly rotated digits")
-    parser.add_argument("--out", default="runs/monitor_training", help="a new folder")
+    parser.add_argument(
+        "--out", default="runs/monitor_training", help="folder for the results, which must not exist yet"
+    )
     return parser.parse_args()
 
 

@@ -1,12 +1,12 @@
-"""Train a small network toward rotation invariance: by penalties, and by augmentation.
+"""Train a small network to be invariant to rotation, with penalties or with augmentation.
 
     python examples/penalty_rotation.py
     python examples/penalty_rotation.py --weights 0.3 3 --epochs 10
 
-Trains the same network on upright digits alone; with the normalized variance of a layer as a penalty, or the
-divergence of the predicted probabilities along the orbit, at several weights; and on rotated digits. Prints
-the accuracy on upright and on rotated test digits, the normalized variance of the last hidden layer, with its
-interval, and how far predictions diverge.
+The same network is trained several times: on upright digits; on upright digits with a penalty at several
+weights, either the normalized variance of a layer or the divergence of the predicted probabilities along the
+orbit; and on rotated digits. Prints the accuracy on upright and on rotated test digits and, with intervals,
+the normalized variance of the last hidden layer and the divergence of predictions.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ class Way:
     """One way to train.
 
     Args:
-        penalty: what is added to the loss, times the weight.
-        rotated: train on randomly rotated digits.
+        name: the name in the table.
+        penalty: the term that is added to the loss, multiplied by the weight.
+        weight: the weight of the penalty.
+        rotated: whether to train on randomly rotated digits.
     """
 
     name: str
@@ -46,7 +48,7 @@ class Way:
 
 
 def main() -> None:
-    """Train in each way, and print a line for each."""
+    """Train a network in each way, and print a line for each."""
     options = _options()
     train = zoo.load("mnist_subset", split="train", samples=options.samples)
     test = zoo.load("mnist_subset", split="test", samples=options.test)
@@ -87,7 +89,7 @@ def small_network() -> nn.Sequential:
 
 
 def trained(way: Way, train: zoo.ImageData, *, epochs: int, seed: int) -> nn.Module:
-    """Return the trained network."""
+    """Return a network trained in this way, in eval mode."""
     torch.manual_seed(seed)
     model, generator = small_network(), torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
@@ -107,7 +109,7 @@ def trained(way: Way, train: zoo.ImageData, *, epochs: int, seed: int) -> nn.Mod
 
 
 def judged(model: nn.Module, test: zoo.ImageData) -> list[str]:
-    """Return accuracy, normalized variance and divergence on test digits as text."""
+    """Return both accuracies, the normalized variance and the divergence on test digits as text."""
     wanted = [iv.NormalizedVariance(), iv.Prediction(), DIVERGENCE]
     result = iv.measure(model, test, CIRCLE, measures=wanted, layers=HIDDEN, progress=False)
     table, curves = result.table.set_index("measure"), result.curves
@@ -122,7 +124,7 @@ def judged(model: nn.Module, test: zoo.ImageData) -> list[str]:
 
 
 def estimate(value: float, low: float, high: float) -> str:
-    """Return a value with its interval, if it has one; a layer that never responds has neither."""
+    """Return a value as text, with its interval if it has one. A layer that never responds has neither."""
     if math.isnan(value):
         return "none: the layer is dead"
     within = "" if math.isnan(low) else f" ({rounded(low)} to {rounded(high)})"
@@ -130,7 +132,7 @@ def estimate(value: float, low: float, high: float) -> str:
 
 
 def rounded(value: float) -> str:
-    """Return three decimals, without a sign before zero."""
+    """Return a number with three decimals, without a sign before zero."""
     return f"{round(value, 3) + 0.0:.3f}"
 
 
@@ -138,8 +140,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="penalty weights")
     parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--samples", type=int, help="train on a subset of this many")
-    parser.add_argument("--test", type=int, help="test and measure on a subset of this many")
+    parser.add_argument("--samples", type=int, help="train on this many digits (default: all)")
+    parser.add_argument("--test", type=int, help="test and measure on this many digits (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

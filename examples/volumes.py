@@ -1,10 +1,10 @@
-"""Does a network of volumes learn to ignore how they are turned?
+"""Measure whether a 3D network learns to ignore the orientation of its inputs.
 
     pip install invariscope ase
     python examples/volumes.py
 
-A small 3D network counts the hydrogens in densities of molecules on a grid of 16³. It is trained twice, on
-molecules as they lie in the database and on turned ones, and measured under turns about each axis.
+A small 3D network counts the hydrogens in densities of molecules on a grid of 16³. It is trained with and
+without random quarter turns, and measured under quarter turns about each axis.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GRID = np.stack(np.meshgrid(*[np.linspace(-4, 4, 16)] * 3, indexing="ij"), -1)
 
 
 def density(name: str) -> Tensor:
-    """Hydrogens and heavier atoms, each a blob of 0.6 Å."""
+    """Return the densities of hydrogens and of heavier atoms, with a Gaussian of 0.6 Å per atom."""
     atoms = molecule(name)
     positions = atoms.positions - atoms.positions.mean(0)
     blobs = np.exp(-((GRID[..., None, :] - positions) ** 2).sum(-1) / 0.72)
@@ -31,7 +31,7 @@ def density(name: str) -> Tensor:
 
 
 def network(turned: bool) -> nn.Module:
-    """A network that was trained on the first hundred molecules, turned at random or not."""
+    """Return a network trained on the first hundred molecules, with or without random quarter turns."""
     torch.manual_seed(0)
     layers = [nn.Conv3d(2, 8, 3), nn.ReLU(), nn.MaxPool3d(2), nn.Conv3d(8, 16, 3), nn.ReLU(), nn.Flatten()]
     model = nn.Sequential(*layers, nn.Linear(16 * 125, 32), nn.ReLU(), nn.Linear(32, 1))
@@ -50,11 +50,14 @@ volumes = torch.stack(list(map(density, molecule_names)))
 hydrogens = torch.tensor([float((molecule(name).numbers == 1).sum()) for name in molecule_names])
 layers, options = {"0": "conv 1", "3": "conv 2", "6": "hidden", "8": "output"}, {"progress": False}
 found = {}
-for kind, model in {"as they lie": network(False), "turned": network(True)}.items():
+for kind, model in {"unrotated": network(False), "rotated": network(True)}.items():
     for axis, turns in ABOUT.items():
         rows = iv.measure(model, volumes[100:], turns, layers=list(layers), **options).table
-        found[f"trained {kind}, about {axis}"] = rows.set_index("layer")["value"].rename(layers)
+        found[f"{kind} training data, about {axis}"] = rows.set_index("layer")["value"].rename(layers)
 table = pd.DataFrame(found).T
 print(table.round(3).to_string())
 plain, turned = table["output"][:3].mean(), table["output"][3:].mean()
-print(f"\nTraining on turned volumes lowers the output's variance {plain / turned:.0f} times.")
+print(
+    "\nTraining on rotated volumes lowers the normalized variance of the output by a factor of "
+    f"{plain / turned:.0f}."
+)

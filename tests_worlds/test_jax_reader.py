@@ -50,7 +50,7 @@ def test_a_leaked_output_is_refused():
 
 def test_what_runs_inside_a_scan_cannot_be_read():
     reader = as_reader(Scanned(nnx.Rngs(0)), layers="rnn.cell")
-    with pytest.raises(ValueError, match=r"'rnn\.cell' exists in Scanned but never ran in its forward"):
+    with pytest.raises(ValueError, match=r"'rnn\.cell' exists in Scanned, but its forward pass never ran it"):
         reader.inspect(torch.ones(3, 7, 4))
 
 

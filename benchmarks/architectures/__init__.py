@@ -1,1 +1,1 @@
-"""Architectures of transformers, timm and PyTorch Geometric, measured and compared with plain hooks."""
+"""Compare the library with plain hooks on many architectures of transformers, timm and PyTorch Geometric."""

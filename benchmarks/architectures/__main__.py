@@ -33,7 +33,7 @@ def _summary(outcome: Outcome) -> str:
         *outcome.warned,
     ]
     details += [f"{name}: {difference}" for name, difference in list(outcome.wrong.items())[:3]]
-    details += [f"{name}: plain hooks see another value in a batch" for name in outcome.batch_dependent]
+    details += [f"{name}: different alone and in a batch" for name in outcome.batch_dependent]
     details += [f"not checked: {claim}" for claim, true in outcome.claims.items() if true is None]
     details += sorted(set(outcome.skipped.values()))
     lines = "".join(f"\n    {detail}" for detail in details if detail)

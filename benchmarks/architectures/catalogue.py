@@ -1,4 +1,4 @@
-"""Entries of the sweep: a model with random weights, its inputs, and the transform."""
+"""Define the entries of the sweep: a model with random weights, its inputs, and the transform."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Element = Callable[[Tensor], Tensor]
 
 
 class Adapter(nn.Module):
-    """Wraps a model that takes other inputs, so that it takes one tensor.
+    """Wrapper that lets a model with other inputs accept a single tensor.
 
     Args:
         model: the model.
-        call: returns the output, given the model and the tensor.
+        call: function of the model and the tensor that returns the output.
     """
 
     def __init__(self, model: nn.Module, call: Callable[[nn.Module, Tensor], Any]) -> None:
@@ -37,9 +37,9 @@ class Architecture:
     Args:
         library: the library of the model.
         name: the name of the model in that library.
-        build: makes the model with random weights.
-        inputs: draws (sample, ...) inputs from a generator.
-        elements: the transform, the identity first; all elements are exact.
+        build: function that returns the model with random weights.
+        inputs: function that draws (sample, ...) inputs from a generator.
+        elements: the transform, which starts with the identity; all elements are exact.
     """
 
     library: str
@@ -94,5 +94,5 @@ def noise(*shape: int) -> Callable[[torch.Generator], Tensor]:
 
 
 def tokens(length: int = 10, *, vocabulary: int = 64) -> Callable[[torch.Generator], Tensor]:
-    """Return a function that draws random tokens, without the smallest, which are often special."""
+    """Return a function that draws random tokens, except the lowest ones, which are often special."""
     return lambda generator: torch.randint(5, vocabulary, (SAMPLES, length), generator=generator)

@@ -18,12 +18,12 @@ Name = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One tensor as seen by plain hooks; None for a forward that did not produce it.
+    """One tensor as recorded by plain hooks, with None for forward passes that did not produce it.
 
     Args:
-        sized: in forwards of 12, 7 and 5 samples.
-        moved: in forwards of all samples, one per element.
-        alone: in forwards of single samples.
+        sized: its values in forward passes of 12, 7 and 5 samples.
+        moved: its values in forward passes of all samples, one pass per element.
+        alone: its values in forward passes of single samples.
     """
 
     sized: tuple[Tensor | None, ...]
@@ -37,7 +37,7 @@ class Evidence:
 
     @property
     def uneven(self) -> bool:
-        """Whether some forwards produced the tensor and others did not."""
+        """Whether some forward passes produced the tensor and others did not."""
         return 0 < len(self.everywhere) < len((*self.sized, *self.moved, *self.alone))
 
     @property
@@ -87,7 +87,7 @@ CLAIMS: dict[str, Claim] = {
 
 
 def verdict(reason: str, seen: Evidence) -> bool | None:
-    """Return whether a reason is true of a tensor; None if it cannot be checked."""
+    """Return whether a reason is true of a tensor, or None if this cannot be checked."""
     for pattern, claim in CLAIMS.items():
         if match := re.match(pattern, reason):
             return claim(seen, match.groups())
@@ -97,7 +97,7 @@ def verdict(reason: str, seen: Evidence) -> bool | None:
 def judged(
     reasons: Mapping[Name, str], model: nn.Module, x: Tensor, elements: Iterable[Element]
 ) -> dict[str, bool | None]:
-    """Return the verdicts on all reasons given for leaf modules."""
+    """Return whether the reasons given for leaf modules are true."""
     modules = leaves(model)
     wanted = {name: reason for name, reason in reasons.items() if name[0].split("[")[0] in modules}
     if not wanted:

@@ -28,7 +28,7 @@ from benchmarks.architectures.plain_hooks import (
 )
 
 RELATIVE = 1e-6
-ROUNDING = 32  # of a response, in units in the last place
+ROUNDING = 32  # rounding error of a response, in units in the last place
 MEASURES = (
     iv.TransformationVariance(min_firing=0),
     iv.SampleVariance(min_firing=0),
@@ -41,23 +41,23 @@ class Outcome:
     """The outcome for one architecture.
 
     Args:
-        library, name: of the architecture.
+        library, name: library and name of the architecture.
         leaves: number of floating readings with a batch axis from leaf modules.
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
-        absent: readings that it neither read nor skipped.
+        absent: readings that the library neither read nor skipped.
         unexpected: readings of leaf modules in which plain hooks find no batch axis.
         batch_dependent: readings without a correct value, because plain hooks see different responses to a
             sample alone and in a batch.
-        others: reasons for which anything else was skipped, with counts.
+        others: reasons for which other layers were skipped, with counts.
         claims: reasons for which outputs of leaf modules were skipped, and whether plain hooks agree; None if
             this cannot be checked.
         operations: number of functional operations read.
-        refusal: the library's error, if it rejected the model.
+        refusal: the library's error message, if it rejected the model.
         draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
         crash: any other error, with its location.
-        changed: what the measurement changed in the model.
+        changed: descriptions of what the measurement changed in the model.
         warned: the library's warnings.
         seconds: wall time.
     """
@@ -111,10 +111,11 @@ def examine(architecture: Architecture) -> Outcome:
 def _measured(
     model: nn.Module, x: Tensor, architecture: Architecture, outcome: Outcome, **options: Any
 ) -> Any:
-    """Return a result, or None after noting the reason."""
+    """Return a result, or None after recording the reason."""
     try:
         elements = list(architecture.elements)
-        return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
+        how = {"progress": False, "rows": "all"} | options
+        return iv.measure(model, x, elements, measures=list(MEASURES), **how)
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]
         if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:
@@ -136,7 +137,7 @@ def _in_float32(architecture: Architecture, outcome: Outcome) -> None:
     outcome.draws = not all(map(_same, before, _forward(ran, x, seed=1)))
     _measured(model, x, architecture, outcome)
     if _marks(model) not in (_marks(fresh), _marks(ran)):
-        outcome.changed.append("hooks or attributes differ from those before and after a forward")
+        outcome.changed.append("hooks or attributes differ from those before and after a forward pass")
     state, original = model.state_dict(), fresh.state_dict()
     if not all(_same(state[name], original[name]) for name in original) or len(state) != len(original):
         outcome.changed.append("weights or buffers")
@@ -145,7 +146,7 @@ def _in_float32(architecture: Architecture, outcome: Outcome) -> None:
     try:
         after = _forward(model, x)
     except Exception as error:
-        outcome.changed.append(f"its next forward fails: {_first_line(error)}")
+        outcome.changed.append(f"its next forward pass fails: {_first_line(error)}")
         return
     if len(before) != len(after) or not all(map(_same, before, after)):
         outcome.changed.append("output")
@@ -193,7 +194,7 @@ def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
 def _note_others(
     outcome: Outcome, labels: set[Name], skipped: dict[Name, str], read: set[Name], modules: Container[str]
 ) -> None:
-    """Note what was read or skipped besides floating outputs of leaf modules."""
+    """Record what was read or skipped besides floating outputs of leaf modules."""
     beside = {key for key in read - labels if key[0].split("[")[0] in modules}
     outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
     outcome.operations = len(read - labels - beside)
@@ -223,7 +224,7 @@ def _judge(
 
 
 def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
-    """Return how the values of a layer differ from those of (sample, element, *unit) responses, or ""."""
+    """Describe how a layer's values differ from those of (sample, element, *unit) responses; "" if equal."""
     truth = Truth.of(values)
     for measure, (units, slack) in truth.expected().items():
         found = result.maps[measure, key[0], "all", key[1]]
@@ -240,13 +241,13 @@ def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Variances of every unit by definition, and which of them are zero up to rounding.
+    """Variances of every unit, computed from the definition.
 
     Args:
         along: transformation variance.
         across: sample variance.
         size: mean square of the responses of each unit.
-        epsilon: of the layer's dtype, which may be float32 in a float64 model.
+        epsilon: machine epsilon of the layer's dtype, which may be float32 in a float64 model.
     """
 
     along: np.ndarray
@@ -279,7 +280,7 @@ class Truth:
         return self.constant & (self.along <= self._zero)
 
     def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Return the values of units and the allowed rounding error by measure."""
+        """Return, for each measure, the values of the units and the rounding error allowed."""
         slack, across_slack = self._slack(self.along), self._slack(self.across)
         with np.errstate(all="ignore"):
             ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)
@@ -296,7 +297,7 @@ class Truth:
 
 
 def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
-    """Return how a map differs; the library moves channels that come last to the front."""
+    """Describe how a map differs. The library moves channels that come last to the front."""
     layouts = [found] + ([np.moveaxis(found, 0, -1)] if found.ndim > 1 else [])
     fitting = [laid_out for laid_out in layouts if laid_out.shape == units.shape]
     if not fitting:

@@ -1,4 +1,4 @@
-"""The list of architectures, fixed before any of them was measured, and not shortened since."""
+"""List the architectures. The list was fixed before the first measurement and never shortened."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Graph networks of PyTorch Geometric that take one tensor: the features of all nodes of all graphs.
+"""Define PyTorch Geometric networks that take one tensor: the features of all nodes of all graphs.
 
-All graphs have the same six nodes and the same edges, and are batched as one large graph, as by a data loader
-of PyTorch Geometric.
+All graphs have the same six nodes and the same edges. They are batched as one large graph, like a PyTorch
+Geometric data loader does.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ELEMENTS: tuple[Element, ...] = (unmoved, reordered, mirror)
 
 
 class Graphs(nn.Module):
-    """A network on a batch of graphs, followed by the mean over the nodes of each graph.
+    """Network on a batch of graphs, followed by the mean over the nodes of each graph.
 
     Args:
         parts: the modules.
-        call: returns features of nodes or of graphs, given the parts, the features of all nodes, the edges,
-            and the number of the graph of each node.
+        call: function that returns features of nodes or of graphs, given the parts, the features of all
+            nodes, the edges, and the graph number of each node.
     """
 
     def __init__(self, parts: dict[str, nn.Module], call: Call) -> None:
@@ -53,7 +53,7 @@ def _two_layers(parts: nn.ModuleDict, x: Tensor, edges: Tensor, index: Tensor) -
 
 
 def layered(kind: str, **settings: Any) -> Architecture:
-    """Return two convolutions of a kind with a ReLU between them."""
+    """Return two convolutions of the same kind with a ReLU between them."""
 
     def build() -> nn.Module:
         import torch_geometric.nn as pyg
@@ -106,7 +106,7 @@ def _schnet_call(parts: nn.ModuleDict, x: Tensor, edges: Tensor, index: Tensor) 
 
 
 def _all_pairs(positions: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return SchNet's neighbours without a compiled extension: all atoms of the same graph."""
+    """Return SchNet's neighbours, which are all atoms of the same graph, without a compiled extension."""
     pairs = (index[:, None] == index[None]) & ~torch.eye(len(index), dtype=torch.bool, device=index.device)
     edges = pairs.nonzero().T
     return edges, (positions[edges[0]] - positions[edges[1]]).norm(dim=-1)

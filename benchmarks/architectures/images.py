@@ -1,4 +1,4 @@
-"""Image models of timm: convolutional, attention, mixing and recurrent models."""
+"""Define timm's image models: convolutional, attention, mixing and recurrent models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def registered(name: str, size: int = 32, **settings: Any) -> Architecture:
 
 
 def assembled(module: str, name: str, **settings: Any) -> Architecture:
-    """Return a model by its class, if the registered variants have fixed sizes."""
+    """Return a model built from its class, for models whose registered variants have fixed sizes."""
 
     def build() -> nn.Module:
         import_timm()

@@ -1,4 +1,4 @@
-"""The page of the sweep: totals, one row per architecture, and the reasons for skipped layers."""
+"""Create the page of the sweep: totals, one row per architecture, and the reasons for skipped layers."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ def page(outcomes: list[Outcome]) -> list[str]:
     return [
         "# Architectures of other libraries",
         "",
-        f"{versions}; random weights, small sizes, 12 samples, two or three elements. Made by "
-        "`python -m benchmarks.architectures`. The list was fixed before the first run. One setting was "
-        "added since: mixtures of experts loop over the experts, because the grouped product has no float64.",
+        f"Written by `python -m benchmarks.architectures` with {versions}. Models are small and have random "
+        "weights; there are 12 samples and two or three elements. The list of architectures was fixed before "
+        "the first run. One setting was added later: mixtures of experts loop over the experts, because the "
+        "grouped matrix product does not support float64.",
         "",
-        "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain "
-        "forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and "
-        "normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward per "
-        "sample and element in float64. *Unchanged* means that a fresh model, measured in float32 before its "
-        "first forward, returns bit for bit the output of a copy that was never measured, and has the same "
-        "hooks, attributes, weights, buffers and modes as the copy before or after that forward.",
+        "A *reading* is a floating-point tensor with a batch axis that a leaf module returns, as found by "
+        "plain forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample "
+        "and normalized variance of every unit, and of the layer, agree to 1e-6 with those of one forward "
+        "pass per sample and element in float64. A fresh model is also measured in float32, before its "
+        "first forward pass. This model is *unchanged* if its output afterwards equals, bit for bit, that "
+        "of a copy that was never measured, and if it has the same hooks, attributes, weights, buffers and "
+        "modes as the copy has before or after a forward pass.",
         "",
-        "The reasons given for skipped outputs of leaf modules are also checked by plain hooks. A reading "
-        "is *different alone and in a batch* if these two values from plain hooks differ by more than 1e-4 "
-        "of its rms. No value is right in that case, so it counts as not read. The pooling of GraphUNet "
-        "leaves a complete graph whose nodes have equal scores, so that rounding decides which it keeps.",
+        "The reasons given for skipped outputs of leaf modules are also checked with plain hooks. A "
+        "reading is *different alone and in a batch* if the values that plain hooks record for a single "
+        "sample and for a batch differ by more than 1e-4 of its rms. No value is right in that case, so "
+        "the reading counts as not read. This happens in GraphUNet: one of its poolings ranks nodes with "
+        "equal scores, so rounding decides which of them it keeps.",
         "",
         *totals(outcomes),
         "",
@@ -61,7 +64,7 @@ def totals(outcomes: list[Outcome]) -> list[str]:
         f"| readings neither read nor skipped with a reason | 0 | {sum(len(o.absent) for o in outcomes)} |",
         f"| reasons given for outputs of leaf modules that plain hooks contradict | 0 | "
         f"{sum(true is False for true in claims)} of {sum(true is not None for true in claims)} |",
-        f"| readings without a batch axis that are read | 0 | {sum(len(o.unexpected) for o in outcomes)} |",
+        f"| tensors without a batch axis that are read | 0 | {sum(len(o.unexpected) for o in outcomes)} |",
         f"| readings that are different alone and in a batch | | "
         f"{sum(len(o.batch_dependent) for o in outcomes)} |",
         f"| rejected models | | {sum(bool(o.refusal) for o in outcomes)} |",
@@ -89,7 +92,7 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
     yield from (f"`{name}`: {what}" for name, what in list(outcome.wrong.items())[:2])
     for what, layers in (
         ("neither read nor skipped", outcome.absent),
-        ("read though it has no batch axis", outcome.unexpected),
+        ("read although it has no batch axis", outcome.unexpected),
         ("different alone and in a batch", outcome.batch_dependent),
         ("skipped for a reason that plain hooks contradict", outcome.untrue),
     ):
@@ -98,12 +101,12 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
 
 
 def cell(text: str) -> str:
-    """Return a text as a cell of a table in Markdown."""
+    """Return a text as a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")[:300]
 
 
 def reasons_table(title: str, skipped: Iterable[tuple[str, Counter[str]]]) -> list[str]:
-    """Return a section of reasons, given their counts by architecture."""
+    """Return a section that lists reasons, given their counts by architecture."""
     found: dict[str, Counter[str]] = {}
     for name, reasons in skipped:
         for reason, count in reasons.items():

@@ -1,4 +1,4 @@
-"""Models of transformers for images, sound, video, time series, and images with text."""
+"""Define the models of transformers for images, sound, video, time series, and images with text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAV = {
 
 
 def image(model: str, config: str, settings: dict[str, Any], size: int = 32, **options: Any) -> Architecture:
-    """Return a model of images."""
+    """Return an image model."""
     return hf(model, config, settings, noise(3, size, size), IMAGE_ELEMENTS, **options)
 
 

@@ -1,4 +1,4 @@
-"""The oracle: outputs of leaf modules, recorded by forward hooks independent of the library."""
+"""Record the outputs of leaf modules with forward hooks that are independent of the library."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from benchmarks.architectures.catalogue import SAMPLES
 
-# These count as leaves: they use the weights of their children without calling them.
+# These modules count as leaves, since they use the weights of their children without calling them.
 _WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
-_APART = 1e-4  # of a tensor's rms: more than rounding, less than the distance to another sample
+_APART = 1e-4  # share of a tensor's rms: above rounding, below the distance to another sample
 _MASKED = 1e30
 
 SIZES = SAMPLES, 7, 5
@@ -26,7 +26,7 @@ Key = tuple[str, int, tuple[Any, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Leaf:
-    """One floating tensor with a batch axis that a leaf module returns.
+    """One floating-point tensor with a batch axis that a leaf module returns.
 
     Args:
         key: identifies the tensor.
@@ -74,7 +74,7 @@ def tensors_of(output: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[
 
 
 def recorded(model: nn.Module, x: Tensor) -> tuple[dict[Key, tuple[int, Tensor]], Any]:
-    """Run a forward; return {key: (rank of the tensor in its output, copy)} and the output of the model."""
+    """Run a forward pass; return {key: (rank of the tensor in its output, copy)} and the model's output."""
     found: dict[Key, tuple[int, Tensor]] = {}
     runs: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ def recorded(model: nn.Module, x: Tensor) -> tuple[dict[Key, tuple[int, Tensor]]
 
 
 def floating_leaves(model: nn.Module, x: Tensor) -> list[Leaf]:
-    """Return the readings that the library should have, found from forwards of 12, 7 and 5 samples."""
+    """Return the readings that the library should find, from forward passes of 12, 7 and 5 samples."""
     trials = [recorded(model, x[:size])[0] for size in SIZES]
     found = []
     for key, (rank, tensor) in trials[0].items():
@@ -129,7 +129,7 @@ def _follows(lengths: list[int]) -> bool:
 def responses(
     model: nn.Module, x: Tensor, elements: tuple[Callable[[Tensor], Tensor], ...], wanted: list[Leaf]
 ) -> dict[Key, Tensor]:
-    """Return (sample, element, *unit) responses of every leaf, with one forward per sample and element."""
+    """Return (sample, element, *unit) responses of every leaf, one forward pass per sample and element."""
     found: dict[Key, list[Tensor]] = {leaf.key: [] for leaf in wanted}
     for moved in (element(x) for element in elements):
         for sample in range(len(x)):
@@ -153,7 +153,7 @@ def undefined(
     wanted: list[Leaf],
     alone: Mapping[Key, Tensor],
 ) -> set[Key]:
-    """Return leaves whose response to a sample differs alone and in a batch, for example at ties."""
+    """Return leaves whose response to a sample alone differs from that in a batch, for instance at ties."""
     found: set[Key] = set()
     for number, element in enumerate(elements):
         notes, _ = recorded(model, element(x))
@@ -165,7 +165,7 @@ def undefined(
 
 
 def same_rows(together: Tensor, alone: Tensor) -> bool:
-    """Return whether (row, ...) of a batch equal the (sample, ...) or (sample, row, ...) of single samples.
+    """Return whether the rows of a batch, (row, ...), equal those of single samples, (sample[, row], ...).
 
     The rows of a sample may be consecutive or interleaved with those of other samples.
     """

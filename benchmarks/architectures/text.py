@@ -1,4 +1,4 @@
-"""Language models of transformers: encoders, decoders, both, recurrent models, mixtures of experts."""
+"""Define the language models of transformers, including recurrent models and mixtures of experts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BART = {
     **{"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64},
     **{"decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
 }
-LOOPED = {"experts_implementation": "eager"}  # the grouped matrix product has no float64
+LOOPED = {"experts_implementation": "eager"}  # the grouped matrix product does not support float64
 EXPERTS = {**LLAMA, **LOOPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
@@ -40,7 +40,7 @@ def hf(
     elements: tuple[Element, ...] = TOKEN_ELEMENTS,
     call: Call | None = None,
 ) -> Architecture:
-    """Return a model of transformers with random weights from its configuration."""
+    """Return a transformers model with random weights, built from its configuration."""
 
     def build() -> nn.Module:
         import transformers
@@ -57,7 +57,7 @@ def both_sides(model: nn.Module, x: Tensor) -> Any:
 
 
 def encoders() -> Iterator[Architecture]:
-    """Yield models of masked tokens and of whole sentences."""
+    """Yield masked language models and sentence encoders."""
     yield hf("BertModel", "BertConfig", TEXT)
     yield hf("RobertaForSequenceClassification", "RobertaConfig", {**TEXT, "num_labels": 3})
     yield hf("DistilBertForMaskedLM", "DistilBertConfig", _distilled())

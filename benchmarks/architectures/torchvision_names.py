@@ -1,8 +1,8 @@
 """Import timm without torchvision, which is not available for every version of torch.
 
-The models of timm use only a class of frozen norms from torchvision, for comparisons; its data pipeline,
-which is imported with them, uses more. While timm is imported, every name in torchvision is an empty class
-whose attributes are their own names. Afterwards, other libraries see that torchvision is missing.
+The models of timm need only one class of torchvision, a frozen norm, for comparisons. The data pipeline of
+timm, which is imported with the models, needs more. While timm is imported, every name in torchvision is an
+empty class whose attributes are their own names. Afterwards, other libraries see that torchvision is missing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Empty(type):
 
 
 class _Names(ModuleType):
-    """A module that has every name."""
+    """A module in which every name exists."""
 
     __path__: list[str] = []  # noqa: RUF012
 

@@ -21,7 +21,7 @@ _FUNCTION = re.compile(r"<(?:built-in method|function) (?:\w+\.)*(\w+)[^<>]*>")
 
 
 def pages() -> dict[str, str]:
-    """Return an overview of each kind, and a page per class."""
+    """Return the two overview pages, and one page per measure and transform."""
     measures, transforms = MEASURES.classes(), TRANSFORMS.classes()
     return {
         "measures/index.md": _overview("Measures", _MEASURES, {n: c.summary for n, c in measures.items()}),
@@ -39,8 +39,8 @@ _MEASURES = (
     "A measure is [one file](../contributing.md), and is listed here automatically."
 )
 _TRANSFORMS = (
-    "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. These are "
-    "the names of the registry; a list of callables on batches can be used as a transform too."
+    "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. The table "
+    "lists the registered transforms; a list of callables on batches can be used as a transform too."
 )
 
 
@@ -58,7 +58,7 @@ def measure_page(name: str, cls: type[Measure]) -> str:
         [
             f"# {spaced(name)}",
             f"`{name}` on the command line, `iv.{cls.__name__}()` in Python; values from {low} to {high}; "
-            + ("one per unit and layer." if cls.scope == "layers" else "read from the model's output."),
+            + ("one per unit and layer." if cls.scope == "layers" else "computed from the model's output."),
             _documentation(cls, members=[]),
             _outputs(name, outputs),
             _options(cls),
@@ -104,7 +104,7 @@ def presets() -> str:
 
 
 def _documentation(cls: type, *, members: list[str]) -> str:
-    """Return directives for the docstring of a class, and for some members under separate headings."""
+    """Return directives that insert the docstring of a class and, under headings, those of some members."""
     place = f"{cls.__module__}.{cls.__qualname__}"
     hidden = ("signature", "root_heading", "docstring_parameters", "docstring_attributes")
     whole = [
@@ -114,7 +114,7 @@ def _documentation(cls: type, *, members: list[str]) -> str:
         *(f"      show_{h}: false" for h in hidden),
     ]
     makers = [f"::: {place}.{member}\n    options:\n      heading_level: 3" for member in members]
-    return "\n\n".join(["\n".join(whole), *(["## Made by", *makers] if makers else [])])
+    return "\n\n".join(["\n".join(whole), *(["## Constructors", *makers] if makers else [])])
 
 
 def _options(cls: type) -> str:
@@ -139,11 +139,11 @@ def _described(cls: type) -> dict[str, str]:
 
 
 def _default(value: Any) -> str:
-    return "needed" if value is inspect.Parameter.empty else _shown(value, _DEFAULT_SHOWN)
+    return "required" if value is inspect.Parameter.empty else _shown(value, _DEFAULT_SHOWN)
 
 
 def _shown(value: Any, length: int) -> str:
-    """Return the value as code; functions by name, since their addresses change with every build."""
+    """Return the value as code; show functions by name, since their addresses change with every build."""
     text = _FUNCTION.sub(r"\1", repr(value)).replace("|", "\\|")
     return f"`{text}`" if len(text) <= length else f"`{text[:length]}…`"
 

@@ -13,7 +13,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page() -> str:
-    """Return the page: each command with its help, examples, arguments and options."""
+    """Return the page, which lists each command with its help, examples, arguments and options."""
     whole = typer.main.get_command(app)
     parts = [f"# Command line\n\n{_text(whole.help)}"]
     parts += [_command(command, f"invariscope {name}", 2) for name, command in _inside(whole)]
@@ -59,7 +59,7 @@ def _names(parameter: Any) -> str:
 
 def _default(parameter: Any) -> str:
     if parameter.required:
-        return "needed"
+        return "required"
     shown = getattr(parameter, "show_default", None)
     if isinstance(shown, str):
         return shown

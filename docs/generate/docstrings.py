@@ -9,7 +9,7 @@ from mathematics import markdown_of
 
 
 class SiteDocstrings(griffe.Extension):
-    """Extension that converts formulas, cross-reference roles and doctests to the site's notation."""
+    """Griffe extension that converts formulas, roles and doctests to the site's notation."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Convert the docstring of an object."""

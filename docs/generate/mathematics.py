@@ -21,7 +21,7 @@ _DELIMITERS = re.compile(r"^\s*\\[\[(]|\\[\])]\s*$")
 
 
 def markdown_of(docstring: str) -> str:
-    """Convert a docstring to Markdown: formulas between dollars, roles as code, doctests fenced."""
+    """Convert a docstring to Markdown: formulas in dollar signs, roles as code, doctests in fences."""
     text = _DIRECTIVE.sub(_display, docstring)
     text = _ROLE.sub(lambda role: f"`{role['name']}`", text)
     text = _SECTION.sub("\n\n", text)
@@ -41,7 +41,7 @@ def _fenced(prompts: re.Match[str]) -> str:
 
 
 def with_mathml(page: str) -> str:
-    """Replace each TeX formula of a page by MathML, with the TeX as an annotation."""
+    """Replace each TeX formula of a page by MathML, with the TeX as its title."""
     return _RENDERED.sub(_mathml, page)
 
 

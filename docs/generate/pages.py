@@ -1,4 +1,4 @@
-"""Hooks of the site: pages generated from the code, the navigation, and formulas without scripts."""
+"""Hooks that add generated pages, the navigation and MathML formulas to the site."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made() -> dict[str, str]:
 
 
 def navigation(found: list[str]) -> list[dict[str, Any]]:
-    """Return the navigation; the pages of a section are found automatically."""
+    """Return the site's navigation; the pages within each section are found automatically."""
 
     def section(folder: str) -> list[str]:
         inside = sorted(uri for uri in found if uri.startswith(f"{folder}/") and uri.endswith(".md"))
@@ -40,6 +40,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"How to": section("worlds")},
         {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
+        {"Many processes": "scale.md"},
         {"Monitoring": "monitoring.md"},
         {"Penalties": "penalties.md"},
         {"Concepts": "concepts.md"},
@@ -75,7 +76,7 @@ def on_files(files: Files, *, config: Any, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Insert the table of presets into the page with its mark."""
+    """Insert the table of presets into the page that contains its placeholder."""
     return markdown.replace("<!-- presets -->", catalogue.presets())
 
 

@@ -1,4 +1,4 @@
-"""Create the reference: the public names first, then each package with the contents of its modules."""
+"""Create the reference: a page of the public names, and a page per package with its modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import invariscope
 
 SOURCE = Path(invariscope.__file__).parent
-# Their classes have separate pages.
+# The classes of these packages have pages of their own.
 _CATALOGUED = ("measures", "transforms")
 
 
@@ -25,7 +25,8 @@ def _surface() -> str:
     named = [f"::: {home}.{name}" for name, home in sorted(invariscope._HOMES.items())]
     lead = (
         "After `import invariscope as iv`, use these as `iv.measure`, `iv.load` and so on. The classes of "
-        "[measures](../measures/index.md) and [transforms](../transforms/index.md) are available likewise."
+        "[measures](../measures/index.md) and [transforms](../transforms/index.md) are available in the same "
+        "way."
     )
     return "\n\n".join(["# Public names", lead, *named, ""])
 
@@ -38,13 +39,13 @@ def _package(folder: Path) -> str:
 
 
 def _block(module: str) -> str:
-    """Return the directive for a module, without the names on the page of public names."""
+    """Return the directive that documents a module, except for the names on the page of public names."""
     elsewhere = [f"!^{name}$" for name, home in sorted(invariscope._HOMES.items()) if home == module]
     filters = f"\n    options:\n      filters: {['!^_', *elsewhere]}" if elsewhere else ""
     return f"::: {module}{filters}"
 
 
 def _modules(folder: Path) -> list[str]:
-    """Return the dotted names of the public modules inside, including subpackages."""
+    """Return the dotted names of the public modules in a folder and its subpackages."""
     inside = (place.relative_to(folder).with_suffix("").parts for place in sorted(folder.rglob("*.py")))
     return [".".join(parts) for parts in inside if not any(part.startswith("_") for part in parts)]

@@ -1,6 +1,6 @@
-"""Write stubs, which tell editors and type checkers about lazily loaded names.
+"""Write stub files, so that editors and type checkers find lazily loaded names.
 
-`make stubs` (`python docs/generate/stubs.py`) writes the two files; a test regenerates and compares them.
+`make stubs` (`python docs/generate/stubs.py`) writes the two files. A test checks that they are up to date.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _WIDTH = 110
 
 
 def stubs() -> dict[Path, str]:
-    """Return the text of each file."""
+    """Return the text of each stub file."""
     import invariscope as iv
 
     package = SOURCE / "invariscope"
@@ -26,10 +26,10 @@ def stubs() -> dict[Path, str]:
 
 
 def _home(name: str) -> str:
-    """Return the module of one public name of the package."""
+    """Return the module that defines a public name of the package."""
     import invariscope as iv
 
-    if name in ("report", "write_report"):  # a package that can be called is a function to type checkers
+    if name in ("report", "write_report"):  # type checkers treat the callable package as a function
         return "invariscope.report"
     if name in iv._PACKAGES:
         return f"invariscope.{iv._ROOMS.get(name, name)}".rpartition(".")[0]
@@ -39,12 +39,12 @@ def _home(name: str) -> str:
 def _transforms() -> dict[str, str]:
     module = importlib.import_module("invariscope.transforms")
     known = {name: getattr(module, name) for name in dir(module)}
-    base = "invariscope.transforms.base"  # of the registry, which is neither a class nor a function
+    base = "invariscope.transforms.base"  # home of the registry, which is neither a class nor a function
     return {n: one.__module__ if hasattr(one, "__qualname__") else base for n, one in known.items()}
 
 
 def _text(homes: dict[str, str], rest: list[str]) -> str:
-    """Return imports of the names, formatted like ruff."""
+    """Return import statements for the names, formatted as by ruff."""
     ordered = sorted(homes.items(), key=lambda pair: (pair[1], pair[0]))
     return "\n".join([_HEAD, "", *(_import(*pair) for pair in ordered), *([""] * bool(rest)), *rest, ""])
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NotApplicableError(ValueError):
-    """Raised, with the reason, if a statistic does not apply to a layer, which is left out and listed."""
+    """Raised, with the reason, if a statistic does not apply to a layer; the layer is left out and listed."""
 
 
 class UnclearLayoutError(NotApplicableError):
@@ -26,8 +26,8 @@ class UnclearLayoutError(NotApplicableError):
 
 
 UNCLEAR = (
-    "its features come last, and the forward does not show which other axes are rows and columns; if "
-    "it is a map with channels last, read it through a callable that moves the channels to the front"
+    "its features come last, and the forward pass does not show which other axes are rows and columns; "
+    "if it is a map with channels last, read it through a callable that moves the channels to the front"
 )
 
 
@@ -112,7 +112,7 @@ class Block:
         membership: buckets in which the samples are counted.
         indices: (sample,) int64 positions in the data.
         labels: (sample,) int64 class numbers, or floats to be predicted, or None.
-        names: number of class names, if labels are words that refer to outputs by name.
+        names: number of class names given, if labels are words that refer to the model's outputs by name.
         unaligned: why labels cannot be compared with the model's outputs; "" if they can.
         keys: (sample,) integers that identify the samples and seed their draws; by default the indices.
         ranks: (sample,) positions in the order in which samples are measured; by default the indices.
@@ -124,9 +124,9 @@ class Block:
         partners: (sample,) position in this block of each sample's partner for nulls, -1 for none; None if
             not needed.
         total: number of samples to be measured in all, if known.
-        unit_bytes: memory that a state may take per unit, for statistics that can adapt to it.
-        act: (maps, indices, keys, inverse) -> maps; applies the action of the elements to
-            (sample, element, unit...) maps, and raises TypeError if none is declared. None if unknown.
+        unit_bytes: number of bytes that a state may take per unit, for statistics that can adapt to it.
+        act: (maps, indices, keys, inverse) -> maps; applies the action of the elements to (sample, element,
+            unit...) maps, and raises TypeError if the transform declares no action. None if unknown.
         acting: further facts about the elements: their group, and how they act on vectors.
         per_sample: whether elements differ between samples.
         distances: (sample, column) Euclidean distance of each input from the untransformed sample; None if
@@ -318,11 +318,13 @@ class ActingElements:
         table: returns the group table, or None.
         linear: returns the (sample or 1, element, d, d) matrices by which the elements act on vectors in the
             inputs with these indices and keys, or None.
+        in_place_of: the elements of another transform, if all elements of this one are its identity.
     """
 
     labels: tuple[str, ...]
     table: Callable[[], np.ndarray | None]
     linear: Callable[[np.ndarray, np.ndarray], np.ndarray | None]
+    in_place_of: ActingElements | None = None
 
     @cached_property
     def group(self) -> Group | None:

@@ -49,8 +49,9 @@ class DemoSettings:
 
     Args:
         seed: seed of all random draws.
-        filters: width of the first block of SimpleConv, which is 32 in the publication.
-        plain_epochs, rotated_epochs: passes over the training digits; rotated digits need more of them.
+        filters: number of filters in the first block of SimpleConv (32 in the publication).
+        plain_epochs, rotated_epochs: number of training epochs for each network; rotated digits need more
+            epochs.
         training_digits: number of training digits, up to the 8,000 bundled ones.
         digits: number of test digits to measure, with 16 rotations each.
     """
@@ -91,7 +92,7 @@ class Demonstration:
 
     @property
     def sentence(self) -> str:
-        """Differences and accuracies in words."""
+        """Sentences that state how both networks differ in invariance and accuracy."""
         text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
         return f"{text} {_accuracies(self.plain, self.rotated)}"
 
@@ -111,7 +112,7 @@ def run(
     Args:
         folder: new, empty, or from an earlier demonstration.
         settings: None for the default settings, which take about a minute on two cores.
-        bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
+        bars: opens the progress bars and yields `bar`; `bar(title)` returns `tick(done, total)`.
         log: called with progress messages.
     Raises:
         FileExistsError: the folder contains other files.
@@ -134,7 +135,7 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
     before, after = (float(table["value"].iloc[0]) for table in tables)
     return (
-        f"Over all rotations, it recognises {100 * after:.0f} % of the digits, and the plain network "
+        f"Over all rotations, {ROTATED} recognises {100 * after:.0f} % of the digits and {PLAIN} "
         f"{100 * before:.0f} %."
     )
 
@@ -188,7 +189,7 @@ def _train(name: str, folder: Path, settings: DemoSettings, tick: Tick) -> None:
 
 
 def _earlier_mark(folder: Path) -> dict[str, Any] | None:
-    """Return the mark of an earlier demonstration; None for a new, empty or unfinished folder."""
+    """Return the settings of an earlier demonstration; None for a new, empty or unfinished folder."""
     if not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_SCRATCH}):
         return None
     try:
@@ -203,7 +204,7 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
 
 
 def _networks_kept(folder: Path, scratch: Path) -> bool:
-    """Copy both networks of the earlier demonstration if they are intact."""
+    """Copy both networks of the earlier demonstration and return True, unless one is missing or damaged."""
     try:
         for name in (PLAIN, ROTATED):
             zoo.load_network(folder / "networks" / name)
@@ -221,13 +222,13 @@ def _takeover(reused: bool) -> str:
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder inside `folder` whose entries finally replace entries of the same name."""
+    """Yield a scratch folder inside `folder`; on success, its entries replace those of the same name."""
     scratch = folder / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)  # left behind by a killed run
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        # The mark is removed first and moved last, because it marks the folder as complete.
+        # The settings file is removed first and moved last, because it marks the folder as complete.
         (folder / _MARK).unlink(missing_ok=True)
         for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():

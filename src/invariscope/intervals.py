@@ -31,7 +31,7 @@ class Reason(str):
 
     Args:
         text: the explanation shown to users.
-        kind: "small_groups": groups have too few samples; "few_decide": too few samples decide the value;
+        kind: "small_groups": a group has too few samples; "few_decide": too few samples decide the value;
             "never": no number of samples would give an interval.
     """
 
@@ -45,7 +45,7 @@ class Reason(str):
 
     @classmethod
     def few_decide(cls, text: str) -> Self:
-        """Return the reason that too few samples decide the value."""
+        """Return the reason for a value that too few samples decide."""
         return cls(f"no interval yet: {text}", "few_decide")
 
 
@@ -151,7 +151,7 @@ MISSING = Interval(math.nan, math.nan)
 
 
 def _times(p: float, freedom: float) -> float:
-    """Return how many standard errors an interval of level 1 − p extends to each side."""
+    """Return how many standard errors an interval of level 1 − p extends to each side of its centre."""
     from scipy import special
 
     return -float(special.ndtri(p / 2) if math.isinf(freedom) else special.stdtrit(freedom, p / 2))

@@ -1,6 +1,6 @@
 """Pytest plugin: options for reproducible assertions about symmetry, and a summary of their verdicts.
 
-Pytest loads the plugin in every environment that has the package, so it imports nothing heavy.
+Pytest loads this plugin in every environment with Invariscope installed, so importing it must be fast.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--invariscope-samples",
         type=int,
         metavar="INT",
-        help="default number of samples, drawn with the seed, for symmetry assertions (default: all samples)",
+        help="default number of samples in symmetry assertions, drawn with the seed (default: all samples)",
     )
 
 

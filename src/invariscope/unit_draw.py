@@ -1,9 +1,9 @@
-"""A draw of a layer's units, two per bin, and the error that estimating from it causes."""
+"""Random draws of a layer's units, two per bin, and the error of estimates computed from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 
 import numpy as np
@@ -14,7 +14,10 @@ from invariscope.common.draws import Draws, Stream
 
 DRAWN = 4096
 WHOLE = 1 << 16
-MIN_LIVE = 64
+# An interval needs this many live units and, if the draw matters, degrees of freedom
+# (benchmarks/drawn_units.py).
+MIN_LIVE, _MIN_FREEDOM = 64, 10
+MORE_UNITS = "raise units= to draw more of them"
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,13 @@ class UnitDraw:
     """Units drawn from a layer: two different ones from each of `count` / 2 bins of neighbouring units.
 
     Units are numbered in logical order (channel, row, column), however the layer stores them. The draw
-    depends only on the seed and the shape, so layers of one shape share it, in every network and process.
+    depends only on the seed and the number of units, so layers of one size share it, in every network and
+    process, and so do views of a layer.
 
     Args:
         shape: the layer's own unit shape, with at least two units per bin.
         count: number of units to draw, even.
         seed: seed of the measurement.
-        drawn_as: the shape that determines the draw, if `shape` is that of a view; None: `shape`.
 
     >>> draw = UnitDraw((10, 10, 10), 8, seed=0)
     >>> (draw.indices.reshape(-1, 2) // 250).tolist()
@@ -38,15 +41,15 @@ class UnitDraw:
     shape: tuple[int, ...]
     count: int
     seed: int
-    drawn_as: tuple[int, ...] | None = None
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, shape: tuple[int, ...], units: int | str, *, seed: int) -> UnitDraw | None:
         """Return the draw for a layer of this shape; None if all of its units are taken.
 
         Args:
             units: "all", a number, or "auto" for 4,096 units of layers with more than 65,536. Layers are
-                taken whole if a quarter of their units or more would be drawn.
+                taken whole if more than a quarter of their units would be drawn.
 
         >>> UnitDraw.of((64, 8, 8), "auto", seed=0) is None, UnitDraw.of((64, 64, 64), "auto", seed=0).count
         (True, 4096)
@@ -56,10 +59,6 @@ class UnitDraw:
         if not isinstance(wanted, int):
             wanted = total if total <= WHOLE else DRAWN
         return None if wanted > total / 4 or wanted < 2 else cls(tuple(shape), wanted // 2 * 2, seed)
-
-    def reshaped(self, shape: tuple[int, ...]) -> UnitDraw:
-        """Return the same units for a view of the layer, whose units have this shape."""
-        return UnitDraw(tuple(shape), self.count, self.seed, self.drawn_as or self.shape)
 
     @property
     def total(self) -> int:
@@ -80,23 +79,32 @@ class UnitDraw:
     def indices(self) -> np.ndarray:
         """(unit,) positions of the drawn units in the flat layer; the two of each bin are neighbours here."""
         bins = np.arange(len(self.sizes))
-        draws = Draws(self.seed, bins, 2, Stream.DRAWN_UNIT, path=self.drawn_as or self.shape).uniform()
+        draws = Draws(self.seed, bins, 2, Stream.DRAWN_UNIT, path=(self.total,)).uniform()
         first, second = (draws * (self.sizes[:, None] - [0, 1])).astype(np.int64).T
         second += second >= first  # uniform among the others
         return (self._edges[:-1, None] + np.stack([first, second], axis=1)).ravel()
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """(unit,) number of units that each one represents, relative to the mean."""
+        """(unit,) number of units that each drawn unit represents, divided by the mean of these numbers."""
         return np.repeat(self.sizes / self.sizes.mean(), 2)
 
     def take(self, values: Tensor) -> Tensor:
-        """Return the (row, drawn) responses from (row, unit...), a copy."""
+        """Return a copy of the drawn units' (row, drawn) responses, from those of all units."""
+        last = values.ndim == 4 and not values.is_contiguous()
+        last = last and values.is_contiguous(memory_format=torch.channels_last)
+        flat = (values.permute(0, 2, 3, 1) if last else values).flatten(1)
+        return flat.index_select(1, self._places(flat.device, last))
+
+    @lru_cache(maxsize=1024)  # noqa: B019  draws of one shape are one object
+    def _places(self, device: torch.device, channels_last: bool) -> Tensor:
+        """Return the positions of the drawn units in stored order, as a tensor on the device."""
         places = self.indices
-        if values.ndim == 4 and not values.is_contiguous():
-            places, values = _channels_last(places, values)
-        flat = values.flatten(1)
-        return flat.index_select(1, torch.from_numpy(places).to(flat.device))
+        if channels_last:
+            channels, height, width = self.shape
+            channel, position = np.divmod(places, height * width)
+            places = position * channels + channel
+        return torch.from_numpy(places).to(device)
 
     def in_layer(self, values: np.ndarray) -> np.ndarray:
         """Return (..., drawn) values at their places in the layer's shape, NaN elsewhere."""
@@ -134,22 +142,13 @@ class UnitDraw:
         return self.sizes / self.total * np.sqrt(1 - 2 / self.sizes) * (first - second) / 2
 
 
-def _channels_last(places: np.ndarray, values: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Return the positions and the values with channels last, if that is how the values are stored."""
-    if not values.is_contiguous(memory_format=torch.channels_last):
-        return places, values
-    channels, height, width = values.shape[1:]
-    channel, position = np.divmod(places, height * width)
-    return position * channels + channel, values.permute(0, 2, 3, 1)
-
-
 @dataclass(frozen=True)
 class DrawingError:
     """Variance of an estimate due to the draw of units.
 
     Args:
         contrasts: (bin,) numbers whose squares sum to the variance; see `UnitDraw.contrasts`.
-        live: number of drawn units with a value.
+        live: number of drawn units that have a value.
     """
 
     contrasts: np.ndarray
@@ -165,6 +164,26 @@ class DrawingError:
         """Degrees of freedom of the variance, 3 (Σq)²/Σq² with q the squared contrasts."""
         squares = np.square(self.contrasts)
         return float(3 * squares.sum() ** 2 / np.square(squares).sum()) if squares.any() else float("inf")
+
+    def too_few_units(self, of_samples: float) -> str:
+        """Explain why too few units were drawn for an interval; "" if there are enough.
+
+        Args:
+            of_samples: variance of the estimate due to the samples; NaN if unknown.
+
+        >>> DrawingError(np.ones(9), 63).too_few_units(0.0)[:53]
+        'no interval: 63 of the drawn units have a value, but '
+        >>> DrawingError(np.ones(9), 64).too_few_units(0.0)
+        ''
+        """
+        if not self.variance:
+            return ""
+        if self.live < MIN_LIVE:
+            few = f"{self.live} of the drawn units have a value, but {MIN_LIVE} are needed"
+            return f"no interval: {few}; {MORE_UNITS}"
+        if self.freedom >= _MIN_FREEDOM or not self.variance > (self.variance + of_samples) / 10:
+            return ""
+        return f"no interval: a few of the drawn units decide the value; {MORE_UNITS}"
 
     def times(self, factor: float) -> DrawingError:
         """Return the error of the estimate multiplied by a factor."""

@@ -192,7 +192,7 @@ def test_a_dead_layer_does_not_pass(images):
         model[0].bias.fill_(-100.0)
     error = broken(iv.assert_equivariant, model, images, TURNS)
     assert str(error).startswith(
-        "layer '1' (ReLU) is 0 for every input, so it cannot be shown to be equivariant"
+        "layer '1' (ReLU) returns 0 for every input, so it cannot be shown to be equivariant"
     )
 
 

@@ -17,7 +17,7 @@ def test_a_curve_is_measured_shown_and_saved_with_its_report(invoke):
     output = saved.curves.query("measure == 'stability_curve.D'")
     assert len(output) == 4
     assert set(saved.curves.query("measure == 'layer_stability_curve.D'")["layer"]) == {"0"}
-    assert "Response of a, squared, relative to another sample" in done.output
+    assert "Squared response of a, relative to another sample" in done.output
     assert number(output["value"].iloc[0]) in done.output
     assert "of the predictions flip by noise, up to a radius of" in done.output
     assert "the radius is the L2 norm" in done.output

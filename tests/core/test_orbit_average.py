@@ -51,7 +51,8 @@ def test_an_invariant_network_may_have_a_first_part_that_is_not():
         nn.Conv2d(1, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
     )
     measures = ["normalized_variance", "worst_element"]
-    result = iv.measure(whole.double(), IMAGES.double(), iv.QuarterTurns(), measures=measures, progress=False)
+    how = {"measures": measures, "progress": False, "rows": "all"}
+    result = iv.measure(whole.double(), IMAGES.double(), iv.QuarterTurns(), **how)
     values = result.table.set_index(["measure", "layer"])["value"]
     for layer in ("2", "3", "4"):
         assert values["normalized_variance", layer] < 1e-20

@@ -234,7 +234,7 @@ def test_classes_that_a_stream_shows_late_must_fit_the_memory_too():
 def test_random_weights_need_data_that_can_be_walked_twice():
     measure = iv.NormalizedVariance(norm="random_net")
     refused(
-        ValueError, "walks the data more than once", data=iter([IMAGES[:10], IMAGES[10:]]), measures=[measure]
+        ValueError, "reads the data more than once", data=iter([IMAGES[:10], IMAGES[10:]]), measures=[measure]
     )
 
 

@@ -166,7 +166,7 @@ def test_a_callable_has_no_weights_to_draw(digits):
 
 
 def test_data_that_can_be_walked_once_only_are_refused(net, digits):
-    with pytest.raises(ValueError, match=r"baseline='random' walks the data more than once: pass an array"):
+    with pytest.raises(ValueError, match=r"baseline='random' reads the data more than once: pass an array"):
         quick(net, iter([digits[0]]))
     assert len(quick(net, iter([digits[0]]), samples=64).baseline)  # a subset is kept in memory
 

@@ -25,7 +25,8 @@ def measured(net, x, **options):
         net,
         x,
         ELEMENTS,
-        **{"measures": ["transformation_variance"], "layers": "*", "progress": False} | options,
+        **{"measures": ["transformation_variance"], "layers": "*", "progress": False, "rows": "all"}
+        | options,
     )
 
 
@@ -48,7 +49,7 @@ def assert_right(result, planted):
     assert not skipped.keys() & set(result.table.layer)
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
+@pytest.mark.parametrize("batch_size", [4, 7, 64])
 @pytest.mark.parametrize("name", READ)
 def test_a_dynamic_model_matches_brute_force_or_reports_what_is_left_out(name, batch_size):
     net, x = DYNAMIC_MODELS[name].build()
@@ -162,7 +163,7 @@ def test_a_layer_that_first_runs_late_is_not_listed_as_unused():
     assert result.provenance["unused"] == []
     (entry,) = result.provenance["skipped"]
     assert entry["layer"] == "late"
-    assert entry["reason"].startswith("it first ran after the trial forward")
+    assert entry["reason"].startswith("it first ran after the trial forward pass")
 
 
 def test_a_run_whose_last_layer_is_left_out_is_refused():
@@ -185,7 +186,7 @@ def test_a_layer_whose_width_changes_is_left_out_unless_it_was_named():
     net = Narrows()
     result = measured(net, stream(), layers=["lin", "k*p"], batch_size=24)
     assert result.table.layer.tolist() == ["lin"]
-    reason = "its shape changed between forwards: units of shape (40,) at first, (4,) now"
+    reason = "its shape changed between forward passes: units of shape (40,) at first, (4,) now"
     assert result.provenance["skipped"] == [{"layer": "keep", "call": 0, "reason": reason}]
     with pytest.raises(ValueError, match=r"layer 'keep' \(call 0\): its shape changed .*\(40,\).*\(4,\)"):
         measured(net, stream(), layers=["lin", "keep"], batch_size=24)

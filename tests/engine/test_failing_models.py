@@ -31,7 +31,7 @@ class Cast(nn.Module):
 
 
 def test_a_model_that_fails_as_a_copy_is_told_what_made_the_copy():
-    refused("ran as a copy, which precision='float64' requires", model=Cast(), precision="float64")
+    refused("was copied, which precision='float64' requires", model=Cast(), precision="float64")
     assert len(iv.measure(Cast(), IMAGES, TURNS, progress=False).table)
 
 
@@ -82,7 +82,7 @@ def test_a_failure_on_a_later_batch_names_the_batch(as_callable):
     model = Picky(nn.Conv2d(1, 2, 3), nn.ReLU())
     said = (
         r"failed on inputs of shape \(4, 1, 6, 6\) and dtype float32 \(one batch\): .* "
-        r"It accepted trials of 2 and 3"
+        r"It accepted batches of 2 and 3"
     )
     tried = model if not as_callable else lambda x: {"a": model(x).detach()}
     refused(said, model=tried, data=images, batch_size=4)

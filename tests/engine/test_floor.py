@@ -26,7 +26,7 @@ def digits():
 
 
 def quick(model, data, transform, **options):
-    return iv.measure(model, data, transform, **({"progress": False, "floor": True} | options))
+    return iv.measure(model, data, transform, **({"progress": False, "floor": True, "rows": "all"} | options))
 
 
 def by_row(result, column):

@@ -127,7 +127,7 @@ def test_callables_and_channel_means_accept_gradients(points):
     exact = quick(lambda x: {"slope": 1 - torch.tanh(x) ** 2}, points, gradients=False).table["value"]
     np.testing.assert_allclose(found, exact, rtol=1e-5)
     assert len(quick(ChannelMean(slope, gradients=True), points, gradients=False).table)
-    with pytest.raises(TypeError, match="a reader has its own gradients="):
+    with pytest.raises(TypeError, match="a reader is created with its own gradients="):
         quick(ChannelMean(slope, gradients=True), points)
 
 
@@ -135,7 +135,7 @@ def test_callables_and_channel_means_accept_gradients(points):
 def test_without_gradients_the_error_names_the_option(model, points):
     torch.manual_seed(0)
     with pytest.raises(
-        ValueError, match=r"differentiates inside its forward.*unless gradients=True is passed"
+        ValueError, match=r"differentiates inside its forward pass.*unless gradients=True is passed"
     ):
         quick(model(), points, gradients=False)
 

@@ -328,7 +328,7 @@ def test_a_list_of_two_batches_is_one():
 def test_two_batches_in_a_tuple_are_asked_for_as_a_list():
     with pytest.raises(ValueError, match=r"80 inputs came with 20 labels.*give batches of inputs as a list"):
         measured((X, X[:20]))
-    with pytest.raises(ValueError, match="one integer per sample; got a single int for all: 3"):
+    with pytest.raises(ValueError, match="one integer per sample; got a single int for all samples: 3"):
         measured((X, 3))
 
 

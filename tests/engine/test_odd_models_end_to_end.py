@@ -29,7 +29,7 @@ def inputs_like(x):
 
 
 def measured(model, x, **options):
-    options = {"intervals": False, "progress": False, "measures": FAMILY} | options
+    options = {"intervals": False, "progress": False, "measures": FAMILY, "rows": "all"} | options
     return iv.measure(model, x, ELEMENTS, **options)
 
 

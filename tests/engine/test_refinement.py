@@ -116,7 +116,7 @@ def test_a_layer_that_nothing_moves_has_no_place():
 def test_what_has_nothing_between_its_elements_is_refused():
     model, images = tuned(by_angle, 37.0), blobs(4)
     for transform in (iv.QuarterTurns(), iv.Rotation.circle(4, jitter_deg=1), iv.Translation.grid(1)):
-        with pytest.raises(TypeError, match="differ by one number"):
+        with pytest.raises(TypeError, match="differ in a single, non-random parameter"):
             iv.worst_element(model, images, transform)
     with pytest.raises(ValueError, match="positive number"):
         iv.worst_element(model, images, iv.Rotation.circle(4), tolerance=0)

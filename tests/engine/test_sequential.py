@@ -251,4 +251,4 @@ def test_a_least_number_beyond_the_data_uses_all_and_says_that_no_look_was_due(n
     result = until(net, images[:200], width=0.5, at_least=5000)
     assert used(result) == 200
     (note,) = (n for n in result.provenance["notes"] if "were used" in n)
-    assert note.startswith("all 200 samples were used without a look (at_least=5,000): ")
+    assert note.startswith("all 200 samples were used, fewer than at_least=5,000: ")

@@ -35,6 +35,7 @@ def measured(measure: Any, *, samples: int = inputs.SAMPLES, moving: bool = Fals
     model = inputs.net(outputs=1) if numbers else model
     labels = inputs.array(samples, seed=5) if numbers else inputs.labels(samples)
     given = {"measures": [measure], "progress": False, "layers": None if name in TO_IMAGES else LAYERS}
+    given["rows"] = "all"
     return iv.measure(model, (images, labels), transform, **given, **options)
 
 

@@ -29,7 +29,8 @@ def quick(model: Any = None, data: Any = None, transform: Any = TURNS, **options
     """The usual network and inputs, unless others are given."""
     model = inputs.net() if model is None else model
     data = (inputs.images(), inputs.labels()) if data is None else data
-    return iv.measure(model, data, transform, **({"measures": FEW, "progress": False} | options))
+    given = {"measures": FEW, "progress": False, "rows": "all"}
+    return iv.measure(model, data, transform, **given | options)
 
 
 IDS = np.random.default_rng(7).permutation(inputs.SAMPLES) + 1000

@@ -28,11 +28,11 @@ def conv_net(seed: int = 0) -> nn.Module:
 
 def curve(**options: Any) -> iv.Result:
     data = (IMAGES, inputs.labels())
-    return iv.stability_curve(conv_net(), data, **({"radii": 4, "progress": False} | options))
+    return iv.stability_curve(conv_net(), data, **({"radii": 4, "progress": False, "rows": "all"} | options))
 
 
 def worst(transform: Any, **options: Any) -> iv.Result:
-    return iv.worst_element(conv_net(), IMAGES, transform, progress=False, **options)
+    return iv.worst_element(conv_net(), IMAGES, transform, progress=False, rows="all", **options)
 
 
 def lie(**options: Any) -> iv.Result:
@@ -162,7 +162,7 @@ def _xarray() -> Any:
 def _monitor() -> dict[str, Any]:
     data = (inputs.images(), inputs.labels())
     monitor = iv.Monitor(
-        data, TURNS, every=2, measures=["normalized_variance", "prediction"], samples=70, seed=3
+        data, TURNS, every=2, measures=["normalized_variance", "prediction"], samples=70, seed=3, rows="all"
     )
     model = inputs.net()
     for epoch in range(4):

@@ -56,8 +56,16 @@ def test_the_recording_is_small():
     assert sum(path.stat().st_size for path in files) < 2_000_000
 
 
+def _as_saved(found):
+    """Return the leaves without the columns that results of that version do not have."""
+    new = {"units_total", "drawing_error"}
+    tables = (leaf if isinstance(leaf, dict) else {} for leaf in found.values())
+    kept = [{name: column for name, column in table.items() if name not in new} for table in tables]
+    return {name: table or leaf for (name, leaf), table in zip(found.items(), kept, strict=True)}
+
+
 def test_a_saved_result_gives_the_numbers_that_are_measured_anew():
-    found, expected = leaves(iv.load(SAVED / "result")), leaves(saved.measured())
+    found, expected = (_as_saved(leaves(one)) for one in (iv.load(SAVED / "result"), saved.measured()))
     assert max(differences(expected, found).values()) < 1e-9
 
 

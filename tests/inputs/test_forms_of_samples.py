@@ -78,12 +78,13 @@ def test_a_sampler_that_repeats_samples_is_followed():
     assert result.provenance["data"]["samples"] == 30
 
 
-def test_a_collate_function_that_misses_the_label_is_told_where_it_is():
+def test_a_collate_function_that_misses_a_label_equal_for_all_is_told_where_it_is():
     def collate(given):
         return tokenized([row["text"] for row in given]) | {"y": [row["label"] for row in given]}
 
+    rows = [{**row, "label": 1} for row in ROWS]
     with pytest.raises(ValueError, match=r"KeyError: 'label'\. Labels are removed .* collate_fn"):
-        measured(DataLoader(Listed(ROWS), batch_size=5, collate_fn=collate), preprocess=None)
+        measured(DataLoader(Listed(rows), batch_size=5, collate_fn=collate), preprocess=None)
 
 
 def _folder(path, count: int = 6):

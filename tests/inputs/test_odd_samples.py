@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -166,6 +167,20 @@ ROWS = {"layers": "conv*", "pool": {"conv*": iv.Rows(index="batch")}, "preproces
 DEVIATION = iv.EquivarianceDeviation(distance="l2")
 
 
+def test_a_null_that_rests_on_few_samples_says_so_in_its_row():
+    swaps = iv.On(iv.RandomPermutations(2), x="row")
+    few, many = (quiet(GraphModel(), graphs(n), swaps, measures=[DEVIATION], **ROWS) for n in (72, 600))
+    note = next(note for note in few.provenance["notes"] if "leave out" in note)
+    lost = int(note.split("leave out ")[1].split()[0])
+    paired = f"the null uses only the {72 - lost} samples whose partner has the same number of rows"
+    assert few.rows[0].note == paired
+    assert not any("the null uses only" in row.note for row in many.rows)
+    alone = [next(g for g in graphs() if len(g["x"]) == nodes) for nodes in (3, 7)]
+    none = quiet(GraphModel(), alone, swaps, measures=[DEVIATION], **ROWS)
+    assert math.isnan(none.rows[0].null)
+    assert "no null: no sample has a partner" in none.rows[0].note
+
+
 def test_samples_without_a_partner_of_their_size_are_counted():
     swaps = iv.On(iv.RandomPermutations(2), x="row")
     result = quiet(GraphModel(), graphs(), swaps, measures=[DEVIATION], **ROWS)
@@ -242,7 +257,7 @@ def test_every_value_of_a_sample_counts_for_its_key():
 
 def test_chance_needs_data_that_can_be_walked_again():
     batches = ({name: torch.stack([row[name]]) for name in row} for row in pairs())
-    with pytest.raises(ValueError, match="repeats=2 walks the data more than once: pass an array"):
+    with pytest.raises(ValueError, match="repeats=2 reads the data more than once: pass an array"):
         quiet(TwoInputs(), batches, TURNS, repeats=2)
 
 

@@ -268,7 +268,7 @@ def test_a_resumed_run_refuses_another_preprocess_or_pool(tmp_path):
         ({"labels": "y"}, ValueError, "no field 'y'"),
         ({"labels": [0, 1]}, ValueError, "72 inputs came with 2 labels"),
         ({"floor": True, "transform": iv.Elements([str, str.upper], inverses=[str] * 2)}, TypeError, "floor"),
-        ({"measures": "stability"}, TypeError, "needs inputs that are one tensor"),
+        ({"measures": "stability"}, TypeError, "needs each sample to be a single tensor"),
         ({"transform": iv.Rotation([0, 90])}, TypeError, "Rotation acts on tensors.*iv.Elements"),
         ({"transform": [str, lambda text: None]}, TypeError, "returned None"),
         ({"transform": [str, lambda text: text[99]]}, ValueError, "failed on a sample .str. with IndexError"),

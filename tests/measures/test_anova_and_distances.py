@@ -166,7 +166,7 @@ def test_neighbouring_elements_that_vary_alike_need_the_corrected_degrees_of_fre
 def test_the_covariance_of_elements_is_refused_where_it_does_not_fit():
     images = torch.rand(8, 1, 64, 64)
     model = torch.nn.Conv2d(1, 64, 3, padding=1).eval()
-    options = {"progress": False, "intervals": False, "memory_gb": 0.11}
+    options = {"progress": False, "intervals": False, "memory_gb": 0.11, "units": "all"}
     measure = iv.Anova(sphericity="greenhouse_geisser")
     with pytest.raises(ValueError, match="raise memory_gb"):
         iv.measure(model, images, iv.Rotation.circle(16), measures=[measure], **options)

@@ -25,7 +25,8 @@ CLOUDS = torch.randn(24, 6, 3, generator=GENERATOR)
 def to_null(model, data, transform, action, *, layers=None, **options):
     """Distance from equivariance by layer, relative to the distance from another sample's response."""
     measure = iv.EquivarianceDeviation(feature_action=action, distance="l2", **options)
-    result = iv.measure(model, data, transform, measures=[measure], layers=layers, progress=False)
+    how = {"measures": [measure], "layers": layers, "progress": False, "rows": "all"}
+    result = iv.measure(model, data, transform, **how)
     rows = result.table[result.table.measure == f"{measure.label}.to_null"]
     return dict(zip(rows.layer, rows.value, strict=True))
 

@@ -17,6 +17,7 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.common.draws import Draws, Stream
+from invariscope.measures.values import LayerContext
 from invariscope.statistics.counts.bin_pilot import BETWEEN, BinPilot, chosen_units
 from invariscope.statistics.counts.firing import TopResponses
 
@@ -392,7 +393,7 @@ def test_a_state_that_was_packed_in_a_file_and_unpacked_goes_on_as_if_nothing_ha
         statistic.update(state, block)
         state = statistic.unpack(statistic.pack(state))
     expected, found = final_values(measure, activations, labels), statistic.finalize(state, [[0]])
-    for name, values in measure.evaluate((found,), None).items():
+    for name, values in measure.evaluate((found,), LayerContext("layer", 0, (2, 2))).items():
         np.testing.assert_array_equal(values.values, expected[name].values)
 
 

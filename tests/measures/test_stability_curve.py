@@ -170,7 +170,7 @@ def test_batches_change_nothing_beyond_the_forwards_rounding(batch_size):
         iv.stability_curve(net(), DIGITS, radii=3, batch_size=size, progress=False).curves
         for size in (batch_size, "auto")
     )
-    np.testing.assert_allclose(small.value, usual.value, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(small.value, usual.value, rtol=5e-4, atol=1e-6)
     np.testing.assert_allclose(small.x, usual.x, rtol=1e-6)
 
 
@@ -181,7 +181,7 @@ def test_given_temperatures_and_a_subset_are_taken():
 
 
 def test_what_cannot_be_measured_is_refused():
-    with pytest.raises(TypeError, match=r"needs floating images .* got samples of shape \(784,\)"):
+    with pytest.raises(TypeError, match=r"needs floating-point images .* got samples of shape \(784,\)"):
         iv.stability_curve(net(), DIGITS.images.flatten(1))
     with pytest.raises(TypeError, match="sets measures= itself"):
         iv.stability_curve(net(), DIGITS, measures="anova")

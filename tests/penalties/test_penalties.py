@@ -238,7 +238,7 @@ def test_a_layer_read_before_an_activation_in_place_is_what_the_layer_gave():
     [
         ({"average": "mean"}, "unknown average 'mean'"),
         ({"elements": 1}, "at least 2, or None; got 1"),
-        ({"elements": 7}, "at most 6, the number to draw from; got 7"),
+        ({"elements": 7}, "at most 6, the number of elements to draw from; got 7"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, match):
@@ -247,7 +247,7 @@ def test_options_that_make_no_sense_are_refused(options, match):
 
 
 def test_a_part_of_a_group_has_no_regular_representation():
-    with pytest.raises(ValueError, match="belongs to the whole group"):
+    with pytest.raises(ValueError, match="is defined on the whole group"):
         penalties.EquivarianceDeviation(TURNS, elements=2, feature_action="regular")
 
 

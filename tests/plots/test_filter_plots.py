@@ -95,7 +95,7 @@ def test_the_spectra_of_a_result_are_its_points_at_the_epochs_of_its_stages():
     assert plot.layers == ("conv0", "conv2", "conv5")
     assert plot.epochs.tolist() == [0, 3]
     assert plot.ratios[0].tolist() == [[1, 4], [1, 3.5], [1, 1]]
-    with pytest.raises(ValueError, match="no spectra of filters"):
+    with pytest.raises(ValueError, match="no filter spectra"):
         FilterSpectra.prepare(sample_result())
 
 

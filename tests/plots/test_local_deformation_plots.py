@@ -57,5 +57,5 @@ def test_results_without_fields_are_refused_and_have_no_views(sample):
 
 def test_patches_larger_than_the_fields_are_refused(sample):
     small = replace(sample, examples={"displacement": np.zeros((1, 2, 3, 3))})
-    with pytest.raises(ValueError, match="at most the field of 3 × 3"):
+    with pytest.raises(ValueError, match="fit in the field of 3 × 3"):
         LocalFields.prepare(small)

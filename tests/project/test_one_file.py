@@ -131,7 +131,7 @@ def test_the_new_transform_is_listed(said):
 
 def test_the_new_measure_is_explained(said):
     explained = said["explain orbit_share"]
-    assert "response that the transformation moves" in explained
+    assert "response that is due to the transformation" in " ".join(explained.split())
     assert "not relative to other samples" in " ".join(explained.split())
 
 
@@ -157,7 +157,7 @@ def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
         assert f'href="{Path(page).name}"' in overview
     measure = (site / "measures/orbit_share.html").read_text()
     assert "Variance along the orbit divided by the mean square, both summed over units." in measure
-    assert "Share of the mean square of a response that the transformation moves." in measure
+    assert "Share of a layer's mean square response that is due to the transformation." in measure
     assert "moved share of the response" in measure
 
 

@@ -58,7 +58,7 @@ def build(value):
 def test_layers_that_the_first_forward_creates_are_named_and_can_be_measured_afterwards(make, built):
     net = Building(make)
     with pytest.raises(
-        ValueError, match=rf"the first forward creates {built}.*: run the model once on a batch"
+        ValueError, match=rf"the first forward pass creates {built}.*: run the model once on a batch"
     ):
         quick(net)
     assert net.built is None

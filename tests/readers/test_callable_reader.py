@@ -133,7 +133,7 @@ def skipped_later(reader: CallableReader) -> dict[str, str]:
 def test_a_layer_that_changes_its_shape_later_is_skipped() -> None:
     reader = CallableReader(lambda x: {"a": x[: min(len(x), 3)]})
     reader.inspect(X)
-    reason = "it has shape (3, 4) for 5 inputs, but axis 0 should be the batch"
+    reason = "it has shape (3, 4) for 5 inputs, but axis 0 should be the batch axis"
     assert skipped_later(reader) == {"a": reason}
 
 
@@ -160,7 +160,7 @@ def test_read_only_arrays_are_taken() -> None:
 def test_a_random_callable_draws_from_its_own_stream() -> None:
     reader = CallableReader(lambda x: {"a": x + torch.rand(1)})
     before = torch.get_rng_state()
-    assert reader.inspect(X).notes == ("the forward draws random numbers (torch)",)
+    assert reader.inspect(X).notes == ("the forward pass draws random numbers (torch)",)
     first, again, other = (read(reader, X, seed=seed)[0] for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first, again)

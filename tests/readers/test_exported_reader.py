@@ -188,6 +188,6 @@ def test_torchscript_is_read_at_its_outputs_and_says_so(make):
     (row,) = table(scripted, x)
     assert row == ("Sequential", 0, pytest.approx(table(model, x)[-1][2], abs=1e-5))
     assert as_reader(scripted).inspect(x).notes == (
-        "traced or scripted, so only the output is read: Sequential",
+        "only the outputs of traced or scripted modules are read: Sequential",
     )
     assert [name for name, *_ in layers(outer, x)] == ["0", "1"]

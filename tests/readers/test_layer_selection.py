@@ -147,7 +147,9 @@ def test_the_number_of_layers_in_the_message_is_that_of_the_listing() -> None:
 
 
 def test_a_layer_that_never_ran_says_so() -> None:
-    with pytest.raises(ValueError, match=r"'layers.0.self_attn.out_proj' exists in .* but never ran"):
+    with pytest.raises(
+        ValueError, match=r"'layers.0.self_attn.out_proj' exists in .*, but its forward pass never ran it"
+    ):
         chosen("transformer_encoder", "layers.0.self_attn.out_proj")
 
 
@@ -229,7 +231,9 @@ def test_an_unknown_precision_is_an_error() -> None:
 
 def test_a_copy_that_would_still_run_the_original_is_refused() -> None:
     model, x = ODD_MODELS["wrapped_forward"]()
-    with pytest.raises(ValueError, match="precision='bf16' needs a copy of the model, but the forward of"):
+    with pytest.raises(
+        ValueError, match="precision='bf16' needs a copy of the model, but the forward method of"
+    ):
         TorchReader(model).inspect(x, precision="bf16")
 
 

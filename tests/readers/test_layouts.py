@@ -129,7 +129,7 @@ class Unknown(nn.Module):
 def test_a_layer_whose_axes_nobody_knows_is_left_out_with_the_reason() -> None:
     model, x = seeded(Unknown), images(side=32)
     assert {layer for layer, _ in as_reader(model).inspect(x).unclear} == {"mix", "norm", "tanh"}
-    with pytest.raises(ValueError, match="its features come last, and the forward does not show"):
+    with pytest.raises(ValueError, match="its features come last, and the forward pass does not show"):
         iv.assert_equivariant(model, x, iv.QuarterTurns(), layers=["mix", "norm", "tanh"])
 
 

@@ -294,7 +294,7 @@ def test_data_drawn_between_forwards_still_moves_the_global_generator() -> None:
 
 def test_a_random_model_is_noted() -> None:
     notes = TorchReader(nn.Sequential(Draws())).inspect(torch.zeros(3, 4)).notes
-    assert notes == ("the forward draws random numbers (torch, NumPy, Python)",)
+    assert notes == ("the forward pass draws random numbers (torch, NumPy, Python)",)
 
 
 def test_nothing_is_read_when_somebody_runs_the_model_beside_our_forwards() -> None:

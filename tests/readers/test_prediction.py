@@ -222,7 +222,7 @@ def test_the_error_for_a_callable_that_returns_a_tuple_says_what_to_return():
 
 
 def test_a_reader_keeps_its_own_choice():
-    with pytest.raises(TypeError, match="a reader has its own"):
+    with pytest.raises(TypeError, match="a reader is created with its own"):
         as_reader(TorchReader(Ends(BOTH)), output="logits")
 
 

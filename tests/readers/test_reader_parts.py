@@ -79,7 +79,7 @@ def test_rows_of_samples_before_rows_of_none_are_not_taken_for_whole_samples() -
 
 def test_numbers_of_several_entities_per_sample_are_not_units() -> None:
     found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
-    assert str(found).startswith("axis 0 holds several numbers per sample, for several entities")
+    assert str(found).startswith("axis 0 holds several numbers per sample, one for each of several entities")
 
 
 def test_arranging_never_copies() -> None:

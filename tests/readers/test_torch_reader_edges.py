@@ -22,7 +22,7 @@ def test_a_scripted_module_gives_its_output_and_says_so() -> None:
         ("1", "Sequential"),
         ("2", "Linear"),
     ]
-    assert inspection.notes == ("traced or scripted, so only the output is read: 1",)
+    assert inspection.notes == ("only the outputs of traced or scripted modules are read: 1",)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -182,7 +182,7 @@ def test_a_module_that_first_runs_later_is_reported() -> None:
         forward(torch.rand(5, 3), readings.append)
     assert readings[-1].layer == "second"
     assert readings[-1].values is None
-    assert readings[-1].status.startswith("it first ran after the trial forward")
+    assert readings[-1].status.startswith("it first ran after the trial forward pass")
 
 
 def test_edges_of_graphs_followed_by_their_loops_are_rows_that_mix_samples() -> None:

@@ -77,7 +77,7 @@ def test_curves_hold_the_same_numbers_against_the_patch_size(taken_apart):
     [
         ({"transform": "QuarterTurns()"}, "has no displacement fields"),
         ({"patches": []}, "patches is empty"),
-        ({"patches": [33]}, "at most the field of 32 × 32"),
+        ({"patches": [33]}, "fit in the field of 32 × 32"),
         ({"fields": 4}, "fields must be at least 8"),
     ],
 )

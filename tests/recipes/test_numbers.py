@@ -111,7 +111,7 @@ def test_own_class_contrast_reads_the_diagonal():
     unordered = Result(
         rows=(), arrays=maps, provenance={"data": {"classes": list(classes), "classes_ordered": False}}
     )
-    with pytest.raises(NoValueError, match="belongs to which class is unknown"):
+    with pytest.raises(NoValueError, match="does not state the order of its classes"):
         found(Shelf(net=unordered), "own_class_contrast", cell="net", layer="out")
 
 

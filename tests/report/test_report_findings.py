@@ -31,8 +31,8 @@ def said(*results):
 
 def test_the_sentence_names_the_most_and_the_least_invariant_layer():
     assert said(net([0.5, 0.25, 0.75])) == [
-        "Rotation moves the units of layer1, the most invariant layer, 0.2500 times as much as a change of "
-        "sample does, and those of layer2, the least invariant, 0.7500 times as much."
+        "Rotation changes the responses of layer1, the most invariant layer, 0.2500 times as much as a "
+        "change of sample does, and those of layer2, the least invariant, 0.7500 times as much."
     ]
 
 
@@ -44,7 +44,7 @@ def test_the_sentence_says_what_kind_of_ratio_it_is(spread, words):
         [row("a", 0.5)], measures={"normalized_variance": {"options": {"spread": spread}}}, **ROTATION
     )
     assert said(shown) == [
-        f"Rotation moves the units of a 0.5000 times as much as a change of sample does {words}."
+        f"Rotation changes the responses of a 0.5000 times as much as a change of sample does {words}."
     ]
 
 
@@ -168,7 +168,10 @@ def test_layers_that_cannot_be_told_from_unrelated_samples_are_counted():
 
 
 def test_a_layer_that_is_only_a_number_is_called_a_layer():
-    assert "the units of layer 3, the most invariant layer" in said(result([row("3", 0.1), row("4", 0.2)]))[0]
+    assert (
+        "the responses of layer 3, the most invariant layer"
+        in said(result([row("3", 0.1), row("4", 0.2)]))[0]
+    )
 
 
 def test_the_accuracy_is_given_with_the_elements_of_its_extremes():

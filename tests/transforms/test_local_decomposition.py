@@ -90,7 +90,7 @@ def test_fields_of_the_transform_are_taken_as_they_come():
         (np.zeros((3, 5, 5)), {}, r"x first; got shape \(3, 5, 5\)"),
         (np.zeros((1, 1, 2, 5, 5)), {}, "Flatten samples and elements"),
         (np.full((2, 5, 5), np.nan), {}, "NaN or infinite"),
-        (np.zeros((2, 5, 5)), {"patch": 6}, "at most the field of 5 × 5; got 6 × 6"),
+        (np.zeros((2, 5, 5)), {"patch": 6}, "fit in the field of 5 × 5; got 6 × 6"),
         (np.zeros((2, 5, 5)), {"patch": 1}, "at least 2 × 2"),
         (np.zeros((2, 5, 5)), {"stride": 0}, "stride must be an integer"),
     ],

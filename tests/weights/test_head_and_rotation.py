@@ -69,7 +69,7 @@ def test_p_values_of_random_networks_are_spread_evenly():
         (
             build("simple_conv", filters=2),
             {},
-            r"SimpleConv has 2 linear layers \('fc1', 'fc2'\): name the one",
+            r"SimpleConv has 2 linear layers \('fc1', 'fc2'\): use head=",
         ),
         (
             build("simple_conv", filters=2, fc=9),

@@ -125,7 +125,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
     contrastive(resumed, FEW, checkpoint=tmp_path / "at", **options)
     pairs = zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    with pytest.raises(ValueError, match=r"checkpoint of another training: .*temperature"):
+    with pytest.raises(ValueError, match=r"checkpoint of another training run: .*temperature"):
         contrastive(encoder(), FEW, checkpoint=tmp_path / "at", **options, temperature=0.2)
 
 

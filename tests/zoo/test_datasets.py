@@ -121,7 +121,7 @@ def test_images_and_labels_of_different_files_are_refused(tmp_path):
     write_idx_pair(tmp_path, "t10k", 20)
     write_idx_pair(tmp_path / "other", "t10k", 30)
     (tmp_path / "other" / "t10k-labels-idx1-ubyte.gz").rename(tmp_path / "t10k-labels-idx1-ubyte.gz")
-    with pytest.raises(ValueError, match=r"do not belong together.*20 images, 30 labels"):
+    with pytest.raises(ValueError, match=r"are not the images and labels of.*20 images, 30 labels"):
         load("mnist", data_dir=tmp_path)
 
 

@@ -57,7 +57,7 @@ def test_a_head_alone_learns_something_from_random_features():
 def test_another_choice_is_another_training_and_none_leaves_no_trace(tmp_path):
     options = {"epochs": 1, "checkpoint": tmp_path / "at"}
     trained("head", checkpoint=tmp_path / "at")
-    with pytest.raises(ValueError, match=r"another training: trainable 'head' there, None now"):
+    with pytest.raises(ValueError, match=r"another training run: trainable is 'head' there and None now"):
         train(build("min_cnn", filters=4, kernel_size=5), FEW, batch_size=32, lr=1e-2, **options)
     model = build("min_cnn", filters=2, kernel_size=3)
     assert "trainable" not in train(model, FEW, epochs=1).describe()

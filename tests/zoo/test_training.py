@@ -145,10 +145,10 @@ def test_an_interrupted_write_leaves_the_last_checkpoint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 5e-3}, r"another training: lr 0\.001 there, 0\.005 now"),
-        ({"seed": 1}, r"seed 0 there, 1 now"),
-        ({"augmentation": Shifted(2)}, r"augmentation None there"),
-        ({"schedule": "cosine"}, r"schedule 'constant' there, 'cosine' now"),
+        ({"lr": 5e-3}, r"another training run: lr is 0\.001 there and 0\.005 now"),
+        ({"seed": 1}, r"seed is 0 there and 1 now"),
+        ({"augmentation": Shifted(2)}, r"augmentation is None there"),
+        ({"schedule": "cosine"}, r"schedule is 'constant' there and 'cosine' now"),
     ],
 )
 def test_the_checkpoint_of_another_training_is_refused(tmp_path, change, message):
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_other_weights_data_or_length_is_refused(tmp_path):
 
 def test_a_falling_rate_cannot_be_prolonged(tmp_path):
     train(small(), FEW, epochs=1, schedule="cosine", checkpoint=tmp_path / "at")
-    with pytest.raises(ValueError, match="epochs 1 there, 2 now"):
+    with pytest.raises(ValueError, match="epochs is 1 there and 2 now"):
         train(small(), FEW, epochs=2, schedule="cosine", checkpoint=tmp_path / "at")
 
 
@@ -303,10 +303,10 @@ LABELS = FEW.labels
         ((FEW.images[:0], LABELS[:0]), ValueError, r"at least one sample"),
         ((FEW.images.byte(), LABELS), TypeError, r"got torch\.uint8 and torch\.int64.*x\.float\(\) / 255"),
         ((FEW.images, LABELS.float()), TypeError, r"y integers, got torch\.float32 and torch\.float32"),
-        ((FEW.images, LABELS - 1), ValueError, r"labels must count from 0, got -1"),
+        ((FEW.images, LABELS - 1), ValueError, r"labels must be numbered from 0; the smallest is -1"),
         ((FEW.images, LABELS + 5), ValueError, r"labels go up to \d+, but the model has only 10 classes"),
         ((FEW.images / 0, LABELS), ValueError, r"NaN or infinity"),
-        ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y contains words or objects; number classes"),
+        ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y contains strings or objects; number classes"),
         (FEW.images, TypeError, r"an ImageData or a pair \(x, y\), got Tensor"),
     ],
     ids=["lengths", "empty", "bytes", "float labels", "negative", "classes", "nan", "words", "no labels"],
@@ -335,7 +335,7 @@ def test_unusable_options_are_refused(options, message):
 def test_a_model_that_does_not_classify_is_refused():
     torch.manual_seed(0)
     with pytest.raises(
-        ValueError, match=r"return an output \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
+        ValueError, match=r"of shape \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
     ):
         train(nn.Conv2d(1, 1, 1), FEW, epochs=1)
 

@@ -1,1 +1,1 @@
-"""The same architectures with their own inputs: padded texts, mappings, recordings, graphs, molecules."""
+"""Compare the library with plain hooks on models with inputs of their own kind, such as texts."""

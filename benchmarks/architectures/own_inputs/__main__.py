@@ -2,9 +2,9 @@
 
     python -m benchmarks.architectures.own_inputs [--only GLOB ...] [--out FILE]
 
-Requires transformers, timm and torch_geometric, and sevenn for the last model; nothing is downloaded.
-The file keeps what stands above this section: run `benchmarks.architectures` first. The exit code is 1 if a
-requirement fails.
+Requires transformers, timm and torch_geometric, and sevenn for the last model; nothing is downloaded. The
+section is written below the existing contents of FILE, so run `benchmarks.architectures` first. The exit code
+is 1 if any requirement fails.
 """
 
 from __future__ import annotations

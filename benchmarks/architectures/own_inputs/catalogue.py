@@ -1,4 +1,4 @@
-"""An architecture with its own inputs, and the parts of which such inputs are made."""
+"""Define the entries of the sweep over models with their own inputs, and functions that prepare inputs."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Element = Callable[[Sample], Sample]
 
 
 def keywords(model: nn.Module, batch: Mapping[str, Any]) -> Any:
-    """Call a model with the fields of a batch, without those that only help to pool."""
+    """Call a model with the fields of a batch, except those that are only used for pooling."""
     return model(**{name: value for name, value in batch.items() if not name.startswith("pooled_")})
 
 
 @dataclass(frozen=True)
 class OwnInputs:
-    """One model of the sweep and the samples it is made for.
+    """One model of the sweep, with samples in its own format.
 
     Args:
-        library, name: of the model.
-        build: makes the model with random weights.
-        samples: draws the samples from a generator; the largest come last.
-        elements: the transform, of single samples; the identity first.
-        collate: the batch of a list of samples.
-        masks, indices: fields of the batch that mark padding, or number the samples of rows.
-        call: calls the model on a batch.
-        gradients: whether the forward differentiates.
-        precision: of the measurement and of plain hooks.
-        kind: of inputs, for the page.
+        library, name: library and name of the model.
+        build: function that returns the model with random weights.
+        samples: function that draws the samples from a generator; the largest come last.
+        elements: the transform of single samples, which starts with the identity.
+        collate: function that turns a list of samples into a batch.
+        masks, indices: fields of the batch that mark padding, or assign rows to samples.
+        call: function that calls the model on a batch.
+        gradients: whether the model differentiates in its forward pass.
+        precision: precision of the measurement and of plain hooks.
+        kind: description of the inputs, for the page.
     """
 
     library: str
@@ -65,12 +65,12 @@ def unmoved(sample: Sample) -> Sample:
 
 
 def on(field: str, move: Callable[[Tensor], Tensor]) -> Element:
-    """Return an element that moves one field of a mapping."""
+    """Return an element that changes only one field of a mapping."""
     return lambda sample: {**sample, field: move(sample[field])}
 
 
 def stacked(samples: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Stack samples of one shape."""
+    """Stack samples of equal shape."""
     return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 

@@ -26,15 +26,15 @@ class Outcome:
 
     Args:
         own: the architecture.
-        readings: number of floating readings of leaf modules that hold samples.
-        pooled: how many of them were pooled.
+        readings: number of floating readings of leaf modules with an axis of samples or rows.
+        pooled: number of readings that were pooled.
         equal: number of readings whose values agree with plain hooks.
         wrong: readings that disagree, with the difference.
         skipped: readings that the library skipped, with its reason.
-        absent: readings that it neither read nor skipped.
-        depend: skipped readings of which plain hooks, too, see another value alone than in a batch.
+        absent: readings that the library neither read nor skipped.
+        depend: skipped readings that differ for a sample alone and in a batch, as plain hooks confirm.
         operations: number of functional operations and other tensors read.
-        refusal: the library's error, if it rejected the model.
+        refusal: the library's error message, if it rejected the model.
         draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
         crash: any other error, with its location.
         notes: the library's warnings.
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def said_to_depend(self) -> int:
-        """Number of readings skipped because they depend on the batch."""
+        """Number of readings that the library skipped because they depend on the batch."""
         return sum("depends on the other inputs" in reason for reason in self.skipped.values())
 
     @property
@@ -122,7 +122,7 @@ def _pooling(reading: Reading) -> iv.Pool | None:
 
 
 def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, outcome: Outcome) -> Any:
-    """Return a result, or None after noting the reason."""
+    """Return a result, or None after recording the reason."""
     try:
         return iv.measure(
             model,
@@ -136,6 +136,7 @@ def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, o
             batch_size=len(samples) * len(own.elements),
             precision=own.precision,
             progress=False,
+            rows="all",
         )
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]
@@ -175,7 +176,7 @@ def _check_dependence(
     wanted: list[Reading],
     outcome: Outcome,
 ) -> None:
-    """Note which skipped readings differ alone and in a batch for plain hooks, too."""
+    """Record which skipped readings differ for a sample alone and in a batch, as plain hooks confirm."""
     claimed = [
         r for r in wanted if "depends on the other" in outcome.skipped.get(f"{r.label} (call {r.key[1]})", "")
     ]

@@ -1,4 +1,4 @@
-"""Graph networks of PyTorch Geometric on graphs of different sizes, and a potential for molecules."""
+"""Define PyTorch Geometric networks on graphs of different sizes, and a potential for molecules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Call = Callable[[nn.Module, Any], Any]
 
 
 def drawn(generator: torch.Generator) -> list[Any]:
-    """Draw rings of 4 to 9 nodes with a chord; nodes have positions and numbers of atoms, too."""
+    """Draw rings of 4 to 9 nodes with a chord. Nodes also have positions and atomic numbers."""
     from torch_geometric.data import Data
 
     found = []
@@ -54,7 +54,7 @@ ELEMENTS: tuple[Element, ...] = (unmoved, renumbered, reflected)
 
 
 def batched(graphs: Sequence[Any]) -> Any:
-    """Collate graphs, and number the graphs of edges and pairs, too, so that their layers can be pooled."""
+    """Collate graphs, and assign edges and pairs to graphs, so that their layers can be pooled."""
     from torch_geometric.data import Batch
     from torch_geometric.utils import to_dense_batch
 
@@ -88,7 +88,7 @@ CALLS: dict[str, Call] = {
 
 
 class Layers(nn.Module):
-    """Two convolutions with a ReLU between them."""
+    """Network of two graph convolutions with a ReLU between them."""
 
     def __init__(self, parts: nn.ModuleDict) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ def stretched(atoms: Any) -> Any:
 
 
 def potential() -> OwnInputs:
-    """Return SevenNet-0 with its own weights, which are part of its package."""
+    """Return SevenNet-0 with its pretrained weights, which are part of its package."""
     from sevenn.atom_graph_data import AtomGraphData
     from sevenn.calculator import SevenNetCalculator
     from sevenn.train.dataload import unlabeled_atoms_to_graph

@@ -1,4 +1,4 @@
-"""The oracle for batches of any kind: outputs of leaf modules, and where they hold the rows of samples."""
+"""Record the outputs of leaf modules for batches of any kind, and find the axes of the samples."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmarks.architectures.plain_hooks import Key, label, leaves, tensors_of
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor holds the samples.
+    """The axes of a tensor that belong to samples.
 
     Args:
-        axis: of the samples, or of the rows that an index assigns to them.
-        rows: per sample on that axis.
-        mask: the field that marks padding on one other axis, or "".
-        entries: that axis.
+        axis: axis of the samples, or of the rows that an index assigns to them.
+        rows: number of rows per sample on that axis.
+        mask: the field that marks padding on another axis, or "".
+        entries: the axis that the mask refers to.
         index: the field that assigns rows to samples, or "".
-        several: whether the shape depends on the samples in another way, so that no pooling exists.
+        several: whether the shape depends on the samples in another way, so that pooling is impossible.
     """
 
     axis: int
@@ -37,7 +37,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One floating tensor of a leaf module: its key, its name in the library, and where it holds samples."""
+    """One floating tensor of a leaf module: its key, its name in the library, and its sample axes."""
 
     key: Key
     label: str
@@ -46,7 +46,7 @@ class Reading:
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """One forward: the batch, its number of samples, and {key: (rank in the output, tensor)}."""
+    """One forward pass: the batch, its number of samples, and {key: (rank in the output, tensor)}."""
 
     batch: Any
     rows: int
@@ -63,7 +63,7 @@ def doubled(batch: Any) -> Any:
 
 
 def forward(own: OwnInputs, model: nn.Module, samples: Sequence[Any]) -> Forward:
-    """Run a forward of these samples and copy what leaf modules return."""
+    """Run a forward pass of these samples and copy what leaf modules return."""
     batch = own.collate(samples)
     batch = doubled(batch) if own.precision == "float64" else batch
     notes: dict[Key, tuple[int, Tensor]] = {}
@@ -104,13 +104,13 @@ def forward(own: OwnInputs, model: nn.Module, samples: Sequence[Any]) -> Forward
 
 
 def _graph_parts(args: Any) -> Iterator[Tensor]:
-    """Yield the tensors of mappings that a module gets as its only argument and may return with additions."""
+    """Yield the tensors of a mapping that is a module's only argument and may be part of what it returns."""
     if len(args) == 1 and isinstance(args[0], Mapping):
         yield from (tensor for _, tensor in tensors_of(args[0]))
 
 
 def readings(own: OwnInputs, trials: Sequence[Forward], twice: Forward) -> list[Reading]:
-    """Return the floating tensors of leaf modules whose shapes follow the samples, from several forwards."""
+    """Return the floating tensors of leaf modules whose shapes depend on the samples, from several passes."""
     found = []
     for key, (rank, tensor) in trials[0].notes.items():
         if tensor.is_floating_point() and all(key in trial.notes for trial in (*trials, twice)):
@@ -146,7 +146,7 @@ def _place(own: OwnInputs, trials: Sequence[Forward], shapes: list[tuple[int, ..
 
 
 def values(reading: Reading, trial: Forward) -> list[Tensor]:
-    """Return (sample, *unit) values, pooled by mean; rows of a sample may be consecutive or interleaved."""
+    """Return (sample, *unit) values, pooled by mean. Rows of a sample may be consecutive or interleaved."""
     place, tensor = reading.place, trial.notes[reading.key][1]
     rows = tensor.movedim(place.axis, 0)
     if place.index:

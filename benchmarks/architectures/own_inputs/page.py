@@ -1,4 +1,4 @@
-"""The section of this sweep: totals, one row per architecture, and the reasons for skipped readings."""
+"""Create the section on models with their own inputs: totals, a row per architecture, skipped readings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def totals(outcomes: list[Outcome]) -> list[str]:
         f"| of these, pooled | | {sum(o.pooled for o in outcomes)} |",
         f"| read, but not equal | 0 | {sum(len(o.wrong) for o in outcomes)} |",
         f"| skipped with a reason | | {sum(len(o.skipped) for o in outcomes)} |",
-        f"| of these, as depending on the batch, which plain hooks confirm | all | "
+        f"| of these, skipped because they depend on the batch, as plain hooks confirm | all | "
         f"{sum(len(o.depend) for o in outcomes)} of {sum(o.said_to_depend for o in outcomes)} |",
         f"| neither read nor skipped | 0 | {sum(len(o.absent) for o in outcomes)} |",
         f"| rejected models, all of which draw random numbers | | {sum(bool(o.refusal) for o in outcomes)} |",
@@ -38,21 +38,22 @@ def section(outcomes: list[Outcome]) -> list[str]:
     return [
         TITLE,
         "",
-        "Every model gets samples as its library has them: texts, recordings and graphs of different sizes, "
-        "padded or collated in `preprocess=`; mappings with masks; images with texts; molecules. Three "
-        "elements (two for spectrograms and series) move 12 samples; some change the sizes. Made by "
-        "`python -m benchmarks.architectures.own_inputs`.",
+        "Every model gets samples in the form that its library uses: texts, recordings and graphs of "
+        "different sizes, padded or collated in `preprocess=`; mappings with masks; images with texts; "
+        "molecules. There are 12 samples and three elements (two for spectrograms and series), some of "
+        "which change the size of a sample. Written by `python -m benchmarks.architectures.own_inputs`.",
         "",
-        "A *reading* is a floating tensor of a leaf module with an axis of samples, or with rows of nodes or "
-        "edges, as found by plain forward hooks on 12, 7 and 5 samples. It is pooled by its mean if it has a "
-        "padded axis, or such rows: `iv.Pool` with the mask or index of the batch. It is *equal* if the "
-        "transformation, sample and normalized variance of every unit, and of the layer, agree to 1e-6 "
-        "with those of plain hooks on the same batch, in float64 (float32 for SevenNet and GPT-Neo, which "
-        "compute in it anyway). Readings of rejected models count as not read.",
+        "A *reading* is a floating-point tensor of a leaf module with an axis of samples, or with rows of "
+        "nodes or edges, as found by plain forward hooks in batches of 12, 7 and 5 samples. If it has a "
+        "padded axis, or rows of nodes or edges, it is pooled by its mean: `iv.Pool` with the mask or "
+        "index of the batch. It is *equal* if the transformation, sample and normalized variance of every "
+        "unit, and of the layer, agree to 1e-6 with those of plain hooks on the same batch, in float64 (in "
+        "float32 for SevenNet and GPT-Neo, which compute in float32 anyway). Readings of rejected models "
+        "count as not read.",
         "",
-        "Texts are padded to the longest of a batch, but to one length for models that let padding reach "
-        "the tokens (by convolutions, Fourier transforms or shorter sequences), take no mask, or put the "
-        "tokens of all samples on one axis.",
+        "Texts are padded to the longest text of the batch. They are padded to a fixed length for models in "
+        "which padding affects the other tokens (through convolutions, Fourier transforms or shortened "
+        "sequences), that accept no mask, or that put the tokens of all samples on one axis.",
         "",
         *totals(outcomes),
         "",

@@ -1,4 +1,4 @@
-"""Images, clips, recordings, series, and images with text, as mappings."""
+"""Define models whose samples are mappings: of images, clips, recordings, series, and images with text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _single(move: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
 
 
 def with_pixel_mask(known: Architecture) -> OwnInputs:
-    """Return a detector: images of different widths, padded to one size, and a mask of their pixels."""
+    """Return a detector. Its images have different widths, are padded to one size, and have pixel masks."""
 
     def samples(generator: torch.Generator) -> list[Sample]:
         images = known.inputs(generator)
@@ -86,7 +86,7 @@ def recordings(known: Architecture) -> OwnInputs:
         for number, (kernel, stride) in enumerate(zip(tensors.WAV["conv_kernel"], (4, 4), strict=True)):
             counts, total = (counts - kernel) // stride + 1, (total - kernel) // stride + 1
             batch[f"pooled_{number}"] = (torch.arange(total) < counts[:, None]).long()
-        batch["pooled_2"] = (torch.arange(total + 1) < counts[:, None] + 1).long()  # of even kernels
+        batch["pooled_2"] = (torch.arange(total + 1) < counts[:, None] + 1).long()  # for even kernels
         return batch
 
     elements: tuple[Element, ...] = (
@@ -100,7 +100,7 @@ def recordings(known: Architecture) -> OwnInputs:
 
 
 def whisper(known: Architecture) -> OwnInputs:
-    """Return Whisper: spectrograms and the beginnings of transcripts of different lengths."""
+    """Return Whisper. Its samples are spectrograms with beginnings of transcripts of different lengths."""
 
     def samples(generator: torch.Generator) -> list[Sample]:
         texts = [torch.randint(5, 64, (n,), generator=generator) for n in lengths(4, 9)]
@@ -129,7 +129,7 @@ def image_and_text(known: Architecture) -> OwnInputs:
     def collate(samples: Sequence[Sample]) -> dict[str, Tensor]:
         images = stacked([{"pixel_values": sample["pixel_values"]} for sample in samples])
         pad = 1 if known.name == "CLIPModel" or known.name.startswith("Blip") else 0
-        least = 11 if known.name == "SiglipModel" else 0  # it reads its last token
+        least = 11 if known.name == "SiglipModel" else 0  # the model reads the last token
         texts = [{"input_ids": sample["input_ids"]} for sample in samples]
         return {**images, **tokenized(texts, value=pad, least=least)}
 

@@ -1,4 +1,4 @@
-"""Language models: texts of different lengths, padded in `preprocess` and marked by masks."""
+"""Define language models with texts of different lengths, padded in `preprocess` and marked by masks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.architectures import text as tensors
 from benchmarks.architectures.own_inputs.catalogue import Element, OwnInputs, lengths, on, padded, unmoved
 
 PADDING = {"RobertaForSequenceClassification": 1, "MPNetModel": 1, "BartModel": 1, "OPTModel": 1}
-NO_MASK = ("FNetModel", "RwkvModel")  # they take none
-REACHED = ("FNetModel", "RwkvModel", "FunnelModel", "ConvBertModel")  # padding reaches their tokens
-FLAT = ("OPTModel", "MixtralModel", "Qwen2MoeModel", "SwitchTransformersModel")  # all tokens on one axis
+NO_MASK = ("FNetModel", "RwkvModel")  # they accept no mask
+REACHED = ("FNetModel", "RwkvModel", "FunnelModel", "ConvBertModel")  # padding affects tokens
+FLAT = ("OPTModel", "MixtralModel", "Qwen2MoeModel", "SwitchTransformersModel")  # tokens share one axis
 ONE_LENGTH = (*REACHED, *FLAT)
-MULTIPLES = {"LongformerModel": 4}  # it pads to these itself
+MULTIPLES = {"LongformerModel": 4}  # the model itself pads to these multiples
 LONGEST, LONGEST_ANSWER = 14, 9
 
 
@@ -81,7 +81,7 @@ def text() -> list[OwnInputs]:
         kind = "texts, padded to one length" if known.name in ONE_LENGTH else "texts and masks"
         masks = () if known.name in NO_MASK else ("attention_mask",)
         given = (texts, ELEMENTS, collating(known.name), masks)
-        # GPT-Neo computes attention in float32 anyway, which is no repetition to the precision of float64.
+        # GPT-Neo computes attention in float32 anyway, so results do not repeat to float64 precision.
         precision: Any = "float32" if known.name == "GPTNeoForCausalLM" else "float64"
         options: Any = {"precision": precision, "kind": kind}
         found.append(OwnInputs(known.library, known.name, known.build, *given, **options))

@@ -17,7 +17,7 @@ from invariscope.block import Block, NotApplicableError
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 
-_SAME = 1e-6  # tolerance in a matrix's entries for the identity
+_SAME = 1e-6  # largest deviation of a matrix's entries from the identity for elements that act trivially
 
 
 class FeatureAction(abc.ABC):
@@ -39,7 +39,7 @@ class FeatureAction(abc.ABC):
 
     @abc.abstractmethod
     def kernel(self, block: Block) -> np.ndarray | None:
-        """Return (sample or 1, element) flags of elements that act trivially.
+        """Return a (sample or 1, element) mask of elements that act trivially.
 
         None means that only the identity does.
         """
@@ -74,7 +74,7 @@ class FeatureAction(abc.ABC):
         """Call `acted` and check its result, since a user's action may fail or change the shape.
 
         Raises:
-            NotApplicableError: it fails, changes the shape, or there is no action on this layer.
+            NotApplicableError: the action fails, changes the shape, or is not defined on this layer.
         """
         try:
             found = self.acted(block, maps, inverse=inverse)
@@ -101,7 +101,7 @@ class TrivialAction(FeatureAction):
     name: ClassVar[str] = "trivial"
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """Return True for all elements."""
+        """Return a mask that is True for all elements."""
         return np.ones((1, block.elements), bool)
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
@@ -134,7 +134,7 @@ class SpatialAction(FeatureAction):
 
 @dataclass(frozen=True)
 class RowAction(FeatureAction):
-    """Rows of a response are permuted like the rows of the input: nodes of a graph, tokens, atoms.
+    """The rows of a response (nodes of a graph, tokens, atoms) are permuted like the rows of the input.
 
     Applies to layers whose rows are split by sample with `iv.Rows`, or whose first unit axis holds the rows.
     """
@@ -307,7 +307,7 @@ def as_feature_action(given: Any) -> FeatureAction:
             `D_from_matrix(R)`; or a mapping {name or glob of layers: one of these}.
     Raises:
         ValueError: an unknown name.
-        TypeError: none of these.
+        TypeError: `given` is none of these.
     """
     if isinstance(given, FeatureAction):
         return given
@@ -332,7 +332,7 @@ def as_feature_action(given: Any) -> FeatureAction:
 
 
 def _kernel(matrices: np.ndarray) -> np.ndarray:
-    """Return (sample or 1, element) flags of identity matrices."""
+    """Return a (sample or 1, element) mask of identity matrices."""
     return np.abs(matrices - np.eye(matrices.shape[-1])).max(axis=(2, 3)) < _SAME
 
 

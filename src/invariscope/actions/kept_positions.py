@@ -1,4 +1,4 @@
-"""Find the units of a layer that an action and then its inverse return to their places."""
+"""Find the units of a layer that return to their places if an action and then its inverse are applied."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from invariscope.block import Block
 
-LOST = 1e-3  # tolerance for a map of ones, which zero padding lowers at positions that leave the image
-_ASTRAY_PX = 0.5  # tolerance in pixels if padding repeats the border, and so returns content from elsewhere
+LOST = 1e-3  # tolerance for a map of ones: zero padding makes it smaller at positions that leave the image
+_ASTRAY_PX = 0.5  # tolerance in pixels, for padding that fills in content from elsewhere
 
 
 def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
-    """Return (sample, element, unit...) flags: whether t and then t⁻¹ return each unit's own content.
+    """Return a (sample, element, unit...) mask of units whose own content returns after t and then t⁻¹.
 
     The action and its inverse are applied to a map of ones; units whose value is 1 again are kept. If all
     units are kept, because the padding repeats or mirrors the border, maps of the row and column numbers are
@@ -22,8 +22,8 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
         block: block of the layer, which provides its shape and the action.
         inverse_first: apply t⁻¹ and then t, for units of t a(x).
     Returns:
-        Flags that broadcast against the responses. They have one sample if elements are the same for all
-        samples, and one channel otherwise.
+        A mask that broadcasts against the responses: its sample axis has size 1 if elements are the same for
+        all samples; otherwise, its channel axis does.
     Raises:
         NotApplicableError: the elements have no action, or no inverse, on this layer.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -55,7 +55,7 @@ def as_representation(given: Any, elements: Any = None) -> Any:
             the elements that the object's own group lists.
     Raises:
         ValueError: an unknown name, or matrices of the wrong shape.
-        TypeError: none of these.
+        TypeError: `given` is none of these.
     """
     if isinstance(given, str):
         if given not in NAMED:
@@ -70,7 +70,7 @@ def as_representation(given: Any, elements: Any = None) -> Any:
 
 
 def _of(function: Any, argument: Any) -> Any:
-    """Call the user's representation, naming it in errors."""
+    """Call the user's representation, and name it in the message if it fails."""
     try:
         return function(argument)
     except Exception as error:
@@ -119,6 +119,9 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
     acting = block.acting
     if acting is None:
         raise ValueError("the elements of the block are unknown, so their action is unknown too")
+    if acting.in_place_of is not None:
+        size = matrices_of(representation, replace(block, acting=acting.in_place_of)).shape[-1]
+        return np.broadcast_to(np.eye(size), (1, len(acting.labels), size, size))
     if isinstance(representation, MatrixStack):
         return _stacked(representation, acting)
     if representation == "regular":

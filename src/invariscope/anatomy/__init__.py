@@ -1,1 +1,1 @@
-"""Positions and receptive fields of a model's units, and derivatives through its layers."""
+"""Anatomy of a model: positions and receptive fields of its units, and derivatives through its layers."""

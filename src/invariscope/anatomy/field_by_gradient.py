@@ -19,7 +19,7 @@ _LARGEST = 512
 
 
 def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[AxisWindow, ...]:
-    """Return a layer's windows, found from three adjacent units; enlarge the input if they do not fit.
+    """Return a layer's receptive-field windows, found from three adjacent units on a large enough input.
 
     Raises:
         ValueError: a layer without positions, with units that see the whole image, or with unequal windows.
@@ -58,7 +58,7 @@ def _make_positive(model: nn.Module) -> None:
 def _windows(
     run: Callable[[Tensor], Tensor], layer: str, shape: tuple[int, ...], *, given: bool
 ) -> list[tuple[int, list[tuple[int, int]]]] | None:
-    """Return, per axis, a unit's position and the spans of it and its neighbours; None if one is cut off."""
+    """Return, per axis, a unit's position and the spans that three units see; None if one is cut off."""
     generator = torch.Generator().manual_seed(1)
     x = 0.5 + torch.rand(1, *shape, generator=generator, dtype=torch.float64)
     try:
@@ -90,7 +90,8 @@ def _spans(x: Tensor, output: Tensor, unit: tuple[int, ...], layer: str) -> list
     pixels = seen.nonzero()
     if len(pixels) == 0:
         raise ValueError(
-            f"layer {layer!r} has no gradient with respect to the input: its forward is not differentiable"
+            f"layer {layer!r} has no gradient with respect to the input: its forward pass is not "
+            "differentiable"
         )
     first, last = pixels.amin(dim=0).tolist(), pixels.amax(dim=0).tolist()
     return list(zip(first, last, strict=True))

@@ -77,7 +77,7 @@ def flat(layer: str, output: Tensor) -> ValueError:
 
 
 class _Chain:
-    """The windows of the tensors seen so far, unless a tensor has been written to since."""
+    """Windows of the tensors in a forward pass; a tensor that is later written to in place is forgotten."""
 
     def __init__(self, axes: int) -> None:
         self.axes = axes
@@ -114,7 +114,7 @@ class _Chain:
 def _after(module: nn.Module, axes: _Axes) -> _Axes | None:
     """Return the windows after a module; None if the module is unknown."""
     if not type(module).__module__.startswith("torch.nn.modules."):
-        return None  # a subclass may do something else in its forward
+        return None  # the `forward` of a subclass may do something else
     is_activation = type(module).__module__ == activation.__name__ and not isinstance(module, _MIXING)
     if is_activation or isinstance(module, (*_POINTWISE, *_POINTWISE_BASES)):
         return axes

@@ -25,8 +25,8 @@ class Pushforward:
 
     .. math:: x, v \mapsto f(x),\; df(x)\, v
 
-    A call costs about two and a half forwards, whatever the size of the output. Finite differences are not
-    used.
+    A call costs about as much as two and a half forward passes, whatever the size of the output. Finite
+    differences are not used.
 
     Args:
         placed: a copy of the model.
@@ -37,7 +37,7 @@ class Pushforward:
     dtype: torch.dtype
 
     def feed(self, x: Tensor) -> Tensor:
-        """Return x with the device and dtype of the copy."""
+        """Return x on the device and in the dtype of the copy."""
         return self.placed.feed(x).to(self.dtype)
 
     def __call__(
@@ -66,7 +66,7 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
     """Return the derivative of a copy of the model in eval mode.
 
     Raises:
-        TypeError: not a module.
+        TypeError: the model is not a module.
         ValueError: the model cannot be copied.
     """
     if not isinstance(model, nn.Module):

@@ -1,4 +1,4 @@
-"""Positions in the image of every feature map's units, followed through one forward."""
+"""Positions in the image of every feature map's units, tracked through one forward pass."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class UnitGrid:
 def grids(
     reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
 ) -> dict[LayerKey, UnitGrid]:
-    r"""Return the grid of every layer whose positions can be followed through one forward.
+    r"""Return the grid of every layer whose positions can be tracked through one forward pass.
 
     .. math:: m' = m + \left(\frac{(k - 1)\,d + (n' - 1)\,r - (n - 1)}{2} - p\right) j, \quad j' = r\,j
 
     for a convolution or pool with kernel k, dilation d, padding p and stride r from n to n' units. Pointwise
     operations, sums of equal sizes, padding, adaptive pools, upsampling and transposed convolutions are
-    followed as well, both as modules and as functions. Layers after any other operation are missing.
+    tracked as well, both as modules and as functions. Layers after any other operation are left out.
 
     Args:
-        reader: reads a torch model; other models cannot be followed.
+        reader: a reader of a torch model; other models cannot be tracked.
         x: (sample, C, axis...) a few inputs.
         device, precision, seed: see `Reader.open`.
     """
@@ -90,9 +90,9 @@ class _Following(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and follow it if its effect on positions is known."""
+        """Run the operation, and record the grid of its output if its effect on positions is known."""
         options = kwargs or {}
-        # Recorded with their sizes, which an in-place operation may change.
+        # Recorded together with the sizes before the operation, which may be in place and change them.
         inputs = [(t, tuple(t.shape[2:])) for t in tensors_among([*args, *options.values()]) if self.known(t)]
         result = func(*args, **options)
         output = result[0] if isinstance(result, tuple) and result else result
@@ -130,7 +130,7 @@ class _Operation:
         return dict(zip(names, self.args, strict=False)) | self.options
 
     def slid(self, reach: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> UnitGrid:
-        """Return the grid of windows of `reach` steps, `stride` apart, starting `padding` steps outside."""
+        """Return the grid of windows that span `reach` steps, `stride` apart, the first at −`padding`."""
         grid = self.grid
         middles = (
             middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)

@@ -42,7 +42,7 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """A recorded forward in which every passage can be differentiated.
+    """A recorded forward pass in which every passage can be differentiated.
 
     Args:
         x: the input.
@@ -58,7 +58,7 @@ class Trace:
 def traced(
     model: nn.Module, *, layerwise: bool = True, dtype: torch.dtype = torch.float64
 ) -> Callable[..., Trace]:
-    """Return a function that traces a forward of a copy of the model in eval mode.
+    """Return a function that traces a forward pass of a copy of the model in eval mode.
 
     Passages are modules without children, attention and recurrent modules, and operations between modules,
     including those that only change the shape. In-place operations between modules are left out.
@@ -67,7 +67,7 @@ def traced(
         layerwise: whether to record the layers; otherwise there are no passages.
         dtype: dtype of the copy.
     Raises:
-        TypeError: not a module.
+        TypeError: the model is not a module.
         ValueError: the model cannot be copied, or its output changes when its layers are recorded.
     """
     if not isinstance(model, nn.Module):
@@ -116,7 +116,7 @@ def _refuse_scripted(sites: Sequence[Site]) -> None:
 
 @dataclass(eq=False)
 class _Watch:
-    """What has been recorded of a forward so far.
+    """What has been recorded of a forward pass so far.
 
     Attributes:
         around: for each enclosing module, the name prefix of the operations in it; None inside a layer.
@@ -129,7 +129,7 @@ class _Watch:
     open: list[tuple[str, list[Tensor], list[bool]]] = field(default_factory=list)
 
     def begin(self, x: Tensor) -> None:
-        """Start a forward."""
+        """Start recording a forward pass."""
         self.x, self.passages, self.open = x, [], []
         self.counts.clear()
         self.around[:] = [""]
@@ -182,7 +182,8 @@ class _Watch:
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
         """Copy the differentiable tensors in a value.
 
-        Returns the value with the copies in place, the copies, and flags of copies of the model's input.
+        Returns the value with the copies in place, the copies, and whether each is a copy of the model's
+        input.
         """
         held: list[Tensor] = []
         first: list[bool] = []
@@ -192,7 +193,7 @@ class _Watch:
                 return tensor
             held.append(tensor.clone())
             first.append(tensor is self.x)
-            return held[-1].clone()  # the model may overwrite this copy in place, but not the kept one
+            return held[-1].clone()  # the model may overwrite this copy in place, but not the recorded one
 
         with unobserved():
             return _mapped(value, tap), (held, first)

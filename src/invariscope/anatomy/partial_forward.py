@@ -16,7 +16,7 @@ from invariscope.readers.torch.preserve import preserved
 
 
 class _Reached(Exception):
-    """Raised internally to end a forward after the layer of interest."""
+    """Raised internally to end a forward pass after the layer of interest."""
 
 
 @contextmanager
@@ -29,8 +29,8 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
     Args:
         layer: dotted name of a module.
     Raises:
-        TypeError: not a module.
-        ValueError: the layer does not exist, the forward does not run it, its output is not a tensor with one
+        TypeError: the model is not a module.
+        ValueError: the layer does not exist, the model does not run it, its output is not a tensor with one
             row per input, or the model fails.
     """
     if not isinstance(model, nn.Module):
@@ -71,7 +71,7 @@ def _named(model: nn.Module, layer: str) -> nn.Module:
 
 def _only_tensor(held: list[Any], layer: str, rows: int) -> Tensor:
     if not held:
-        raise ValueError(f"the forward never runs layer {layer!r}; name a module that it runs")
+        raise ValueError(f"the forward pass never runs layer {layer!r}; name a module that it runs")
     if not isinstance(held[0], Tensor):
         raise ValueError(
             f"layer {layer!r} returns a {type(held[0]).__name__} instead of a tensor; name another layer"

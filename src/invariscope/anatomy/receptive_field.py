@@ -72,8 +72,8 @@ def receptive_field(
     and c = 0 at the input. For other models, a unit sees the pixels with a non-zero gradient, computed in a
     copy in which weights are made positive and maxima are replaced by means, so that nothing cancels.
 
-    Caveats: the window is what a unit can depend on. Most of its response comes from the centre, and
-    trained weights may ignore the rest. Only the gradient takes functional operations into account.
+    Caveats: the window is what a unit can depend on. Most of its response comes from the centre, and trained
+    weights may ignore the rest. Only method="gradient" takes functional operations into account.
 
     Args:
         model: a `torch.nn.Module`.
@@ -83,7 +83,7 @@ def receptive_field(
     Raises:
         ValueError: an unknown layer or method; a layer without positions, or whose units see the whole image
             or windows of different sizes; a model that is not a chain, for "analytic".
-        TypeError: not a module.
+        TypeError: the model is not a module.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case, unknown
@@ -26,7 +26,7 @@ MAX_LENGTH = 4000
 
 
 def read_transform(text: str) -> Transform:
-    """Return the transform written as a text such as "Rotation.circle(16)" or "quarter_turns".
+    """Parse a string such as "Rotation.circle(16)" or "quarter_turns", and return the transform.
 
     Raises:
         ValueError: invalid syntax, an unknown class or constructor, or an argument that is not a literal.
@@ -50,10 +50,10 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
     Raises:
         ValueError, TypeError: as for `read_transform`.
     """
-    from invariscope.measures.base import MEASURES, Measure
+    from invariscope.measures.base import MEASURES, SYMBOLS, Measure
 
     example = "'normalized_variance' or 'NormalizedVariance(spread=\"std\")'"
-    language = _Language(MEASURES, Measure, example)
+    language = _Language(MEASURES, Measure, example, SYMBOLS)
     return tuple(measure for text in texts for measure in language.read(text))
 
 
@@ -64,6 +64,7 @@ class _Language:
     registry: Registry
     base: type
     example: str
+    symbols: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, text: str) -> tuple[Any, ...]:
         """Return the objects of a text with one or more expressions, separated by commas."""
@@ -74,7 +75,8 @@ class _Language:
     def _tree(self, text: str) -> ast.expr:
         if len(text) > MAX_LENGTH:
             raise ValueError(
-                f"the {self.registry.kind} has {len(text):,} characters, more than {MAX_LENGTH:,}"
+                f"the text of the {self.registry.kind} has {len(text):,} characters; at most "
+                f"{MAX_LENGTH:,} are allowed"
             )
         try:
             return ast.parse(text.strip(), mode="eval").body
@@ -89,7 +91,9 @@ class _Language:
         if isinstance(node, ast.Call):
             return self._called(node, text)
         if isinstance(node, ast.Name):
-            return self._made(self.registry.get(snake_case(node.id)), None, [], {})
+            return self._made(
+                self.registry.get(self.symbols.get(node.id.lower()) or snake_case(node.id)), None, [], {}
+            )
         raise self._refused(node, text)
 
     def _called(self, node: ast.Call, text: str) -> Any:
@@ -102,7 +106,7 @@ class _Language:
 
     def _callee(self, node: ast.expr, text: str) -> tuple[type, str | None]:
         if isinstance(node, ast.Name):
-            return self.registry.get(snake_case(node.id)), None
+            return self.registry.get(self.symbols.get(node.id.lower()) or snake_case(node.id)), None
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             return self.registry.get(snake_case(node.value.id)), node.attr
         raise self._refused(node, text)
@@ -163,7 +167,7 @@ def constructors(cls: type, base: type) -> dict[str, Callable[..., Any]]:
 
 
 def ways(cls: type, base: type) -> list[str]:
-    """Return the signatures that make an object, such as "Rotation.circle(m, ...)"."""
+    """Return the signatures of a class and its constructors, such as "Rotation.circle(m, ...)"."""
     calls = {None: cls, **constructors(cls, base)}
     return [f"{_spelled(cls, name)}{_bare_signature(make)}" for name, make in calls.items()]
 

@@ -68,7 +68,7 @@ def class_names() -> list[str]:
 
 
 def _classes(package: str, registry: str) -> Mapping[str, Any]:
-    """Return the classes of a registry whose package is imported only now."""
+    """Import the package of a registry, not earlier than needed, and return its classes."""
     return getattr(importlib.import_module(f"invariscope.{package}"), registry).classes()
 
 

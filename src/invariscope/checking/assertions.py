@@ -50,6 +50,7 @@ def assert_invariant(
     preprocess: Callable[[Any], Any] | None = None,
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
+    repeats: int = 1,
 ) -> Verdict:
     r"""Fail unless the output, or every named layer, is unchanged when inputs are transformed.
 
@@ -68,6 +69,10 @@ def assert_invariant(
         seed: seed of the subset and of the transform's draws; None: the test session's seed, or 0.
         precision, device, batch_size, unstable, gradients, preprocess, call, pool: as for `iv.measure`.
         output: the part of the model's output to check, as for `iv.measure`.
+        repeats: number of forward passes per input, as for `iv.measure`; above 1 for models that draw random
+            numbers. What is compared with `below` (which must then be given) is each element's mean error
+            over samples, minus the error that chance alone causes. Caveats: the two effects add in squares,
+            so symmetry errors smaller than the effect of chance are underestimated.
 
     Returns:
         The verdict, with the decisive error of every checked layer.
@@ -87,7 +92,7 @@ def assert_invariant(
     wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
     options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
-    options |= {"preprocess": preprocess, "call": call, "pool": pool}
+    options |= {"preprocess": preprocess, "call": call, "pool": pool, "repeats": repeats}
     return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
 
 
@@ -110,6 +115,7 @@ def assert_equivariant(
     preprocess: Callable[[Any], Any] | None = None,
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
+    repeats: int = 1,
 ) -> Verdict:
     r"""Fail unless every layer responds to transformed inputs with the action of the transform.
 
@@ -129,9 +135,9 @@ def assert_equivariant(
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
         below: the largest relative error that passes. None derives a tolerance as for `assert_invariant` and
             adds ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖, the loss of the action itself on that layer.
-        samples, seed, precision, device, batch_size, unstable, output, gradients: as for `assert_invariant`.
-            Parts of the output are layers: for a class `Net` that returns {"energy": ..., "forces": ...} they
-            are "Net" and "Net[forces]".
+        samples, seed, precision, device, batch_size, unstable, output, gradients, repeats: as for
+            `assert_invariant`. Parts of the output are layers: for a class `Net` that returns
+            {"energy": ..., "forces": ...} they are "Net" and "Net[forces]".
 
     Returns:
         The verdict, with the decisive error of every checked layer.
@@ -158,7 +164,7 @@ def assert_equivariant(
         layers = list(feature_action)
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
     options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
-    options |= {"preprocess": preprocess, "call": call, "pool": pool}
+    options |= {"preprocess": preprocess, "call": call, "pool": pool, "repeats": repeats}
     return _asserted("equivariant", model, data, elements, wanted, below, options)
 
 
@@ -183,7 +189,7 @@ def _asserted(
     options["seed"] = (session.seed or 0) if options["seed"] is None else options["seed"]
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
-    _refuse_tolerance(below, transform)
+    _refuse_tolerance(below, transform, options["repeats"])
     last = as_reader(model).channels_last
     source = as_source(data, seed=options["seed"], few=_FEW, structured=True, channels_last=last)
     options["preprocess"] = options["preprocess"] or source.collate
@@ -209,13 +215,18 @@ def _asserted(
     return verdict
 
 
-def _refuse_tolerance(below: float | None, transform: Transform) -> None:
+def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -> None:
     if below is None:
+        if repeats > 1:
+            raise ValueError(
+                f"no tolerance can be derived with repeats={repeats}: the error that chance causes differs "
+                "from draw to draw. Give below=, the largest mean relative error beyond chance that passes"
+            )
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
                 f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "without inverses, its effect cannot be measured. Give below=, the largest relative error "
-                "that passes; for callables, declare Elements([...], inverses=[...])."
+                "without inverses the effect of interpolation cannot be measured. Give below=, the largest "
+                "relative error that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
     if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
@@ -289,7 +300,8 @@ def _measured(
 ) -> Result:
     __tracebackhide__ = True
     try:
-        return measure(model, source, transform, measures=wanted, progress=False, intervals=False, **options)
+        how = {"progress": False, "intervals": False, "rows": "all", "shard": False} | options
+        return measure(model, source, transform, measures=wanted, **how)
     except NoLayerError as error:
         error.add_note("Name other layers with layers=, or another action with feature_action=.")
         raise

@@ -1,4 +1,4 @@
-"""Outcomes as JUnit XML for continuous integration."""
+"""Outcomes of limits as JUnit XML, for continuous integration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits on a model's values, written on one line and checked on a result.
+"""Limits on a model's measured values, each written on one line.
 
 The value alone decides. This is not a hypothesis test: there is no p-value and no adjustment for the number
 of layers and limits, and the 95 % interval next to each value applies to that value alone.
@@ -18,6 +18,7 @@ from invariscope.common.registry import unknown
 from invariscope.measures.base import Measure
 from invariscope.results.provenance import NONFINITE
 from invariscope.results.result import Result
+from invariscope.results.rows import Row
 
 OUTPUT = "output"
 _FORM = "GLOB:measure:value, such as 'conv*:normalized_variance:0.3'"
@@ -32,7 +33,7 @@ class Limit:
     Args:
         text: the limit as written.
         pattern: layer name or glob; `output` for measures of the model's output.
-        measure: the limited measure.
+        measure: the measure that the limit applies to.
         output: output of the measure; "" means the first.
         bound: the largest or smallest allowed value.
         upper: whether `bound` is the largest allowed value.
@@ -98,7 +99,9 @@ class Outcome:
         layer, call: the layer, and the number of its call.
         value: value over all samples, which decides.
         low, high: 95 % interval, for information only.
-        note: why there is no value.
+        note: why there is no value; "" if there is one.
+        chance: the part that the model's own randomness causes, already subtracted from value and interval; 0
+            without `repeats`.
     """
 
     limit: Limit
@@ -108,6 +111,7 @@ class Outcome:
     low: float
     high: float
     note: str = ""
+    chance: float = 0.0
 
     @property
     def status(self) -> Status:
@@ -127,7 +131,8 @@ class Outcome:
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
-        return f"{self.name}: {self.limit.row} is {self.value:.6g}, must be {wanted}"
+        beyond = f" beyond chance (minus {self.chance:.6g} due to chance)" if self.chance else ""
+        return f"{self.name}: {self.limit.row} is {self.value:.6g}{beyond}, must be {wanted}"
 
 
 def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
@@ -155,11 +160,11 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
     distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers}
+    return {"measures": distinct, "layers": layers, "rows": "all"}
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
-    """Return the outcome of every limit at every matching layer, in execution order.
+    """Return the outcome of every limit at every matching layer, with layers in execution order.
 
     Raises:
         ValueError: a limit matches no layer, or names an output that the measure does not have.
@@ -174,8 +179,26 @@ def _judged(limit: Limit, result: Result) -> list[Outcome]:
     chosen = [row for row in rows if matches(limit.pattern, row.layer)]
     if not chosen:
         raise _no_layer(limit, result, [row.layer for row in rows])
-    found = [Outcome(limit, *row.key, row.value, row.ci_low, row.ci_high, row.note) for row in chosen]
-    return [*found, *_nonfinite(limit, result)]
+    return [*(_outcome(limit, row) for row in chosen), *_nonfinite(limit, result)]
+
+
+def _outcome(limit: Limit, row: Row) -> Outcome:
+    chance = _by_chance(limit, row)
+    numbers = (row.value - chance, row.ci_low - chance, row.ci_high - chance)
+    return Outcome(limit, *row.key, *numbers, row.note, chance)
+
+
+def _by_chance(limit: Limit, row: Row) -> float:
+    """Return by how much chance alone raises a value above its ideal; 0 if that is not known.
+
+    This applies only to upper limits on values whose ideal is the smallest possible value. The accuracy on
+    untransformed inputs, for instance, is not an effect of chance.
+    """
+    about = limit.measure.output(row.output)
+    depends = about.floor and about.kind != "position"
+    if not (limit.upper and depends and about.ideal == about.range[0]) or math.isnan(row.chance):
+        return 0.0
+    return row.chance - about.ideal
 
 
 def _nonfinite(limit: Limit, result: Result) -> Iterator[Outcome]:
@@ -219,14 +242,14 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _refuse_form(measure: Measure, output: str, text: str) -> None:
-    """Raise ValueError for an option in place of an output, such as the kind of a deviation."""
+    """Raise ValueError if a limit names an option, or its value, in place of an output."""
     head, dot, rest = output.partition(".")
     if head in ("", measure.form):
         return
     for option in dataclasses.fields(measure):  # type: ignore[arg-type]
         if meant := _called(measure, option.name, head):
             raise ValueError(
-                f"{head!r} in the limit {text!r} is not an output of {measure.name} but its option "
+                f"{head!r} in the limit {text!r} is not an output of {measure.name}; set its option "
                 f'{option.name!r}: write "{meant}{dot}{rest}" instead.'
             )
 

@@ -1,10 +1,11 @@
-"""Verdicts from measured results."""
+"""Verdicts of assertions, derived from measured results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ def verdict_of(
     Args:
         what: "invariant" or "equivariant".
         result: rows and curves of `wanted`, with floors if elements interpolate.
-        rounding: rounding at every layer, in execution order.
+        rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
         options: options of the measurement, including the seed and the number of samples.
         kinds: classes of the layers that are modules.
@@ -49,8 +50,12 @@ def verdict_of(
         rounding, kinds = {}, {}
     found = []
     for row in (row for row in result.rows if not row.output):
-        own = {output: curves.get((output, row.key), {}) for output in _CURVES}
-        worst = _worst(own, transform, rounding.get(row.key, last), below)
+        own = {output: curves.get((output, row.key), {}) for output in (*_CURVES, _MEAN)}
+        allow = partial(_allowed, rounding.get(row.key, last), below=below)
+        if options.get("repeats", 1) > 1:
+            worst = _worst_beyond_chance(own[_MEAN], transform, allow, row.chance)
+        else:
+            worst = _worst(own, transform, allow)
         chosen = rows.get(("action", row.key))
         action = _action(wanted, 0 if chosen is None else int(chosen.value), row.layer)
         about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
@@ -59,6 +64,8 @@ def verdict_of(
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
+_MEAN = "by_element"
+_Allow = Callable[[float, float], tuple[float, str]]
 
 
 def _curves(result: Result) -> dict[tuple[str, LayerKey], dict[int, Point]]:
@@ -83,10 +90,8 @@ def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _worst(
-    curves: Mapping[str, dict[int, Point]], transform: Transform, rounding: Rounding, below: float | None
-) -> Worst | None:
-    """Return the element with the largest share of its tolerance; None if no element has an error."""
+def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: _Allow) -> Worst | None:
+    """Return the element whose error is the largest share of its tolerance; None if none has an error."""
     errors, lost, samples = (curves[name] for name in _CURVES)
     found = []
     for j, point in errors.items():
@@ -95,13 +100,25 @@ def _worst(
             continue
         input_floor = 0.0 if transform.exact[j] else point.get("floor", 0.0)
         action_floor = float(np.nan_to_num(lost[j].value))
-        allowed, reason = _allowed(rounding, input_floor, action_floor, below)
+        allowed, reason = allow(input_floor, action_floor)
         found.append(Worst(error, allowed, j, _label(transform, j), int(samples[j].value), reason))
     return max(found, key=lambda worst: worst.share) if found else None
 
 
+def _worst_beyond_chance(
+    errors: dict[int, Point], transform: Transform, allow: _Allow, chance: float
+) -> Worst | None:
+    """Return the element with the largest mean error, from which the error due to chance is subtracted."""
+    known = {j: point.value - chance for j, point in errors.items() if not math.isnan(point.value)}
+    if not known or math.isnan(chance):
+        return None
+    worst = max(known, key=lambda j: known[j])
+    allowed, reason = allow(0.0, 0.0)
+    return Worst(known[worst], allowed, worst, _label(transform, worst), None, reason, chance)
+
+
 def _allowed(
-    rounding: Rounding, input_floor: float, action_floor: float, below: float | None
+    rounding: Rounding, input_floor: float, action_floor: float, *, below: float | None
 ) -> tuple[float, str]:
     """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:

@@ -1,4 +1,4 @@
-"""Settings that all assertions of a test run share. Light to import, since test runners load it."""
+"""Settings shared by all assertions of a test run. This module imports little, since test runners load it."""
 
 from __future__ import annotations
 

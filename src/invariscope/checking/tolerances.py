@@ -1,4 +1,4 @@
-"""Effect of rounding on a layer, which is the default tolerance of assertions."""
+"""Effect of rounding on a layer's response: the default tolerance of assertions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TF32 = 2.0**-10
 
 @dataclass(frozen=True)
 class Rounding:
-    r"""Relative error of a layer that rounding in the network's dtype explains.
+    r"""Largest relative error of a layer that rounding in the network's dtype explains.
 
     .. math:: \rho = 4 \sqrt{d}\, (\varepsilon_s + \varepsilon_a \sqrt{K})
 
@@ -26,11 +26,11 @@ class Rounding:
     forms sums of up to K terms, whose errors of ε_a accumulate like a random walk. bfloat16 and float16 are
     summed in float32. The errors of layers are taken to be independent; the factor 4 is a margin.
 
-    Caveats: differences of large numbers magnify rounding, so a layer that takes them needs its own
-        tolerance.
+    Caveats: differences of large numbers magnify rounding, so a layer that computes such differences needs
+    its own tolerance.
 
     Args:
-        depth: d, the number of layers up to and including this one, without views of earlier layers.
+        depth: d, the number of layers up to and including this one, not counting views of earlier layers.
         terms: K, the largest number of terms in a sum.
         stored: ε_s, the relative error of storing a result.
         summed: ε_a, the relative error of adding a term.
@@ -58,7 +58,7 @@ class Rounding:
 
 
 def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -> Mapping[LayerKey, Rounding]:
-    """Return the rounding at every layer in execution order, or at the output if no layer can be read.
+    """Return the rounding errors of all layers in execution order, or of the output if no layer can be read.
 
     Args:
         inspection: inspection of all layers.

@@ -24,16 +24,18 @@ class Worst:
         allowed: tolerance for this element.
         element: position of the element in the transform.
         label: name of the element with its parameters.
-        sample: position of the sample in the data.
+        sample: position of the sample in the data; None if the error is the mean over samples.
         reason: the tolerance in words, with its parts.
+        chance: the mean error that chance alone causes, already subtracted; 0 without `repeats`.
     """
 
     error: float
     allowed: float
     element: int
     label: str
-    sample: int
+    sample: int | None
     reason: str
+    chance: float = 0.0
 
     @property
     def share(self) -> float:
@@ -44,6 +46,8 @@ class Worst:
 
     def __str__(self) -> str:
         error, allowed = _apart(self.error, self.allowed)
+        if self.sample is None:
+            error += f" beyond chance (mean {self.error + self.chance:.3g} - {self.chance:.3g} due to chance)"
         return f"{error}, {allowed} allowed"
 
 
@@ -59,7 +63,7 @@ class LayerVerdict:
         worst: the decisive pair; None if the response is 0 for every sample.
         grid: why the layer's grid rules out exact equivariance, such as strides that shift it off-centre.
         kind: class of the module; "" if the layer is not a module.
-        tried: the accepted actions, of which `action` fits best.
+        tried: the accepted actions, among which `action` fits best.
     """
 
     layer: str
@@ -80,7 +84,7 @@ class LayerVerdict:
     @property
     def blind(self) -> bool:
         """Whether another sample's response would also be within the tolerance, on average."""
-        return self.worst is not None and self.null <= self.worst.allowed
+        return self.worst is not None and self.null - self.worst.chance <= self.worst.allowed
 
     @property
     def name(self) -> str:
@@ -98,7 +102,7 @@ class LayerVerdict:
 
     @property
     def short(self) -> str:
-        """Name and error."""
+        """Name of the layer and its error, for a summary."""
         return f"{self.name} " + ("no response" if self.worst is None else f"{self.worst.error:.2g}")
 
 
@@ -164,14 +168,14 @@ class Verdict:
         text = f"{self.result.name}{number}; {counts}"
         if before:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            text += f"; all earlier ones hold, the largest error is {largest.short}"
+            text += f"; all earlier ones hold; their largest error is {largest.short}"
         return text
 
     def _replay(self, worst: Worst | None) -> str:
         samples = "" if self.samples is None else f", samples={self.samples}"
         option = "" if self.samples is None else f" --invariscope-samples {self.samples}"
         text = f"seed={self.seed}{samples}, or pytest --invariscope-seed {self.seed}{option}"
-        if worst is None:
+        if worst is None or worst.sample is None:
             return text
         i, j = worst.sample, worst.element
         own = "" if self.keys is None else f", keys=[{self.keys[i]}]"
@@ -205,7 +209,7 @@ def _closeness(layer: LayerVerdict) -> float:
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} is 0 for every input, so it cannot be shown to be {what}"
+        return f"{name} returns 0 for every input, so it cannot be shown to be {what}"
     which = "is" if alone else "is the first that is"
     return f"{name} {which} not {what}: relative error {first.worst}"
 
@@ -214,4 +218,9 @@ def _details(worst: Worst | None) -> dict[str, str]:
     if worst is None:
         return {}
     element = f"{worst.element}, {worst.label}"
+    if worst.sample is None:
+        chance = (
+            f"{worst.chance:.3g}, the mean error between forward passes of the same inputs, is subtracted"
+        )
+        return {"element": element, "chance": chance, "tolerance": worst.reason}
     return {"element": element, "sample": f"{worst.sample}", "tolerance": worst.reason}

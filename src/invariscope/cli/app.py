@@ -14,6 +14,7 @@ from invariscope.cli.commands.demo import demo
 from invariscope.cli.commands.explain import explain
 from invariscope.cli.commands.listing import listing
 from invariscope.cli.commands.measure import measure
+from invariscope.cli.commands.merge import merge
 from invariscope.cli.commands.report import report
 from invariscope.cli.commands.reproduce import reproduce
 from invariscope.cli.commands.train import train
@@ -43,6 +44,6 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, curve, report, compare, check, reproduce, explain):
+for _command in (demo, train, measure, merge, curve, report, compare, check, reproduce, explain):
     app.command()(_command)
 app.add_typer(listing, name="list")

@@ -12,12 +12,27 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+_UNLIMITED = 10_000
+
 Tick = Callable[[int, "int | None"], None]
 
 
 def show(*things: Any) -> None:
-    """Print results, such as tables and sentences, without cropping."""
-    Console(highlight=False).print(*things, crop=False)
+    """Print results, such as tables and sentences, without cropping.
+
+    A table wider than the terminal is printed at its full width, since a name that is cut off cannot be
+    copied.
+    """
+    console = Console(highlight=False)
+    console.width = max([console.width, *(_needed(thing, console) for thing in things)])
+    console.print(*things, crop=False)
+
+
+def _needed(thing: Any, console: Console) -> int:
+    """Return the minimum width of a table; 0 for other objects, which wrap."""
+    if not hasattr(thing, "__rich_measure__"):
+        return 0
+    return thing.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).minimum
 
 
 def show_line(text: str) -> None:

@@ -74,7 +74,7 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
 
 def radius_tables(result: Result) -> Iterator[Table]:
     """Yield a table of the output's response at some radii and, if there are labels, one of the accuracy."""
-    response = f"Response of {result.name}, squared, relative to another sample"
+    response = f"Squared response of {result.name}, relative to another sample"
     for title, columns in ((response, RESPONSES), (f"Accuracy of {result.name}", ACCURACIES)):
         yield from _radii(result, title, columns)
 
@@ -82,7 +82,7 @@ def radius_tables(result: Result) -> Iterator[Table]:
 def _radii(
     result: Result, title: str, columns: Mapping[str, str], *, most: int = MOST_COLUMNS
 ) -> Iterator[Table]:
-    """Yield one table if any of the columns was measured."""
+    """Yield a table of these columns at some radii, unless none of them was measured."""
     own = (row for row in result.curve_rows if row["stratum"] == "all")
     rows = [row for row in own if row["measure"].startswith("stability_curve.")]
     curves: dict[str, dict[int, float]] = {}

@@ -21,7 +21,7 @@ _USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Interruption by Ctrl-C, with a message on what was kept of the work so far."""
+    """Interruption by Ctrl-C, with a message about which results were saved."""
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

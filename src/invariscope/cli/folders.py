@@ -10,22 +10,25 @@ from invariscope.common.files import filling, replacing
 
 
 @contextmanager
-def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(
+    out: Path, *, usual: Path, overwrite: bool = False, last: str = "result.json"
+) -> Iterator[Path]:
     """Yield a scratch folder whose files move to `out` if the block ends without an exception.
 
     Args:
         out: the destination, filled as described in `common.files.filling`.
         usual: the default of `--out`; if `out` is the default, the error says so.
         overwrite: whether files may be replaced.
+        last: the file that marks the folder as complete.
 
     Raises:
         FileExistsError: `out` is not empty, and `overwrite` is not set. Raised before the block runs.
     """
-    from invariscope.results.storage import JSON_NAME, refuse_used_folder
+    from invariscope.results.storage import refuse_used_folder
 
     called = f"{out}, the default of --out," if out == usual else ""
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite", called=called)
-    with filling(out, last=JSON_NAME) as scratch:
+    with filling(out, last=last) as scratch:
         yield scratch
 
 

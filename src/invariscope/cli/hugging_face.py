@@ -172,7 +172,7 @@ def with_pooled_tokens(named: Named, data: Any) -> Named:
 
 @dataclass(frozen=True)
 class Tokenizing(Preprocess):
-    """Tokenization of texts, padded to the longest of a batch and truncated to the model's limit."""
+    """Tokenization of texts, padded to the longest text of a batch and truncated to the model's limit."""
 
     tokens: ClassVar[bool] = True
 
@@ -192,7 +192,7 @@ class Tokenizing(Preprocess):
 
 @dataclass(frozen=True)
 class ImageProcessing(Preprocess):
-    """Processing of PIL images, or tensors from 0 to 1, by the checkpoint's image processor."""
+    """Processing of PIL images, or tensors with values from 0 to 1, by the checkpoint's image processor."""
 
     images: ClassVar[bool] = True
 

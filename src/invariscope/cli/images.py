@@ -137,7 +137,8 @@ def unit_images(preprocess: Preprocess, image: Any, channels: int | None = None)
 def refuse_other_range(data: Any) -> None:
     """Raise ValueError if images given as arrays have values well outside 0 to 1; accept uint8.
 
-    This check is for the original images. Transformed ones may leave the range, for example by noise.
+    This check is for the original images. Transformed images may leave the range, for example because of
+    noise.
     """
     images = getattr(data, "images", data[0] if isinstance(data, tuple) and data else data)
     if isinstance(images, Tensor | np.ndarray) and images.dtype not in (torch.uint8, np.uint8):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMS = {
     "file.py:factory": "your own function or class that returns the model when called without arguments",
-    "package.module:factory": "the same, from an importable module",
+    "package.module:factory": "such a function or class from an importable module",
     "zoo:NAME(options)": "a network of this package with random weights, such as zoo:simple_conv(filters=8)",
     "torchvision:NAME": "a model with its published weights and transforms; needs the package torchvision",
     "timm:NAME": "a model with its published weights and data configuration; needs the package timm",

@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Preprocess(abc.ABC):
-    """Conversion of transformed samples to model inputs that records notes on unexpected changes."""
+    """Function that converts transformed samples to model inputs, and records notes on unexpected changes."""
 
     images: ClassVar[bool] = False
     """Whether samples are images with values from 0 to 1."""
@@ -109,7 +109,9 @@ class Named:
 
 def _noted(result: Result, notes: Sequence[str]) -> Result:
     provenance = result.provenance
-    return replace(result, provenance={**provenance, "notes": [*provenance.get("notes", []), *notes]})
+    known = provenance.get("notes", [])
+    added = [note for note in notes if note not in known]
+    return replace(result, provenance={**provenance, "notes": [*known, *added]})
 
 
 def optional_package(module: str, package: str) -> ModuleType:

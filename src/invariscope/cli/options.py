@@ -60,6 +60,12 @@ def names_of(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
+def shard_of(text: str) -> tuple[int, int] | str:
+    """Return (k, K) for "k/K"; a word such as "slurm" as it is."""
+    index, _, count = text.partition("/")
+    return (int(index), int(count)) if index.isdigit() and count.isdigit() else text
+
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -84,7 +90,7 @@ Data = Annotated[
 DataDir = Annotated[
     Path | None,
     opt(
-        "Folder with the data set's files. By default, INVARISCOPE_DATA is searched, or they are downloaded.",
+        "Folder with the data set's files; by default, INVARISCOPE_DATA, or a cache of downloaded files.",
         "FOLDER",
         shown=False,
     ),
@@ -185,3 +191,7 @@ class BatchSettings(RunSettings):
         str,
         opt("For models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME"),
     ] = "refuse"
+    repeats: Annotated[
+        int,
+        opt("For models that draw random numbers: number of forward passes per input.", "INT"),
+    ] = 1

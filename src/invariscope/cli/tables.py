@@ -31,14 +31,15 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# Columns of words can shrink to this width by wrapping.
+# Columns of words can shrink to this width, or to that of their longest word, by wrapping.
 MIN_WORDS = 16
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
     """Return a table whose first `text` columns are words and whose others are right-aligned numbers.
 
-    Words wrap in narrow terminals. Numbers never do, because a truncated number would be misread.
+    Words wrap at spaces in narrow terminals. Numbers and single words, such as names of layers, never do,
+    because a truncated number would be misread and a truncated name could not be copied.
     """
     cells = [tuple(map(Text, row)) for row in rows]
     table = Table(
@@ -46,13 +47,15 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     )
     for index, column in enumerate(columns):
         words = index < text
-        longest = max(cell.cell_len for cell in (Text(column), *(row[index] for row in cells)))
+        texts = [Text(column), *(row[index] for row in cells)]
+        longest = max(text.cell_len for text in texts)
+        word = max((Text(part).cell_len for text in texts for part in text.plain.split()), default=0)
         table.add_column(
             Text(column),
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=not words,
-            min_width=min(longest, MIN_WORDS) if words else longest,
+            min_width=max(min(longest, MIN_WORDS), word) if words else longest,
         )
     for row in cells:
         table.add_row(*row)
@@ -88,7 +91,8 @@ def _layers(result: Result, measure: str) -> Table:
                 if bands
                 else []
             ),
-            *(_count(row[name]) for name in ("units", "dead_units", "sparse_units")),
+            _units(row),
+            *(_count(row[name]) for name in ("dead_units", "sparse_units")),
         ]
         for row in rows.to_dict("records")
     ]
@@ -101,7 +105,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """Return the limits of the middle 95 % of networks with random weights, by (layer, call)."""
+    """Return the middle 95 % of the values of networks with random weights, (low, high) by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
@@ -116,6 +120,12 @@ def _outputs(rows: pd.DataFrame, places: set[str]) -> Table:
 
 def _value(row: Mapping[str, Any], places: set[str]) -> str:
     return Fixed(0)(row["value"]) if row["measure"] in places else number(row["value"])
+
+
+def _units(row: Mapping[str, Any]) -> str:
+    """Return the number of measured units as text, with the total if units were drawn."""
+    drawn = row["units_total"] > row["units"]
+    return f"{_count(row['units'])} of {_count(row['units_total'])}" if drawn else _count(row["units"])
 
 
 def _count(value: Any) -> str:

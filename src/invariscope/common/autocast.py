@@ -14,7 +14,7 @@ _KINDS = ("cpu", "cuda", "mps", "xpu")
 def without_autocast() -> Iterator[None]:
     """Disable the caller's autocast inside the context.
 
-    Autocast that a model enters in its own forward still applies. Also works as a decorator,
+    Autocast that a model enters in its own forward pass still applies. Also works as a decorator,
     `@without_autocast()`.
 
     >>> x = torch.ones(1, 1)

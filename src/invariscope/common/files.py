@@ -28,7 +28,7 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; its file becomes `path` if the block ends without an exception.
+    """Yield a temporary path; the file written there becomes `path` if the block ends without an exception.
 
     Missing folders are created. After an exception, including Ctrl-C, `path` is unchanged.
     """

@@ -190,7 +190,7 @@ def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
 
 
 class Streams:
-    """Private streams that replace the global generators for models that draw from them.
+    """Private random streams that stand in for the global generators while a model runs.
 
     Inside `active()`, the global generators continue the private streams; outside, they are unchanged.
     """
@@ -201,7 +201,7 @@ class Streams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Replace the global generators with the private streams for one forward."""
+        """Replace the global generators with the private streams for one forward pass."""
         with put_back(self.generators):  # one thread at a time
             for generator, state in zip(self.generators, self.states, strict=True):
                 generator.write(state)

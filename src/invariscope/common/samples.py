@@ -151,6 +151,16 @@ def with_fields(sample: Any, changed: Mapping[Any, Any]) -> Any:
     return made
 
 
+def copied(sample: Any) -> Any:
+    """Return a copy of a sample that shares nothing with it, or the sample itself if it cannot be copied."""
+    if isinstance(sample, _PLAIN):
+        return sample
+    try:
+        return sample.copy() if is_image(sample) else copy.deepcopy(sample)
+    except Exception:  # such as tensors with a gradient graph, or open files
+        return sample
+
+
 def without_field(sample: Any, name: Any) -> Any:
     """Return a mapping without one of its parts; other samples are returned unchanged."""
     if isinstance(sample, Mapping):

@@ -1,1 +1,1 @@
-"""Samples in the order of the walk, from any supported form of data."""
+"""Read samples from any supported form of data, in the order in which they are measured."""

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DistributedSampler
 
 from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
+from invariscope.data.collating import with_labels
 from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
 from invariscope.data.structured import (
@@ -71,6 +73,7 @@ def form_of(data: Any, labels: Any = None) -> Form:
         ValueError: no data, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
+    _refuse_distributed_sampler(data)
     labelling, name = Labelling.of(data), type(data).__name__
     if isinstance(data, str | Path):
         data, name = ImageFolder(Path(data)), Path(data).name
@@ -106,6 +109,15 @@ def form_of(data: Any, labels: Any = None) -> Form:
     )
 
 
+def _refuse_distributed_sampler(data: Any) -> None:
+    """Raise ValueError for a loader that gives each process some samples, a few of them to two processes."""
+    if isinstance(data, torch.utils.data.DataLoader) and isinstance(data.sampler, DistributedSampler):
+        raise ValueError(
+            "the loader's DistributedSampler repeats samples, so that all processes get the same number: "
+            "pass the loader's `.dataset`, whose samples are divided among the processes without repeats"
+        )
+
+
 def _is_labelled_list(data: Any) -> bool:
     if not isinstance(data, tuple) or len(data) != 2 or isinstance(data[1], Mapping | str):
         return False
@@ -125,7 +137,7 @@ def _is_labelled_batch(batch: Any) -> bool:
 
 
 def _labelled(data: Any, labels: Any) -> Form:
-    """Return data in memory with the labels that were given for them."""
+    """Return the form of data in memory whose labels were passed separately."""
     form = form_of(data, None)
     if form.inputs is None:
         raise ValueError(
@@ -139,7 +151,12 @@ def _labelled(data: Any, labels: Any) -> Form:
 
 
 def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:
-    about = {"name": name, "labelling": labelling, "field": labels, "collate": found.collate}
+    about = {
+        "name": name,
+        "labelling": labelling,
+        "field": labels,
+        "collate": with_labels(found.collate, found.items, labels),
+    }
     if found.samples is None:
         return Form(items=found.items, **about)
     if not len(found.samples):

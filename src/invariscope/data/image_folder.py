@@ -1,4 +1,4 @@
-"""A folder of images, one subfolder per class, read when needed."""
+"""Data set of the images in a folder, with one subfolder per class, read on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 
 class LabelledImage(NamedTuple):
-    """An image and its label; a plain tuple of an image and a string could be two inputs."""
+    """An image and its label; unlike a plain tuple, never read as two inputs (an image and a string)."""
 
     image: Any
     label: Any

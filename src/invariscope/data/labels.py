@@ -36,15 +36,15 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelling:
-    """The meaning of a source's labels.
+    """Interpretation of a data source's labels: class names, and the order of the model's outputs.
 
-    Words are numbered by their digests, so that results do not depend on the order in which words occur. The
-    model output for a word is known only if the data or the user provide the class names in the order of the
-    outputs.
+    Labels that are words are numbered by their digests, so that results do not depend on the order in which
+    words occur. The model output for a word is known only if the data or the user provide the class names in
+    the order of the outputs.
 
     Args:
         order: class names in the order of the model's outputs; () if unknown.
-        given: whether the user gave the names, rather than the data.
+        given: whether the class names come from the user rather than from the data.
         words: words seen so far, by number.
         met: kinds of targets seen so far, with type and shape as text.
     """
@@ -69,7 +69,7 @@ class Labelling:
         return self.order or tuple(sorted(self.words.values())) or None
 
     def read(self, targets: Any, inputs: int, *, whole: bool = False) -> Tensor | None:
-        """Return (sample,) labels: integers, numbers of words, or floats; None for anything else.
+        """Return (sample,) labels: integers, the numbers of words, or floats; None for anything else.
 
         Args:
             targets: the targets of these inputs.
@@ -134,7 +134,7 @@ class Labelling:
         return self.order[label] if 0 <= label < len(self.order) else str(label)
 
     def ranked(self, labels: Iterable[int]) -> list[int]:
-        """Sort labels by the class names, or words without an order alphabetically."""
+        """Sort labels in the order of the class names; if the order is unknown, sort words alphabetically."""
         if not self.words:
             return sorted(labels)
         return sorted(labels, key=lambda n: self._place(self.words[n]) if self.order else self.words[n])
@@ -201,7 +201,8 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
     if values.ndim == 0 and values.dtype == object:
         return Targets(OTHER, came=type(targets).__name__)
     if values.ndim == 0:
-        raise ValueError(f"{NEEDED}; got a single {type(targets).__name__} for all: {str(targets)[:40]}")
+        kind = type(targets).__name__
+        raise ValueError(f"{NEEDED}; got a single {kind} for all samples: {str(targets)[:40]}")
     if values.ndim == 1:
         return _of_tensor(values) if isinstance(values, Tensor) else _of_array(values)
     return Targets(OTHER, None, len(values), described(values, whole=whole))

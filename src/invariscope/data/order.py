@@ -1,8 +1,8 @@
-"""Identify samples, and order them for the walk: keys, ranks, partners and groups.
+"""Identify samples, and order them for the walk (the pass over all samples): keys, ranks, pairs and groups.
 
 Results must not depend on the order in which data are stored. Each sample has a 64-bit key; its rank is its
-position when samples are sorted by a hash of seed and key. Pairs, jackknife groups, subsets and draws follow
-keys and ranks.
+position when samples are sorted by a hash of seed and key. Pairs, jackknife groups, subsets and draws depend
+only on keys and ranks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CONTENT, IDS, INDEX = "content", "ids", "index"
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """The samples in the order of the walk.
+    """Order in which samples are walked (read and measured), with their pairs and groups.
 
     Args:
         keys: (sample,) keys, by position in the data.

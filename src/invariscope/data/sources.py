@@ -1,4 +1,4 @@
-"""Sources of samples in the order of the walk, from any supported form of data."""
+"""Sources that yield samples, from any supported form of data, in the order of the walk over them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from invariscope.data.order import (
     tensor_keys,
     without_own_cluster,
 )
-from invariscope.data.window import Window, window_of
+from invariscope.data.window import Window, chosen_window, window_of
 from invariscope.statistics.pairs import partners
 
 WINDOW_SAMPLES = 2048
@@ -64,9 +64,27 @@ class Source(abc.ABC):
         """All labels in the order of the walk, if known beforehand."""
         return None
 
+    @property
+    def complete(self) -> Source:
+        """The source of all samples, if this one yields only some of them."""
+        return self
+
+    @property
+    def total(self) -> int | None:
+        """Number of samples of the complete source, if known beforehand."""
+        return self.complete.length
+
     @abc.abstractmethod
     def windows(self) -> Iterator[Window]:
         """Yield the samples in the order of the walk."""
+
+    def before(self) -> Window | None:
+        """Return the first samples of the complete source, if they are not the first that this one yields."""
+        return None
+
+    def first_of_strata(self, *, by_class: bool, samples: int) -> Window | None:
+        """Return the first samples of each stratum of the complete source, unless this source yields them."""
+        return None
 
     @property
     def keys_by_position(self) -> np.ndarray | None:
@@ -89,6 +107,22 @@ class _OrderedSource(Source):
     def length(self) -> int:
         """Number of samples."""
         return len(self.order)
+
+    @abc.abstractmethod
+    def between(self, low: int, high: int) -> Iterator[Window]:
+        """Yield the samples with ranks from `low` to before `high`, which are whole pairs."""
+
+    @abc.abstractmethod
+    def chosen(self, ranks: np.ndarray) -> Window:
+        """Return a window of the samples with these ranks, ascending."""
+
+    @abc.abstractmethod
+    def read_labels(self) -> Tensor | None:
+        """Return all labels in the order of the walk, which may take a pass over the data."""
+
+    def windows(self) -> Iterator[Window]:
+        """Yield all samples."""
+        yield from self.between(0, len(self.order))
 
 
 @dataclass
@@ -113,9 +147,20 @@ class ArraySource(_OrderedSource):
         """All labels."""
         return None if self.targets is None else self.targets[torch.from_numpy(self.order.walk)]
 
-    def windows(self) -> Iterator[Window]:
-        """Yield a single window with all samples; inputs are copied later, block by block."""
-        yield window_of(self.inputs, self.labels, self.order, rows=self.order.walk)
+    def between(self, low: int, high: int) -> Iterator[Window]:
+        """Yield a single window; inputs are copied later, block by block."""
+        labels, rows = self.labels, self.order.walk[low:high]
+        labels = None if labels is None else labels[low:high]
+        yield window_of(self.inputs, labels, self.order, low=low, high=high, rows=rows)
+
+    def chosen(self, ranks: np.ndarray) -> Window:
+        """Return a window of the samples with these ranks."""
+        labels = None if self.labels is None else self.labels[torch.from_numpy(ranks)]
+        return chosen_window(self.inputs, labels, self.order, ranks, rows=self.order.walk[ranks])
+
+    def read_labels(self) -> Tensor | None:
+        """Return all labels."""
+        return self.labels
 
 
 @dataclass
@@ -129,16 +174,34 @@ class DatasetSource(_OrderedSource):
     label: Any = None
     collate: Callable[[Any], Any] | None = None
 
-    def windows(self) -> Iterator[Window]:
+    def between(self, low: int, high: int) -> Iterator[Window]:
         """Yield items gathered into windows of bounded size, each of which ends with a complete pair."""
-        waiting, low = _Waiting(), 0
-        for rank, position in enumerate(self.order.walk.tolist()):
-            waiting.add(read(batched(self.items[position], self.label), self.labelling))
+        waiting = _Waiting()
+        for rank, position in enumerate(self.order.walk[low:high].tolist(), start=low):
+            waiting.add(self._read(position))
             if waiting.full and self._ends_pair(rank):
-                yield window_of(*joined(waiting.batches), self.order, low=low, high=rank + 1)
+                yield self._window(waiting, low, rank + 1)
                 waiting, low = _Waiting(), rank + 1
         if waiting.rows:
-            yield window_of(*joined(waiting.batches), self.order, low=low)
+            yield self._window(waiting, low, high)
+
+    def chosen(self, ranks: np.ndarray) -> Window:
+        """Return a window of the samples with these ranks."""
+        batches = [self._read(position) for position in self.order.walk[ranks].tolist()]
+        return chosen_window(*joined(batches), self.order, ranks)
+
+    def read_labels(self) -> Tensor | None:
+        """Return all labels, reading every item."""
+        labels = [self._read(position)[1] for position in self.order.walk.tolist()]
+        found = [label for label in labels if label is not None]
+        return torch.cat(found) if found else None
+
+    def _read(self, position: int) -> Batch:
+        return read(batched(self.items[position], self.label), self.labelling)
+
+    def _window(self, waiting: _Waiting, low: int, high: int) -> Window:
+        found = window_of(*joined(waiting.batches), self.order, low=low, high=high)
+        return replace(found, singly=True)
 
     def _ends_pair(self, rank: int) -> bool:
         pairs = self.order.pairs
@@ -153,7 +216,7 @@ class StreamSource(Source):
         batches: an iterable of batches.
         count: number of samples, if known.
         ids, clusters: (sample,) int64 in the order of arrival, if they were given.
-        seed: seed of the groups.
+        seed: seed of the jackknife groups.
         limit: number of samples to take; None takes all.
     """
 
@@ -182,7 +245,7 @@ class StreamSource(Source):
         return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Yield windows of bounded size and of whole pairs, the last of which may have three samples."""
+        """Yield windows of bounded size that contain whole pairs; the last pair may have three samples."""
         waiting, first = _Waiting(), 0
         for batch in self._batches():
             waiting.add(batch)
@@ -364,11 +427,11 @@ def held(source: Source, seed: int) -> ArraySource:
 def _subset(source: Source, samples: int, seed: int) -> Source:
     """Take the samples of lowest rank or, from a stream, the first ones, which are then held in memory."""
     if source.length is not None and samples > source.length:
-        raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {source.length} samples; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):
         return replace(source, order=source.order.first(samples))
     assert isinstance(source, StreamSource)
     found = held(replace(source, limit=samples), seed)
     if found.length < samples:
-        raise ValueError(f"samples={samples}, but there are only {found.length}; lower samples=")
+        raise ValueError(f"samples={samples}, but there are only {found.length} samples; lower samples=")
     return found

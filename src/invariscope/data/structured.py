@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, Subset
 
-from invariscope.common.samples import as_samples, field, is_image, without_field
+from invariscope.common.samples import as_samples, field, is_image, with_fields, without_field
 from invariscope.common.wording import listed
 from invariscope.data.image_folder import LabelledImage
 
@@ -155,7 +155,8 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
 def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
     """Return the sample and the label of a dataset's item, which may be (sample, label).
 
-    A string next to a mapping is its label; next to anything else, it is a second input, such as a caption.
+    A string paired with a mapping is its label; paired with anything else, it is a second input, such as a
+    caption.
     """
     if isinstance(item, LabelledImage):
         return item.image, item.label
@@ -197,10 +198,19 @@ def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:
     return without_field(sample, labels), found
 
 
+def with_label(sample: Any, like: Any, labels: Any) -> Any:
+    """Return an item that combines this sample with the label of another item, in the form of that item."""
+    if isinstance(like, tuple | list):
+        return type(like)((sample, *like[1:]))
+    _, label = split_sample(like, labels)
+    name = labels or next(own for own in _LABELS if own in like)
+    return with_fields(sample, {name: label})
+
+
 def joined_labels(labels: Sequence[Any]) -> Any:
     """Return labels of single samples as the labels of a batch; None if there are none.
 
-    Single numbers become one array; anything else stays a list.
+    Labels that are single numbers become one array; other labels stay a list.
     """
     if all(label is None for label in labels):
         return None

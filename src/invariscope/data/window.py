@@ -1,8 +1,9 @@
-"""Consecutive samples of the walk, and a digest of all walked samples."""
+"""Consecutive samples of the walk over the data, and a digest of all walked samples."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,10 +14,12 @@ from torch import Tensor
 from invariscope.common.samples import Inputs, is_structured, sample_digest, shape_of, taken
 from invariscope.data.order import CONTENT, Order
 
+_BYTES = 12  # of a fingerprint
+
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Consecutive samples in the order of the walk, in whole pairs.
+    """Consecutive samples in the order of the walk, consisting of whole pairs.
 
     Args:
         store: (row, ...) inputs, or (row,) samples, not necessarily in the order of the walk.
@@ -30,6 +33,7 @@ class Window:
         clusters: (sample,) cluster numbers, or None.
         first: rank of the first sample.
         digested: whether keys are digests of the inputs.
+        singly: whether fingerprints take samples one by one, so that those of parts of a walk add up.
     """
 
     store: Inputs
@@ -43,6 +47,7 @@ class Window:
     rows: np.ndarray | None = None
     first: int = 0
     digested: bool = False
+    singly: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -57,7 +62,7 @@ class Window:
         return taken(self.store, chosen if self.rows is None else self.rows[chosen])
 
     def part(self, low: int, high: int) -> Window:
-        """Return the samples from `low` to before `high`; partners outside that range become -1."""
+        """Return the samples from `low` up to but excluding `high`; partners outside that range become -1."""
         mates = self.partners[low:high] - low
         mates = np.where((mates < 0) | (mates >= high - low), -1, mates)
         cut: dict[str, Any] = {
@@ -77,10 +82,10 @@ def window_of(
     high: int | None = None,
     rows: np.ndarray | None = None,
 ) -> Window:
-    """Return the window of the samples with ranks from `low` to before `high`.
+    """Return the window of the samples with ranks from `low` up to but excluding `high`.
 
     Args:
-        store: their inputs.
+        store: inputs of these samples.
         labels: their labels, in the order of the walk.
         rows: their rows in the store; None if the store is in the order of the walk.
     """
@@ -102,17 +107,49 @@ def window_of(
     )
 
 
+def chosen_window(
+    store: Inputs, labels: Tensor | None, order: Order, ranks: np.ndarray, *, rows: np.ndarray | None = None
+) -> Window:
+    """Return a window of any samples; partners that are not among them become -1.
+
+    Args:
+        store: the inputs.
+        labels: the labels of the chosen samples.
+        ranks: (sample,) ranks, ascending.
+        rows: the samples' rows in the store; None if the store holds the chosen samples only.
+    """
+    place = np.full(len(order) + 1, -1)
+    place[ranks] = np.arange(len(ranks))
+    positions = order.walk[ranks]
+    return Window(
+        store,
+        labels,
+        positions,
+        order.keys[positions],
+        order.pairs[ranks],
+        place[order.partners[ranks]],
+        order.groups[ranks],
+        None if order.clusters is None else order.clusters[ranks],
+        rows,
+        digested=order.kind == CONTENT,
+    )
+
+
 class Fingerprint:
-    """Running digest of the walked samples, which shows whether two results used the same ones.
+    """Running digest of the walked samples, which shows whether two results used the same samples.
 
     It depends on the samples, their labels, and how they are paired and grouped.
     """
 
     def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=12)
+        self._hash = hashlib.blake2b(digest_size=_BYTES)
+        self._sum: int | None = None
 
     def add(self, window: Window) -> None:
         """Add the samples of a window."""
+        if window.singly:
+            self._sum = ((self._sum or 0) + _sum_of_digests(window)) % (1 << 8 * _BYTES)
+            return
         self._hash.update(str((shape_of(window.store), window.store.dtype)).encode())
         for array in (window.keys, window.groups):
             self._hash.update(np.ascontiguousarray(array).data)
@@ -126,4 +163,29 @@ class Fingerprint:
 
     def hexdigest(self) -> str:
         """Return the digest so far."""
-        return self._hash.hexdigest()
+        return self._hash.hexdigest() if self._sum is None else f"{self._sum:0{2 * _BYTES}x}"
+
+
+def added(fingerprints: Iterable[str]) -> str:
+    """Return the fingerprint of a walk from those of its parts, whose samples were taken one by one.
+
+    >>> added(["0" * 23 + "f", "0" * 23 + "1"])
+    '000000000000000000000010'
+    """
+    return f"{sum(int(part, 16) for part in fingerprints) % (1 << 8 * _BYTES):0{2 * _BYTES}x}"
+
+
+def _sum_of_digests(window: Window) -> int:
+    """Return the sum of digests of rank, key, group, label and, unless it determines the key, content."""
+    ranks = window.first + np.arange(len(window))
+    facts = np.stack([ranks, window.keys, window.groups], axis=1).astype(np.int64)
+    inputs = None if window.digested else window.inputs
+    total = 0
+    for place, fact in enumerate(facts):
+        found = hashlib.blake2b(fact.tobytes(), digest_size=_BYTES)
+        if window.labels is not None:
+            found.update(window.labels[place].numpy().tobytes())
+        if inputs is not None:
+            found.update(sample_digest(inputs[place]))
+        total += int.from_bytes(found.digest(), "big")
+    return total

@@ -1,4 +1,4 @@
-"""The measuring loop: plan a pass, forward each transformed input once, reduce, and assemble results."""
+"""The measuring loop: plan a pass, run the model once per transformed input, and reduce its responses."""
 
 from invariscope.engine.api import measure
 

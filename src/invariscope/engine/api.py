@@ -11,6 +11,7 @@ from invariscope.common.default_device import without_default_device
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
 from invariscope.engine.pipeline import measured
+from invariscope.engine.processes import bare
 from invariscope.measures.base import as_measures
 from invariscope.readers.base import Precision
 from invariscope.results.result import Result
@@ -56,13 +57,15 @@ def measure(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
     repeats: int = 1,
+    rows: str = "compact",
     units: int | str = "auto",
     class_maps: bool | None = None,
+    shard: tuple[int, int] | str | bool | None = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
     Every transformed input goes through the model once, whatever the number of measures. Responses are
-    reduced where they are produced and never stored. The model and the global random generators are
+    reduced as soon as they are produced and never stored. The model and the global random generators are
     left unchanged.
 
     Args:
@@ -87,14 +90,14 @@ def measure(
             strings, measures that compare labels with outputs require class names, unless the data provide
             them (`data.classes`, `class_to_idx`).
         samples: measure a seeded random subset of this many samples, or the first ones of a stream.
-        batch_size: inputs per forward, or "auto". Orbits larger than this are forwarded in parts.
+        batch_size: inputs per forward pass, or "auto". Larger orbits are divided among several passes.
         device: device to run on; None: the device of the model's parameters.
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy). A surrounding
-            `torch.autocast` has no effect on the model; one inside the model's own forward does.
+            `torch.autocast` has no effect on the model; one inside the model's own `forward` does.
         seed: seed of the transform's draws and of the subset; the same seed gives the same numbers
             whatever the batch size.
         checkpoint: file in which to save the running sums every 30 seconds. The same call resumes from it
-            after an interruption, and removes it at the end.
+            after an interruption, and removes it at the end. Shards add their numbers to the file's name.
         progress: True shows a bar on the terminal; a function is called with (samples done, total samples).
         intervals: compute intervals, for which the sums take eight times as much memory.
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
@@ -107,20 +110,20 @@ def measure(
             of a key or field ("logits"), an index (1), or a function of the model's output that returns a
             tensor with one row per sample. None: its only floating-point tensor with one row per sample,
             found at two batch sizes; if there is none, or more than one, such measures raise an error.
-        gradients: run forwards with autograd enabled, for models that differentiate inside their forward,
-            such as potentials that return forces. Responses are detached when they are read. Forwards take
-            more memory, since each keeps its graph.
+        gradients: run forward passes with autograd enabled, for models that differentiate inside their
+            `forward`, such as potentials that return forces. Responses are detached when they are read.
+            Forward passes take more memory, since each keeps its graph.
         label: the model's name in tables and plots.
         baseline: "random" also measures networks of the same architecture with random weights, for
-            `result.baseline`. Each takes one pass before the model's own; checkpoints do not include these
-            passes. Weights are drawn by the modules' own initialisers (`reset_parameters`, `_init_weights`
-            of transformers, `init_weights` of timm); a weight that none of them sets raises an error. For
-            such a model, pass a function without arguments that returns the same architecture with new
-            weights at each call. Global random generators are seeded before each call.
+            `result.baseline`. Each network takes one pass before the model's own; checkpoints do not include
+            these passes. Weights are drawn by the modules' own initialisers (`reset_parameters`,
+            `_init_weights` of transformers, `init_weights` of timm); a weight that none of them sets raises
+            an error. For such a model, pass a function without arguments that returns the same architecture
+            with new weights at each call. Global random generators are seeded before each call.
         draws: number of random networks.
-        floor: also measure inputs that were transformed and transformed back. The column `floor` holds their
-            value, which interpolation and padding alone cause; it is NaN for a transform without an inverse.
-            Doubles the number of forwarded inputs.
+        floor: also measure inputs that were transformed and transformed back. The column `floor` holds the
+            value measured on them, which interpolation and padding alone cause; it is NaN for a transform
+            without an inverse. Doubles the number of forwarded inputs.
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
             datasets are read in the seeded random order that `samples` uses, streams in order of arrival.
             Intervals are checked each time the number of samples has grown by a factor of √2. They are
@@ -148,15 +151,23 @@ def measure(
             tuple or list as positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
             sample, such as tokens, nodes or atoms.
-        repeats: above 1, number of extra forwards of each untransformed input, for models that draw random
-            numbers in their forward. The column `chance` then holds the value that the model's own randomness
-            causes; a value near it says nothing about the transformation.
-        units: "all" units of every layer, a number to draw from each layer, or "auto": all units of layers
-            with up to 65,536, and 4,096 units drawn from each larger one. A layer of which a quarter or
-            more would be drawn is taken whole. Intervals include the error that drawing causes, which the
-            column `drawing_error` holds as a standard error; measures of whole vectors and published presets
-            take all units. Maps hold NaN for units that were not drawn.
+        repeats: if above 1, number of additional forward passes of each untransformed input, for models that
+            draw random numbers in their `forward`. The column `chance` then holds the value that the model's
+            own randomness causes; a value near it says nothing about the transformation.
+        units: "all" units of every layer, a number of units to draw from each layer, or "auto": all units of
+            layers with up to 65,536 units, and 4,096 units drawn from each larger layer. If more than a
+            quarter of a layer's units would be drawn, all of them are used. Intervals include the error that
+            drawing causes, which the column `drawing_error` holds as a standard error; measures of whole
+            vectors and published presets use all units. Maps hold NaN for units that were not drawn.
+        rows: "compact" leaves out layers that repeat the values of another measured layer (identities,
+            dropout in evaluation mode, flattened maps), unless `layers` names them without wildcards, and
+            names them in a note; "all" lists them too.
         class_maps: whether to keep the per-unit maps of each class; None keeps them for at most 32 classes.
+        shard: (k, K) measures the share of process k of K, with k from 0 to K - 1, and "slurm" that of a task
+            of a SLURM array. The result has no rows: save it, and join all shards with `iv.merge`, which
+            gives the numbers of a single process. Every process needs the same data and arguments. By
+            default, the processes of a `torch.distributed` group divide the samples among themselves, and
+            each returns the merged result; False measures all samples in this process alone.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -205,8 +216,10 @@ def measure(
         call=call,
         pool=pool,
         repeats=repeats,
+        rows=rows,
         units=units,
         class_maps=class_maps,
+        shard=shard,
     )
     with kept_memory():
-        return measured(model, data, as_transform(transform), as_measures(measures), options)
+        return measured(bare(model), data, as_transform(transform), as_measures(measures), options)

@@ -80,7 +80,7 @@ class Arrival:
 
 
 def without_partners(part: Part, measure: Measure) -> Part:
-    """Return the part without nulls and without outputs that depend on a sample's partner."""
+    """Return a part of a result without its nulls and the outputs that depend on a sample's partner."""
     if not any(statistic.paired for statistic in measure.statistics()):
         return part
     removed = dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)

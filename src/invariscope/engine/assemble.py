@@ -268,7 +268,7 @@ class MeasureMean:
 
     Args:
         sizes: (group,) number of samples of all classes; None before the first class.
-        reason: why the means have no intervals: the reason of the first class without one.
+        reason: why the means have no intervals, taken from the first class that has none.
     """
 
     measure: Measure

@@ -153,7 +153,7 @@ def _fitting(strata: Strata, sizes: Mapping[StateKey, Size], left: int, why: str
 
 
 def notes_on(strata: Strata, coarser: Mapping[StateKey, Strata], layers: int) -> list[str]:
-    """Return notes on the layers without intervals, or without intervals of classes, due to memory.
+    """Return notes on layers whose intervals, or per-class intervals, are omitted for lack of memory.
 
     Args:
         strata: the finest strata.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.wording import listed
+from invariscope.engine.packing import packed, unpack
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
     from invariscope.statistics.base import Statistic
 
 _EVERY_SECONDS = 30.0
-_COUNTS = (("skipped", "skipped_samples"), ("uneven", "uneven"), ("unpaired", "unpaired"))
 
 
 @dataclass
@@ -49,30 +49,8 @@ class Checkpoint:
         """Save the run's states after `blocks` blocks of window number `windows`."""
         from safetensors.numpy import save_file
 
-        arrays, names = {}, []
-        for number, ((key, statistic), state) in enumerate(run.states.items()):
-            names.append([*key, repr(statistic)])
-            arrays |= {
-                f"{number}/{name}": np.ascontiguousarray(a) for name, a in statistic.pack(state).items()
-            }
-        document = {
-            "digest": self.digest,
-            "data": data,
-            "walked": [windows, blocks],
-            "states": names,
-            "aliases": [[*key, *source] for key, source in run.aliases.items()],
-            **{name: [[*key, count] for key, count in getattr(run, own).items()] for name, own in _COUNTS},
-            "withdrawn": [[*key, reason] for key, reason in run.withdrawn.items()],
-            "classes": [[value, number] for value, number in run.strata.classes.items()],
-            "groups": run.strata.groups,
-            "nested": run.strata.nested,
-            "coarser": [
-                [*key, repr(statistic), strata.layout, strata.why]
-                for (key, statistic), strata in run.coarser.items()
-            ],
-            "samples": run.samples,
-            "forwards": run.forwards,
-        }
+        document, arrays = packed(run)
+        document |= {"digest": self.digest, "data": data, "walked": [windows, blocks]}
         scratch = self.path.with_name(f".{self.path.name}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, scratch, metadata={"run": json.dumps(document)})
@@ -95,41 +73,37 @@ class Checkpoint:
                 f"{self.path} belongs to another measurement (different model, transform, measures or "
                 "options). Pass another checkpoint file, or remove this one."
             )
-        by_name = {repr(statistic): statistic for statistic in statistics}
-        for number, (layer, call, name) in enumerate(document["states"]):
-            prefix = f"{number}/"
-            own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-            run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
-        run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
-        for name, own in _COUNTS:
-            setattr(run, own, {(layer, call): count for layer, call, count in document.get(name, [])})
-        for layer, call, reason in document["withdrawn"]:
-            run.withdraw((layer, call), reason, statistics)
-        run.strata.classes = dict(document["classes"])
-        run.strata.groups, run.strata.nested = document["groups"], document["nested"]
-        run.coarser = {
-            ((layer, call), by_name[name]): getattr(run.strata, layout)(why)
-            for layer, call, name, layout, why in document["coarser"]
-        }
-        run.samples, run.forwards = document["samples"], document["forwards"]
+        self._refuse_other_sums(document, statistics)
+        unpack(run, document, arrays, statistics)
         return document["walked"][0], document["walked"][1], document["data"]
+
+    def _refuse_other_sums(self, document: dict[str, Any], statistics: tuple[Statistic, ...]) -> None:
+        """Raise ValueError if the file holds states that this version does not have."""
+        from invariscope import __version__
+
+        if {name for _, _, name in document["states"]} - set(map(repr, statistics)):
+            raise ValueError(
+                f"{self.path} was written by an earlier build of version {__version__}, whose sums differ. "
+                "Finish the measurement with that build, or remove the file to start over."
+            )
 
     def remove(self) -> None:
         """Delete the file after the measurement is complete."""
         self.path.unlink(missing_ok=True)
 
 
-def refuse_unseen(places: list[str]) -> None:
+def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
     """Raise ValueError if fingerprints do not cover some part, so that a change in it could go unnoticed.
 
     Args:
         places: parts that are not covered, from `Identity.unseen`.
+        option: the option that needs fingerprints, for the message.
     """
     if places:
         raise ValueError(
-            "checkpoint= needs a fingerprint of the model and the transform, which cannot cover "
+            f"{option} needs a fingerprint of the model and the transform, which cannot cover "
             f"{listed(places, limit=3)}. Use arrays, plain values, functions or picklable objects there, or "
-            "measure without checkpoint="
+            f"measure without {option}"
         )
 
 

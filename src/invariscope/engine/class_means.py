@@ -35,7 +35,7 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part that has a value per layer; computed once."""
+        """Return the numbers of a part that has a value per layer, computed once."""
         known = vars(part).get("_numbers")
         if known is None:
             known = vars(part)["_numbers"] = cls._of(part)
@@ -43,12 +43,14 @@ class Numbers:
 
     @classmethod
     def _of(cls, part: Values) -> Numbers:
-        ratio = {}
+        """Return the numbers of a part; a missing value has no error."""
+        layer, ratio = layer_replicates(part), {}
         if isinstance(part, UnitValues) and part.ratio is not None:
-            ratio = {"ratio": part.ratio, "ratio_error": part.ratio_error}
+            known = np.isfinite(part.ratio[0])
+            ratio = {"ratio": part.ratio, "ratio_error": part.ratio_error if known else None}
         error = part.layer_error() if isinstance(part, UnitValues | LayerValues) else None
-        reach = getattr(part, "reach", 1.0)
-        return cls(layer_replicates(part), getattr(part, "uncovered", ""), reach, error, **ratio)
+        error = error if np.isfinite(layer[0]) else None
+        return cls(layer, getattr(part, "uncovered", ""), getattr(part, "reach", 1.0), error, **ratio)
 
 
 @dataclass
@@ -177,8 +179,8 @@ class ClassMean:
         return {
             "null": float(finite_mean(np.array(self.nulls))),
             "units": first.units,
-            "units_total": first.units if first.draw is None else first.draw.total,
-            "drawing_error": 0.0,
+            "units_total": first.total,
+            "drawing_error": 0.0 if first.units == first.total else ABSENT,
             "dead_units": dead,
             "sparse_units": int((examined & ~self.counted).sum()) - dead,
             "counted_units": int(self.counted.sum()),

@@ -1,6 +1,9 @@
-"""Functions through which statistics, which receive only arrays, use a transform."""
+"""Let statistics, which receive only arrays, apply the elements of a transform."""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -9,13 +12,18 @@ from invariscope.block import ActingElements
 from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 from invariscope.transforms.machinery.linear import linear_parts
+from invariscope.transforms.machinery.unmoved import Unmoved
 
 
 def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
-    """Return labels, group table and matrices of the elements; the last two are computed on demand."""
-    return ActingElements(
-        transform.labels, transform.table, lambda indices, keys: linear_parts(transform, indices, seed, keys)
-    )
+    """Return the labels, group table and matrices of a transform's elements; the last two on demand."""
+    whole = acting_elements(transform.of, seed=seed) if isinstance(transform, Unmoved) else None
+    linear = partial(_linear_parts, transform, seed)
+    return ActingElements(transform.labels, transform.table, linear, in_place_of=whole)
+
+
+def _linear_parts(transform: Transform, seed: int, indices: np.ndarray, keys: np.ndarray) -> Any:
+    return linear_parts(transform, indices, seed, keys)
 
 
 def act_on_maps(

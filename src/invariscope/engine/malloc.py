@@ -13,11 +13,11 @@ _KEPT, _USUAL = 256 << 20, 2 * _LARGEST
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep freed blocks in the process; no effect without the GNU C library.
+    """Keep freed memory in the process; has no effect without the GNU C library.
 
     By default, the memory of a layer's output (a few MiB) is returned to the system once the next layer has
     read it, then mapped and cleared again for the layer after that. This takes a third of the time of a
-    forward of 128 inputs. On exit, the thresholds are set to the values that the C library itself adopts
+    forward pass of 128 inputs. On exit, the thresholds are set to the values that the C library itself adopts
     once a program has freed a block of 32 MiB.
     """
     adjust = _mallopt()

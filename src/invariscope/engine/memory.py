@@ -1,4 +1,4 @@
-"""Recognise a forward that ran out of memory."""
+"""Recognise forward passes that ran out of memory."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Collect what all measures of a run need, so that each input is forwarded only once."""
+"""Collect what all measures of a run need, so that the model is run only once on each input."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from invariscope.transforms.base import Transform
 
 @dataclass(frozen=True)
 class Needs:
-    """The distinct statistics of all measures, and the inputs they read besides the orbits.
+    """The distinct statistics of all measures, and the inputs besides orbits to which they need responses.
 
     Args:
         layers, output: statistics of every layer, and of the model's output alone.
@@ -51,11 +51,17 @@ class Needs:
 
     @property
     def pilot(self) -> Needs | None:
-        """The needs of a preceding walk over the untransformed inputs; None if there is no such walk."""
+        """The needs of a preceding pass over the untransformed inputs; None if no such pass is needed."""
         layers, output = (
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )
         return Needs(layers, output, pools=self.pools) if layers or output else None
+
+    @property
+    def of_first_samples(self) -> Needs | None:
+        """The part that depends on the first samples of each stratum; None if there is none."""
+        layers, output = (tuple(s for s in own if s.first_samples) for own in (self.layers, self.output))
+        return replace(self, layers=layers, output=output) if layers or output else None
 
     def width(self, transform: Transform) -> int:
         """Return the number of inputs forwarded per sample."""
@@ -86,7 +92,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class ForwardRows:
-    """The inputs of one forward as rows, with the positions of each sample's elements and probes."""
+    """The inputs of one forward pass as rows, with the positions of each sample's elements and probes."""
 
     rows: Inputs
     sample_step: int
@@ -124,7 +130,7 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch
 
 
 def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
-    """Return (n, m, ...) as rows, without a copy if possible, and the sample and element steps.
+    """Return (n, m, ...) as rows, without a copy if possible, and the row strides of samples and elements.
 
     Args:
         extra: (n, k, ...) further inputs of each sample, placed after its elements.

@@ -57,11 +57,14 @@ class Options:
     call: Callable[[Any, Any], Any] | None = None
     pool: Any = None
     repeats: int = 1
+    rows: str = "compact"
     units: int | str = "auto"
     class_maps: bool | None = None
+    shard: tuple[int, int] | str | bool | None = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
+        choices["rows"] = ("compact", "all")
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
@@ -89,11 +92,11 @@ class Options:
 
     @property
     def refuses_chance(self) -> bool:
-        """Whether responses that change between equal forwards are an error."""
+        """Whether responses that change when a forward pass is repeated are an error."""
         return self.unstable == "refuse" and self.repeats == 1
 
     def quiet(self) -> Options:
-        """Return the options of an auxiliary walk: all samples, without classes, intervals or progress."""
+        """Return the options of an auxiliary pass: all samples, without classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 
@@ -124,6 +127,7 @@ class Options:
         names = _DESCRIBED
         names += ("gradients",) if self.gradients else ()
         names += ("repeats",) if self.repeats > 1 else ()
+        names += ("rows",) if self.rows != "compact" else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         chosen: dict[str, Any] = {}

@@ -1,9 +1,9 @@
-"""The provenance of a run."""
+"""Describe how a result was obtained: its provenance."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from invariscope.engine.assemble import skipped
@@ -27,36 +27,67 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
 
     Args:
         seconds: duration of the measurement.
-        further: entries of optional parts.
+        further: further entries, from optional parts of the run.
     """
-    source, transform, options = task.source, task.transform, task.options
+    source, transform, options = task.source.complete, task.transform, task.options
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
     steps = _steps(source.name, described["family"], options.preprocess)
-    lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
     calibrated = normalization_of(task.model)
     return provenance(
         seconds=seconds,
         seed=options.seed,
         model=task.reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
-        data={
-            "name": source.name,
-            "samples": run.samples,
-            "shape": list(run.input_shape),
-            "classes": list(run.labelling.classes or ()),
-            "classes_ordered": bool(run.labelling.order),
-            "labelled": run.labelled,
-            **source.walked(),
-            "fingerprint": run.fingerprint,
-        },
+        data={"name": source.name, **_samples(run), **source.walked(), "fingerprint": run.fingerprint},
         transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
-        notes=[*run.notes, *run.inspection.notes, *lost, *_uneven(run)],
-        skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
-        unused=run.inspection.unused,
         **further,
+        **_remarks(run, task.measures, feeding=of_feeding(task)),
     )
+
+
+def of_feeding(task: Task) -> Iterator[str]:
+    """Yield the reader's remarks on the inputs, and the notes of a `preprocess` of this package."""
+    yield from task.reader.remarks
+    noted = getattr(task.options.preprocess, "notes", ())
+    yield from (str(note) for note in noted if isinstance(noted, tuple))
+
+
+def origin_of_merged(
+    first: Mapping[str, Any], run: Run, measures: Iterable[Measure], **further: Any
+) -> dict[str, Any]:
+    """Return the provenance of a run that was merged from shards.
+
+    Args:
+        first: the provenance of the first shard.
+        further: entries that replace its own, or are new.
+    """
+    data = {**first["data"], **_samples(run), "fingerprint": run.fingerprint}
+    options = {**first["options"], "forwarded_inputs": run.forwards}
+    kept = {name: value for name, value in first.items() if name != "shard"}
+    return {**kept, **further, "data": data, "options": options, **_remarks(run, measures)}
+
+
+def _samples(run: Run) -> dict[str, Any]:
+    """Return facts on the samples of a run."""
+    return {
+        "samples": run.samples,
+        "shape": list(run.input_shape),
+        "classes": list(run.labelling.classes or ()),
+        "classes_ordered": bool(run.labelling.order),
+        "labelled": run.labelled,
+    }
+
+
+def _remarks(run: Run, measures: Iterable[Measure], *, feeding: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the notes of a run, the layers that were skipped, and modules that do not run."""
+    lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
+    return {
+        "notes": [*run.notes, *run.inspection.notes, *lost, *_uneven(run), *feeding],
+        "skipped": [*_skipped(run), *(entry for measure in measures for entry in skipped(run, measure))],
+        "unused": list(run.inspection.unused),
+    }
 
 
 def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:

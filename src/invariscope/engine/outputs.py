@@ -1,4 +1,4 @@
-"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
+"""Create the row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap, MapKey
 from invariscope.results.rows import ABSENT, Point, Row
 from invariscope.transforms.base import Transform
-from invariscope.unit_draw import MIN_LIVE, DrawingError, UnitDraw
+from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
-_MORE = "raise units= to draw more of them"
-_DRAW_DECIDES = f"the draw of units decides the width of the interval; {_MORE}"
+_DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -48,7 +47,7 @@ class Stratum:
 
     Args:
         number: the class; None for all samples, and for the mean over classes.
-        reach: factor that widens its intervals, if their width decided the number of samples.
+        reach: factor by which intervals are widened, if their width determined the number of samples.
         reason: why it has no interval; "" if it has one.
     """
 
@@ -90,7 +89,7 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of this shape."""
+        """Return the same part for another layer that is a view of this one, with units of this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
@@ -103,9 +102,9 @@ class Part:
 
 
 def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | DrawnMap:
-    """Return the map of a view of the layer, whose units have this shape."""
+    """Return the map in the shape of a view of the layer, or as it is if the sizes differ."""
     if isinstance(map, DrawnMap):
-        return map if map.draw.total != prod(shape) else replace(map, draw=map.draw.reshaped(shape))
+        return map if map.draw.total != prod(shape) else replace(map, draw=replace(map.draw, shape=shape))
     return map.reshape(shape) if map.size == prod(shape) else map
 
 
@@ -167,7 +166,7 @@ class OutputPlace:
         layer, uncovered = numbers.layer, numbers.uncovered
         reach = self.stratum.reach * numbers.reach
         interval = MISSING if uncovered else self._interval(layer, reach)
-        if (error := numbers.error) is not None:
+        if (error := numbers.error) is not None and np.isfinite(layer[0]):
             interval, uncovered, note = self._with_drawing(interval, error, uncovered, note)
             columns |= {"drawing_error": error.variance**0.5}
             columns |= {"contrasts": error.contrasts.astype(np.float32)} if self.maps else {}
@@ -182,7 +181,7 @@ class OutputPlace:
             elements=len(self.transform),
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
-            **interval.columns,
+            **self._clipped(interval).columns,
             **self._ratio(numbers, reach),
             **columns,
         )
@@ -190,16 +189,15 @@ class OutputPlace:
     def _with_drawing(
         self, interval: Interval, error: DrawingError, uncovered: str, note: str
     ) -> tuple[Interval, str, str]:
-        """Return the interval with the error of the draw, why there is none, and the note."""
-        if why := uncovered or too_few_units(error, interval.error**2):
+        """Return the interval, widened by the error of drawing units; the reason if it is missing; a note."""
+        if why := uncovered or error.too_few_units(interval.error**2):
             return MISSING, why, note
         if error.variance > interval.error**2:
             note = "; ".join(filter(None, (note, _DRAW_DECIDES)))
-        whole = interval.with_drawing(error.variance**0.5, error.freedom)
-        return whole.within(*self.measure.output(self.output).range), uncovered, note
+        return interval.with_drawing(error.variance**0.5, error.freedom), uncovered, note
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
-        """Return the map of these values, in float32 if the activations are and the values fit its range."""
+        """Return the map of these values, in float32 if the activations are and all values fit."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         array = np.array(values, kind, order="C")
@@ -212,6 +210,7 @@ class OutputPlace:
         around = self._interval(ratio, reach)
         if numbers.ratio_error is not None:
             around, _, _ = self._with_drawing(around, numbers.ratio_error, "", "")
+        around = self._clipped(around)
         ends = {"ratio_low": around.low, "ratio_high": around.high}
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
@@ -233,7 +232,7 @@ class OutputPlace:
         return Part([], points, self.map(values.units) if self.maps and values.units is not None else {})
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """Return the name of the parameter that varies along the elements, and their labels and values."""
+        """Return the parameter that varies along the elements, and each element's label and value of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -254,46 +253,29 @@ class OutputPlace:
                 x=x,
                 value=float(values[0, number]),
                 floor=ABSENT if floors is None else floors[number],
-                **self._interval(values[:, number], self.stratum.reach).columns,
+                **self._clipped(self._interval(values[:, number], self.stratum.reach)).columns,
             )
             for number, (label, x) in enumerate(axis[: values.shape[1]])
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """Return the jackknife interval, clipped to the range of the output."""
+        """Return the jackknife interval."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()
-        found = jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
-        return found.within(*self.measure.output(self.output).range)
+        return jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
 
-
-def too_few_units(error: DrawingError, of_samples: float) -> str:
-    """Return why drawn units give no interval; "" if they give one.
-
-    Args:
-        of_samples: variance of the estimate due to the samples.
-    """
-    if not error.variance:
-        return ""
-    if error.live < MIN_LIVE:
-        return (
-            f"no interval: {error.live} of the drawn units have a value, but {MIN_LIVE} are needed; {_MORE}"
-        )
-    decides = not error.variance <= (error.variance + of_samples) / 10
-    return (
-        f"no interval: a few of the drawn units decide the value; {_MORE}"
-        if error.freedom < 10 and decides
-        else ""
-    )
+    def _clipped(self, interval: Interval) -> Interval:
+        """Return the interval clipped to the range of the output."""
+        return interval.within(*self.measure.output(self.output).range)
 
 
 def _counts(values: UnitValues) -> dict[str, Any]:
     return {
         "null": values.layer_null(),
         "units": values.units,
-        "units_total": values.units if values.draw is None else values.draw.total,
-        "drawing_error": 0.0,
+        "units_total": values.total,
+        "drawing_error": 0.0 if values.units == values.total else ABSENT,
         "dead_units": values.dead,
         "sparse_units": values.sparse,
         "infinite_units": values.infinite,
@@ -303,7 +285,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
+    """Return the reason to show. Small groups take precedence, unless more samples would not help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 

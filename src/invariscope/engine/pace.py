@@ -1,4 +1,4 @@
-"""Choose how many inputs to forward at once, from the time that the first blocks take."""
+"""Choose the number of inputs per forward pass, from the time that the first blocks take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-# Fewer inputs per forward are worthwhile only if they are clearly faster: their responses must be copied.
+# Fewer inputs per forward pass are used only if they are clearly faster, since responses must then be copied.
 _GAIN = 0.95
 _LEAST = 4
 _TRIES = 2
@@ -16,11 +16,11 @@ _TRIES = 2
 
 @dataclass
 class Pace:
-    """How a block's inputs are divided among forwards.
+    """Divides a block's inputs among forward passes.
 
     Args:
-        most: inputs per forward at most; None: no limit.
-        tries: whether to try fewer inputs per forward in the first blocks, and keep the fastest number.
+        most: largest number of inputs per forward pass; None: no limit.
+        tries: whether to try smaller numbers of inputs in the first blocks, and keep the fastest one.
 
     >>> Pace(most=6).parts(16)
     [slice(0, 6, None), slice(6, 12, None), slice(12, 16, None)]
@@ -31,13 +31,13 @@ class Pace:
     seconds: dict[int, list[float]] = field(default_factory=dict)
 
     def parts(self, rows: int) -> list[slice]:
-        """Return the inputs of each forward of a block."""
+        """Return the inputs of each forward pass of a block."""
         size = min(self._next(rows) or self._fastest(rows) if self.tries else rows, self.most or rows)
         return [slice(low, high) for low, high in pairwise([*range(0, rows, size), rows])]
 
     @contextmanager
     def timed(self, rows: int, size: int) -> Iterator[None]:
-        """Record the time of a block of `rows` inputs, of which each forward takes `size`."""
+        """Record the time of a block of `rows` inputs, at `size` inputs per forward pass."""
         start = time.perf_counter()
         yield
         if self.tries:
@@ -46,10 +46,10 @@ class Pace:
                 self.most, self.tries = self._fastest(rows), False
 
     def halve(self, rows: int) -> bool:
-        """Forward half as many inputs from now on; return False if there is only one left.
+        """Halve the number of inputs per forward pass from now on; return False if it is 1 already.
 
         Args:
-            rows: inputs of the forward that ran out of memory.
+            rows: number of inputs of the forward pass that ran out of memory.
         """
         if rows < 2:
             return False
@@ -59,7 +59,7 @@ class Pace:
     def _next(self, rows: int) -> int | None:
         """Return the number of inputs to try next, from all of a block down to an eighth; None when done.
 
-        Promising numbers are tried twice; so is the first one, because a first forward is slow.
+        Promising numbers are tried twice; so is the first one, because the first forward pass is slow.
         """
         sizes = [rows, *(size for size in (rows // 2, rows // 4, rows // 8) if size >= _LEAST)]
         untried = next((size for size in sizes if size not in self.seconds), None)

@@ -1,4 +1,4 @@
-"""Put the readings of several forwards together, if a block is too large for one."""
+"""Join the readings of several forward passes, if a block is too large for a single one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from invariscope.unit_draw import UnitDraw
 
 @dataclass(eq=False)
 class Pieces:
-    """Responses of one layer in the forwards of a block, copied because the network may overwrite them.
+    """Responses of a layer in a block's forward passes, copied because the network may overwrite them.
 
     Args:
         draw: the units to keep; None for all.
-        originals: the layer that each reading repeats, None if it repeats none; repeats are not copied.
+        originals: for each reading, the layer whose responses it repeats, or None; repeats are not copied.
     """
 
     draw: UnitDraw | None = None
@@ -29,7 +29,7 @@ class Pieces:
         """Keep a copy of a reading.
 
         Args:
-            row_of: (row,) the input of each row, counted from the first input of the forward.
+            row_of: (row,) the input of each row, counted from the first input of the forward pass.
             first: position of that input in the block.
         """
         kept = values.clone() if self.draw is None else self.draw.take(values)

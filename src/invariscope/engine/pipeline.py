@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,25 +14,26 @@ import numpy as np
 import torch
 
 from invariscope.data.sources import as_source
+from invariscope.engine.annotating import annotated
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
-from invariscope.engine.extras.cautions import with_cautions
 from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
-from invariscope.engine.extras.grid_notes import with_grid_notes
+from invariscope.engine.extras.compact import compacted, named_layers
+from invariscope.engine.extras.grid_notes import grid_texts
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
-from invariscope.engine.state import Run
+from invariscope.engine.processes import launched, team
+from invariscope.engine.shards import as_shard, share_of
+from invariscope.engine.state import MAX_ORBIT_VALUES
 from invariscope.engine.task import Task
+from invariscope.engine.together import measured_together
 from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
-from invariscope.results.rows import Row
 from invariscope.transforms.base import Transform
-
-_MAX_ORBIT_VALUES = 1 << 20
 
 
 def measured(
@@ -43,49 +44,63 @@ def measured(
         raise ValueError(
             f"the transform has {len(transform)} element; the variance along an orbit needs at least two"
         )
-    started = time.perf_counter()
-    who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
+    started, shard = time.perf_counter(), as_shard(options.shard)
+    make = partial(_task, model, data, transform, wanted)
     with untouched_generators():
+        if shard is not None:
+            return share_of(make(options), shard, started)
+        if options.shard is None and launched():
+            with team() as processes:
+                if processes.rank and options.progress is True:  # one bar is enough
+                    options = replace(options, progress=False)
+                return measured_together(processes, partial(make, options), started)
+        return _whole(make(options), started)
+
+
+def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options) -> Task:
+    """Return the task, with the function that collates samples of the data."""
+    who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
+    reader = options.reader(model)
+    how = {"seed": options.seed, "channels_last": reader.channels_last, "structured": True}
+    source = as_source(data, samples=options.samples, **how, **who)
+    if options.preprocess is None and source.collate is not None:
+        options = replace(options, preprocess=source.collate)
         reader = options.reader(model)
-        how = {"seed": options.seed, "channels_last": reader.channels_last, "structured": True}
-        source = as_source(data, samples=options.samples, **how, **who)
-        if options.preprocess is None and source.collate is not None:
-            options = replace(options, preprocess=source.collate)
-            reader = options.reader(model)
-        task = Task(model, reader, source, transform, wanted, options)
-        refuse_streams(task)
-        references = random_references(task)
-        band = random_band(task, references=references)
-        check = check_precision(task)
-        found = partial(assembled, task, references=references, dead=check.dead)
-        watch = watching(task, lambda run: found(run).rows)
-        if watch is not None:
-            task = replace(task, source=LookSource(source, watch.stopping))
-        run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
-        chance = chance_values(task)
-    part = found(run)
+    return Task(model, reader, source, transform, wanted, options)
+
+
+def _whole(task: Task, started: float) -> Result:
+    """Measure all samples in this process."""
+    source = task.source
+    refuse_streams(task)
+    references = random_references(task)
+    band = random_band(task, references=references)
+    check = check_precision(task)
+    found = partial(assembled, task, references=references, dead=check.dead)
+    watch = watching(task, lambda run: found(run).rows)
+    if watch is not None:
+        task = replace(task, source=LookSource(source, watch.stopping))
+    run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
+    chance = chance_values(task)
+    whole = found(run)
+    compact = compacted(whole, run, rows=task.options.rows, named=named_layers(task.reader))
+    part = compact.part
     run.notes[:0] = check.notes
-    rows = with_chance(_annotated(part.rows, task, run), chance)
-    further = {} if watch is None else watch.account(run, rows, source.length)
+    grids = grid_texts(task, run, samples=run.samples)
+    rows = with_chance(annotated(part.rows, task.measures, run, grids), chance)
+    run.notes += compact.notes
+    further = {} if watch is None else watch.account(run, whole.rows, source.length)
+    further |= compact.described
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
     return Result(
         rows=tuple(rows),
-        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
+        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn | compact.repeats),
         curve_rows=tuple(part.points),
         arrays=part.maps,
         provenance=origin(task, run, seconds=seconds, **further),
-        examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
+        examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )
-
-
-def _annotated(rows: Sequence[Row], task: Task, run: Run) -> list[Row]:
-    """Return the rows with their cautions and grid notes, and add these to the notes of the run."""
-    rows, cautions = with_cautions(rows, task.measures)
-    rows, grids = with_grid_notes(rows, task, run)
-    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in task.measures))
-    run.notes += [*cautions, *grids]
-    return rows
 
 
 @contextmanager

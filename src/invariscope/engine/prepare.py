@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured, shape_of
 from invariscope.data.labels import Labelling
+from invariscope.data.rank_range import RankRange
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.arrival import UNKNOWN
@@ -147,7 +148,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     else:
         walk.transform.check(x)
     moved = walk.transform.orbit(x, indices=few.indices, keys=few.keys, seed=options.seed)
-    samples, of_output = walk.source.length or len(first), bool(needs.output)
+    samples, of_output = walk.source.total or len(first), bool(needs.output)
     inspection = inspected(walk.reader, moved[:, 0], options, samples=samples, of_output=of_output)
     run = Run(
         Strata(options.by_class),
@@ -264,10 +265,11 @@ def _settled(walk: Walk, size: int) -> Needs:
     needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
     if not any(probe.unsettled for probe in needs.probes):
         return needs
-    refuse_second_walk(walk.source, "a mean over all inputs must be known before the first forward")
+    source = walk.source.complete
+    refuse_second_walk(source, "a mean over all inputs must be known before the first forward")
 
     def orbits() -> Iterator[tuple[Tensor, Tensor]]:
-        for window in walk.source.windows():
+        for window in source.windows():
             for low in range(0, len(window), size):
                 part = window.part(low, min(low + size, len(window)))
                 x = part.inputs
@@ -331,4 +333,6 @@ def _checkpoint(walk: Walk) -> Checkpoint:
         "options": options.described() | {"seed": options.seed, "layers": None},
     }
     digests = {name: identity.digest for name, identity in identities.items()}
+    if isinstance(walk.source, RankRange):
+        identity["shard"] = [walk.source.index, walk.source.count]
     return Checkpoint(Path(str(options.checkpoint)), identity | digests)

@@ -20,7 +20,7 @@ def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: in
 
     Args:
         frame: a block without values.
-        values: (row, unit...) all rows of a forward.
+        values: (row, unit...) all rows of a forward pass.
         row_of: (row,) the forwarded input of each row, ascending.
         inputs: number of forwarded inputs.
     """
@@ -35,7 +35,7 @@ def row_blocks(frame: partial[Block], values: Tensor, row_of: Tensor, inputs: in
 
 
 def left_out(frame: partial[Block], row_of: Tensor, inputs: int) -> tuple[int, int]:
-    """Return the number of samples without comparable rows, and the number of others without a null.
+    """Return the number of samples without comparable rows, and the number of other samples without a null.
 
     The former have no rows, or numbers of rows that differ between elements; the latter have a partner with
     a different number of rows.

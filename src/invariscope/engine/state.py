@@ -1,4 +1,4 @@
-"""The state of one pass over the data."""
+"""Keep the state of one pass over the data."""
 
 from __future__ import annotations
 
@@ -44,14 +44,17 @@ class Turned:
     total: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
 
 
+MAX_ORBIT_VALUES = 1 << 20  # larger examples are not kept in results
+
+
 @dataclass
 class Run:
     """State of one pass: the statistics of each layer, and how they were obtained.
 
     Args:
-        inapplicable: why a statistic does not apply to a layer.
-        forwards: number of inputs forwarded through the model, including those of a pilot.
-        reach: factor that widens the intervals if their width decides when the walk stops.
+        inapplicable: for each layer and statistic that does not apply to it, the reason.
+        forwards: number of inputs on which the model was run, including those of a pilot pass.
+        reach: factor by which intervals are widened, if their width decides when the run stops.
         shapes: the unit shape of each layer, from the inspection.
         draws: the units to draw from each large layer.
         grids: positions of the units of feature maps, if needed and known.
@@ -101,7 +104,7 @@ class Run:
         return self.coarser.get((key, statistic), self.strata)
 
     def draw_of(self, key: LayerKey, statistic: Statistic) -> UnitDraw | None:
-        """Return the draw that the statistic's state of a layer is limited to; None for all units."""
+        """Return the drawn units to which a statistic is limited at a layer; None if it uses all units."""
         return self.draws.get(key) if statistic.drawable else None
 
     @property
@@ -121,6 +124,13 @@ class Run:
             part.clear()
         for count in (self.skipped_samples, self.uneven, self.unpaired):
             count.clear()
+
+    def restart(self) -> None:
+        """Discard all samples, but keep what the first ones of each stratum determined."""
+        kept = {place: place[1].restarted(s) for place, s in self.states.items() if place[1].first_samples}
+        self.forget()
+        self.states.update(kept)
+        self.samples = 0
 
     def note_once(self, note: str) -> None:
         """Add a note, unless there is an equal one."""

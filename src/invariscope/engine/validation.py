@@ -26,7 +26,7 @@ def finite_samples(block: Block) -> tuple[Block, int]:
 
 
 def _finite(block: Block) -> np.ndarray:
-    """Return (sample,) flags: whether all responses of a sample are finite, including those to probes."""
+    """Return a (sample,) mask of the samples whose responses are all finite, including those to probes."""
     everything = replace(block, elements=block.width).orbits()
     return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
 
@@ -62,17 +62,16 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
 
 
 def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int) -> str:
-    """Return why a reading lacks the shape of the trial forward or one row per input; "" if it has both.
+    """Return why a reading's shape is wrong; "" if it is that of the trial pass, with one row per input.
 
     Args:
         came: shape of the reading, rows first.
         expected: unit shape found by the inspection; None if the layer was not inspected.
-        rows: number of inputs forwarded, each of which must have a row.
+        rows: number of inputs of the forward pass, each of which must have a row.
     """
     if expected is not None and came[1:] != tuple(expected):
-        return (
-            f"its shape changed between forwards: units of shape {tuple(expected)} at first, {came[1:]} now"
-        )
+        before = tuple(expected)
+        return f"its shape changed between forward passes: units of shape {before} at first, {came[1:]} now"
     if came[:1] != (rows,):
         return f"its responses have shape {came} for {rows} inputs, instead of one row per input"
     return ""
@@ -82,19 +81,20 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
     """Raise ValueError with the problem that `other_shape` found, if any."""
     if problem:
         raise ValueError(
-            f"layer {key[0]!r} (call {key[1]}): {problem}. A unit must be the same in every forward: pad the "
-            "inputs to one size, name the batch axis with batch_axis=, or select other layers with layers="
+            f"layer {key[0]!r} (call {key[1]}): {problem}. A unit must be the same in every forward pass: "
+            "pad the inputs to one size, name the batch axis with batch_axis=, or select other layers with "
+            "layers="
         )
 
 
 def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None:
-    """Raise TypeError for measures and options that need the inputs as one tensor."""
+    """Raise TypeError for measures and options that require all inputs to be in one tensor."""
     asked = [f"the probe {probe.name!r}" for probe in needs.probes if not isinstance(probe, Untransformed)]
     asked += ["the distance of inputs"] if needs.distances else []
     asked += ["floor=True"] if options.floor else []
     if asked:
         raise TypeError(
-            f"{listed(asked)} needs inputs that are one tensor; samples are {kind_of(x[0])}. Choose other "
+            f"{listed(asked)} needs each sample to be a single tensor; got {kind_of(x[0])}. Choose other "
             "measures or options, or pass tensors"
         )
 
@@ -102,7 +102,7 @@ def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None
 def inspected(
     reader: Reader, probe: Inputs, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
-    """Inspect the model with a trial forward of a few inputs.
+    """Inspect the model in a trial forward pass of a few inputs.
 
     Args:
         reader: reads the model.
@@ -130,7 +130,7 @@ def refuse_unreadable(inspection: Inspection) -> None:
     if inspection.readable:
         return
     if not skipped:
-        raise ValueError("the model's forward produces no tensor, so there is no layer to measure")
+        raise ValueError("the model's forward pass produces no tensor, so there is no layer to measure")
     reasons = listed((f"{info.layer!r}: {info.status}" for info in skipped), limit=5, separator="; ")
     if any("batch_axis=" in info.status for info in skipped):
         advice = "Pass batch_axis= to say which axis holds the batch, or select other layers."

@@ -16,7 +16,9 @@ from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.budget import refuse_too_large
 from invariscope.engine.extras.audit import Audit
+from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
+from invariscope.engine.extras.pilot_samples import add_others, pilot_source
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
@@ -29,23 +31,37 @@ from invariscope.engine.task import Task
 from invariscope.engine.turns import Turns, turns_of
 from invariscope.engine.validation import refuse_unreadable
 from invariscope.readers.base import Forward
+from invariscope.statistics.moments.references import FIRST
 from invariscope.statistics.probes import Batch
 
 Tick = Callable[[int, int | None], None]
 
 
-def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None, turns: Turns | None = None) -> Run:
+def walk(
+    task: Task,
+    *,
+    enough: Callable[[Run, int], bool] | None = None,
+    turns: Turns | None = None,
+    watch: Callable[[], None] | None = None,
+) -> Run:
     """Walk the source once for all measures; stop early if `enough` returns True.
 
     Args:
         turns: finishes classes, if they may be walked one after the other.
+        watch: called after every block; it may raise to end the walk.
     """
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
-    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
-        given = task.reader, source, task.transform, needs, options, source.length, enough, turns
+    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as show:
+
+        def tick(done: int, total: int | None) -> None:
+            if watch is not None:
+                watch()
+            show(done, total)
+
+        given = task.reader, source, task.transform, needs, options, source.total, enough, turns
         run = walked(Walk(*given), tick)
-    run.notes += floor_notes(task)
+    run.notes += [*floor_notes(task), *drawing_notes(run)]
     return run
 
 
@@ -55,19 +71,20 @@ def walked(walk: Walk, tick: Tick) -> Run:
     Raises:
         ValueError: fewer than two samples, no readable layer, or responses that are rejected.
     """
-    options, windows = walk.options, walk.source.windows()
-    first = next(windows, None)
+    options, windows, before = walk.options, walk.source.windows(), walk.source.before()
+    first = next(windows, None) if before is None else before
     if first is None:
         raise ValueError("the data are empty: the iterable yielded no batch")
     run, inputs, responses = begun(walk, first)
     plan = prepared(walk, run, _piloted(walk, run))
-    windows = chain([first], windows)
-    del first  # a window of a stream may be large
+    windows = chain([first], windows) if before is None else windows
+    del first, before  # a window of a stream may be large
     with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
         loop = _Loop(plan, run, forward, tick)
         if options.refuses_chance:
             model = predicting(walk, run, forward, inputs)
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
+        loop.refer()
         run.fingerprint = loop.over(windows)
     if run.samples < 2:
         raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
@@ -80,15 +97,17 @@ def walked(walk: Walk, tick: Tick) -> Run:
 
 def _piloted(walk: Walk, run: Run) -> Pilot:
     """Walk the untransformed inputs first, if a statistic needs a pilot, and return the final values."""
-    needs, source = walk.needs.pilot, walk.source
+    needs = walk.needs.pilot
     if needs is None:
         return {}
+    source = pilot_source(walk, needs)
     refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data beforehand")
     total = source.length
     if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
         total = sum(len(window) for window in source.windows())
     of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
     pilot = walked(of_inputs, lambda done, total: None)
+    add_others(walk, pilot, source)
     finals = {
         (key, s): s.finalize(state, [list(range(pilot.strata_of(key, s).buckets))])
         for (key, s), state in pilot.states.items()
@@ -112,6 +131,24 @@ class _Loop:
         self.pace = plan.pace()
         self.stops = self._stops()
         self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
+
+    def refer(self) -> None:
+        """Forward the first samples of each stratum, which other shards count, for their references."""
+        run, walk = self.run, self.walk
+        few = walk.source.first_of_strata(by_class=walk.options.by_class, samples=FIRST)
+        if few is None or self.plan.resumed is not None:
+            return
+        cells = run.strata.cells_of(few.groups, few.labels)  # so that all shards number the classes alike
+        self._enlarge()
+        if not (needs := walk.needs.of_first_samples):
+            return
+        counting, self.reduction = self.reduction, Reduction(run, needs, walk.options, self.plan.pilot)
+        self.reduction.masks = counting.masks
+        for chosen in self._blocks(few, cells):
+            self._block(few, chosen, partial(Block, membership=run.strata.membership(cells[chosen])))
+            run.samples += len(chosen)
+        self.reduction = counting
+        run.restart()
 
     def over(self, windows: Iterable[Window]) -> str:
         """Walk the windows until there are enough samples; return the fingerprint of the walked samples."""

@@ -1,4 +1,4 @@
-"""Infinitesimal transforms of images: generators of shifts, rotations and others, and image derivatives."""
+"""Generators of image transforms (shifts, rotations and other flows), and the image derivatives they need."""
 
 from invariscope.generators.base import Generator
 from invariscope.generators.derivatives import Derivatives

@@ -1,4 +1,4 @@
-"""The base class of generators."""
+"""The base class of generators of image transforms."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Generator(ABC):
 
     @abstractmethod
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Return X x, in the shape of the images.
+        """Return X x, with the shape of the images.
 
         Args:
             at: derivatives of images or feature maps.

@@ -13,20 +13,20 @@ from torch.nn import functional
 from invariscope.common.checks import refuse_other
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
-_LARGE = 16  # from this size on, one matrix product per image is faster than one for all images
+_LARGE = 16  # height or width from which one matrix product per image is faster than one for all images
 
 
 @dataclass(frozen=True, eq=False)
 class Derivatives:
-    r"""First and second derivatives of the curve that interpolates the pixels.
+    r"""First and second derivatives of images, from curves that interpolate their rows and columns of pixels.
 
     First derivatives of the spline at the pixels have errors of fourth order. Its second derivatives s″ have
     a relative error of ω²/12 for a wave of frequency ω, which a weighted mean over neighbours removes:
 
     .. math:: f'' \approx (s''_{k-1} + 10\, s''_k + s''_{k+1}) / 12 = -\omega^2 (1 + O(\omega^4))\, f
 
-    The corrected second derivative does not vanish for any wave. For the shortest one it is −8; the exact
-    value is −π², and s″ is −12.
+    The corrected second derivative does not vanish for any wave. For the shortest wave, its factor is −8; the
+    exact factor is −π², and that of s″ is −12.
 
     Args:
         images: (row, ..., height, width), floating-point.
@@ -104,7 +104,7 @@ class Derivatives:
 
 @lru_cache(maxsize=64)
 def _spline_matrix(n: int, order: int) -> np.ndarray:
-    """Return the matrix (n, n) from pixels to derivatives of their spline, mirrored at the ends."""
+    """Return the matrix (n, n) that maps pixels to derivatives of their spline, mirrored at the ends."""
     if n == 1:
         return np.zeros((1, 1))
     coefficients = np.linalg.inv(_mirrored(n, (1 / 6, 4 / 6, 1 / 6)))
@@ -127,9 +127,9 @@ def _mirrored(n: int, weights: tuple[float, float, float]) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _wave_factors(n: int, order: int) -> np.ndarray:
-    """Return the factor of each wave of n pixels; the slope of the shortest one vanishes at the pixels."""
+    """Return the factor by which the derivative of this order multiplies each wave of n pixels."""
     found = (2j * np.pi * np.fft.rfftfreq(n)) ** order
-    if n % 2 == 0 and order == 1:
+    if n % 2 == 0 and order == 1:  # the slope of the shortest wave vanishes at the pixels
         found[-1] = 0
     return found
 

@@ -1,4 +1,4 @@
-"""The built-in generators with their names, and generators from callables."""
+"""The built-in generators of image transforms, and generators made from callables."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class AffineFlow(Generator):
     .. math:: X x = -v \cdot \nabla x
 
     On a feature map, p and v are scaled by the ratio of its size to the input's along each axis. With
-    bilinear interpolation, p runs from −1 to 1 on every image and b is in half image sizes, as on a sampling
-    grid.
+    bilinear interpolation, p runs from −1 to 1 across every image and b is in units of half the image size,
+    as in a sampling grid.
 
     Args:
         label: name of the generator.
         matrix: the rows of A.
         shift: b.
         unit: unit of t.
-        step: a small t.
+        step: value of t at which central differences are taken.
 
     >>> turn = AffineFlow("turn", ((0, 1), (-1, 0)))
     >>> turn.tangent(Derivatives(torch.ones(1, 1, 5, 5))).abs().max() < 1e-6

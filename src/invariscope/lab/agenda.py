@@ -16,12 +16,12 @@ SCALE = "campaign"
 
 @dataclass(frozen=True, kw_only=True)
 class AgendaStep:
-    """Cells of a recipe that have the same worth.
+    """Cells of one recipe that have the same worth.
 
     Args:
         recipe: a recipe of the package, or a .toml file.
         scale: a scale of the recipe.
-        cells: patterns of their names. Cells that they need are also run, but have no worth of their own.
+        cells: patterns of cell names. Cells needed by a matching cell also run, but have a worth of 0.
         worth: worth of each cell; only ratios matter.
         title: the heading of the step in the summary; by default the name of the recipe.
     """
@@ -38,7 +38,7 @@ class Home:
     """A cell within one of the recipes that contain it.
 
     Args:
-        recipe: the recipe, as on the command line.
+        recipe: name or path of the recipe, as given on the command line.
         store: the cells of the recipe.
         cell: the cell.
     """
@@ -56,7 +56,7 @@ class Job:
         key: key of the cell; recipes that share a cell share its job.
         step: number of the first step that lists it.
         homes: the recipes that contain it.
-        worth: the greatest of the steps that list it.
+        worth: the largest worth among the steps that list it.
         needs: keys of the cells that it needs.
     """
 
@@ -73,20 +73,20 @@ class Job:
 
     @property
     def measures(self) -> bool:
-        """Whether the outcome is a result instead of a network."""
+        """Whether the cell yields a result rather than a network."""
         return self.cell.options.gives == "result"
 
 
 @dataclass(frozen=True)
 class AgendaTurn:
-    """A cell in the order, and the worth per core-hour for which it was chosen."""
+    """The next cell to run, and the worth per core-hour by which it was chosen."""
 
     key: str
     rate: float
 
 
 def read_steps(path: Path) -> list[AgendaStep]:
-    """Return the steps in the file of a campaign.
+    """Return the steps in a campaign file.
 
     Raises:
         RecipeError: an error in the file; the message points at the line.
@@ -106,11 +106,11 @@ def read_steps(path: Path) -> list[AgendaStep]:
 def planned_jobs(
     steps: list[AgendaStep], work: Path, data_dir: Path | None, archive: Archive
 ) -> dict[str, Job]:
-    """Return the cells of the campaign by key, step by step, needs first within a step.
+    """Return the jobs of a campaign by key, step by step; within a step, needed cells come first.
 
     Raises:
-        FileNotFoundError: data is missing, and the archive does not know its digests.
-        ValueError: no such recipe or scale, or a pattern matches no cell.
+        FileNotFoundError: a data set is missing, and the archive has no digests of it.
+        ValueError: unknown recipe or scale, or a pattern that matches no cell.
     """
     stores: dict[tuple[str, str], Store] = {}
     jobs: dict[str, Job] = {}
@@ -151,18 +151,18 @@ def order(
 
     .. math:: (w_c + \\sum_{d \\in H} w_d) / (t_c + \\sum_{n \\in N} t_n)
 
-    where N are the unfinished cells that c needs, and H the cells that need c and nothing else that is
-    unfinished outside N: the cells that c alone blocks. The cells of N run first. The cost of H is not
-    counted. Measurements of networks whose weights are only in the work folder precede all others, because
-    the weights would be lost with that folder.
+    where N is the set of unfinished cells that c needs, and H the set of cells that would be ready to run
+    once c and N are finished. The cells in N run first. The cost of H is not counted. Measurements of
+    networks whose weights are only in the work folder come before all others, because those weights are lost
+    if the folder is deleted.
 
     Args:
-        jobs: by key.
-        unfinished: the keys of cells that have to be run.
-        seconds: cost of each.
+        jobs: jobs of the campaign, by key.
+        unfinished: keys of the cells that still have to run.
+        seconds: cost of each job, by key.
         at_risk: finished networks whose weights are not in the archive.
-        limit_s: time for all cells; a cell is skipped if it and the unfinished cells it needs do not fit into
-            the rest.
+        limit_s: seconds available for all cells; a cell is skipped if it and the unfinished cells it needs do
+            not fit into the remaining time.
     """
     left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
     while left:
@@ -184,7 +184,7 @@ _Turn = tuple[bool, float, float, str]
 def _turns(
     jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
 ) -> Iterator[_Turn]:
-    """Yield (whether it takes precedence, worth per core-hour, seconds, key) of each remaining cell."""
+    """Yield (whether the cell has precedence, worth per core-hour, seconds, key) for each remaining cell."""
     below = {key: _below(jobs, key, left) for key in left}
     above: dict[str, list[str]] = {key: [] for key in left}
     for key, needed in below.items():

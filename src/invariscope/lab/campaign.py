@@ -1,6 +1,6 @@
-"""Run the cells of all recipes in order of their worth, and archive them: `make campaign`.
+"""Run the cells of all recipes in order of worth per core-hour, and archive them: `make campaign`.
 
-A campaign can be stopped at any moment; the same command resumes it.
+A campaign can be stopped at any time; the same command resumes it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FAILED, BAD_INPUT = 1, 2
 
 
 class Stopped(KeyboardInterrupt):
-    """The campaign received SIGTERM."""
+    """Raised when the campaign receives SIGTERM."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Campaign:
     """The cells of a campaign, run one at a time.
 
     Args:
-        progress: which cells are finished.
+        progress: tracks which cells are finished.
         log, costs: log and costs of the campaign.
-        words: options of `invariscope reproduce` for every cell.
-        threads: per cell.
+        words: command-line options of `invariscope reproduce`, the same for every cell.
+        threads: threads per cell.
         report: called with one line at a time.
     """
 
@@ -56,7 +56,7 @@ class Campaign:
     report: Callable[[str], None]
 
     def run(self, hours: float = math.inf) -> None:
-        """Run unfinished cells until none is left, or none that fits into the remaining hours."""
+        """Run unfinished cells until none are left, or none of them fits into the remaining hours."""
         end = time.monotonic() + 3600 * hours
         self._settle()
         while (key := self._next(end - time.monotonic())) is not None:
@@ -89,7 +89,7 @@ class Campaign:
         self.progress.update(key)
 
     def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
-        """Archive a finished cell and log it, unless it was logged before and `again` is not set."""
+        """Archive and log a finished cell; log it a second time only if `again` is set."""
         manifest = store.manifest(cell)
         assert manifest is not None
         try:
@@ -100,7 +100,7 @@ class Campaign:
         if again or store.key(cell) not in self.log.finished():
             self.log.add(line_of(store, cell, manifest))
         if cell.options.gives == "result":
-            store.remove(cell)  # networks stay for the measurements that follow
+            store.remove(cell)  # networks are kept for the measurements that need them
 
     def _note_failure(self, store: Store, cell: Cell, reason: str) -> None:
         self.progress.failed[store.key(cell)] = reason
@@ -116,14 +116,17 @@ def main(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the data sets.", show_default="$INVARISCOPE_DATA"),
     ] = None,
-    root: Annotated[Path, typer.Option(metavar="FOLDER", help="Archive, log and summary.")] = ROOT,
+    root: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of archive, log and summary.")] = ROOT,
     steps: Annotated[Path, typer.Option(metavar="FILE", help="What to run.", show_default=False)] = STEPS,
     device: Annotated[str, typer.Option(metavar="cpu|cuda")] = "cpu",
     threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Threads of each cell.")] = 1,
     hours: Annotated[
         float,
         typer.Option(
-            metavar="H", min=0, help="Start only cells that end within this time.", show_default="no limit"
+            metavar="H",
+            min=0,
+            help="Start only cells expected to end within this many hours.",
+            show_default="no limit",
         ),
     ] = math.inf,
     list_: Annotated[bool, typer.Option("--list", help="Show the agenda and exit.")] = False,
@@ -150,7 +153,7 @@ def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threa
     jobs = planned_jobs(read_steps(steps), work, data_dir, archive)
     log = Log(root / LOG)
     words = ["--out", str(work), *(["--data-dir", str(data_dir)] if data_dir else [])]
-    (root / "cells").mkdir(parents=True, exist_ok=True)  # cells take what they need from the archive
+    (root / "cells").mkdir(parents=True, exist_ok=True)  # lets cells load what they need from the archive
     words += ["--archive", str(root), "--device", device]
     costs = Costs(log, root / "costs.json", threads, device, _say)
     return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
@@ -173,7 +176,7 @@ def _run(campaign: Campaign, hours: float, work: Path) -> None:
 
 
 def _show(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:
-    """Write the summary to a page, or print the agenda if there is none."""
+    """Write the summary to `page`, or print the agenda if `page` is None."""
     for key in campaign.progress.jobs:
         campaign.progress.update(key)
     if page is None:
@@ -201,7 +204,7 @@ def _stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(work: Path) -> Iterator[None]:
-    """Hold the lock of a work folder, in which one campaign at a time can run.
+    """Lock a work folder, so that only one campaign at a time runs in it.
 
     Raises:
         ValueError: another campaign is running.

@@ -1,4 +1,4 @@
-"""How long the cells of a campaign take, from the log or by timing a small part of each."""
+"""Estimates of how long the cells of a campaign take, from the log or by timing a small part of each."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from invariscope.lab.recipes.machine import machine
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds per cell on this type of machine, or else on any other, which suffices to order them.
+    """Estimated seconds per cell.
+
+    Times from this type of machine take precedence; times from other types suffice to order the cells.
 
     Args:
-        log: log of the campaign; the cost is that of the last finished cell that differs only in seeds.
-        memory: a file that keeps estimates for later runs.
-        threads, device: what cells run on. Estimates are timed on the CPU.
+        log: log of the campaign; the estimate is the time of the last finished cell that differs only in
+            seeds.
+        memory: file that stores estimates for later runs.
+        threads, device: threads per cell, and the device; timing always uses the CPU.
         report: called with one line at a time.
     """
 
@@ -64,7 +67,9 @@ class Costs:
     def _logged(self) -> dict[str, float]:
         lines = [line for line in self.log.lines() if "failed" not in line]
         own = [_type(line["machine"], line["device"], line["threads"]) == self._own for line in lines]
-        order = sorted(range(len(lines)), key=own.__getitem__)  # those of this machine come last and win
+        order = sorted(
+            range(len(lines)), key=own.__getitem__
+        )  # times from this machine come last and take precedence
         return {lines[place]["alike"]: float(lines[place]["seconds"]) for place in order}
 
     def _remembered(self) -> dict[str, float]:
@@ -89,7 +94,7 @@ class Costs:
 
 
 def machine_in_words(known: Mapping[str, Any]) -> str:
-    """Return the machine in one line: "AMD EPYC 7763, 2 cores, no AMX"."""
+    """Describe the machine in one line: "AMD EPYC 7763, 2 cores, no AMX"."""
     amx = "AMX" if known.get("amx") else "no AMX"
     gpu = f", {known['gpu']}" if known.get("gpu") else ""
     return f"{known.get('cpu', 'unknown processor')}, {known.get('cores', '?')} cores, {amx}{gpu}"

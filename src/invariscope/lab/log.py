@@ -22,7 +22,7 @@ _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^/\s'\"]+)+/(?=[^/\s'\"]*)")
 
 @dataclass(frozen=True)
 class Log:
-    """The lines of one file; lines that are not JSON are skipped.
+    """A log file with one JSON object per line; other lines are skipped.
 
     Args:
         path: path of the file.
@@ -56,9 +56,9 @@ class Log:
 
 
 def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line of a finished cell, from its manifest and its card.
+    """Return the log line of a finished cell, from its manifest and, for a network, its card.
 
-    The seconds of a resumed training run include those before the interruption.
+    For a resumed training run, the seconds include the time before the interruption.
     """
     copied = ("seconds", "threads", "device", "machine", "versions", "finished")
     line = {**_named(store, cell), **{name: manifest[name] for name in copied}}
@@ -71,13 +71,13 @@ def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, 
 
 
 def failure_of(store: Store, cell: Cell, reason: str) -> dict[str, Any]:
-    """Return the line of a cell that failed; absolute paths in the reason are shortened."""
+    """Return the log line of a cell that failed, with absolute paths in the reason shortened."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {**_named(store, cell), "failed": _FOLDERS.sub("…/", reason), "ended": now}
 
 
 def alike(store: Store, cell: Cell) -> str:
-    """Return a hash shared by cells that differ only in seeds, names and epochs of a network.
+    """Return a hash shared by cells that differ only in seeds, or in the name or epoch of a network.
 
     Such cells take equally long on the same machine.
     """

@@ -1,4 +1,4 @@
-"""The progress of a campaign: which cells are finished, and which have to be run."""
+"""The progress of a campaign: which cells are finished, and which still have to be run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
 @dataclass
 class CampaignProgress:
-    """The finished cells, as of the last `update` of each.
+    """The state of every cell of a campaign, as of the last `update` of each.
 
     Args:
         jobs: jobs of the campaign, by key.
-        archive: where finished cells go.
+        archive: the archive of finished cells.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
         at_risk: keys in `whole` whose weights the archive lacks.
-        failed: key to reason, in this run.
+        failed: why cells failed in this run, by key.
     """
 
     jobs: Mapping[str, Job]
@@ -31,7 +31,7 @@ class CampaignProgress:
     failed: dict[str, str] = field(default_factory=dict)
 
     def update(self, key: str) -> None:
-        """Look for the cell in the archive and in the work folder."""
+        """Update what is known about the cell from the archive and the work folder."""
         known = self.archive.manifest(key)
         archived = known is not None and not lacks_weights(known)
         here = any(is_whole(home.store, home.cell) for home in self.jobs[key].homes)
@@ -40,12 +40,12 @@ class CampaignProgress:
         _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
 
     def unfinished(self) -> list[str]:
-        """Return the keys of cells to run, needs first, except those that failed or need one that did.
+        """Return the keys of the cells to run, needed cells first, without failed cells and their dependants.
 
-        A network without its weights is included only if one of them needs it.
+        An archived network without weights is included only if one of these cells needs it.
         """
         blocked: set[str] = set()
-        for key, job in self.jobs.items():  # needs come first
+        for key, job in self.jobs.items():  # needed cells come first
             if key not in self.whole and (key in self.failed or blocked & set(job.needs)):
                 blocked.add(key)
         found: list[str] = []
@@ -62,7 +62,7 @@ class CampaignProgress:
         return [key for key in self.jobs if key not in self.whole | self.partial]
 
     def home(self, key: str) -> Home:
-        """Return the recipe to run the cell in, preferring one with an unfinished cell that needs it."""
+        """Return the recipe in which to run the cell: if possible, one whose unfinished cells need it."""
         homes = self.jobs[key].homes
         unfinished = set(self.unfinished())
         wanting = [h for h in homes if unfinished & set(_dependants(h.store, h.cell))]

@@ -1,4 +1,4 @@
-"""The agenda of a campaign, and the page beside its archive."""
+"""The agenda of a campaign, and the summary page beside its archive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ are left out, {{left_out}} so far; such a network is trained again if a new meas
 
 
 def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: float) -> str:
-    """Return a table of the remaining cells in order, those that do not fit, and the finished ones."""
+    """Return a table of the cells to run, in order, then those that do not fit and the finished ones."""
     unfinished = progress.unfinished()
     seconds = costs([progress.jobs[key] for key in unfinished])
     turns = list(order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s))
@@ -42,7 +42,7 @@ def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: fl
 
 
 def summary(progress: CampaignProgress, costs: Costs, log: Log, steps: Sequence[AgendaStep]) -> str:
-    """Return the page: cells by step, core-hours, machines, and missing cells with estimated costs."""
+    """Return the summary page: cells by step, core-hours, machines, and missing cells with their costs."""
     logged = [line for line in log.lines() if "failed" not in line]
     manifests = [progress.archive.manifest(key) for key in progress.jobs]
     about = _ABOUT.format(

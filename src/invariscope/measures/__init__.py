@@ -1,4 +1,4 @@
-"""Measures, one family per file: the statistics they need, and how values are computed from them."""
+"""Measures of invariance and equivariance: the statistics that each needs, and its formula."""
 
 from invariscope.measures.base import MEASURES, Measure
 

@@ -1,4 +1,4 @@
-"""Two-way analysis of variance of a unit's responses, by sample, transformation and residual."""
+"""Two-way analysis of variance of each unit's responses: sample, transformation and residual."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Sphericity:
     """Greenhouse and Geisser's factor for the degrees of freedom.
 
     Args:
-        epsilon: (replicate, unit...) the factor, from 1/(m − 1) to 1 (sphericity); NaN without a residual.
+        epsilon: (replicate, unit...) the factor, from 1/(m − 1) to 1 (sphericity); NaN for units without
+            residual variation.
     """
 
     epsilon: np.ndarray
@@ -39,7 +40,7 @@ class Sphericity:
 
 @dataclass(frozen=True)
 class ElementCovariance(SumStatistic):
-    """Sums and products across samples of a unit's differences from its response to the first element.
+    """Sums over samples of each unit's differences from its first element's response, and of their products.
 
     The state has (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements, 135, or about a kilobyte.
     """
@@ -50,15 +51,15 @@ class ElementCovariance(SumStatistic):
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one sum per unit and difference, and one product per pair of differences."""
+        """Return the bytes needed per unit: one sum per difference and one per pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one difference per unit and element."""
+        """Return the bytes needed for one difference per unit and element."""
         return 8 * units * (elements - 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """Return an empty state; sums are relative to the first sample's differences of each stratum."""
+        """Return an empty state; sums are relative to the differences of each stratum's first sample."""
         count, units = block.elements - 1, math.prod(block.values.shape[1:])
         sizes = {"differences": (count, units), "products": (count * (count + 1) // 2, units)}
         return BucketSums.empty(block, buckets, sizes, fixed=(count, units))
@@ -75,7 +76,7 @@ class ElementCovariance(SumStatistic):
             _add_products(state.sums["products"][bucket], chosen)
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """Return the sums and products of the same differences, relative to other points."""
+        """Return the same sums and products, taken relative to other reference points."""
         move, counts = state.points.moves_to(fixed), state.counts[:, None, None]
         rows, columns = np.triu_indices(move.shape[1])
         sums = state.sums["differences"]
@@ -84,7 +85,7 @@ class ElementCovariance(SumStatistic):
         return {"differences": sums + counts * move, "products": products}
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
-        """Return the factor for all samples, and with each group left out."""
+        """Return the sphericity factor for all samples, and with each group of samples left out."""
         state = self.together(state, groups)
         sums, products = state.replicates("differences", groups), state.replicates("products", groups)
         counts = state.samples(groups).tolist()
@@ -93,7 +94,7 @@ class ElementCovariance(SumStatistic):
 
 
 def _differences(block: Block) -> Tensor:
-    """Return (sample, element − 1, unit) differences in float64."""
+    """Return (sample, element − 1, unit) differences from the first element, in float64."""
     orbits = block.orbits().flatten(2)
     return orbits[:, 1:].double() - orbits[:, :1]
 
@@ -151,16 +152,16 @@ class Anova(Measure):
             {\\sum_{ij} (A_{ij} - \\bar A_{\\cdot j})^2 / (m (n - 1))}
 
     Shapes: activations (sample, element, unit...) to one value per unit, two-way without replication.
-    Outputs: `share_sample`, `share_transform` and `share_residual`, which sum to 1 and are reported with the
-    ratio of the layer's sums; `F` with `p` (m − 1 and (m − 1)(n − 1) degrees of freedom); `F_oneway`; and,
-    per layer, the share of units that reject "no effect of the transformation on the mean":
-    `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
-    Units that the transformation does not move have F = 0 and p = 1. Without a residual, F is infinite, p is
-    0 and the unit is left out of the mean F. Dead and sparse units are always left out. F and p are best read
-    per unit, from their maps. Formatted tables therefore show the shares of rejecting units; a layer's mean F
-    and p are only in `result.table`. The nulls of `share_sample` and `share_residual` are the values for rows
-    of independently drawn samples, in a ratio of 1 to m − 1; the transformation's share does not depend on
-    the pairing.
+    Outputs: `share_sample`, `share_transform` and `share_residual`, which sum to 1 (a layer's mean share is
+    reported with the ratio of the sums over its units); `F` with `p` (m − 1 and (m − 1)(n − 1) degrees of
+    freedom); `F_oneway`; and, per layer, the share of units that reject "no effect of the transformation on
+    the mean": `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`. Units
+    whose response the transformation does not change have F = 0 and p = 1. If the residual is zero, F is
+    infinite, p is 0 and the unit is left out of the mean F. Dead and sparse units are always left out. F and
+    p are best read per unit, from their maps. Formatted tables therefore show the shares of rejecting units;
+    a layer's mean F and p are only in `result.table`. The nulls of `share_sample` and `share_residual` are
+    the expected values if each element acted on an independently drawn sample; their ratio is 1 to m − 1. The
+    transformation's share does not depend on which responses belong to one sample.
 
     Caveats: effects of the transformation that differ between samples are in the residual, so a
     transformation share of zero is not invariance. Chance alone gives the transformation a share of about
@@ -181,7 +182,7 @@ class Anova(Measure):
     Args:
         sphericity: None assumes it; "greenhouse_geisser" multiplies the degrees of freedom by the estimated
             factor, which needs the covariance of the elements for every unit: 4(m + 2)(m − 1) bytes per unit
-            and jackknife group, rejected if that exceeds `memory_gb`.
+            and jackknife group, an error if that exceeds `memory_gb`.
         correction: which share of rejecting units to report; None: all three.
         alpha: level of the tests, jointly for all units of a layer.
         min_firing: units that deviate from their usual response for fewer samples than this are sparse and
@@ -214,7 +215,7 @@ class Anova(Measure):
         return CORRECTIONS if self.correction is None else (self.correction,)
 
     def outputs(self) -> dict[str, Output]:
-        """Return shares of the variation, tests per unit, and shares of rejecting units."""
+        """Describe the shares of the variation, the tests per unit, and the shares of rejecting units."""
         # Test statistics grow with the number of samples, so leave-one-group-out values are not comparable.
         rejecting = Output("share of units that reject the hypothesis", SHARE, interval=False)
         return {
@@ -273,7 +274,7 @@ class Anova(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Anova, ...]:
-        """Return options with and without sphericity, and a level at which the corrections differ."""
+        """Return instances with and without `sphericity`, and a level at which the corrections differ."""
         return (
             cls(min_firing=0),
             cls(min_firing=0, sphericity=GREENHOUSE_GEISSER),
@@ -282,7 +283,7 @@ class Anova(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return units with both effects, without the transformation's, without a residual, and dead."""
+        """Return four units: with both effects, with no transformation effect, with no residual, and dead."""
         activations = [
             [[1.0, 5.0, 0.0, 4.0], [3.0, 5.0, 2.0, 4.0]],
             [[5.0, 7.0, 1.0, 4.0], [5.0, 7.0, 3.0, 4.0]],

@@ -23,9 +23,10 @@ class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
-        moments, parts: the layer's moments, and the parts of its variance measures.
-        sparse: (unit...) units to leave out in addition to the dead ones.
-        min_firing: the threshold for sparse units.
+        moments: the layer's moments.
+        parts: its spreads and thresholds, as used by the variance measures.
+        sparse: (unit...) mask of units to leave out in addition to the dead ones.
+        min_firing: the threshold for sparse units, see `VarianceMeasure`.
     """
 
     moments: Moments
@@ -63,12 +64,12 @@ class SumsOfSquares:
 
     @cached_property
     def unmoved(self) -> np.ndarray:
-        """Units that the transformation does not move."""
+        """Mask of units whose response the transformation does not change."""
         return self.moments.transformation_variance[0] <= self.parts.threshold
 
     @cached_property
     def plain(self) -> np.ndarray:
-        """Units that the transformation moves equally in every sample."""
+        """Mask of units without a residual: the transformation changes them equally for every sample."""
         n, m = self.moments.samples.flat[0], self.moments.elements
         left = self.moments.within[0] - n * (m - 1) * self.moments.element_variance[0]
         rounding = self.parts.threshold * ((n - 1) * (m - 1))
@@ -76,7 +77,7 @@ class SumsOfSquares:
 
     @cached_property
     def valid(self) -> np.ndarray:
-        """Units that are neither dead nor sparse."""
+        """Mask of units that are neither dead nor sparse."""
         return np.asarray(~self.parts.dead & ~self.sparse)
 
     @cached_property
@@ -98,12 +99,12 @@ class SumsOfSquares:
 
     @cached_property
     def unpaired_sample(self) -> np.ndarray:
-        """(unit...) expected sum of squares of samples, for rows of independently drawn samples."""
+        """(unit...) expected `sample` if each element acted on an independently drawn sample."""
         return self._across[0] / self.moments.elements
 
     @cached_property
     def unpaired_residual(self) -> np.ndarray:
-        """(unit...) the same for the residual; the transformation's sum does not change."""
+        """(unit...) expected `residual` if each element acted on an independently drawn sample."""
         return self._across[0] - self.unpaired_sample
 
     def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
@@ -111,7 +112,7 @@ class SumsOfSquares:
 
         Args:
             part: sum of squares.
-            null: the expected sum of squares without pairing.
+            null: its expected value if each element acted on an independently drawn sample.
         """
         values, chance = quotient(part, self.total), None if null is None else quotient(null, self.total[0])
         values[:, self.parts.dead] = np.nan
@@ -123,7 +124,7 @@ class SumsOfSquares:
     def units(
         self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""
     ) -> UnitValues:
-        """Return values and the units that count; infinite values are left out of means."""
+        """Return values of units, and a mask of those in the layer's mean: valid, with a finite value."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
         return UnitValues(
@@ -156,7 +157,7 @@ class FTests:
 
     @cached_property
     def p(self) -> np.ndarray:
-        """(replicate, unit...) p-values; for replicate 0 only, without `epsilon`."""
+        """(replicate, unit...) p-values; without `epsilon`, only those of replicate 0."""
         replicates = range(len(self.table.f) if self.epsilon is not None else 1)
         return np.stack([self._p(r) for r in replicates])
 
@@ -169,9 +170,10 @@ class FTests:
         return found
 
     def rejecting(self, correction: str, alpha: float) -> np.ndarray:
-        """Return the (1,) share of valid units that reject, using all samples.
+        """Return the (1,) share of valid units whose test rejects, using all samples.
 
-        Levels are corrected for all valid units of the layer, whose number drawn units estimate.
+        Levels are corrected for the number of valid units in the layer, which is estimated if units were
+        drawn.
         """
         valid, draw = self.table.valid, self.table.parts.draw
         count = int(valid.sum())
@@ -182,7 +184,7 @@ class FTests:
 
 
 def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:
-    """Return a function that counts p-values up to a level.
+    """Return a function that counts the p-values at or below a level.
 
     F values are compared with the critical F, which is cheaper than computing p-values.
     """
@@ -205,10 +207,10 @@ def share_rejecting(
 
     Args:
         correction: one of `CORRECTIONS`.
-        count: number of tests, K.
+        count: number of tests that `below` counts.
         alpha: the level.
         below: counts the tests with a p-value at or below its argument.
-        tests: K, if the counted tests are drawn from more; by default, `count`.
+        tests: total number of tests K, if those counted are a random sample of them; by default, `count`.
     """
     if not count:
         return float("nan")

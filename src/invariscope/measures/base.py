@@ -27,8 +27,8 @@ MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
 class KnownAnswer:
     """A case worked out by hand: options, (sample, element, unit...) activations and expected values.
 
-    Responses to the measure's probes follow the elements; element 0 is the untransformed input. For measures
-    that use the action on feature maps, the elements are quarter turns.
+    Element 0 is the untransformed input; columns after the elements hold the responses to probes. For
+    measures that use the action on feature maps, the elements are quarter turns.
     """
 
     options: Mapping[str, Any]
@@ -41,7 +41,7 @@ class KnownAnswer:
     def each(
         cls, options: Mapping[str, Any], activations: Any, answers: Mapping[str, Any], **given: Any
     ) -> tuple[KnownAnswer, ...]:
-        """Return one answer per output of the same case."""
+        """Return one known answer per output, all with the same options and activations."""
         return tuple(
             cls(options, activations, value, output=name, **given) for name, value in answers.items()
         )
@@ -121,7 +121,7 @@ class Measure(abc.ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of this instance; objects are given by their repr."""
+        """The options of this instance by name; objects are replaced by their repr."""
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         return {name: value if isinstance(value, _PLAIN) else repr(value) for name, value in given.items()}
 
@@ -163,7 +163,7 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> Mapping[str, Values]:
-        """Return values by output name, without the outputs that do not apply.
+        """Return values by output name, leaving out outputs that do not apply to the layer.
 
         Args:
             finals: final values of `statistics()`, in the same order.
@@ -172,12 +172,12 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition naively on float64 (sample, element, unit...), as the reference for tests.
+        """Compute the definition naively from float64 activations (sample, element, unit...), for tests.
 
         Element 0 is the untransformed input. The responses to `probes` follow the elements, in order, except
-        those of the identity. With `needs_action`, the elements are quarter turns. Outputs that cannot be
-        computed from these arguments are left out. An oracle with a third parameter, `indices`, receives the
-        positions of the samples.
+        that the identity is not repeated. With `needs_action`, the elements are quarter turns. Outputs that
+        cannot be computed from these arguments are left out. An oracle with a third parameter, `indices`,
+        receives the positions of the samples.
         """
 
     @classmethod
@@ -208,7 +208,7 @@ class Measure(abc.ABC):
 
 
 class SampleMeasure(Measure):
-    """A measure of a few numbers per sample: `rows` returns them, and `evaluate` receives their table."""
+    """Base class of measures that need a few numbers per sample, computed by `rows`."""
 
     reads: tuple[Probe, ...] = ()
     """The probes whose responses `rows` reads."""
@@ -218,7 +218,7 @@ class SampleMeasure(Measure):
 
     @abc.abstractmethod
     def rows(self, block: Block) -> Columns:
-        """Return (sample, ...) numbers per sample of the block, by name.
+        """Return the numbers of each sample in the block, as arrays (sample, ...) by name.
 
         Raises:
             NotApplicableError: the layer lacks what this measure needs.
@@ -230,14 +230,14 @@ class SampleMeasure(Measure):
 
 
 def owner(row: str, measures: Iterable[Measure]) -> Measure:
-    """Return the measure that a row belongs to: "stability.petrini2021.D" is not an output of "stability"."""
+    """Return the measure that a row belongs to; "stability.petrini2021.D" does not belong to "stability"."""
     return next(measure for measure in measures if measure.owns(row))
 
 
 def as_measures(measures: Any) -> tuple[Measure, ...]:
     """Return measure objects for objects, registry names, or a list of either.
 
-    A string may contain several names, and the symbols used in the papers: "nv, anova".
+    A string may contain several names, separated by commas, including symbols from the papers: "nv, anova".
 
     Raises:
         ValueError: an unknown name, an empty list, or the same measure twice with the same options.
@@ -275,7 +275,7 @@ def _as_measure(entry: Any) -> Measure:
     if isinstance(entry, Measure):
         return entry
     if isinstance(entry, str):
-        return MEASURES.get(_SHORT.get(entry.lower(), entry))()
+        return MEASURES.get(SYMBOLS.get(entry.lower(), entry))()
     if isinstance(entry, type) and issubclass(entry, Measure):
         return entry()
     raise TypeError(
@@ -283,7 +283,7 @@ def _as_measure(entry: Any) -> Measure:
     )
 
 
-_SHORT = {
+SYMBOLS = {
     "tv": "transformation_variance",
     "sv": "sample_variance",
     "nv": "normalized_variance",

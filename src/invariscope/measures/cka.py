@@ -18,7 +18,7 @@ from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.probes import Untransformed
 
 _FEWEST = 4  # the unbiased estimate divides by n − 3
-_ROUNDING = 1e-20  # share of the sum of squares: what rounding leaves after centring equal responses
+_ROUNDING = 1e-20  # relative to the sum of squares: size of rounding errors after centring equal responses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class CKA(Measure):
         set_integers(self, samples=_FEWEST, units=1)
 
     def outputs(self) -> dict[str, Output]:
-        """Return the alignment of the layer, and by element."""
+        """Describe the mean alignment of the layer, and the alignment by element."""
         return {
             "": Output("alignment", (-1.0, 1.0), ideal=1.0),
             "by_element": Output("alignment by element", (-1.0, 1.0), ideal=1.0),
@@ -123,10 +123,10 @@ class CKA(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return four samples that form two pairs, along one direction and then along another."""
+        """Return four samples in two pairs of equal responses; the last element pairs them differently."""
         pairs, across = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
-        # Off the diagonal, K is 1 within a pair and −1 between pairs; U-centred, 2/3·(2, −1, −1) in every
-        # row. The other pairing has the 2 where this one has a −1: a product of −1/2.
+        # Off the diagonal, K is 1 within a pair and −1 between pairs. After U-centring, each row has the
+        # entries 2/3·(2, −1, −1) there. The other pairing has the 2 in another place, so its CKA is −1/2.
         activations = np.stack([pairs, -3 * pairs + 2, across], axis=1)[..., None]
         return (
             KnownAnswer({}, activations, [1.0, 1.0, -0.5], output="by_element"),
@@ -156,7 +156,7 @@ def _alignments(grams: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _u_centred(gram: np.ndarray) -> np.ndarray:
-    """Return the U-centred matrix: zero diagonal, zero row sums; the product of two sums to n(n − 3)·HSIC."""
+    """Return the U-centred matrix. The entries of the product of two such matrices sum to n(n − 3)·HSIC."""
     n = len(gram)
     kernel = gram - np.diag(np.diag(gram))
     rows = kernel.sum(axis=0) / (n - 2)
@@ -193,11 +193,11 @@ class KeptResponses(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the orbits of `size` samples."""
+        """Return the bytes needed for the orbits of `size` samples."""
         return 4 * self.size * (1 + elements) * min(units, self.units)
 
     def facts(self, block: Block) -> dict[str, np.ndarray]:
-        """Return the selected units, and which elements move."""
+        """Return the selected units, and a mask of the elements other than the identity."""
         units = int(np.prod(block.values.shape[1:]))
         chosen = chosen_units(units, self.units, seed=self.seed)
         return {"chosen": chosen, "moving": block.moving.astype(float)}
@@ -208,7 +208,7 @@ class KeptResponses(DrawnStatistic):
         return responses_of(block.values, facts["chosen"])[block.rows_of(samples, columns)]
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> SampleTable:
-        """Return the kept samples of the stratum, with the group of each."""
+        """Return the kept samples of the stratum, with the jackknife group of each."""
         rows, group = self.drawn(state, groups)
         responses, moving = rows.astype(np.float64), state.facts["moving"]
         columns = {

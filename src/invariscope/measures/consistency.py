@@ -1,4 +1,4 @@
-"""How often the prediction stays the same along the orbit."""
+"""Consistency: how often a classifier's prediction stays the same along the orbit."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Consistency(SampleMeasure):
     reads = (Untransformed(),)
 
     def outputs(self) -> dict[str, Output]:
-        """Return both shares, and the second one by element."""
+        """Describe both shares, and the curve by element."""
         return {
             "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
             "untransformed": Output("unchanged predictions", SHARE, ideal=1.0),
@@ -65,7 +65,7 @@ class Consistency(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """Return "top" (sample, element) and "rest" (sample, 1) classes, "agreeing" and "moving"."""
+        """Return classes "top" and "rest" (untransformed), the share "agreeing", and the mask "moving"."""
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             raise NotApplicableError(
                 "a top-1 class needs outputs of shape (sample, class) with at least two classes; "
@@ -109,7 +109,7 @@ class Consistency(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return classes 0, 0, 1 and 1, 1, 1: 4 of 6 pairs agree, and 3 of 4 inputs keep their class."""
+        """Return classes 0, 0, 1 and 1, 1, 1: 4 of 6 pairs agree, and 3 of 4 elements keep the class."""
         outputs = np.eye(2)[[[0, 0, 1], [1, 1, 1]]]
         answers = {"": 4 / 6, "untransformed": 3 / 4, "by_element": [1.0, 1.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers)
@@ -123,7 +123,7 @@ def _agreeing(top: Tensor) -> Tensor:
 
 
 def _too_few(changing: Any, keeping: Any) -> str:
-    """Explain why there is no interval if nearly all samples, or hardly any, change their prediction."""
+    """Explain why there is no interval if predictions change for nearly all samples, or for hardly any."""
     changed, kept, samples = int(np.sum(changing)), int(np.sum(keeping)), len(changing)
     return few_events(changed, samples, "predictions change") or few_events(kept, samples, "predictions stay")
 

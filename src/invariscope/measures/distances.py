@@ -31,9 +31,9 @@ class _Distance(Measure):
     """Options of the distance measures.
 
     Args:
-        distance: "sqeuclidean": squared Euclidean, exact, from the sums of the variance measures; "cosine":
-            1 − cos, exact; responses of length zero are left out and counted; "euclidean": exact along
-            orbits, and across samples from all pairs within a reservoir.
+        distance: "sqeuclidean": squared Euclidean, exact, from the sums of the variance measures; "cosine": 1
+            − cos, exact; responses of length zero are left out and counted; "euclidean": exact along orbits;
+            across samples, the mean over all pairs within a reservoir.
         reservoir: number of samples per stratum that "euclidean" compares. Their orbits are kept: 4 bytes per
             unit, element and sample, for each class and jackknife group.
         seed: seed of the reservoir, which is drawn by sample key.
@@ -52,7 +52,7 @@ class _Distance(Measure):
         set_integers(self, reservoir=2, what="samples")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the layer's distance and, for feature maps, one per channel."""
+        """Describe the layer's distance and, for feature maps, the distance of each channel."""
         return {
             "": Output("distance", unit=self.unit),
             "channels": Output("distance per channel", unit=self.unit),
@@ -109,13 +109,13 @@ class _Distance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[_Distance, ...]:
-        """Return every distance."""
+        """Return one instance per distance."""
         return tuple(cls(distance=distance) for distance in DISTANCES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationDistance(_Distance):
-    """How far the transformation moves the response of a whole layer.
+    """How much the transformation changes the response of a whole layer.
 
     Distance between two responses to one sample, averaged over pairs of elements and over samples.
 
@@ -125,8 +125,8 @@ class TransformationDistance(_Distance):
     Layers with two or more unit axes have a second output, `channels`: one number per entry of the first axis
     (the channels of feature maps), for the vector of its positions. Flat layers do not have it: their
     "channels" would be the units of :class:`TransformationVariance`. The squared Euclidean distance is
-    exactly twice the sum of the units' transformation variances. The null is the value for rows of
-    independently drawn samples; it is available for "sqeuclidean", from the same sums.
+    exactly twice the sum of the units' transformation variances. The null is the expected value if each
+    element acted on an independently drawn sample; it is available for "sqeuclidean", from the same sums.
 
     Caveats: distances grow with the width of a layer and the size of its responses, and the few units that
     vary most dominate. The cosine ignores length, and in a rectified layer all responses point in similar
@@ -159,7 +159,7 @@ class TransformationDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 17.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 4.0),
@@ -171,7 +171,7 @@ class TransformationDistance(_Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDistance(_Distance):
-    """How far a change of sample moves the response of a whole layer.
+    """How much the response of a whole layer differs between samples.
 
     Distance between two samples' responses to one element, averaged over pairs and over elements.
 
@@ -206,7 +206,7 @@ class SampleDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 5.0),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -217,7 +217,7 @@ class SampleDistance(_Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedDistance(_Distance):
-    """How far the transformation moves a layer's response, relative to a change of sample.
+    """How much the transformation changes a layer's response, relative to a change of sample.
 
     Distance along orbits relative to the distance between samples.
 
@@ -227,14 +227,14 @@ class NormalizedDistance(_Distance):
 
     Shapes and the output `channels` are as for :class:`TransformationDistance`. With the squared Euclidean
     distance it is the ratio of the layer's mean TV to its mean SV, which is also reported with
-    :class:`NormalizedVariance`, and the null is 1 + Σ Var_j(mean response to j) / Σ SV. Channels that nothing
-    moves have no value: they are left out and counted as dead.
+    :class:`NormalizedVariance`, and the null is 1 + Σ Var_j(mean response to j) / Σ SV. Channels with
+    constant responses have no value: they are left out and counted as dead.
 
     Caveats: those of :class:`NormalizedVariance`, except that a few nearly dead units cannot inflate it. It
     reflects the units of large variance, and hardly any others.
 
     Reading:
-        0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
+        0: invariant. About 1: the transformation changes the response as much as a change of sample does. The
         units that vary most dominate; the value does not reflect those that vary little.
 
     Source:
@@ -255,7 +255,7 @@ class NormalizedDistance(_Distance):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return vectors of two units, one of them zero, and maps of two channels with two positions."""
+        """Return vectors of two units, including zero vectors, and maps of two channels and positions."""
         return (
             KnownAnswer({}, _FLAT, 3.4),
             KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
@@ -265,7 +265,7 @@ class NormalizedDistance(_Distance):
 
 
 def _error_of_sum(variances: np.ndarray, draw: UnitDraw) -> DrawingError:
-    """Return the error of twice the (drawn,) variances, summed over all units of the layer."""
+    """Return the drawing error of the layer's distance, twice the sum of its (drawn,) variances."""
     return drawing_error(variances, np.ones(draw.count), draw).times(2.0 * draw.total)
 
 

@@ -62,8 +62,8 @@ class EquivarianceDeviation(Measure):
             probabilities (softmax of the outputs) compared with their mean over the orbit. A run may hold one
             measure per kind, distance and action, and its rows are named after them:
             `equivariance_deviation.latent`, `equivariance_deviation.latent_l2`.
-        distance: "cosine" by default, and "kl" for outputs (nats; at most log min(|G|, K)); "l2",
-            "squared_l2".
+        distance: "cosine" (the default), "l2", "squared_l2" or, for kind="output", "kl" (the default there;
+            in nats, at most log min(|G|, K)).
         reference: "kernel", as above; "twirl" (if the action is not trivial): f̂ = ⟨g⁻¹f(gx)⟩ over all of G.
         exclude_identity: leave out the identity element, whose term is perfect by construction under a
             faithful action, which favours small groups.
@@ -130,7 +130,7 @@ class EquivarianceDeviation(Measure):
                 )
 
     def outputs(self) -> dict[str, Output]:
-        """Return E, E by element, shifted to start at 0, and relative to its null."""
+        """Describe E: as it is, by element, shifted to start at 0, and relative to its null."""
         lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
         ideal, derived = -1.0 if self.distance == "cosine" else 0.0, float("nan")
         found = {
@@ -187,7 +187,7 @@ class EquivarianceDeviation(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """Compute the definition vector by vector; the action on channels is by quarter turns."""
+        """Evaluate the definition directly, vector by vector; the group acts on channels by quarter turns."""
         if isinstance(self.action, FittedAction):
             left_out = {"exclude_identity": self.exclude_identity}
             return naive_fitted_deviation(activations, indices, self.action, **left_out)
@@ -225,7 +225,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def examples(cls) -> tuple[EquivarianceDeviation, ...]:
-        """Return every kind with every distance, and the options."""
+        """Return instances of every kind with every distance, and with every other option."""
         plain = [cls(kind=kind, distance=distance) for kind in OVER for distance in _ALLOWED[kind]]
         twirled = cls(kind="channelwise", reference="twirl")
         without = (cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
@@ -233,7 +233,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def _acting_examples(cls) -> tuple[EquivarianceDeviation, ...]:
-        """Return spatial, fibre and matrix actions; the kernel of the signs consists of the half turns."""
+        """Return spatial, fibre and matrix actions; under the signs, half turns act trivially."""
         signs = MatrixAction(_SIGNS)
         return (
             cls(feature_action="spatial"),
@@ -248,7 +248,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return orthonormal orbits, maps that stay or turn, a kernel of two, and certain classes."""
+        """Return orthonormal orbits, maps that stay or turn, a kernel of two elements, and sure outputs."""
         orthonormal = np.stack([np.eye(4), np.eye(4)])
         corner = np.zeros((2, 4, 1, 2, 2))
         corner[..., 0, 0] = 1  # should turn with the input, so it agrees for one element of four
@@ -316,7 +316,7 @@ def fitted_deviation(
 def naive_fitted_deviation(
     activations: np.ndarray, indices: np.ndarray | None, action: FittedAction, *, exclude_identity: bool
 ) -> dict[str, np.ndarray]:
-    """Compute the deviation sample by sample, for the oracle."""
+    """Compute what `fitted_deviation` computes from sums, but sample by sample, for the oracle."""
     flat, predicted, _ = naively_predicted(activations, indices, ridge=action.ridge, seed=action.seed)
     by_element = ((flat - predicted) ** 2).sum(axis=2).mean(axis=0)
     if exclude_identity:

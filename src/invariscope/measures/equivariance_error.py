@@ -35,9 +35,9 @@ from invariscope.statistics.probes import Untransformed
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceError(Measure):
-    """How far a layer is from moving as it should, relative to its response.
+    """How far a layer's response is from changing as the action prescribes, relative to its size.
 
-    Relative error of a layer that should follow the transform by a given action.
+    Relative error of a layer whose response should follow the transform by a given action.
 
     .. math:: e_{ij} = \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|}, \\qquad
         E = \\langle e_{ij} \\rangle_{i,\\, t_j \\ne 1}, \\qquad \\mathrm{largest} = \\max_{ij} e_{ij}
@@ -46,11 +46,12 @@ class EquivarianceError(Measure):
     and `sample`, the positions of the largest error among the elements and in the data. Curves: `by_element`,
     the mean over samples; `largest_by_element`; `sample_by_element`, the sample with the largest error;
     `action_by_element`, the largest ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖ over samples, which is the error of the
-    action's own interpolation. Of several actions, the one with the smallest E is used, and `action` is its
-    position. If positions move, units whose content comes from outside the image are left out. Pairs with ‖t
-    a(x)‖ = 0 are left out of the means and counted (`undefined`); if the layer responds to t x, their error
-    is infinite, and so is `largest`. If no other pairs exist, the mean is infinite, or NaN if both responses
-    are 0. The null of E takes a(x) from another sample.
+    action's own interpolation. If several actions are given, the one with the smallest E is used, and
+    `action` is its position in the list. If the action moves positions, units whose content comes from
+    outside the image are left out. Pairs with ‖t a(x)‖ = 0 are left out of the means and counted
+    (`undefined`); if the layer responds to t x, their error is infinite, and so is `largest`. If ‖t a(x)‖ = 0
+    for all pairs, the mean is infinite, or NaN if all responses to t x are 0 too. The null of E takes a(x)
+    from another sample.
 
     Caveats: a layer that ignores its input has an error of 0, but then its null is 0, too. A large
     bias makes every error small. `largest` grows with the number of samples and has no interval.
@@ -68,8 +69,8 @@ class EquivarianceError(Measure):
         of: "layers", or "output" for the model's output only.
 
     Raises:
-        ValueError: an unknown action or value of `of`; when measuring: the action applies to no layer, or
-            needs a group and the elements do not form one.
+        ValueError: an unknown action or value of `of`; when measuring: the action applies to no layer, or it
+            needs a group but the elements do not form one.
 
     Source:
         The definition of equivariance, a(t x) = t a(x), and its deviation relative to t a(x).
@@ -99,13 +100,13 @@ class EquivarianceError(Measure):
 
     @property
     def form(self) -> str:
-        """The actions, and "output" if it applies, unless they are the defaults."""
+        """The actions, unless they are the default, and "output" if only the output is measured."""
         named = "_or_".join(action.called for action in self.actions)
         parts = (named if named != "spatial" else "", self.of if self.of != "layers" else "")
         return "_".join(part for part in parts if part)
 
     def outputs(self) -> dict[str, Output]:
-        """Return E, the largest error with its position, and the curves."""
+        """Describe E, the largest error with its position, and the curves."""
         place: Any = {"kind": "position", "interval": False, "floor": False}
         found = {
             "": Output("mean relative error"),
@@ -176,7 +177,7 @@ class EquivarianceError(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples of one map, one of which follows the turns while the other stays."""
+        """Return two samples with one feature map each; one map follows the turns, the other stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -220,7 +221,7 @@ class AnyAction(SampleStatistic):
             statistic = Discrepancy(action, mask="if_known", exclude_identity=True)
             try:
                 columns = statistic.rows(block) | {"trip": _trip(block, action)}
-            except UnclearLayoutError:  # the trivial action would be meaningless for such a layer too
+            except UnclearLayoutError:  # not even the trivial action is meaningful for such a layer
                 raise
             except NotApplicableError as error:
                 reasons.append(str(error))
@@ -232,7 +233,7 @@ class AnyAction(SampleStatistic):
 
 
 def _trip(block: Block, action: FeatureAction) -> Tensor:
-    """Return the (sample, element) relative change caused by the action and its inverse."""
+    """Return the (sample, element) relative change caused by applying the action and then its inverse."""
     rest, size = block.rest().double()[:, None], (block.samples, block.elements)
     if block.restored or not action.moves_positions(block.layer, block.values.ndim - 1):
         return rest.new_zeros(size)

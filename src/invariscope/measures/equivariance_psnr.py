@@ -22,9 +22,9 @@ _BEST = float(-10 * np.log10(_ROUNDING))
 
 @dataclass(frozen=True, kw_only=True)
 class EquivariancePSNR(SampleMeasure):
-    """How exactly an output image moves as the input does, in decibels.
+    """How exactly an output image follows the movement of the input image, in decibels.
 
-    Peak signal-to-noise ratio between the output for a moved input and the moved output.
+    Peak signal-to-noise ratio between the output for a transformed input and the transformed output.
 
     .. math:: \\mathrm{PSNR} = 10 \\log_{10} \\frac{I_{max}^2}{\\sum M e^2 / \\sum M}, \\qquad
         e = f(t_j x_i) - t_j f(x_i)
@@ -37,8 +37,8 @@ class EquivariancePSNR(SampleMeasure):
     the eps of single precision, so a perfect model has 138.5 dB. The null compares with the output for
     another sample.
 
-    Caveats: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
-    perfect model, because its inputs are interpolated: compare with the floor and the null.
+    Caveats: a constant image is perfectly equivariant. Interpolation of the inputs lowers the ratio even for
+    a perfect model: compare with the floor and the null.
 
     Reading:
         Larger is better; 20 dB is a root mean square error of a tenth of the range, and 40 dB is a hundredth.
@@ -68,10 +68,10 @@ class EquivariancePSNR(SampleMeasure):
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < float("inf"):
-            raise ValueError(f"peak must be the range of the output's values, above 0; got {self.peak!r}")
+            raise ValueError(f"peak, the range of the output's values, must be positive; got {self.peak!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return decibels over all elements, and per element."""
+        """Describe the ratio over all elements, and by element."""
         return {
             "": Output("signal-to-noise ratio (dB)", (-float("inf"), _BEST), ideal=_BEST),
             "by_element": Output("ratio by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
@@ -109,7 +109,7 @@ class EquivariancePSNR(SampleMeasure):
         return -10 * np.log10(np.maximum(quotient(errors, counts) / self.peak**2, _ROUNDING))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition for quarter turns, which lose nothing."""
+        """Compute the definition for quarter turns, which move no value out of the image."""
         errors = np.array(
             [
                 [np.mean((orbit[j] - np.rot90(orbit[0], j, axes=(1, 2))) ** 2) for orbit in activations]
@@ -124,7 +124,7 @@ class EquivariancePSNR(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[EquivariancePSNR, ...]:
-        """Return instances with two ranges."""
+        """Return instances with two values of `peak`."""
         return (cls(), cls(peak=255.0))
 
     @classmethod

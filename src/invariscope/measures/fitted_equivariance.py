@@ -28,9 +28,9 @@ class FittedEquivariance(Measure):
 
     Shapes: activations (sample, element, unit...) to one R² per layer, the mean over elements other than the
     identity, and one per element in `result.curves` (`by_element`). A hash assigns each sample to half A or
-    B; each half serves once for fitting, and the sums of both are added before the ratio. `invariance` is the
-    same R² with M = 1 and b = 0 instead of the fit: the gain over it is equivariance beyond invariance. λ is
-    `ridge` times the mean variance of the units in A.
+    B; each half is used once for fitting, and the sums over both halves are added before the ratio is taken.
+    `invariance` is the same R² with M = 1 and b = 0 instead of the fit: the gain over it is equivariance
+    beyond invariance. λ is `ridge` times the mean variance of the units in A.
 
     A layer with more than `dims` units is randomly projected (every unit is added to one of `dims` sums with
     a random sign). R² then describes the projection, which is usually less predictable than all units
@@ -71,7 +71,7 @@ class FittedEquivariance(Measure):
         FittedAction(self.ridge, self.dims, self.seed)
 
     def outputs(self) -> dict[str, Output]:
-        """Return R² of the fit and of the identity, and the former by element."""
+        """Describe R² of the fit, also by element, and R² of the identity."""
         return {
             "": Output("R² of a linear map", _R2, ideal=1.0),
             "invariance": Output("R² of the identity", _R2, ideal=1.0),
@@ -115,7 +115,7 @@ class FittedEquivariance(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return responses −1 and 1 in both halves: the negated element is predicted up to the penalty."""
+        """Return responses −1 and 1 in both halves; their negatives are predicted up to the penalty."""
         indices = np.arange(200)
         halves = halves_of(indices, seed=0)
         x = np.zeros(200)

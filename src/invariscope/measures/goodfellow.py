@@ -27,9 +27,9 @@ class Goodfellow(Measure):
         L_u = \\langle \\, \\mathrm{share\\ of\\ the\\ orbit\\ with}\\ s\\, a_u(t_j x) > \\theta_u
         \\, \\rangle_{x \\,:\\, s a_u(x) > \\theta_u}
 
-    Shapes: activations (sample, element, unit...) to one value per unit, in three outputs: the score
-    S, and its parts `local` (L) and `global` (G). The threshold is the linearly interpolated
-    quantile at 1 − α of the untransformed responses; a unit fires strictly above it, by at least 1e-9 of its
+    Shapes: activations (sample, element, unit...) to one value per unit, in three outputs: the score S, and
+    its parts `local` (L) and `global` (G). The threshold is the linearly interpolated quantile at 1 − α of
+    the untransformed responses; a unit fires if its response exceeds the threshold by more than 1e-9 of its
     largest response. The orbit includes the untransformed input. Both signs s = ±1 are tried, and the one
     with the larger S is kept. A layer's values, for all three outputs, are means over the best ⌈20 %⌉ of the
     units that fire. Units that never fire are *dead*: NaN, and counted. The thresholds come from all samples,
@@ -47,7 +47,7 @@ class Goodfellow(Measure):
     Args:
         alpha: share of the untransformed inputs that make a unit fire.
         best: share of the firing units that make up the layer's value.
-        average: "firing": L over the samples that fire; "all": over all samples.
+        average: "firing": average L over the samples that make the unit fire; "all": over all samples.
         seed: seed of the subset that determines the thresholds if memory is short (reported in a note).
         preset: "goodfellow2009", or "tmeasures", which implies average="all".
 
@@ -76,7 +76,7 @@ class Goodfellow(Measure):
                 raise ValueError(f"{name} must be a share above 0 and at most {most:g}; got {value!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the score and its two parts."""
+        """Describe the score and its two parts."""
         return {
             "": Output("firing score"),
             "local": Output("firing along preferred orbits"),
@@ -107,13 +107,14 @@ class Goodfellow(Measure):
                 dead=int(dead.sum()),
                 uncovered=uncovered,
                 draw=layer.draw,
+                selected=True,
                 note="" if layer.draw is None else _OF_DRAWN,
             )
             for name, values in outputs.items()
         }
 
     def _best(self, score: np.ndarray) -> np.ndarray:
-        """Return (unit...) flags of the units whose mean is the layer's value."""
+        """Return a (unit...) mask of the units whose mean is the layer's value."""
         alive = int(np.isfinite(score).sum())
         falling = np.argsort(-score, axis=None, kind="stable")  # NaN comes last
         counted = np.zeros(score.size, bool)
@@ -129,7 +130,7 @@ class Goodfellow(Measure):
         return dict(zip(("", "local", "global"), chosen, strict=True))
 
     def _naive(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return S, L and G of one sign."""
+        """Return S, L and G for responses multiplied by one sign."""
         plain = values[:, 0]
         fires = values > np.quantile(plain, 1 - self.alpha, axis=0) + 1e-9 * np.abs(plain.max(axis=0))
         weights = fires[:, 0] if self.average == "firing" else np.ones_like(fires[:, 0])
@@ -166,8 +167,8 @@ class Goodfellow(Measure):
 
 
 _FIRING = 8  # one per jackknife group: with fewer, leaving a group out changes the score systematically
-_OF_DRAWN = "the best fifth is that of the drawn units"
-_BEST_OF_DRAWN = "no interval: which units are the best depends on the draw; units='all' takes all of them"
+_OF_DRAWN = "the best units are selected among the drawn ones"
+_BEST_OF_DRAWN = "no interval: the best units depend on the draw; units='all' takes all units"
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:
@@ -177,7 +178,7 @@ def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.nda
 
 
 def _second_is_better(score: np.ndarray) -> np.ndarray:
-    """Return (unit...) flags: whether the negative has the larger score; rounding differences are ties."""
+    """Return a (unit...) mask of units whose negative has the larger score, by more than rounding."""
     first, second = np.nan_to_num(score, nan=0.0)
     return second > first * (1 + 1e-9)
 

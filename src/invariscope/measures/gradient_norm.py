@@ -70,18 +70,19 @@ class GradientNorm(SampleMeasure):
         E_u \\frac{\\|f(x + hu) - f(x - hu)\\|^2}{4 h^2}, \\quad \\|u\\|^2 = d
 
     Shapes: activations (sample, element, unit...) to numbers per layer: the root mean square over samples of
-    the Frobenius norm of the Jacobian J of all units with respect to all d input values (the measure's own
-    row); `probe_error`, its standard error due to the finite number of directions, for fixed samples;
-    `relative`, the norm divided by the root mean square distance between samples, which is comparable between
-    layers. `moved` and `noisy` are the root mean square displacements under the transformation and under
-    isotropic noise of the same norm, both divided by that distance, and `moved_to_noisy` is their ratio.
+    the Frobenius norm of the Jacobian J of all units with respect to all d input values (the row named after
+    the measure); `probe_error`, its standard error due to the finite number of directions, for fixed samples;
+    `relative`, the norm divided by the root mean square distance between samples, which makes it comparable
+    between layers. `moved` and `noisy` are the root mean square displacements of the representation under the
+    transformation and under isotropic noise of the same norm, both divided by that distance, and
+    `moved_to_noisy` is their ratio.
 
     The gradient is estimated by central differences along random directions, with steps of root mean square
     `step` per value; no derivative is computed. Curvature biases it (of order h², at the kinks of ReLU of
-    order h), and rounding of the forwards adds about (eps·‖f‖ / (h‖∇f‖))².
+    order h), and rounding in the forward passes adds about (eps·‖f‖ / (h‖∇f‖))².
 
     Caveats: an invariant network and an insensitive one both have a small `moved`. Only if `noisy` stays
-    large has the network learnt to ignore the transformation in particular.
+    large has the network learned to ignore the transformation in particular.
 
     Reading:
         `moved_to_noisy` near 1: the transformation acts like noise of the same size; well below 1: the
@@ -90,7 +91,7 @@ class GradientNorm(SampleMeasure):
         inputs.
 
     Args:
-        draws: directions per sample; each costs two forwards.
+        draws: directions per sample; each costs two forward passes.
         step: h, in the units of the inputs.
 
     Raises:
@@ -98,7 +99,7 @@ class GradientNorm(SampleMeasure):
         TypeError: inputs that are not floating point.
 
     Source:
-        Kvinge et al. 2022, arXiv:2210.03773, on invariance that is insensitivity; for the estimator, the
+        Kvinge et al. 2022, arXiv:2210.03773, on invariance that is mere insensitivity; for the estimator, the
         stochastic trace of Hutchinson 1989, doi:10.1080/03610918908812806.
 
     >>> columns = [0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0]  # two elements, their noise, two steps each way
@@ -117,7 +118,7 @@ class GradientNorm(SampleMeasure):
         object.__setattr__(self, "reads", (TinySteps(self.draws, self.step),))
 
     def outputs(self) -> dict[str, Output]:
-        """Return the gradient, its error, its size relative to samples, and both displacements."""
+        """Describe the gradient norm (absolute and relative), its error, and the displacements."""
         return {
             "": Output("gradient norm", floor=False),
             "probe_error": Output("error due to random directions", interval=False, floor=False),
@@ -180,7 +181,7 @@ class GradientNorm(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples 5 apart, moved by 3 by the element, by 4 by noise, by 1 by steps of ½."""
+        """Return two samples 5 apart, displaced by 3 by the element, 4 by noise, and 1 by steps of ½."""
         columns = np.array([0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0])
         responses = np.stack([columns, columns + 5])[..., None]
         options = {"draws": 2, "step": 0.5}
@@ -203,7 +204,7 @@ class GradientNorm(SampleMeasure):
 
 
 def _probe_error(part: SampleTable) -> float:
-    """Return the standard error of the root mean square due to the draws: the mean's, over 2·root."""
+    """Return the standard error due to the draws: that of the mean square, divided by twice its root."""
     squares = part["square"]
     mean = squares.mean()
     error = np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size)

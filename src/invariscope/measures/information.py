@@ -32,25 +32,26 @@ class Information(Measure):
         I(Y; A_u) = \\sum_{y,b} p(y, b) \\log_2 \\frac{p(y, b)}{p(y)\\, p(b)}
 
     Shapes: activations (sample, element, unit...) to one value per unit. J is uniform on the m elements, Y is
-    the sample's class, and A is the response, in one of 16 bins between quantiles of the untransformed
-    responses; a value shared by many responses, such as a ReLU's zero, has its own bin. Outputs: `transform`,
-    I(J; A) in bits, and `transform_share`, its share of log2 m; with labels, `label`, I(Y; A) in bits, and
-    `label_share`, its share of the entropy of Y. The mean over permutations (of elements within each sample,
-    of labels across samples) is subtracted: the result is 0 on average if there is no information, and may be
-    negative.
+    the sample's class, and A is the response, assigned to one of 16 bins between quantiles of the
+    untransformed responses; a value shared by many responses, such as a ReLU's zero, has its own bin.
+    Outputs: `transform`, I(J; A) in bits, and `transform_share`, its share of log2 m; with labels, `label`,
+    I(Y; A) in bits, and `label_share`, its share of the entropy of Y. The mean over permutations (of elements
+    within each sample, of labels across samples) is subtracted: the result is 0 on average if there is no
+    information, and may be negative.
 
     At most `units` units per layer are examined, selected by a hash; the others are NaN in the map. The
-    column `units` counts the examined units, and a note gives the total. The bins come from at most `pilot`
-    samples, also selected by a hash, and are the same for all classes. Units whose responses all fall into
-    one bin are *dead*: NaN, left out, and counted.
+    column `units` counts the examined units, and `units_total` all units of the layer. The error due to this
+    selection is not estimated: `drawing_error` is NaN, and intervals cover samples only. The bins come from
+    at most `pilot` samples, also selected by a hash, and are the same for all classes. Units whose responses
+    all fall into one bin are *dead*: NaN, left out, and counted.
 
-    Caveats: I(J; A) is 0 if the distribution over all samples stays the same, even if every single sample
-    moves (for example, under rotations of images without a preferred orientation). The 16 bins limit the
-    information, and the information of single units does not add up to the layer's. Bins depend on the
-    untransformed responses only: a unit that is silent on all of them has two bins and little information,
-    however well its other responses separate the elements. If information is high and samples are few, the
-    permutations subtract slightly too much (in one trial, 5 % with 128 samples and 1 % with 512); the
-    intervals are corrected for this and may be entirely above the value.
+    Caveats: I(J; A) is 0 if the distribution over all samples stays the same, even if the response to every
+    single sample changes (for example, under rotations of images without a preferred orientation). The 16
+    bins limit the information, and the information of single units does not add up to the layer's. Bins
+    depend on the untransformed responses only: a unit that is silent on all of them has two bins and little
+    information, however well its other responses separate the elements. If information is high and samples
+    are few, the permutations subtract slightly too much (in one trial, 5 % with 128 samples and 1 % with
+    512); the intervals are corrected for this and may be entirely above the value.
 
     Reading:
         0 bits about the transformation: the response does not reveal which element was applied. It does not
@@ -62,7 +63,7 @@ class Information(Measure):
         pilot: number of untransformed samples that determine the bins.
         permutations: number of permutations; 0: the plug-in estimate, which is biased upwards for few
             samples.
-        labels: False omits the class.
+        labels: whether to measure the information about the class.
         seed: seed of every selection and permutation.
 
     Raises:
@@ -89,7 +90,7 @@ class Information(Measure):
             raise ValueError(f"labels must be True or False; got {self.labels!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return bits and shares; none has an ideal value, since chance and an invariant unit both give 0."""
+        """Describe bits and shares, which have no ideal value: chance and an invariant unit both give 0."""
         most = float(np.log2(BINS))
         titles = {
             "transform": "bits about the element",
@@ -104,7 +105,7 @@ class Information(Measure):
         return (BinCounts(self.units, self.pilot, self.permutations, self.labels, self.seed),)
 
     def evaluate(self, finals: tuple[InformationBits], layer: LayerContext) -> dict[str, UnitValues]:
-        """Return bits and their shares of the maximum; about the class only if there are several."""
+        """Return bits and their shares of the maximum; bits about the class need several classes."""
         (found,) = finals
         about = {"transform": found.about_element, "transform_share": found.about_element}
         whole = {"transform": 1.0, "transform_share": np.log2(found.elements), "label": 1.0}
@@ -170,9 +171,10 @@ class Information(Measure):
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Return four samples of two classes, with two elements; the last unit is constant.
 
-        The first unit equals the element: 1 bit about it, 0 about the class. The second equals the sample: 0
-        bits and 1 bit. The third leaves its range under the second element: five of eight responses share the
-        uppermost bin, four of them from that element and two from the first class.
+        The first unit equals the element: 1 bit about it, 0 about the class. The second depends on the sample
+        alone: 0 bits about the element, 1 about the class. The third leaves its range under the second
+        element: five of eight responses share the uppermost bin, four of them from that element and two from
+        the first class.
         """
         activations = [
             [[0.0, 0.0, 0.0, 7.0], [1.0, 0.0, 9.0, 7.0]],

@@ -21,7 +21,7 @@ OF_RELATIVE = 1.1
 
 
 def few_decisive(count: float, total: float, squares: float) -> str:
-    r"""Explain why a mean of non-negative parts has no interval if few samples decide it; otherwise "".
+    r"""Explain why a mean of non-negative parts has no interval if few samples decide it; else return "".
 
     .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 5
 
@@ -64,7 +64,7 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
 
 
 def limits_of_uneven(count: float, total: float, squares: float) -> dict[str, Any]:
-    """Return the limits of the interval of a mean of uneven parts, as fields of its value."""
+    """Return the fields `uncovered` and `reach` of a mean of uneven parts, which limit its interval."""
     return {
         "uncovered": few_decisive(count, total, squares),
         "reach": reach_of_uneven(count, total, squares),
@@ -72,7 +72,7 @@ def limits_of_uneven(count: float, total: float, squares: float) -> dict[str, An
 
 
 def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
-    r"""Explain why a mean of relative errors has no interval if near-zero responses dominate it; else "".
+    r"""Explain why a mean of relative errors has no interval if near-zero responses dominate; else "".
 
     .. math:: E(r) < 0.85 \, E(r s), \qquad E(d) = \frac{(\sum_i d_i)^2}{n \sum_i d_i^2}
 
@@ -107,7 +107,7 @@ def _evenness(parts: np.ndarray) -> float:
 
 
 def few(happened: np.ndarray, samples: int) -> np.ndarray:
-    """Return whether an event happened to too few samples, or to all but too few, for an interval.
+    """Return whether too few samples had an event, or too few did not have it, for a valid interval.
 
     >>> few(np.array([0, 5, 60, 64]), 64).tolist()
     [True, False, True, True]

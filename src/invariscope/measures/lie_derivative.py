@@ -31,7 +31,7 @@ class AlongGenerators(Probe):
     """Two inputs for each generator: x + h X x, then x − h X x.
 
     Args:
-        generators: X.
+        generators: the generators X.
         steps: (generator,) h.
         interpolation: how the images are interpolated.
     """
@@ -59,9 +59,9 @@ class AlongGenerators(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class LieDerivative(SampleMeasure):
-    """How fast a representation departs from moving with its input.
+    """How fast a representation departs from equivariance when its input is transformed.
 
-    Rate at which a representation departs from moving with its input, for infinitesimal movements.
+    Rate at which a representation departs from equivariance, for infinitesimal transformations.
 
     .. math:: L_X f(x) = \\left.\\frac{d}{dt}\\right|_0 \\rho_{out}(-t)\\, f(\\rho_{in}(t)\\, x)
         = df(X_{in} x) - X_{out} f(x), \\qquad
@@ -69,8 +69,8 @@ class LieDerivative(SampleMeasure):
 
     Shapes: responses (sample, unit...) to the images and to x ± h X x, to one non-negative number per layer
     and generator, in squared units of the response per squared unit of t. The transform's elements are not
-    used and not forwarded for this measure; each generator costs two forwards per image. On feature maps,
-    ρ_out moves the maps as the image moves, scaled to their size; on flat layers it is trivial, so that
+    used and not forwarded for this measure; each generator costs two forward passes per image. On feature
+    maps, ρ_out moves the maps as the image moves, scaled to their size; on flat layers it is trivial, so that
     equivariance means invariance there. X_in is computed from the B-spline through the pixels, with edges
     replicated; df is a central difference.
 
@@ -78,17 +78,17 @@ class LieDerivative(SampleMeasure):
     `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples, which is comparable between
     layers.
 
-    Caveats: compare a generator only with itself, since pixels, radians and factors have different units. The
-    derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated as `a` maps
-    of b × c positions; tokens are treated as flat layers. The difference averages over the kinks of ReLU and
-    max-pooling within the step (1 to 2 % less than the derivative in an untrained SimpleConv), but a smaller
-    step would be lost in the rounding of float32. Low precision (bf16) makes differences meaningless.
-    `iv.lie_derivative` differentiates exactly.
+    Caveats: do not compare values of different generators, since pixels, radians and factors are different
+    units. The derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated
+    as `a` maps of b × c positions; tokens are treated as flat layers. The difference averages over the kinks
+    of ReLU and max-pooling within the step (1 to 2 % less than the derivative in an untrained SimpleConv),
+    but a smaller step would be lost in the rounding of float32. Low precision (bf16) makes differences
+    meaningless. `iv.lie_derivative` differentiates exactly.
 
     Reading:
         0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster
-        departure, per squared pixel, radian or factor. Compare layers by `relative`, and a generator only
-        with itself. A derivative does not describe large movements.
+        departure, per squared pixel, radian or factor. Compare layers by `relative`, and do not compare
+        generators. A derivative does not describe large movements.
 
     Args:
         generators: names ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y",
@@ -153,7 +153,7 @@ class LieDerivative(SampleMeasure):
         return tuple(self.step * generator.step for generator in self.flows)
 
     def outputs(self) -> dict[str, Output]:
-        """Return three numbers per generator."""
+        """Describe three outputs per generator."""
         titles = {"": "speed", ".absolute": "absolute speed", ".relative": "speed among samples"}
         return {
             f"{flow.name}{suffix}": Output(f"{flow.name}: {title}", floor=False)
@@ -164,8 +164,8 @@ class LieDerivative(SampleMeasure):
     def rows(self, block: Block) -> Columns:
         """Return (sample, generator) ‖L f‖² and the means of (L f)² and |L f| over units.
 
-        Here L f = df(X x) − X f, in the precision of the responses. The rounding of the sums is negligible,
-        because the rounding of the forwards is divided by the step.
+        Here L f = df(X x) − X f, in the precision of the responses. Rounding of the sums is negligible
+        compared with rounding in the forward passes, which the division by the step magnifies.
         """
         pairs, at = _at_least_single(block.probe(self.reads[1].name)), self._maps(block)
         size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
@@ -182,7 +182,7 @@ class LieDerivative(SampleMeasure):
         return {name: torch.stack(columns, dim=1) for name, columns in found.items()}
 
     def _maps(self, block: Block) -> Derivatives | None:
-        """Return the responses to the untransformed inputs if they are feature maps that should move."""
+        """Return the untransformed responses if they are feature maps on which the generators act."""
         responses = block.rest()
         moving = self.action == "spatial" and responses.ndim == 4
         return Derivatives(_at_least_single(responses), self.interpolation) if moving else None
@@ -256,7 +256,7 @@ def _written(given: Any) -> tuple[Any, ...]:
 
 
 def naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray:
-    """Return X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
+    """Return X x for maps x (sample, channel, row, column) of the inputs' size, with X given by name."""
     if name == "intensity":
         return maps
     height, width = maps.shape[-2:]

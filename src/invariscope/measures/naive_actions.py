@@ -1,4 +1,4 @@
-"""Naive actions of quarter turns on responses, for oracles."""
+"""Naive implementations of quarter turns acting on responses, for the oracles of measures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def naive_moved(response: np.ndarray, turns: int, action: FeatureAction) -> np.n
 
 
 def _mixed(channels: np.ndarray, turns: int, representation: MatrixStack | str) -> np.ndarray:
-    """Mix channels (C, ...) by a representation of C4."""
+    """Mix channels (C, ...) by a representation of the group of quarter turns."""
     if isinstance(representation, MatrixStack):
         one = representation.array[1]
     elif representation == "regular":

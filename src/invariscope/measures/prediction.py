@@ -57,7 +57,7 @@ class Prediction(Measure):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Return three shares by element."""
+        """Describe accuracy, probability and flips by element."""
         return {
             "accuracy": Output("accuracy", SHARE, ideal=1.0),
             "probability_true": Output("probability of the true class", SHARE, ideal=1.0),
@@ -82,7 +82,7 @@ class Prediction(Measure):
 
     @staticmethod
     def _curve(name: str, shares: np.ndarray, samples: int, counted: np.ndarray) -> ElementValues:
-        """Return a curve; elements with (nearly) no event or no opposite event have no interval."""
+        """Return a curve; elements have no interval if the event, or its opposite, hardly ever occurs."""
         if name not in _EVENTS or not np.isfinite(shares[0]).all() or not counted.any():
             return ElementValues(shares, counted=counted)
         happened = np.rint(shares[0] * samples).astype(int)
@@ -103,7 +103,7 @@ class Prediction(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples of class 0, one of which the second element moves to class 1."""
+        """Return two samples of class 0; the second element changes one of the predictions to class 1."""
         outputs = np.log([[[0.75, 0.25], [0.25, 0.75]], [[0.75, 0.25], [0.75, 0.25]]])
         answers = {"accuracy": [1.0, 0.5], "probability_true": [0.75, 0.5], "flips": [0.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers, labels=[0, 0])

@@ -11,12 +11,12 @@ from invariscope.statistics.rounding import quotient
 
 
 def relative(table: SampleTable, *, of: str = "", which: str = "", over_zero: float = np.inf) -> np.ndarray:
-    """Return (sample, element) gaps of a `Discrepancy` over sizes; NaN for 0/0 and for undefined gaps.
+    """Return (sample, element) gaps of a `Discrepancy`, divided by sizes; NaN for 0/0 and undefined gaps.
 
     Args:
         of: suffix of the column names.
         which: prefix of the column names, such as "null_".
-        over_zero: value for a gap from a response of size 0.
+        over_zero: value for a non-zero gap divided by a size of 0.
     """
     gap, size, count = (table[f"{which}{name}{of}"] for name in ("gap", "size", "count"))
     found = np.where(count > 0, quotient(gap, size), np.nan)
@@ -26,7 +26,7 @@ def relative(table: SampleTable, *, of: str = "", which: str = "", over_zero: fl
 def mean_error(
     table: SampleTable, *, of: str = "", null: float = float("nan"), note: str = ""
 ) -> LayerValues:
-    """Return the mean of relative errors as a layer's value, with the limits of its interval.
+    """Return the mean of relative errors as a layer's value, with the fields that limit its interval.
 
     Args:
         of: suffix of the column names.
@@ -47,7 +47,7 @@ def mean_error(
 
 
 def relative_mean(errors: np.ndarray) -> float:
-    """Return the mean over pairs with a non-zero denominator; without any, infinity for x/0 and NaN for 0/0.
+    """Return the mean of finite errors; if there are none, infinity if any error is x/0, otherwise NaN.
 
     >>> relative_mean(np.array([0.5, 1.5, np.nan, np.inf])), relative_mean(np.array([np.nan, np.inf]))
     (1.0, inf)
@@ -59,7 +59,7 @@ def relative_mean(errors: np.ndarray) -> float:
 
 
 def about_infinite(errors: np.ndarray) -> str:
-    """Return a note on pairs that respond only to the transformed input; "" if there are none.
+    """Return a note on pairs with a response to the transformed input only; "" if there are none.
 
     >>> about_infinite(np.array([0.5, np.inf]))
     '1 of 2 errors is infinite (no response to the untransformed sample) and left out of the mean'

@@ -60,7 +60,7 @@ def _judged(
 class _Moments:
     """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖².
 
-    `square` is ‖y‖² before centring, whose rounding the differences inherit.
+    `square` is ‖y‖² before centring; its rounding error limits the precision of differences.
     """
 
     x: np.ndarray
@@ -86,7 +86,7 @@ def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Mo
 
 
 def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the (element, dim, dim) maps; zero if nothing varies."""
+    """Return the (element, dim, dim) fitted maps; zero if the inputs do not vary."""
     return np.linalg.solve(matrix, right) if np.trace(matrix) > 0 else np.zeros_like(right)
 
 

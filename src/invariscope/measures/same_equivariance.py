@@ -1,4 +1,4 @@
-"""Equivariance with the transformation's own action on feature maps (Quiroga et al. 2019, 2020)."""
+"""Equivariance under the transformation's own action on feature maps (Quiroga et al. 2019, 2020)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.orbit_state import OrbitState
 from invariscope.statistics.moments.variances import Moments
-from invariscope.unit_draw import DrawingError, UnitDraw
+from invariscope.statistics.rounding import quotient
+from invariscope.unit_draw import UnitDraw
 
 # Arrays of `Moments` with and without a leading replicate axis.
 _WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
@@ -33,8 +34,8 @@ class UndoneState:
     """Sums of responses with the action undone, and the units that no element moved out of the image.
 
     Args:
-        moments: sums over all units, or the drawn ones, including those that left the image.
-        kept: (unit...) flags.
+        moments: sums per unit (all units, or the drawn ones), including units that left the image.
+        kept: (unit...) mask of the units that did not.
     """
 
     moments: OrbitState
@@ -56,8 +57,8 @@ class UndoneFinal:
     """Moments of the units that were kept.
 
     Args:
-        moments: its arrays are (replicate, kept unit).
-        kept: (unit...) flags of those units.
+        moments: moments whose arrays are (replicate, kept unit).
+        kept: (unit...) mask of those units in the layer.
     """
 
     moments: Moments
@@ -79,7 +80,7 @@ class UndoneMoments(Statistic):
 
     @property
     def drawable(self) -> bool:
-        """Return True: sums are over units, which are drawn after whole maps are moved back."""
+        """Return True: each unit has its own sums, and units are drawn after whole maps are moved back."""
         return True
 
     @property
@@ -114,21 +115,30 @@ class UndoneMoments(Statistic):
         drawn = block.with_orbits(undone).drawn
         self._sums.update(state.moments, replace(drawn, values=drawn.values.masked_fill(gone, 0.0)))
 
+    @property
+    def first_samples(self) -> int:
+        """Return the same as `OrbitMoments`."""
+        return self._sums.first_samples
+
+    def restarted(self, state: UndoneState) -> UndoneState:
+        """Return a state without samples, with the same references."""
+        return UndoneState(self._sums.restarted(state.moments), state.kept)
+
     def enlarge(self, state: UndoneState, buckets: int) -> None:
         """Append empty buckets."""
         self._sums.enlarge(state.moments, buckets)
 
     def pack(self, state: UndoneState) -> dict[str, np.ndarray]:
-        """Return the sums and flags as arrays."""
+        """Return the sums and the mask as arrays."""
         return self._sums.pack(state.moments) | {"kept": state.kept}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> UndoneState:
-        """Restore the state from arrays."""
+        """Restore the sums and the mask from arrays."""
         moments = {name: array for name, array in arrays.items() if name != "kept"}
         return UndoneState(self._sums.unpack(moments), arrays["kept"].astype(bool))
 
     def merge(self, first: UndoneState, second: UndoneState) -> UndoneState:
-        """Return the sums of both, for the units that are kept in both."""
+        """Return the sums of both states, for the units that are kept in both."""
         return UndoneState(self._sums.merge(first.moments, second.moments), first.kept & second.kept)
 
     def finalize(self, state: UndoneState, groups: list[list[int]]) -> UndoneFinal:
@@ -140,7 +150,7 @@ class UndoneMoments(Statistic):
 
 
 def _kept(block: Block) -> np.ndarray:
-    """Return (unit...) flags of the units that no element moves out of the image in any sample."""
+    """Return a (unit...) mask of the units that no element moves out of the image in any sample."""
     flags = kept_positions(block).all(0).all(0)
     return (
         (flags if block.draw is None else block.draw.take(flags.expand(1, *block.draw.shape))[0])
@@ -170,22 +180,23 @@ class SameEquivariance(Measure):
             \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|} \\right\\rangle_{i,\\, t_j \\ne 1}
 
     Shapes: activations (sample, element, channel, row, column) to one value per unit for the normalized
-    variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
-    is one number per layer. The action is the one declared by the transform: image transforms move the map as
-    they move the image, scaled to the map's size. Layers without an action are left out, with the reason in
-    the result's `provenance["skipped"]`. Examples are flat layers under a rotation, maps with channels last,
-    and transforms without a declared action or inverse.
+    variance of b (the rows named after the measure), its `transformation_variance` and its `sample_variance`;
+    `direct` is one number per layer. The action is the one declared by the transform: image transforms move
+    the map as they move the image, scaled to the map's size. Layers without an action are left out, with the
+    reason in the result's `provenance["skipped"]`. This applies to flat layers under a rotation, to maps with
+    channels last, and to transforms without a declared action or inverse.
 
-    The variances compare how well the b of one sample agree with each other and with those of other samples.
-    `direct` compares with the response to the untransformed input, relative to that response, and leaves out
-    pairs with t a(x) = 0 (counted in the row's `undefined`).
+    The variances compare the b of one sample with each other, and with those of other samples. `direct`
+    compares with the response to the untransformed input, relative to that response, and leaves out pairs
+    with t a(x) = 0 (counted in the row's `undefined`).
 
     Caveats: near blank image borders, a unit of b can vary between elements but hardly between samples; its
-    ratio is then huge, and so is the mean over units. Compare with the ratio of the means reported with it. A
-    feature map whose channels should be permuted or change sign is equivariant under another action. A
+    ratio is then huge, and so is the mean over units. Compare that mean with the ratio of means reported with
+    it. Equivariance under an action that also permutes channels or changes their sign is not detected. A
     constant map is both equivariant and invariant. Strides that move a map's grid off the image's centre
-    break turns and flips whatever the filters are. Interpolation blurs, so that even a perfect network does
-    not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map with `a` channels.
+    break equivariance to turns and flips, whatever the filters. Interpolation blurs, so that even a perfect
+    network does not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map with `a`
+    channels.
 
     Reading:
         0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
@@ -227,7 +238,7 @@ class SameEquivariance(Measure):
             raise TypeError(f"mask must be True or False; got {self.mask!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
+        """Describe the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
             "": Output("normalized variance after moving back"),
             "transformation_variance": Output("variance after moving back", unit="activation"),
@@ -254,11 +265,14 @@ class SameEquivariance(Measure):
         of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, draw=None)
         of_kept = replace(of_kept, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
-        values = replace(values, draw=layer.draw, ratio_error=_ratio_error(values, final, layer.draw))
+        if layer.draw is not None:
+            values = replace(values, draw=layer.draw)
+            if values.ratio is not None:
+                values = replace(values, **_drawn_ratio(values.ratio, self.spread, final, layer.draw))
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition for quarter turns, which lose nothing."""
+        """Compute the definition for quarter turns, which move no value out of the image."""
         turns = range(activations.shape[1])
         undone = np.stack([np.rot90(activations[:, k], -k, axes=(-2, -1)) for k in turns], axis=1)
         spread = np.var if self.spread == "variance" else np.std
@@ -271,12 +285,12 @@ class SameEquivariance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[SameEquivariance, ...]:
-        """Return both spreads, with and without the mask."""
+        """Return instances with both spreads, with and without the mask."""
         return (cls(), cls(mask=False), cls(spread="std"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples of one map, one of which follows the turns while the other stays."""
+        """Return two samples with one feature map each; one map follows the turns, the other stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -292,14 +306,20 @@ class SameEquivariance(Measure):
         )
 
 
-def _ratio_error(values: UnitValues, final: UndoneFinal, draw: UnitDraw | None) -> DrawingError | None:
-    """Return the error of the ratio of means due to the draw; None without a draw or a ratio."""
-    if draw is None or values.ratio is None:
-        return None
-    above, below = np.zeros(draw.count), np.zeros(draw.count)
-    above[final.kept] = final.moments.transformation_variance[0]
-    below[final.kept] = final.moments.sample_variance[0]
-    return drawing_error(above, below, draw)
+def _drawn_ratio(ratio: np.ndarray, spread: str, final: UndoneFinal, draw: UnitDraw) -> dict[str, Any]:
+    """Return the ratio of means estimated from drawn units, and its error due to the draw.
+
+    Args:
+        ratio: (replicate,) the ratio with all units weighted equally; NaN for replicates without a value.
+    """
+    moments, weights = final.moments, draw.weights[final.kept]
+    above, below = moments.transformation_variance, moments.sample_variance
+    if spread == "std":
+        above, below = moments.transformation_deviation, moments.sample_deviation
+    ratio = np.where(np.isnan(ratio), np.nan, quotient(above @ weights, below @ weights))
+    terms = np.zeros((2, draw.count))
+    terms[:, final.kept] = above[0], below[0]
+    return {"ratio": ratio, "ratio_error": drawing_error(terms[0], terms[1], draw)}
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:

@@ -31,7 +31,7 @@ class Spectrum(Measure):
 
     Shapes: feature maps (sample, C, H, W) to two curves over annuli r of folded frequency, in cycles per
     position of the map: `power`, the mean over channels, and `share`, the mean over channels of each
-    channel's power normalised to 1 without its constant part. Per channel: `mean_frequency`, the
+    channel's power without its constant part, normalised to sum to 1. Per channel: `mean_frequency`, the
     power-weighted mean without the constant part, and `dc`, the constant part's share of the total power.
     `result.curves` holds the curves, `result.maps["spectrum.power", layer]` the (channel, annulus) values.
     Layers without feature maps are left out.
@@ -58,7 +58,7 @@ class Spectrum(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """Return two curves per layer, and two numbers per channel."""
+        """Describe two curves per layer, and two numbers per channel."""
         return {
             "power": Output("power by frequency", floor=False),
             "share": Output("share of the power by frequency", SHARE, floor=False),
@@ -128,7 +128,7 @@ class Spectrum(Measure):
 
 
 def _rounding(total: np.ndarray, *, double: bool) -> np.ndarray:
-    """Return (channel,) power that counts as zero: the threshold of the normalized variance, squared."""
+    """Return the (channel,) largest power that counts as zero, as for the normalized variance."""
     tiny = 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
     return tiny**2 * np.maximum(total, 1e-6 * total.mean())
 
@@ -148,8 +148,8 @@ class RingMeans:
     """Mean power over samples, by channel.
 
     Args:
-        power: (replicate, channel, ring) mean square of the part of a map within a ring; ring 0 is the
-            constant part. All rings sum to the mean square of the map.
+        power: (replicate, channel, ring) mean square of the part of a map with frequencies in the ring; ring
+            0 is the constant part. The sum over rings is the mean square of the map.
         moment: (replicate, channel) Σ |frequency| · power, in cycles per position.
         frequency: (ring,) centre of each ring, in cycles per position.
         double: whether the activations were float64.
@@ -172,7 +172,7 @@ class RingPowers(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of at most one number per unit: there are fewer rings than positions."""
+        """Return the bytes needed for one number per unit, an upper bound: rings are fewer than positions."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:
@@ -231,7 +231,7 @@ def _radius(height: int, width: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _folding(height: int, width: int) -> np.ndarray:
-    """Return (frequency of half the plane, ring + 1): sums squares by ring, and radii in the last column."""
+    """Return weights (frequency, ring + 1) that sum power by ring and, last, power times radius."""
     ring, frequency = folded_rings(height, width)
     half = width // 2 + 1
     twice = np.full(half, 2.0)  # the other half of the plane mirrors this one

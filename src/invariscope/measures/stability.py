@@ -39,7 +39,7 @@ _PRESETS: Presets = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stability(Measure):
-    """How far the transformation moves a representation, relative to noise of equal size.
+    """How much the transformation changes a representation, relative to noise of equal size.
 
     Displacements of a representation by the transformation and by noise of the same size.
 
@@ -47,13 +47,13 @@ class Stability(Measure):
         \\qquad G = \\frac{\\langle\\|f(x + \\eta) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
         \\qquad R = \\frac{D}{G}
 
-    Shapes: responses (sample, element, unit...) to the moved inputs, to as many noisy ones, and to the
-    untransformed ones; one dimensionless number of each kind per layer. R was defined for ensembles of
+    Shapes: responses (sample, element, unit...) to the transformed inputs, to as many noisy ones, and to the
+    untransformed ones, to one dimensionless number of each kind per layer. R was defined for ensembles of
     diffeomorphisms, but is valid for any transform; an identity element is left out. The null of D and G
     takes f(x) from another sample.
 
-    Caveats: R can be below 1 because D is small or because G is large, so look at both. A layer that does not
-    respond to its input has neither.
+    Caveats: R can be below 1 because D is small or because G is large, so look at both. For a layer that does
+    not respond to its input, both are undefined.
 
     Reading:
         D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1, the
@@ -65,8 +65,8 @@ class Stability(Measure):
             the latter over pairs within a drawn subset; "unitwise_median": Σ_u median Δ_u², in numerators
             and denominator (lower median over pairs), for layers of at most 4,096 units.
         pairs: pairs (x, z) in the denominator: "different" samples, or "all" n², including the diagonal.
-        radius: norm of the noise. "per_sample": the norm of τx − x, for each sample and element; "mean": its
-            mean, for which the inputs are transformed once more; or a number.
+        radius: norm of the noise. "per_sample": the norm of τx − x, for each sample and element; "mean": the
+            mean of these norms, which requires transforming the inputs once more; or a number.
         subset: number of samples whose pairs form the denominator of "median"; their responses are kept.
         seed: seed of that subset, which is drawn by sample key.
         preset: "petrini2021" or "tomasini2022": the other options as published. Rows are then named
@@ -107,7 +107,7 @@ class Stability(Measure):
         return self.preset or ""
 
     def outputs(self) -> dict[str, Output]:
-        """Return displacements by the transformation and by noise, and their ratio."""
+        """Describe the displacements by the transformation and by noise, and their ratio."""
         return {
             "D": Output("displacement by the transformation", noise_ratio="R"),
             "G": Output("displacement by noise", ideal=float("nan"), floor=False),
@@ -123,7 +123,7 @@ class Stability(Measure):
         return SampleDisplacements(reads), apart
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """Return D, G and R of one layer."""
+        """Return the values of D, G and R for one layer."""
         if self.average == "unitwise_median":
             (table,) = finals
             above = {name: table.replicates(lambda part, n=name: _unit_medians(part[n])) for name in _MOVES}
@@ -149,7 +149,7 @@ class Stability(Measure):
         return found | {"R": ratio}
 
     def _limits(self, table: SampleTable, name: str) -> dict[str, Any]:
-        """Return the limits of an interval; medians do not depend on a few samples."""
+        """Return the fields that limit an interval; medians do not depend on a few samples."""
         if self.average != "mean":
             return {"reach": _OF_MEDIANS}
         return limits_of_uneven(*table.decisive(table[name].sum(axis=1)))
@@ -159,9 +159,9 @@ class Stability(Measure):
         return self.pairs == "all"
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Compute the definition pair by pair.
+        """Evaluate the definition directly, pair by pair.
 
-        Element 0 is the untransformed input, and the second half of the responses is to noise.
+        Element 0 is the untransformed input; the second half of the columns are responses to noise.
         """
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
@@ -180,12 +180,12 @@ class Stability(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Stability, ...]:
-        """Return every average, with and without the diagonal."""
+        """Return instances with every average, with and without the diagonal."""
         return tuple(cls(average=average, pairs=pairs) for average in AVERAGES for pairs in PAIRS)
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples 4 apart, moved by 1 by the element, by 2 by noise; element 0 is the identity."""
+        """Return samples 4 apart, displaced by 1 by element 1, and by 2 by noise; element 0 is identity."""
         responses = [[[0.0], [1.0], [0.0], [2.0]], [[4.0], [5.0], [4.0], [6.0]]]
         different = KnownAnswer.each({}, responses, {"D": 1 / 16, "G": 4 / 16, "R": 1 / 4})
         return (*different, KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"))
@@ -282,7 +282,7 @@ class DistanceReservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the responses of `size` samples."""
+        """Return the bytes needed for the responses of `size` samples."""
         return 4 * self.size * units
 
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
@@ -291,7 +291,7 @@ class DistanceReservoir(DrawnStatistic):
         return (rest if rest.element_size() == 8 else rest.float()).numpy()[samples]
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> PairDistances:
-        """Return all pairs within the subset of the given groups of buckets."""
+        """Return the distances of all pairs in the subset, for the samples in the given groups of buckets."""
         rows, group = self.drawn(state, groups)
         rest = rows.astype(np.float64)
         return PairDistances(

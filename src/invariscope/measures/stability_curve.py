@@ -30,24 +30,25 @@ from invariscope.statistics.probes import EqualNoise, TowardNeighbour, Untransfo
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread, Spread
 
+# How an input is changed: by the transformation, by noise, or by a step toward another sample.
 WAYS = ("moved", "noisy", "toward")
 
 
 class _OfWays(SampleStatistic):
-    """Base class of statistics that read the moved input, noise, and a step toward another sample."""
+    """Base class of statistics of responses to the three `WAYS` of changing an input."""
 
     paired = True
     reads = (Untransformed(), EqualNoise(), TowardNeighbour())
 
     def ways(self, block: Block) -> Iterator[tuple[str, Tensor]]:
-        """Yield each of `WAYS` with its responses (sample, element, unit...)."""
+        """Yield the name of each of the `WAYS`, with the responses (sample, element, unit...)."""
         others = (block.probe(probe.name) for probe in self.reads[1:])
         yield from zip(WAYS, (block.orbits(), *others), strict=True)
 
 
 @dataclass(frozen=True)
 class ResponseCurves(_OfWays):
-    """‖f(x') − f(x)‖² per element for the moved input, noise, and a step toward another sample.
+    """‖f(x') − f(x)‖² per element for the transformed input, noise, and a step toward another sample.
 
     Columns, float64: `WAYS` (sample, element); "apart" (sample,) ‖f(x) − f(z)‖² of the sample and its
     partner, NaN without a partner; "radius" (sample, element) ‖x' − x‖, if the engine has measured it.
@@ -69,13 +70,13 @@ class ResponseCurves(_OfWays):
 
 @dataclass(frozen=True)
 class PredictionCurves(_OfWays):
-    """Predictions for the same inputs; no columns if the outputs are not class scores.
+    """Predictions for the inputs of `WAYS`; no columns if the outputs are not class scores.
 
     Columns (sample, element), named by `predictions` and suffixed with one of `WAYS`.
     """
 
     def rows(self, block: Block) -> Columns:
-        """Return flags as 0 or 1, and probabilities."""
+        """Return whether predictions are correct and flipped, as 0 or 1, and probabilities."""
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             return {}
         each = ((way, predictions(block, outputs)) for way, outputs in self.ways(block))
@@ -93,7 +94,7 @@ class _Curves(Measure):
     """Base class of the curves of layers and of the output."""
 
     def outputs(self) -> dict[str, Output]:
-        """Return displacements, absolute and per squared radius. They have no floor."""
+        """Describe the displacements, absolute and per squared radius, none of which has a floor."""
         titles = {
             "D": "displacement by the transformation",
             "G": "displacement by noise",
@@ -135,7 +136,7 @@ class _Curves(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples 4 apart, which the second element moves by 1 and noise by 2."""
+        """Return two samples 4 apart, displaced by 1 by the second element and by 2 by noise."""
         first = [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
         second = [[4.0, 0.0], [5.0, 0.0], [4.0, 0.0], [6.0, 0.0], [4.0, 0.0], [0.0, 0.0]]
         answers = {"D": [0, 1 / 16], "G": [0, 4 / 16], "R": [np.nan, 1 / 4]}
@@ -144,7 +145,7 @@ class _Curves(Measure):
 
 @dataclass(frozen=True)
 class LayerStabilityCurve(_Curves):
-    """How far displacements of increasing size move each layer, compared with noise of the same size.
+    """How strongly each layer responds to increasing displacements, compared with noise of the same size.
 
     Stability of every layer per element, against the size of the displacement.
 
@@ -156,14 +157,14 @@ class LayerStabilityCurve(_Curves):
 
     Shapes: responses (sample, element, unit...) to one value per element, in `result.curves`, against the
     radius r_j, the root mean square over samples of the displacement of the inputs: an L2 norm over all
-    values of an input (pixels and channels), at the scale of the network's input. `G_toward` is the same for
-    a step of that length toward another sample, normalised by the same pairs, so that a step that reaches it
-    gives exactly 1. `G_over_r2` and `G_toward_over_r2` are constant if the layer is linear; `gain`, in the
-    table, is `G_over_r2` at the smallest radius. `iv.stability_curve` uses smooth deformations of rising
-    temperature as the elements.
+    values of an input (pixels and channels), at the scale of the network's input. `G_toward` is the same as G
+    for a step of that length toward another sample, normalised by the same pairs of samples, so that it is
+    exactly 1 if the steps reach those samples. `G_over_r2` and `G_toward_over_r2` are constant if the layer
+    is linear; `gain`, in the table, is `G_over_r2` at the smallest radius. `iv.stability_curve` uses smooth
+    deformations of rising temperature as the elements.
 
     Caveats: each element has its own noise, so neighbouring points of a curve also differ by chance. The
-    other sample is the next one to be measured; in a stream sorted by class, it has the same class.
+    other sample is the next one to be measured; in a stream sorted by class, it usually has the same class.
 
     Reading:
         D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
@@ -183,7 +184,7 @@ class LayerStabilityCurve(_Curves):
 
 @dataclass(frozen=True)
 class StabilityCurve(_Curves):
-    """How far displacements of increasing size move the output, and when they change its predictions.
+    """How strongly the output responds to displacements of increasing size, and when its predictions change.
 
     Stability and predictions of the output per element, against the size of the displacement.
 
@@ -221,7 +222,7 @@ class StabilityCurve(_Curves):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Also return accuracy, probability, flips, and the radius at which half of the predictions flip."""
+        """Describe the outputs of layers, accuracy, probability, flips, and the radius where half flip."""
         found = super().outputs()
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
@@ -230,11 +231,11 @@ class StabilityCurve(_Curves):
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Also return predictions."""
+        """Return the statistics of the layers and of the predictions."""
         return PredictionCurves(), *super().statistics()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Also return accuracy, probability, flips, and the radius at which predictions flip."""
+        """Return the values of layers, and accuracy, probability, flips, and the radius where half flip."""
         predictions, table, spread = finals
         shares = {
             f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": predictions.means(name)
@@ -248,7 +249,7 @@ class StabilityCurve(_Curves):
         return {f"bump{s}": _bump(radius, share, s) for s, share in flips.items()} | found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Also compute the predictions; those toward another sample come from the last third."""
+        """Compute D, G and R, and predictions; the last third of the columns is toward another sample."""
         found = super().oracle(activations, labels)
         for suffix, outputs in zip(SUFFIXES.values(), np.split(activations, 3, axis=1), strict=True):
             top = outputs.argmax(-1)
@@ -306,7 +307,7 @@ def _known_mean(values: np.ndarray) -> np.ndarray:
 
 
 def _radius(table: SampleTable) -> np.ndarray:
-    """Return the (replicate, element) root mean square distance of moved inputs from their samples."""
+    """Return the (replicate, element) root mean square distance of transformed inputs from their samples."""
     return table.replicates(lambda part: np.sqrt(np.square(part["radius"]).mean(axis=0)))
 
 

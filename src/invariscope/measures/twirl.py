@@ -35,17 +35,17 @@ class Twirl(SampleMeasure):
     E is the mean over samples and elements; the label is the same along an orbit.
 
     Shapes: outputs (sample, element, class) and labels (sample,) to four numbers for the model's output: the
-    share (the measure's own row) and the three terms. f is the softmax of the outputs and y the one-hot
-    label, so that the loss is the Brier score; or f and y are numbers. The null of `symmetry` takes f̄ from
-    another sample: outputs that are all alike have a small symmetry error and a small null.
+    share (the row named after the measure) and the three terms. f is the softmax of the outputs and y the
+    one-hot label, so that the loss is the Brier score; or f and y are numbers. The null of `symmetry` takes
+    f̄ from another sample: outputs that are all alike have a small symmetry error and a small null.
 
     Caveats: the decomposition is exact for the listed elements. If they are drawn from a larger set, f̄ is a
     mean of m of them and absorbs 1/m of the symmetry error. A small share can be due to a large loss rather
     than a small symmetry error. The transformation must preserve the label, or averaging does not help.
 
     Reading:
-        0: outputs do not change along an orbit. 1: the mean over the orbit would not make any error.
-        `symmetry` is the error itself; a small share may only mean a large loss.
+        0: outputs do not change along an orbit. 1: the mean output over the orbit has no error. `symmetry` is
+        the error itself; a small share may only mean a large loss.
 
     Args:
         targets: "classes", for class labels and softmax outputs, or "values", for labels that are numbers
@@ -77,7 +77,7 @@ class Twirl(SampleMeasure):
         return self.targets == "values"
 
     def outputs(self) -> dict[str, Output]:
-        """Return the share, and the three terms."""
+        """Describe the share, and the three terms."""
         return {
             "": Output("share of the loss due to asymmetry", SHARE),
             "loss": Output("squared loss"),
@@ -130,7 +130,7 @@ class Twirl(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[Twirl, ...]:
-        """Return the default; other targets need other outputs."""
+        """Return an instance with the default targets; other targets need other outputs."""
         return (cls(),)
 
     @classmethod
@@ -165,7 +165,7 @@ def _values(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
     wanted = labels.to(found.device)[:, None]
     if wanted.shape[1] != found.shape[2]:
         raise NotApplicableError(
-            f"each sample has {wanted.shape[1]} number to be predicted, but the model has {found.shape[2]} "
-            "outputs; for class labels, use Twirl(targets='classes')"
+            f"each sample has one number to be predicted, but the model has {found.shape[2]} outputs; "
+            "for class labels, use Twirl(targets='classes')"
         )
     return found, wanted

@@ -1,4 +1,4 @@
-"""Inputs and return values of formulas, and descriptions of their outputs."""
+"""Inputs and return values of measures' formulas, and descriptions of their outputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHARE = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Output:
-    """Description of one output of a measure.
+    """Description of one output of a measure, such as a row of the table or a curve.
 
     Args:
         title: a few words for tables.
@@ -45,11 +45,11 @@ class LayerContext:
     """Facts about the layer whose statistics a formula evaluates.
 
     Args:
-        layer, call: name of the layer, and number of its run within one forward.
+        layer, call: name of the layer, and number of its run within one forward pass.
         shape: the layer's own unit shape, such as (C, H, W).
         reference: per-unit transformation variance of the same layer with random weights, for measures that
             request it.
-        dead: (unit...) units found dead at full precision, if the forwards ran at a lower one.
+        dead: (unit...) mask of units found dead at full precision, if the model ran at a lower one.
         input_shape: the shape of one input, such as (3, 32, 32).
         resolution: relative precision of the responses, for example after an interpolating action; 0 means
             rounding only.
@@ -81,18 +81,20 @@ class UnitValues:
     """Per-unit values of one layer, and what determines the layer's own value.
 
     Args:
-        values: (replicate, unit...): replicate 0 uses all samples, each other one leaves a group out. With
-            `draw`, (replicate, drawn), as are all other arrays of units.
-        counted: (unit...) the units whose mean is the layer's value.
+        values: (replicate, unit...): replicate 0 uses all samples, and each of the others leaves out one
+            group. With `draw`, (replicate, drawn); the other arrays have one axis of drawn units, too.
+        counted: (unit...) mask of the units whose mean is the layer's value.
         dead, sparse, infinite, masked: number of units left out, by reason; masked units left the image.
         ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
         null: (unit...) the value expected if the pairing is destroyed, or None.
         note: a note for readers of the layer's value.
         uncovered: why the layer's value has no valid interval; "" if it has one.
         reach: factor by which its interval is widened.
-        examined: (unit...) the units that were examined; None for all.
+        examined: (unit...) mask of the units that were examined; None for all.
         draw: the draw of the units; None if they are all units of the layer.
         ratio_error: error of the ratio due to the draw; None without a draw.
+        selected: whether the counted units were selected by their values, so that the error due to the draw
+            is unknown.
     """
 
     values: np.ndarray
@@ -109,11 +111,17 @@ class UnitValues:
     examined: np.ndarray | None = None
     draw: UnitDraw | None = None
     ratio_error: DrawingError | None = None
+    selected: bool = False
 
     @property
     def units(self) -> int:
         """Number of units examined."""
         return self.counted.size if self.examined is None else int(self.examined.sum())
+
+    @property
+    def total(self) -> int:
+        """Number of units of the layer."""
+        return self.counted.size if self.draw is None else self.draw.total
 
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
@@ -128,8 +136,8 @@ class UnitValues:
         return float(np.average(self.null[self.counted], weights=weights))
 
     def layer_error(self) -> DrawingError | None:
-        """Return the error of the layer's value due to the draw; None without a draw."""
-        if self.draw is None:
+        """Return the error of the layer's value due to the draw; None without a draw, or if unknown."""
+        if self.draw is None or self.selected:
             return None
         kept = self.counted & np.isfinite(self.values[0])
         return drawing_error(np.where(kept, self.values[0], 0.0), kept.astype(float), self.draw)
@@ -140,11 +148,12 @@ class ElementValues:
     """A curve over the elements, whose mean is the layer's value.
 
     Args:
-        values: (replicate, element): replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate, element): replicate 0 uses all samples, and each of the others leaves out one
+            group.
         uncovered: why the values have no valid intervals; "" if they have.
-        rare: (element,) elements whose own value has no interval.
-        counted: (element,) elements that enter the mean; None for all. Values of the identity that are known
-            in advance, such as a flip rate of 0, do not count; see `LayerContext.moved`.
+        rare: (element,) mask of elements whose own value has no interval.
+        counted: (element,) mask of elements that enter the mean; None for all. Values of the identity that
+            are known in advance, such as a flip rate of 0, do not count; see `LayerContext.moved`.
     """
 
     values: np.ndarray
@@ -166,7 +175,7 @@ class LayerValues:
     """One number per layer that is not a mean over units, such as a distance between vectors.
 
     Args:
-        values: (replicate,) replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate,): replicate 0 uses all samples, and each of the others leaves out one group.
         null: the value expected if the pairing is destroyed.
         undefined: number of terms left out because they are undefined (such as the cosine of a zero
             vector); None if terms of this kind are always defined.
@@ -189,7 +198,7 @@ class LayerValues:
         return self.error
 
 
-# The axis of a curve over elements that has no summary value, such as a position in the data.
+# The axis of a curve over elements whose mean is not a summary, such as a position in the data.
 BY_ELEMENT = "element"
 
 
@@ -198,7 +207,7 @@ class CurveValues:
     """A curve along its own axis rather than over the elements; it has no summary value.
 
     Args:
-        values: (replicate, point): replicate 0 uses all samples, each other one leaves a group out.
+        values: (replicate, point): replicate 0 uses all samples, and each of the others leaves out one group.
         parameter: name of the axis, with its unit: "frequency_cpp"; `BY_ELEMENT`: the elements, whose own
             positions and labels then appear in the result.
         x: (point,) positions on the axis.
@@ -217,7 +226,7 @@ Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 
 def drawing_error(above: np.ndarray, below: np.ndarray, draw: UnitDraw) -> DrawingError:
-    """Return the error of the ratio of two sums over units that is due to the draw.
+    """Return the error, due to the draw of units, of the ratio of two sums over units.
 
     Args:
         above, below: (drawn,) what each unit adds to the numerator and to the denominator.

@@ -43,15 +43,16 @@ class VarianceMeasure(Measure):
     """Options of the variance measures.
 
     Args:
-        spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
+        spread: "variance" (preset "slides"), or "std": means of standard deviations (preset "quiroga2019").
         pool: how to reduce the positions of a feature map (C, H, W) to one value; layers of other shapes are
             unaffected. None: keep every unit; "after": mean of unit values per map; "ratio": ratio of the
             map's means; "before_mean", "before_max", "before_sum": collapse the map before any statistic.
         min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
             deviate from its usual response at any element. Sparse units are counted and left out of the
             layer's mean, whose interval would otherwise have too low a coverage. 0: no unit is sparse.
-        protocol: which samples count. None: all, once. "quiroga2019": across samples, the first
-            ⌊n/64⌋·64; along orbits, the windows of 64 samples that start at each of the first ⌊n/64⌋.
+        protocol: which samples count. None: each sample once. "quiroga2019": across samples, the first
+            ⌊n/64⌋·64 samples; along orbits, the windows of 64 samples that start at each of the first ⌊n/64⌋
+            samples.
         preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
             as published.
     """
@@ -71,11 +72,11 @@ class VarianceMeasure(Measure):
         refuse_other(self, spread=SPREADS, pool=POOLS, degenerate=DEGENERATES)
 
     def outputs(self) -> dict[str, Output]:
-        """Return one value per unit, or per map."""
+        """Describe the only output, a value per unit or per map."""
         return {"": Output("variance", unit=self.unit)}
 
     def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
-        """Return the moments for the spreads along orbits and across samples, usually one and the same."""
+        """Return the moments for the spreads along orbits and across samples; usually one for both."""
         collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
         along, across = ("windows", "whole_batches") if self.protocol else (None, None)
         every_unit = self.preset is not None or self.pool in ("after", "ratio")
@@ -95,7 +96,7 @@ class VarianceMeasure(Measure):
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
 
     def dead_units(self, finals: Any) -> np.ndarray:
-        """Return (unit...) flags of the units that neither samples nor elements move."""
+        """Return a (unit...) mask of dead units, whose response neither samples nor elements change."""
         return Parts(*finals, standard=False).dead
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -135,7 +136,7 @@ NORMS = ("sample", "total", "random_net", None)
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationVariance(VarianceMeasure):
-    """How far the transformation moves a unit, averaged over samples.
+    """How much the transformation changes a unit's response, averaged over samples.
 
     Variance of a unit along the orbit, averaged over samples.
 
@@ -147,9 +148,9 @@ class TransformationVariance(VarianceMeasure):
     units; a dead unit gives 0, which is not evidence of invariance.
 
     Reading:
-        0: the transformation does not move the unit. Larger: it moves the unit more. A unit that never
-        responds also has 0. The value is in squared units of the activation, so it cannot be compared between
-        layers of different scale: use normalized_variance for that.
+        0: the transformation does not change the unit's response. Larger: it changes it more. A unit that
+        never responds also has 0. The value is in squared units of the activation, so it cannot be compared
+        between layers of different scale: use normalized_variance for that.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
@@ -180,7 +181,7 @@ class TransformationVariance(VarianceMeasure):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleVariance(VarianceMeasure):
-    """How far a change of sample moves a unit, averaged over elements.
+    """How much a unit's response differs between samples, averaged over elements.
 
     Variance of a unit across samples, averaged over elements.
 
@@ -216,7 +217,7 @@ class SampleVariance(VarianceMeasure):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedVariance(VarianceMeasure):
-    """How far the transformation moves a unit, relative to a change of sample.
+    """How much the transformation changes a unit's response, relative to a change of sample.
 
     Variance along the orbit relative to variance across samples.
 
@@ -226,18 +227,18 @@ class NormalizedVariance(VarianceMeasure):
 
     Shapes: activations (sample, element, unit...) to one dimensionless value per unit. The layer's value is
     the mean over live units. It is reported with the ratio of the layer's mean TV to its mean SV, which a few
-    nearly dead units cannot inflate. The null is the value for rows of independently drawn samples,
-    1 + Var_j(mean response to j) / SV; a value near the null means that the transformation destroys the
-    unit's information about the sample.
+    nearly dead units cannot inflate. The null is the expected value if each element acted on an independently
+    drawn sample, 1 + Var_j(mean response to j) / SV; a value near the null means that the transformation
+    destroys the unit's information about the sample.
 
     Caveats: SV can be small for unrelated reasons. A layer that barely responds to anything gets large, noisy
     values (look at the ratio instead), and SV is smaller within one class, so class-conditional values are
     larger. Units with TV = SV = 0 are *dead*: their value is NaN, and they are left out of means and counted.
 
     Reading:
-        0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
-        units (moved by neither) are left out and counted. Layers that respond to nothing get large, noisy
-        values: compare the value with the ratio and with the null.
+        0: invariant. About 1: the transformation changes a unit's response as much as a change of sample
+        does. Dead units (changed by neither) are left out and counted. Layers that respond to nothing get
+        large, noisy values: compare the value with the ratio and with the null.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
@@ -311,13 +312,13 @@ class NormalizedVariance(VarianceMeasure):
 
     @classmethod
     def examples(cls) -> tuple[NormalizedVariance, ...]:
-        """Return every spread, every pooling, and every norm that needs no second network."""
+        """Return an example of every spread, every pooling, and every norm that needs no second network."""
         pooled = [cls(spread=spread, pool=pool, min_firing=0) for spread in SPREADS for pool in POOLS]
         return (*pooled, cls(norm="total", min_firing=0), cls(norm=None, min_firing=0))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return two samples with two elements, and a moving, an invariant and a dead unit."""
+        """Return two samples with two elements, and three units: one that varies, one invariant, one dead."""
         activations = [[[1.0, 5.0, 4.0], [3.0, 5.0, 4.0]], [[5.0, 7.0, 4.0], [5.0, 7.0, 4.0]]]
         return (
             KnownAnswer({}, activations, [0.2, 0.0, np.nan]),

@@ -26,9 +26,9 @@ class Parts:
     """Spread along orbits and across samples, per unit, and which units are dead, still or sparse.
 
     Args:
-        along, across: the moments from which the spreads are computed, usually one and the same.
+        along, across: the moments from which the two spreads are computed; usually the same object.
         standard: use standard deviations instead of variances.
-        known_dead: units known to be dead, if the forwards are too imprecise to tell.
+        known_dead: mask of units known to be dead, if the forward passes are too imprecise to tell.
         resolution: relative precision of the responses; smaller differences are not resolved.
         draw: the draw of the units; None if they are all units of the layer.
     """
@@ -52,7 +52,7 @@ class Parts:
 
     @cached_property
     def threshold(self) -> np.ndarray:
-        """Variances up to this are rounding: a rotated black corner contains 1e-17, not zero."""
+        """Largest variance that counts as rounding: a rotated black corner contains 1e-17, not zero."""
         tiny = rounding(self.across.double)
         scale = self.across.scale
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
@@ -61,26 +61,26 @@ class Parts:
 
     @cached_property
     def still(self) -> np.ndarray:
-        """Units that samples do not move."""
+        """Mask of units whose response does not vary across samples."""
         return self.across.sample_variance[0] <= self.threshold
 
     @cached_property
     def dead(self) -> np.ndarray:
-        """Units that neither samples nor elements move."""
+        """Mask of units whose response neither samples nor elements change."""
         if self.known_dead is not None:
             return self.known_dead
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
     @cached_property
     def dead_maps(self) -> np.ndarray:
-        """(channel,) feature maps with dead units only."""
+        """(channel,) mask of feature maps with dead units only."""
         return np.asarray(self.dead.all(axis=tuple(range(1, self.dead.ndim))))
 
     def sparse(self, min_firing: int) -> np.ndarray:
-        """Return (unit...) flags of the units that too few samples move away from their usual response.
+        """Return a (unit...) mask of units that deviate from their usual response for too few samples.
 
         Too few means fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead
-        units, and units that no sample moves, are not sparse.
+        units, and units that do not vary across samples, are not sparse.
         """
         few = self.across.unusual < min(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead
@@ -110,7 +110,7 @@ class Parts:
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return the (replicate,) ratio of two means over the units that are not dead.
 
-        If few samples decide, the replicates are NaN, so that there is no interval.
+        If few samples decide the value, the replicates are NaN, so that there is no interval.
         """
         alive = (~self.dead).ravel() * (1.0 if self.draw is None else self.draw.weights)
         found = quotient(*(part.reshape(len(part), -1) @ alive for part in (above, below)))
@@ -127,12 +127,14 @@ class Parts:
 
     @cached_property
     def null(self) -> np.ndarray:
-        """Expected variance along a row of responses to independently drawn samples."""
+        """Expected variance along the orbit if each element acted on an independently drawn sample."""
         return self.across.sample_variance[0] + self.across.whole.element_variance[0]
 
 
 def rare_below(samples: int) -> float:
-    """Return how many samples must move half of the units for a mean of ratios to have an interval.
+    """Return the number of samples for which half of the units must deviate from their usual response.
+
+    A mean of ratios over units has no interval if half of the units deviate for fewer samples.
 
     >>> rare_below(60), rare_below(1000)
     (20.0, 50)

@@ -1,4 +1,4 @@
-"""Worst element: the element that moves a representation most, and the tails of the displacements."""
+"""Worst element: the element that changes a representation most, and the largest changes of samples."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FEW = "no interval: too few samples are in a tail to estimate its uncertainty f
 
 @dataclass(frozen=True)
 class WorstElement(Measure):
-    """Which transformation moves a representation most, and how far at worst.
+    """Which transformation changes a representation most, and by how much.
 
-    Largest discrepancy from the untransformed response over elements, on average and in the tails.
+    Largest discrepancy from the untransformed response among the elements, on average and in the tails.
 
     .. math:: W = \\max_j \\frac{\\langle\\|a(t_j x_i) - a(x_i)\\|\\rangle_i}
                          {\\langle\\|a(x_i)\\|\\rangle_i}, \\qquad
@@ -65,7 +65,7 @@ class WorstElement(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """Return the worst element, the tails, and the curves."""
+        """Describe the worst element, the tails, and the curves."""
         return {
             "": Output("largest mean distance"),
             "element": Output("worst element", kind="position", interval=False, floor=False),
@@ -127,7 +127,7 @@ class WorstElement(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Return norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with 2 / (3/2)."""
+        """Return norms 2 and 1, and gaps 0, 1, 2 and 0, 0, 2: W is 2 / (3/2), at the last element."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
         answers = {
             "": 4 / 3,
@@ -153,7 +153,7 @@ def _defined(part: SampleTable) -> np.ndarray:
 
 
 def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return (element,) mean gap / mean norm; without any response, infinite, or NaN if there is no gap."""
+    """Return (element,) mean gap / mean norm; if all norms are 0, infinity, or NaN if all gaps are 0 too."""
     return ratio(gaps.sum(axis=0), sizes[:, 0].sum())
 
 
@@ -172,7 +172,8 @@ def reach_of_largest(ratios: np.ndarray) -> float:
     """Return the factor, at least 1, that widens the interval of the largest of (replicate, element) means.
 
     If several elements are about equally bad, the largest varies less between replicates than between sets of
-    samples. Its interval is then as wide as that of the element that is worst on all samples.
+    samples. In that case, the factor makes its interval as wide as that of the element that is worst over all
+    samples together.
     """
     if len(ratios) < 3 or not np.isfinite(ratios).all():
         return 1.0

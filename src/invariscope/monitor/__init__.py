@@ -1,4 +1,4 @@
-"""Measurements during training: every k epochs, on the same samples, in any training loop.
+"""Measurements during training, every k epochs on the same samples, for any training loop.
 
     monitor = iv.Monitor(test, iv.Rotation.circle(16), every=2)
     monitor(model, 0)

@@ -11,7 +11,7 @@ from time import perf_counter
 
 @dataclass
 class Lap:
-    """Seconds of one call.
+    """Seconds before and during one call of a monitor.
 
     Args:
         before: seconds from the end of the previous call to the start of this one; NaN for the first call.

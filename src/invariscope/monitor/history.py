@@ -27,7 +27,7 @@ class History:
         time_rows: one mapping per call, with the epoch, whether it was measured, and the seconds before and
             during the call.
         results: full result of every measured epoch.
-        settings: what was measured; compared when a run is resumed.
+        settings: settings of the measurements; compared with the monitor's own when a run is resumed.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
@@ -51,7 +51,7 @@ class History:
 
     @property
     def overhead(self) -> float:
-        """Measuring time as a share of training time: at 0.03 an epoch takes 3 % longer on average.
+        """Measuring time as a share of training time: at 0.03, epochs take 3 % longer on average.
 
         Calls with unknown training time are excluded: the one before training, which includes one-time costs,
         and the first one of a resumed run. NaN before the first epoch has passed.

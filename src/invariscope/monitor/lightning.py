@@ -21,8 +21,8 @@ def lightning_callback(
 
         trainer = Trainer(callbacks=[lightning_callback(monitor)])
 
-    Training resumed from a checkpoint rewinds the monitor to that epoch; give the monitor a `folder` to
-    keep the earlier epochs. With several processes the first one measures and the others wait.
+    Training resumed from a checkpoint rewinds the monitor to that epoch; give the monitor a `folder` to keep
+    the earlier epochs. In distributed training, the first process measures and the others wait.
 
     Args:
         monitor: the monitor to call.

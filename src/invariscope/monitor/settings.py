@@ -21,7 +21,7 @@ _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstab
 
 
 def as_options(further: Mapping[str, Any], **own: Any) -> Options:
-    """Return the options of every measurement, checked before training starts.
+    """Return the options of `iv.measure` for every measurement, checked before training starts.
 
     Raises:
         TypeError: an option that `iv.measure` does not have, or that the monitor sets.
@@ -34,7 +34,10 @@ def as_options(further: Mapping[str, Any], **own: Any) -> Options:
 
 
 def probe_set(data: Any, samples: int | None, seed: int) -> Source:
-    """Return a seeded subset of the data, copied to memory, or all samples if there are not more."""
+    """Return a seeded subset of the data, copied to memory.
+
+    All samples are used if there are no more than the requested number.
+    """
     whole = as_source(data, seed=seed)
     if samples is None:
         samples = SAMPLES if whole.length is None else min(SAMPLES, whole.length)

@@ -1,4 +1,4 @@
-"""The base class of penalties: one forward of a batch's orbits, and a formula applied to the responses."""
+"""The base class of penalties: one forward pass of a batch's orbits, and a formula for the responses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PenaltyNeeds:
     """The requirements of a penalty's formula.
 
     Args:
-        fewest: smallest number of elements.
+        fewest: smallest number of elements that the formula needs.
         probes: inputs to forward besides the orbits.
         without_identity: never draw the identity, and do not count it among the elements.
         of_output: penalise the model's output instead of layers.
@@ -51,9 +51,9 @@ class PenaltyNeeds:
 class Penalty(abc.ABC):
     """A measure of one batch as a loss: penalty(model, x) is a scalar, differentiable in the parameters.
 
-    The batch's orbits and the measure's other inputs pass through the model in one forward, in the model's
-    current mode and under the caller's autocast; the formula itself is computed without autocast. The value
-    is the mean over layers; a layer in which nothing varies contributes 0.
+    The batch's orbits and the measure's other inputs pass through the model in one forward pass, in the
+    model's current mode and under the caller's autocast; the formula itself is computed without autocast. The
+    value is the mean over layers; a layer in which nothing varies contributes 0.
 
     Args:
         transform: as in `iv.measure`.
@@ -81,7 +81,9 @@ class Penalty(abc.ABC):
             )
         set_integers(self, elements=fewest, besides=(None,))
         if self.elements is not None and self.elements > most:
-            raise ValueError(f"elements must be at most {most}, the number to draw from; got {self.elements}")
+            raise ValueError(
+                f"elements must be at most {most}, the number of elements to draw from; got {self.elements}"
+            )
         as_output_choice(self.output)
         self._validate()
 
@@ -120,7 +122,7 @@ class Penalty(abc.ABC):
         return torch.stack(list(found.values())).mean()
 
     def by_layer(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> dict[LayerKey, Tensor]:
-        """Return the penalty of each layer, {(layer, call): scalar}, from one forward."""
+        """Return the penalty of each layer, {(layer, call): scalar}, from one forward pass."""
         if self.draws and step is None:
             raise ValueError("the penalty draws at random: pass step=, the number of the training step")
         if len(x) < 2:
@@ -147,7 +149,7 @@ class Penalty(abc.ABC):
 
     @cached_property
     def _candidates(self) -> list[int]:
-        """Positions of the elements to draw from."""
+        """Positions of the elements from which a step draws."""
         left_out = self.transform.identity if self._needs.without_identity else None
         return [j for j in range(len(self.transform)) if j != left_out]
 
@@ -162,7 +164,7 @@ def _widened(values: Tensor) -> Tensor:
 
 
 def _block(laid: ForwardRows, transform: Transform, x: Tensor, batch: Batch) -> Block:
-    """Return the block of a layer, whose values are filled in later."""
+    """Return the block of a layer without its values, which are filled in later."""
     size = (x.shape[2], x.shape[3]) if x.ndim == 4 else None
 
     def act(maps: Tensor, indices: np.ndarray, keys: np.ndarray, inverse: bool) -> Tensor:
@@ -187,10 +189,10 @@ def _block(laid: ForwardRows, transform: Transform, x: Tensor, batch: Batch) -> 
 
 
 def ratio(above: Tensor, below: Tensor, *, fixed: bool) -> Tensor:
-    """Return above / below, elementwise; 0, without a gradient, unless below is positive.
+    """Return above / below, elementwise; 0, without a gradient, unless `below` is positive.
 
     Args:
-        fixed: treat below as a constant in the gradient.
+        fixed: treat `below` as a constant in the gradient.
     """
     divisor = below.detach() if fixed else below
     defined = divisor > 0

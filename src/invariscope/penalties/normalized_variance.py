@@ -28,10 +28,10 @@ class NormalizedVariance(Penalty):
 
     Caveats: the penalty can decrease without invariance, through more variance across samples (such as a few
     units that follow the total brightness and that the rest of the network ignores), or through units that
-    die or fire too rarely to count. `fixed_denominator` removes the gradient of SV; what remains shrinks the
-    activations, which keeps moving the weights without lowering the value. BatchNorm in training mode takes
-    its statistics from the orbits. Dropout counts as variance along orbits. Only the task's own loss keeps a
-    layer informative.
+    die or fire too rarely to count. `fixed_denominator` removes the gradient of SV; the gradient that remains
+    shrinks the activations, and so keeps changing the weights without lowering the value. BatchNorm in
+    training mode takes its statistics from the orbits. Dropout counts as variance along orbits. Only the
+    task's own loss keeps a layer informative.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`.

@@ -16,19 +16,19 @@ KINDS = ("R", "D")
 
 @dataclass(frozen=True, kw_only=True)
 class Stability(Penalty):
-    """Movement of responses under the transform, relative to noise (R) or to other samples (D).
+    """Change of responses under the transform, relative to that under noise (R) or between samples (D).
 
     .. math:: R = \\frac{\\langle\\|f(\\tau x) - f(x)\\|^2\\rangle}
         {\\langle\\|f(x + \\eta) - f(x)\\|^2\\rangle}, \\qquad
         D = \\frac{\\langle\\|f(\\tau x) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle}
 
     The R and D of the measure `Stability` with its default options, for one batch. Each sample is forwarded
-    untransformed and once per element; R adds one forward per element with isotropic noise of the norm of
-    that element's displacement. The identity element is left out.
+    untransformed and once per element. For R, it is also forwarded once per element with isotropic noise
+    whose norm is that of the element's displacement. The identity element is left out.
 
     Caveats: the penalty can decrease without stability, R if the network becomes more sensitive to noise, and
-    D if samples move further apart. `fixed_denominator` removes the gradient of the denominator, but this
-    gradient also keeps responses from shrinking.
+    D if the responses of different samples move further apart. `fixed_denominator` removes the gradient of
+    the denominator, but this gradient also keeps responses from shrinking.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`; the identity is never drawn.

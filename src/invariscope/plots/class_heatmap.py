@@ -46,7 +46,7 @@ class Summary:
 
     def names(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the rows."""
-        lowest, highest = ([classes[i] for i in part] for part in (self.lowest, self.highest))
+        lowest, highest = ([str(classes[i]) for i in part] for part in (self.lowest, self.highest))
         return (*lowest, *(f"{name} of {len(classes):,} classes" for name in QUANTILES), *highest)
 
     def rows(self, values: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ class ClassHeatmap(ChartPlot):
         model: the model's name.
         classes: the rows.
         layers: the columns of `by_layer`.
-        by_layer: layer values, (classes, layers); NaN if there is none.
+        by_layer: layer values, (classes, layers); NaN for missing values.
         last_layer: the layer of `by_unit`.
         by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
         span, unit_span: the values at the two ends of the two colour scales.
@@ -84,8 +84,8 @@ class ClassHeatmap(ChartPlot):
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
         "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant for that class. Of many classes, only those with the "
-        "lowest and highest values are shown, with quantiles over all classes between them."
+        "whether the unit of each class is invariant on samples of that class. If there are many classes, "
+        "only those with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
 
@@ -108,7 +108,7 @@ class ClassHeatmap(ChartPlot):
             measure: the measure; None for normalized variance if present, otherwise the first.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
-            ValueError: the result has no classes, or none for that measure.
+            ValueError: the result has no values per class, or none of that measure.
         """
         measure = names.choose("measure", measure, _class_measures(result))
         classes = tuple(names.class_strata(result, measure))
@@ -152,7 +152,7 @@ class ClassHeatmap(ChartPlot):
 
         from invariscope.plots.shared import interactive as live
 
-        # Each row repeats the layer names, because hovering looks up cells in the row's image.
+        # Each row repeats the layer names, because Bokeh looks up the hovered cell in the row's own image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
         live.name_columns(first, self.layers)

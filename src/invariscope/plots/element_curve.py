@@ -45,7 +45,7 @@ class ElementCurve(ChartPlot):
 
     Args:
         measure: the measure shown.
-        parameter: name of the parameter on the x axis; "element" if there is no single one.
+        parameter: name of the parameter on the x axis; "element" if the curves have no common parameter.
         layer: the layer ("output" for predictions).
         series: one per model.
         logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
@@ -82,8 +82,8 @@ class ElementCurve(ChartPlot):
             measure: a measure of `result.curves`; None for accuracy if present, otherwise the first.
             layer: the layer; None for the last layer with this curve.
             stratum: "all", a class, or "mean".
-            logarithmic: whether the y axis is logarithmic. By default, it is if no value is negative, and the
-                models' medians are positive and differ by more than a factor of 100.
+            logarithmic: whether the y axis is logarithmic. By default, it is logarithmic if no value is
+                negative and the models' medians are positive and differ by more than a factor of 100.
         Raises:
             ValueError: no curves, or none of that measure, layer and stratum.
         """
@@ -178,7 +178,7 @@ class ElementCurve(ChartPlot):
         return chart
 
     def _positive(self, series: CurveSeries) -> tuple[np.ndarray, np.ndarray]:
-        """Return values and lower bounds; on a logarithmic axis, the value replaces a non-positive bound."""
+        """Return values and lower bounds; the value replaces a bound that a logarithmic axis cannot show."""
         if not self.logarithmic:
             return series.value, series.low
         value = np.where(series.value > 0, series.value, np.nan)
@@ -199,7 +199,7 @@ def _curve_measures(results: Sequence[Result]) -> list[str]:
 
 
 def _one_of(plot: ElementCurve, results: Sequence[Result]) -> str:
-    """Return a suffix with the number of layers that have such a curve; only the last one is shown."""
+    """Return a suffix for the title that says how many layers have the curve; only the last one is shown."""
     count = len(_layers([_rows(result.curves, plot.measure, "all") for result in results]))
     return f", the last of {count}" if count > 1 else ""
 
@@ -212,12 +212,12 @@ def _rows(curves: pd.DataFrame, measure: str, stratum: str) -> pd.DataFrame:
 
 
 def _layers(curves: Sequence[pd.DataFrame]) -> list[str]:
-    """Return the layers with the curve in reverse order of execution."""
+    """Return the layers that have the curve, in reverse order of execution."""
     return list(dict.fromkeys(layer for rows in curves for layer in reversed(list(rows["layer"]))))
 
 
 def _parameter(curves: Sequence[pd.DataFrame]) -> str:
-    """Return the parameter common to all curves, if it distinguishes their elements."""
+    """Return the parameter common to all curves if its values distinguish their elements, else "element"."""
     found = {str(name) for rows in curves for name in rows["parameter"]}
     distinct = all(rows["x"].notna().all() and rows["x"].is_unique for rows in curves)
     return found.pop() if len(found) == 1 and distinct else "element"

@@ -30,7 +30,7 @@ class EpochHeatmap(ChartPlot):
         model: name of the training run.
         layers: the rows, in the order in which the layers run.
         epochs: the columns: completed epochs, 0 before training.
-        value, low, high: (layer, epoch) values and interval limits; NaN if there is none.
+        value, low, high: (layer, epoch) values and interval limits; NaN for missing ones.
         span: the values at the two ends of the colour scale.
     """
 
@@ -68,7 +68,7 @@ class EpochHeatmap(ChartPlot):
             model: name of the training run; None for the first.
             stratum: "all", a class, or "mean".
         Raises:
-            ValueError: no result has an epoch, or no such measure, model or stratum.
+            ValueError: no result has an epoch, or none has this measure, model or stratum.
         """
         trainings = _trainings(names.as_results(results))
         if not trainings:
@@ -138,12 +138,12 @@ class EpochHeatmap(ChartPlot):
 
     @property
     def ticks(self) -> list[int]:
-        """Return the columns with a tick label: all, or an even selection."""
+        """Return the columns that have a tick label: all, or an evenly spaced selection."""
         step = -(-len(self.epochs) // CROWDED)
         return list(range(0, len(self.epochs), step))
 
     def _columns(self) -> dict[str, list]:
-        """Return the columns for hovering: a value per row, or an image per row with a value per cell."""
+        """Return the data shown on hover: per row of the map, one value or an image with a value per cell."""
         epochs = np.array([self.epochs], dtype=np.int32)
         intervals = [[names.intervals(*ends)] for ends in zip(self.low, self.high, strict=True)]
         return {"layer": list(self.layers), "epoch": [epochs] * len(self.layers), "interval": intervals}

@@ -41,7 +41,7 @@ class FeatureRow:
 
 @dataclass(frozen=True)
 class FeatureOrbits(GridPlot):
-    """Feature maps that the transformation moves least and most, below their input.
+    """Feature maps that the transformation changes least and most, shown below their input.
 
     Args:
         measure: the measure that ranked them.
@@ -51,7 +51,7 @@ class FeatureOrbits(GridPlot):
 
     title = "Feature maps along the orbit"
     reading = (
-        "Below the input are the feature maps of a layer with the lowest and the highest value. A map is "
+        "Below the input are a layer's feature maps with the lowest and the highest value. A map is "
         "invariant unit by unit only if its image does not change; a map that turns with the input is "
         "equivariant instead. All images of a row share one brightness scale."
     )
@@ -67,8 +67,8 @@ class FeatureOrbits(GridPlot):
 
         Args:
             result: one result.
-            measure: the measure whose values to show; None for normalized variance if present, otherwise the
-                first.
+            measure: the measure whose values are shown; None for normalized variance if present, otherwise
+                the first.
         Raises:
             ValueError: the result has no example feature maps.
         """

@@ -56,8 +56,8 @@ class InformationPlane(ChartPlot):
     title = "Class against transformation"
     reading = (
         "Each dot is a layer; the line joins layers in the order in which they run, starting at the ring. "
-        "Higher: single units carry more information about the class. Further left: they carry less about "
-        "the transformation. Bars are 95 % intervals over samples."
+        "The higher a dot, the more information single units carry about the class; the further left, the "
+        "less about the transformation. Bars are 95 % intervals over samples."
     )
     order = 55
 
@@ -72,10 +72,11 @@ class InformationPlane(ChartPlot):
 
         Args:
             results: one or several.
-            form: "bits", or "shares" of the number of elements and of the classes' entropy.
+            form: "bits", or "shares" of the largest possible information: log2 of the number of elements,
+                and the entropy of the classes.
             stratum: "all"; within a single class, there is no information about the class.
         Raises:
-            ValueError: no result has both, or an unknown form.
+            ValueError: no result has both values, or an unknown form.
         """
         form = names.choose("form", form, list(FORMS))
         outputs = FORMS[form][0]

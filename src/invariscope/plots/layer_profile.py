@@ -29,7 +29,7 @@ DODGE = 0.14
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """The profile of one model, an entry per layer; NaN if absent. `spans` are the intervals as text."""
+    """The profile of one model, an entry per layer; NaN if missing. `spans` are the intervals as text."""
 
     name: str
     layers: tuple[str, ...]
@@ -89,11 +89,11 @@ class LayerProfile(ChartPlot):
             measure: a measure of the table; None for normalized variance if present, otherwise the first.
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
-            relative: whether to plot against relative depth; None: only if the models' layers differ.
+            relative: whether the x axis is relative depth; None: only if the models' layers differ.
             layers: patterns of the layers to show; None for all.
-            logarithmic: whether the axis of values is logarithmic. By default, it is if values differ by more
-                than a factor of 100 and none is negative, except for measures relative to a change of sample,
-                whose small values are negligible.
+            logarithmic: whether the y axis is logarithmic. By default, it is logarithmic if values differ by
+                more than a factor of 100 and none is negative. It stays linear for measures relative to a
+                change of sample, whose small values are negligible.
         Raises:
             ValueError: no such measure or stratum in any result.
         """
@@ -139,7 +139,7 @@ class LayerProfile(ChartPlot):
 
     @property
     def top(self) -> float:
-        """Return the upper end of the axis; intervals much wider than the values are cut."""
+        """Return the upper end of the axis; intervals much wider than the values are cut off."""
         known = np.concatenate([np.r_[s.value, s.null, s.random.mean] for s in self.series])
         reach = np.concatenate([np.r_[s.high, s.value, s.null, s.random.high] for s in self.series])
         if not np.isfinite(known).any():
@@ -228,7 +228,7 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
     layers = tuple(rows["label"])
     x = np.arange(len(layers), dtype=float)
     low, high = (rows[bound].to_numpy(float) for bound in BOUNDS[column])
-    # The null and the random networks are only known for the mean over units.
+    # Nulls and values of random networks exist only for the mean over units.
     absent = np.full(len(layers), np.nan)
     null, random = (
         (rows["null"].to_numpy(float), band) if column == "value" else (absent, Band(*[absent] * 3))
@@ -254,14 +254,14 @@ def _span(row: dict[str, Any], column: str) -> str:
 
 
 def _sums_up_curves(measure: str, results: Sequence[Result]) -> bool:
-    """Return whether a measure has a single layer in each result, and its family has curves."""
+    """Return whether a measure has a value for only one layer per result, and its family has curves."""
     family = f"{measure.rpartition('.')[0]}."
     curved = any(str(row["measure"]).startswith(family) for result in results for row in result.curve_rows)
     return curved and max(len(names.rows_of(result, measure)) for result in results) < 2
 
 
 def _positive(series: ProfileSeries) -> ProfileSeries:
-    """Return the series for a logarithmic axis; intervals that reach zero start at the value instead."""
+    """Return the series for a logarithmic axis, on which intervals that reach zero start at the value."""
     value, null = (np.where(part > 0, part, np.nan) for part in (series.value, series.null))
     return replace(series, value=value, null=null, low=np.where(series.low <= 0, value, series.low))
 

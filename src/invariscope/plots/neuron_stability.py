@@ -46,8 +46,8 @@ class NeuronStability(ChartPlot):
 
     title = "Neurons under local deformations"
     reading = (
-        "Each line is a deformation of the neurons' receptive fields. Each dot is the mean over a layer's "
-        "neurons, with its 95 % interval over images; the thin bar covers the middle half of the neurons. "
+        "Each line shows one deformation of the neurons' receptive fields. Each dot is the mean over a "
+        "layer's neurons, with its 95 % interval over images; the thin bar covers the middle half of them. "
         "At 0, responses do not change; at 1, they change as much as from one patch to another."
     )
     order = 64
@@ -62,7 +62,7 @@ class NeuronStability(ChartPlot):
 
         Args:
             result: a result of `iv.neuron_stability`.
-            stratum: "all".
+            stratum: stratum of the samples; results of `iv.neuron_stability` have only "all".
         Raises:
             ValueError: the result has no such values.
         """

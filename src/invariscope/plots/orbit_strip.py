@@ -25,7 +25,7 @@ class OrbitStrip(GridPlot):
     Args:
         frames: values in [0, 1], (m, H, W) or (m, H, W, 3).
         labels: one per frame.
-        elements: number of elements of the transform; frames may be an even selection of them.
+        elements: number of elements of the transform; frames may show an evenly spaced subset of them.
     """
 
     title = "Inputs of the network"
@@ -41,7 +41,7 @@ class OrbitStrip(GridPlot):
         """Collect the example orbit of the result.
 
         Raises:
-            ValueError: there is none (the data are not images, or examples were not kept).
+            ValueError: the result has no example orbit (the data are not images, or it was not kept).
         """
         if EXAMPLE not in result.examples:
             raise ValueError("the result has no example orbit; its data may not be images")

@@ -26,7 +26,7 @@ Y_TITLES = {
 
 @dataclass(frozen=True)
 class LayerSpectrum:
-    """Power density of one layer at each frequency, with intervals (NaN if there is none)."""
+    """Power density of one layer at each frequency, with intervals (NaN if missing)."""
 
     name: str
     frequency: np.ndarray
@@ -39,8 +39,8 @@ class LayerSpectrum:
 class Spectra(ChartPlot):
     """Plot of power against spatial frequency, a line per layer.
 
-    Values are divided by the width of an annulus, so that layers of different resolution can be compared.
-    The constant part is left out.
+    The power in each annulus of frequencies is divided by the annulus's width, so that layers of different
+    resolution can be compared. The constant part is left out.
 
     Args:
         measure: "spectrum.share" or "spectrum.power".

@@ -1,4 +1,4 @@
-"""Stability against the size of the displacement, and images at the radius at which predictions flip."""
+"""Stability curves against the size of the change of the input, and images changed by that much."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class RadiusSeries:
-    """One curve: a value at each radius, with its interval (NaN if there is none)."""
+    """One curve: a value at each radius, with its interval (NaN if missing)."""
 
     name: str
     radius: np.ndarray
@@ -65,20 +65,20 @@ class RadiusSeries:
 
 @dataclass(frozen=True)
 class StabilityCurves(ChartPlot):
-    """Plot of the displacement of the response against the displacement of the input.
+    """Plot of the change of a response, or of the predictions, against the size of the change of the input.
 
     Args:
         shown: a key of `SHOWN`.
         layer: the layer; "output" for the network's output.
-        series: one per model and way of moving the input.
+        series: one per model and way of changing the input.
         bump: the radius at which half of the predictions have flipped, NaN if unknown.
     """
 
     title = "Stability against the size of the displacement"
     reading = (
-        "The radius is the distance by which inputs are moved by a smooth deformation, by noise of the same "
-        "norm, or toward another sample. It is the L2 norm of the change over all values (pixels and "
-        "channels), in the units of the network's input, as a root mean square over samples. If the curve of "
+        "The radius is the size of the change of the input by a smooth deformation, by noise of the same "
+        "norm, or by a step toward another sample: the L2 norm of the change over all pixels and channels, "
+        "in the units of the network's input, as a root mean square over samples. If the curve of "
         "deformations is below that of noise, the network is more stable to deformations than to noise. A "
         "vertical line, if present, is the radius at which half of the predictions have flipped under noise "
         "(or, if noise never flips half of them, toward another sample or under deformations). Bands are "
@@ -181,19 +181,19 @@ class StabilityCurves(ChartPlot):
 
 @dataclass(frozen=True)
 class BumpImages(GridPlot):
-    """Images of a few inputs at the radius at which predictions flip, moved in each way.
+    """Images of a few inputs, changed in each way by the radius at which half of the predictions flip.
 
     Args:
-        columns: the ways of moving the input.
+        columns: the ways of changing the input.
         frames: values in [0, 1], (sample, way, H, W) or (sample, way, H, W, 3).
-        radius: the root mean square displacement.
-        reached: whether half of the predictions flip at this radius; if not, it is the largest radius.
+        radius: the size of the change, as a root mean square over samples.
+        reached: whether half of the predictions flip at this radius; if not, it is the largest one measured.
     """
 
     title = "Inputs at this radius"
     reading = (
-        "A few inputs, and the same inputs moved by the radius given for each row. This is the radius at "
-        "which half of the predictions have flipped, or the largest radius if they never do."
+        "A few inputs, and the same inputs changed by the radius given for each row: the radius at which "
+        "half of the predictions have flipped, or the largest one if that never happens."
     )
     order = 21
 
@@ -258,7 +258,7 @@ def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSe
 
 
 def _bump(results: Sequence[Result]) -> float:
-    """Return the radius of the bump if there is a single result and it reaches one, otherwise NaN."""
+    """Return the radius at which half of the predictions flip; NaN if unknown or for several results."""
     about = results[0].provenance.get("curve", {}) if len(results) == 1 else {}
     bump = about.get("bumps", {}).get(about.get("shown_for"))
     return float("nan") if bump is None else float(bump)

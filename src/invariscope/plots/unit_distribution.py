@@ -30,7 +30,7 @@ class UnitDistribution(ChartPlot):
         measure: the measure shown.
         model: the model's name.
         layers: in the order in which they run.
-        quantiles: at 5, 25, 50, 75 and 95 % of the live units, (layers, 5); NaN for a dead layer.
+        quantiles: the 5, 25, 50, 75 and 95 % quantiles over the live units, (layers, 5); NaN if all are dead.
         mean: mean over the live units, one per layer.
         outline: smoothed histogram of the values, (layers, BINS) over the axis, with maximum 1.
         live: number of units with a value.
@@ -41,7 +41,7 @@ class UnitDistribution(ChartPlot):
     reading = (
         "The box covers the middle half of a layer's units, the line through it is the median, the "
         "whiskers reach from the 5th to the 95th percentile, and the diamond is the mean. A mean far above "
-        "the box is due to a few units."
+        "the box is caused by a few units with large values."
     )
     order = 45
 

@@ -29,7 +29,7 @@ class UnitHeatmap(ChartPlot):
         measure: the measure shown by colour.
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
-        span: the values at the two ends of the colour scale; values outside get the colour of the nearer end.
+        span: the values at the two ends of the colour scale; values beyond an end get the colour of that end.
     """
 
     title = "Unit by unit"

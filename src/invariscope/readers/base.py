@@ -34,19 +34,19 @@ Precision: TypeAlias = Literal["float32", "bf16", "float64"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The output of one layer in one forward.
+    """The output of one layer in one forward pass.
 
     Args:
         layer: name of the layer.
-        call: number of the layer's run within this forward, from 0.
+        call: number of the layer's run within this forward pass, from 0.
         values: (batch, *unit), with the batch axis first, followed by the channels of maps. A view
             of the model's own tensor: reduce or copy it before returning, since a later in-place operation
             may overwrite it.
         batch_axis: position of the batch axis in the tensor that the layer produced.
-        alias_of: (layer, call) of an earlier reading of the same forward with the same values in the same
-            order; None if there is none.
+        alias_of: (layer, call) of an earlier reading in the same forward pass that has the same values in the
+            same order; None if there is none.
         status: "ok", or why the layer is skipped (values may then be None). A layer that becomes unreadable
-            in a later forward is skipped in the whole run.
+            in a later forward pass is skipped for the whole run.
         row_of: (row,) the sample of each row, if rows of a sample (atoms, nodes) are kept apart; `values` is
             then (row, *unit).
     """
@@ -81,14 +81,15 @@ class LayerInfo:
 
     Args:
         layer: name of the layer.
-        call: number of the layer's run within one forward, from 0.
+        call: number of the layer's run within one forward pass, from 0.
         shape: shape of one sample's units, without the batch axis; for a skipped layer, shape of the whole
             tensor. Feature maps are (C, H, W), even if the network keeps their channels last.
         dtype: name of the dtype, such as "float32".
         kind: class of the module ("Conv2d"), or the operation ("function add").
         alias_of: (layer, call) of the reading that it repeats, if any.
         status: "ok", or why the layer is skipped.
-        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
+        unclear: True if features are known to be on the last axis, but it is unknown whether the other axes
+            are rows and columns.
         ragged: whether rows are kept apart, so that samples may differ in their number of rows; `shape` is
             then the shape of one row.
     """
@@ -106,14 +107,15 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The result of a trial forward.
+    """The result of a trial forward pass.
 
     Args:
-        layers: selected layers in the order in which the forward runs them, including skipped ones.
-        unused: layers that the forward never ran, such as `out_proj` inside attention.
-        notes: remarks for the user, such as random draws or differences from a plain forward of the model.
-        output: the prediction; if there is none, its status holds the reason. None if the model returns no
-            tensor.
+        layers: selected layers in the order in which the forward pass runs them, including skipped ones.
+        unused: layers that the forward pass never ran, such as `out_proj` inside attention.
+        notes: remarks for the user, for example about random draws, or about differences from a plain forward
+            pass of the model.
+        output: the model's prediction, or an entry whose status says why there is none; None if the model
+            returns no tensor.
         prediction: position of the prediction in the model's output.
     """
 
@@ -129,7 +131,7 @@ class Inspection:
         return frozenset((info.layer, info.call) for info in self.layers if info.status == OK)
 
     def without(self, key: LayerKey, reason: str) -> Inspection:
-        """Return a copy with one more layer skipped, possibly one that the trial forward did not run."""
+        """Return a copy with one more layer skipped, possibly one that the trial forward pass did not run."""
         if all((info.layer, info.call) != key for info in self.layers):
             late = LayerInfo(*key, (), "none", "module", None, reason)
             unused = tuple(name for name in self.unused if name != key[0])
@@ -138,13 +140,13 @@ class Inspection:
         return replace(self, layers=tuple(layers))
 
     def unrepeated(self, keys: Collection[LayerKey]) -> Inspection:
-        """Return a copy in which these layers do not count as repeating another one."""
+        """Return a copy in which these layers are no longer marked as repeats of another layer."""
         infos = (replace(i, alias_of=None) if (i.layer, i.call) in keys else i for i in self.layers)
         return replace(self, layers=tuple(infos))
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:
-        """The layers with features last, which may or may not be maps."""
+        """Layers with features on the last axis for which it is unknown whether they are feature maps."""
         return frozenset((info.layer, info.call) for info in self.layers if info.unclear)
 
 
@@ -154,16 +156,16 @@ AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
 
 
 def _reason(reason: object, copied_for: str) -> str:
-    """Return the model's own message, followed by advice for common causes."""
+    """Return the message of the model's own error, followed by advice on common causes."""
     words = str(reason)
     if not isinstance(
         reason, RuntimeError | ValueError | TypeError
-    ):  # other messages may be unclear without the class
+    ):  # other messages may be unclear without the exception's class
         words = f"{type(reason).__name__}: {reason}".removesuffix(": ")
     if isinstance(reason, RuntimeError) and _NO_GRADIENT in words:
         words = (
-            "it differentiates inside its forward, which runs without autograd unless gradients=True is "
-            f"passed (--gradients on the command line): {words}"
+            "it differentiates inside its forward pass, which runs without autograd unless gradients=True "
+            f"is passed (--gradients on the command line): {words}"
         )
     elif isinstance(reason, TypeError) and _MISSING.search(words):
         words += (
@@ -177,7 +179,7 @@ def _reason(reason: object, copied_for: str) -> str:
         )
     elif copied_for and isinstance(reason, RuntimeError | TypeError | AttributeError):
         words += (
-            f". It ran as a copy, which {copied_for} requires; leave that out to measure the model itself"
+            f". The model was copied, which {copied_for} requires; omit that option to measure the original"
         )
     return words
 
@@ -187,8 +189,9 @@ class FailedForward(ValueError):
 
     Args:
         model: name of the model, with the layer where it failed.
-        shape: shape of all inputs if a trial failed, otherwise of the batch; () if there is none.
-        values: description of the inputs, with the number that were tried.
+        shape: shape of all inputs if a trial failed, otherwise of the batch; () if samples have no common
+            shape.
+        values: description of the inputs, with the number of inputs that were tried.
         reason: the model's own message.
     """
 
@@ -211,31 +214,32 @@ class FailedForward(ValueError):
     def during(
         cls, batch: Any, model: str, reason: object, *, copied_for: str = "", tried: bool = True
     ) -> FailedForward:
-        """Return the error for one batch; `tried` if the model accepted the trial inputs."""
-        words = _reason(reason, copied_for) + (f". It accepted trials of {_TRIED} inputs" if tried else "")
+        """Return the error for one batch; `tried`: whether the model had accepted the trial inputs."""
+        words = _reason(reason, copied_for) + (f". It accepted batches of {_TRIED} inputs" if tried else "")
         if not isinstance(batch, Tensor):
             return cls(model, (), f"a batch with {described_batch(batch)}", words)
         return cls(model, batch.shape, f"dtype {dtype_name(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
-        """Return the same error with the shape of all inputs instead of the trial's."""
+        """Return the same error with the shape of all inputs instead of that of the trial batch."""
         if not self.shape:
             return self
         return FailedForward(self.model, shape, self.values, self.reason)
 
 
 class Enough(BaseException):
-    """Raised by a sink to stop a forward that no further layer is needed from.
+    """Raised by a sink to stop a forward pass once no further layer is needed.
 
-    It is not an `Exception`, which a model may catch. Only readers with `stops` end the forward for it.
+    It does not derive from `Exception`, so that `except Exception` in a model does not catch it. Only readers
+    whose `stops` is True end the forward pass.
     """
 
 
 class Forward(Protocol):
-    """A function that runs one forward and passes each layer's output to `sink` as soon as it is produced."""
+    """Function that runs one forward pass, and calls `sink` with each layer's output when it is produced."""
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward of x, a tensor or an array of samples, and return the model's output."""
+        """Run one forward pass of x, a tensor or an array of samples, and return the model's output."""
         ...
 
 
@@ -243,15 +247,15 @@ class Reader(ABC):
     """Abstract base of readers, each of which reads one kind of model.
 
     Concrete subclasses in this package are registered automatically. Their constructor is
-    `(model, *, layers=None, ...)`, with any of the options of `as_reader`. An option that it does
-    not take raises TypeError.
+    `(model, *, layers=None, ...)`, with any subset of the options of `as_reader`; other options raise
+    TypeError.
     """
 
     fallback: ClassVar[bool] = False
     """Whether to try this reader last, for models that no other reader recognises."""
 
     stops: ClassVar[bool] = False
-    """Whether a sink may raise `Enough` to stop a forward, which then returns None."""
+    """Whether a sink may raise `Enough` to stop a forward pass, which then returns None."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -273,17 +277,22 @@ class Reader(ABC):
         """Device of the model, such as "cpu" or "cuda:0"."""
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes on the forward passes so far that matter for interpreting results."""
+        return ()
+
+    @property
     def channels_last(self) -> bool:
         """Whether the data hold images as (n, H, W, C).
 
         The engine then moves the channels to the front for transforms, and the reader moves them back:
-        `inspect` and the forwards of `open` always take (n, C, H, W).
+        `inspect` and the forward passes of `open` always take (n, C, H, W).
         """
         return False
 
     @abstractmethod
     def identity(self) -> Identity:
-        """Return digests of what determines the model's responses, the same in every process."""
+        """Return digests of everything that determines the model's responses, equal in every process."""
 
     def fingerprint(self) -> str:
         """Return the digest of `identity`."""
@@ -303,14 +312,14 @@ class Reader(ABC):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forward a few rows of x, at two batch sizes, and return what can be read.
+        """Run the model on a few rows of x, at two batch sizes, and return which layers can be read.
 
         Args:
-            x: a tensor (batch, ...) or an array of samples, preferably of several different inputs.
+            x: a tensor (batch, ...) or an array of samples, preferably with several different inputs.
             device: where to run; None: the model's own device.
             precision: see `open`.
         Raises:
-            ValueError: the model fails on such an input, or a pattern matches no layer.
+            ValueError: the model fails on these inputs, or a pattern matches no layer.
         """
 
     @abstractmethod
@@ -323,7 +332,7 @@ class Reader(ABC):
             device: where to run; a copy runs if the model is on another device. None: the model's own device.
             precision: "float32": the model as it is; "bf16": a bfloat16 channels-last copy; "float64": a
                 double-precision copy.
-            seed: seed of the random numbers that the model draws in its forwards.
+            seed: seed of the random numbers that the model draws in its forward passes.
         """
 
 
@@ -352,9 +361,11 @@ def as_reader(
 
     Args:
         model: the model; a reader is returned unchanged.
-        layers: names, globs (`*` crosses dots; a container is read if a pattern matches its name), a list
-            of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
-        batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
+        layers: names, globs (`*` also matches dots; a container is read if a pattern matches its name), a
+            list of them, or a predicate on `LayerInfo`; None reads every leaf module and functional
+            operation.
+        batch_axis: the batch axis, if it cannot be inferred: one integer for all layers, or {name or glob:
+            axis}.
         output, gradients, preprocess, call, pool: see `iv.measure`.
     Raises:
         TypeError: an unsupported model, a class or function that returns a model, options together with a
@@ -369,7 +380,7 @@ def as_reader(
     if isinstance(model, Reader):
         if given:
             named = ", ".join(f"{name}=" for name in given)
-            raise TypeError(f"a reader has its own {named}: pass them when you create it")
+            raise TypeError(f"a reader is created with its own {named}: pass them to its constructor")
         return model
     if isinstance(model, type) or makes_models(model):
         raise no_model(model)

@@ -26,16 +26,17 @@ from invariscope.unit_draw import UnitDraw
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
-# A repeated forward of the same shape repeats its rounding errors, except for parallel sums on a GPU.
+# Repeating a forward pass with the same shape repeats its rounding errors, except for parallel sums on a GPU.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
-# Batches of different sizes round differently. Rows of different inputs differ by about their spread.
+# Batches of different sizes round differently, so responses to the same input may differ by this share of
+# the spread between different inputs.
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
-_FAR_BELOW = 1e-4  # smaller shares of the rms are negligible, whatever the spread
-_BEYOND = 1e37  # larger values are masked scores
-_NO_SCALE = 1e12  # larger shares are relative to a layer of zeros
+_FAR_BELOW = 1e-4  # changes below this share of the rms are negligible, whatever the spread
+_BEYOND = 1e37  # values above this are masked scores
+_NO_SCALE = 1e12  # changes above this share of the rms mean that the layer is zero in one pass
 
 _NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
 NOT_ALWAYS = "it runs for some inputs and not for others"
@@ -43,18 +44,19 @@ NOT_ALWAYS = "it runs for some inputs and not for others"
 
 @dataclass(frozen=True)
 class Dependence:
-    """What else the response to an input depends on; false if it depends on the input alone.
+    """What a model's response depends on besides the input itself; falsy if on nothing else.
 
     Args:
-        chance: largest difference in a repeated forward, as a share of the layer's rms; 0 if within rounding.
+        chance: largest difference between two forward passes of the same batch, as a share of the layer's
+            rms; 0 if within rounding.
         neighbours: largest change in the response to an input if the rest of its batch changes, as a share of
             the layer's rms.
-        chance_layer: first layer that differs in a repeated forward, if any.
+        chance_layer: first layer that differs between these two passes, if any.
         neighbours_layer: first layer that changes with the rest of the batch, if any.
         output: whether the model's output depends on the rest of the batch.
         layers: layers that cannot be read, with the reason: they depend on the rest of the batch, or run only
             for some inputs.
-        unrepeated: layers that do not repeat another one for all inputs.
+        unrepeated: layers that do not repeat another layer in every forward pass.
     """
 
     chance: float = 0.0
@@ -86,7 +88,7 @@ class Dependence:
 def _amount(share: float) -> str:
     """Return a difference as text, without a share if the layer is zero or changes its shape."""
     if share > _NO_SCALE:
-        return "zero, not finite or of another shape in one of them"
+        return "zero, not finite or of another shape in one forward pass"
     return f"by up to {share:.2g} of a layer's rms"
 
 
@@ -100,8 +102,8 @@ def depends_on_batch(
 ) -> Dependence:
     """Check whether responses depend on chance or on the rest of the batch.
 
-    The inputs are forwarded twice in the same order, once in reverse order, and each one in a batch of copies
-    of itself.
+    The model runs on the batch twice in the same order and once in reverse order, then on one batch per input
+    that contains only copies of this input.
 
     Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
     dependence on the rest of the batch is found only if x holds different inputs; it is not checked if
@@ -144,13 +146,13 @@ def _of_extreme_sizes(x: np.ndarray) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class PredictingForward:
-    """A model's forward, with the position of the prediction in its output.
+    """A model's forward function, with the position of the prediction in its output.
 
     Args:
         forward: runs the model.
         prediction: position of the prediction.
         padded: whether the prediction may have another shape in another batch, because samples are padded to
-            the longest one of a batch and nothing measures the prediction.
+            the longest one of a batch and no measure uses the prediction.
     """
 
     forward: Forward
@@ -166,10 +168,10 @@ class PredictingForward:
 
 @dataclass
 class Responses:
-    """Responses of all layers and of the output in one forward, for some rows of the batch.
+    """Responses of all layers and of the output in one forward pass, for some rows of the batch.
 
     Args:
-        values: (row, unit...) by layer, in the order of the forward; the output has its own key.
+        values: (row, unit...) by layer, in the order of the forward pass; the output has its own key.
         skipped: layers that could not be read, with the reason.
         repeats: layers that repeat another one, with the repeated layer.
     """
@@ -180,7 +182,7 @@ class Responses:
 
     @classmethod
     def of(cls, model: PredictingForward, x: Inputs, rows: Sequence[int] | None = None) -> Responses:
-        """Run a forward and keep the given rows, by default all."""
+        """Run a forward pass and keep the given rows, by default all."""
         found = cls()
         output = model.forward(x, lambda reading: found.add(reading, len(x), rows))
         found.add_output(model.predicted(output, len(x)), rows)
@@ -203,7 +205,7 @@ class Responses:
 
 
 def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
-    """Return a copy of some rows, with drawn units only of large layers, which would take much memory."""
+    """Return a copy of some rows; for large layers, copy only a random sample of units, to save memory."""
     values = values.detach()
     if rows is not None:
         values = values.index_select(0, torch.tensor(rows, device=values.device))
@@ -214,7 +216,7 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
 
 
 def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:
-    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
+    """Return the `Dependence` of the responses to four inputs, and the responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
@@ -226,7 +228,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
         forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    if found.any:  # due to the rest of the batch, but only if a repeated forward still agrees
+    if found.any:  # blame the rest of the batch only if repeating the first pass still agrees
         chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
@@ -235,7 +237,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
 
 
 def compare_block(block: Responses, few: Responses) -> Dependence:
-    """Compare some rows of a block with the same inputs in a separate batch."""
+    """Compare the responses to some rows of a block with those to the same inputs in a separate batch."""
     found = _Changes()
     for key, values in block.values.items():
         own = few.values.get(key)
@@ -282,7 +284,7 @@ class _Changes:
 
 
 def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
-    """Return the layers that were not read in all of these forwards, with the reason."""
+    """Return the layers that at least one of these forward passes did not read, with the reason."""
     read = [part.values.keys() | part.repeats.keys() for part in forwards]
     found = dict.fromkeys(set().union(*read) - set.intersection(*map(set, read)), NOT_ALWAYS)
     found.pop(_OUTPUT, None)
@@ -311,7 +313,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Return the largest distance between rows as a share of the rms; 0 if small relative to their spread."""
+    """Return the largest distance from a row of a to that of b, in rms units; 0 if far below the spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
@@ -325,7 +327,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Return both in float64, with non-finite and masked values set to 0, and whether these coincide."""
+    """Zero non-finite and masked values; return both in float64, and whether the same places were zeroed."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

@@ -59,10 +59,10 @@ class _Plan:
 class CallableReader(Reader):
     """Reader of a callable that returns {layer: array}; layers keep the order of the dictionary.
 
-    Arrays are torch tensors or anything NumPy understands. The batch axis is the only axis whose size follows
-    the batch; if there are several, pass `batch_axis`. A single array is the layer "output". The prediction
-    is the entry "output", otherwise the last entry with one row per sample; `output` selects another. Train
-    or eval mode and other state of the callable are not managed.
+    Arrays are torch tensors or anything NumPy understands. The batch axis is the axis whose size follows the
+    batch size; if several do, pass `batch_axis`. A single array is the layer "output". The prediction is the
+    entry "output", otherwise the last entry with one row per sample; `output` selects another. Train or eval
+    mode and other state of the callable are not managed.
 
     Args:
         function: takes the inputs as a torch tensor, or whatever `preprocess` returns.
@@ -81,6 +81,7 @@ class CallableReader(Reader):
     preprocess: Callable[[Any], Any] | None = field(default=None, kw_only=True)
     call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
+    _remarks: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
@@ -94,8 +95,13 @@ class CallableReader(Reader):
 
     @property
     def name(self) -> str:
-        """Name of the function, or class of the callable object."""
+        """Name of the function, or class name of the callable object."""
         return str(getattr(self.function, "__name__", "") or type(self.function).__name__)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes on the forward passes so far, for example that a tokenizer truncated texts."""
+        return tuple(self._remarks)
 
     @property
     def device(self) -> str:
@@ -103,13 +109,13 @@ class CallableReader(Reader):
         return "cpu"
 
     def identity(self) -> Identity:
-        """Digest the code and the arrays, modules, values and functions it uses: see `identify`."""
+        """Digest the code and the arrays, modules, values and functions that it uses: see `identify`."""
         return identify(self.function, self.name)
 
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Call the function on two and three inputs, and return what can be read; see `Reader.inspect`."""
+        """Call the function on two, then three inputs; return the readable layers as in `Reader.inspect`."""
         _check_precision(precision)
         self._plans[device] = plan = self._plan(_moved(x, device), device or self.device)
         return plan.inspection
@@ -147,7 +153,7 @@ class CallableReader(Reader):
 
     def _run(self, rows: Inputs) -> Any:
         """Call the function on a copy of its batch, which it may overwrite."""
-        feeding = Feeding(self.preprocess, self.call)
+        feeding = Feeding(self.preprocess, self.call, self._remarks)
         return feeding.run(self.function, mapped(feeding.batch(rows), torch.clone))
 
     def _named(self, returned: Any) -> dict[str, Tensor]:
@@ -167,7 +173,7 @@ class CallableReader(Reader):
         infos = [describe(n, 0, _KIND, large[n], verdicts[n], len(rows)) for n in large]
         chosen = self._chosen(infos)
         axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
-        notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
+        notes = (f"the forward pass draws random numbers ({', '.join(drawn)})",) if drawn else ()
         prediction = self._prediction(small, large, verdicts)
         output = prediction_info(prediction, _KIND)
         inspection = Inspection(tuple(chosen), notes=notes, output=output, prediction=prediction)
@@ -259,7 +265,9 @@ def _deliver(found: dict[str, Tensor], axes: dict[str, BatchAxis], batch: int, s
                 reason = f"it is missing from the output for {batch} inputs"
             else:
                 shape = tuple(tensor.shape)
-                reason = f"it has shape {shape} for {batch} inputs, but axis {axis.axis} should be the batch"
+                reason = (
+                    f"it has shape {shape} for {batch} inputs, but axis {axis.axis} should be the batch axis"
+                )
             sink(Reading(name, 0, None, None, None, reason))
         else:
             sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))

@@ -32,12 +32,11 @@ class ChannelMean(Reader):
 
     .. math:: \\bar a_s(x) = \\frac{1}{C} \\sum_{c=1}^{C} a_{c, s}(x)
 
-    Shapes: (sample, C, H, W) becomes (sample, H, W). If the mean is much more stable than the channels,
-    the layer has the information that later layers need to become stable by averaging channels. The
-    prediction is unchanged.
+    Shapes: (sample, C, H, W) becomes (sample, H, W). If the mean is much more stable than the single
+    channels, later layers can become stable by averaging channels. The prediction is unchanged.
 
     Caveats: if channels cancel, the mean is small, and its stability relative to its own spread says
-    little. Layers without positions have no channels, and are listed as skipped.
+    little. Layers without spatial axes have no channels to average, and are listed as skipped.
 
     Args:
         model: any model that `iv.measure` takes: a module, a callable that returns its layers, or a reader.

@@ -49,7 +49,7 @@ def _is_installed(function: FunctionType) -> bool:
 
 
 def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals that the code names, and the attributes it may use of modules in its own package.
+    """Yield the globals that the code names, and the attributes that it may use from modules of its package.
 
     Globals of functions from installed packages are not followed.
     """

@@ -1,4 +1,4 @@
-"""Collect the arrays that layers of other frameworks produce during a forward, and number their runs."""
+"""Collect the arrays that layers of frameworks other than torch produce, and number each layer's runs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ class Emission:
 
     Args:
         layer: the layer's name.
-        call: number of the layer's run within the forward, from 0.
+        call: number of the layer's run within the forward pass, from 0.
         kind: class of the layer, or name of the operation.
         value: the framework's own array; None if there is none, with the reason in `problem`.
-        default: whether it is read if the user selects nothing.
-        operation: whether it is an operation; operations on shapes, indices and weights are left out
+        default: whether the layer is read if the user selects nothing.
+        operation: whether the layer is an operation; operations on shapes, indices and weights are left out
             silently.
-        channels_last: whether it is a map (sample, row, column..., channel).
-        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
-        problem: why it cannot be read; "" if it can.
+        channels_last: whether the value is a map (sample, row, column..., channel).
+        unclear: True if features are known to be on the last axis, but it is unknown whether the other axes
+            are rows and columns.
+        problem: why the value cannot be read; "" if it can.
     """
 
     layer: str
@@ -51,9 +52,9 @@ class Emission:
 
 
 class Emitter:
-    """Callback that takes the outputs of layers in the order of a forward, and numbers each layer's runs.
+    """Callback that receives the outputs of layers in execution order, and numbers the runs of each layer.
 
-    `failure` keeps an error raised here, since frameworks wrap errors raised inside their layers.
+    `failure` keeps an error raised by this callback, since frameworks wrap errors raised inside their layers.
 
     Args:
         receive: called with each array.
@@ -67,7 +68,7 @@ class Emitter:
 
     @property
     def inspecting(self) -> bool:
-        """Whether this is a trial forward, in which the layouts of maps are determined."""
+        """Whether this is a trial forward pass, in which the layouts of maps are determined."""
         return self._wanted is None
 
     def wants(self, layer: str) -> bool:
@@ -77,7 +78,7 @@ class Emitter:
     def __call__(self, layer: str, kind: str, value: Any, **about: Any) -> None:
         """Pass on what a layer returned; `about` holds further fields of its `Emission`.
 
-        Calls from other threads, which run their own forwards, are ignored.
+        Calls from other threads, which run their own forward passes, are ignored.
         """
         if threading.get_ident() != self._thread:
             return
@@ -92,6 +93,6 @@ class Emitter:
                 raise
 
     def refuse(self, why: str) -> NoReturn:
-        """Stop the forward because the model cannot be read."""
+        """Stop the forward pass because the model cannot be read."""
         self.failure = RefusedModel(why)
         raise self.failure

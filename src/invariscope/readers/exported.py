@@ -1,4 +1,4 @@
-"""Read programs of `torch.export`, under the names of the modules they were exported from."""
+"""Read `torch.export` programs, with the layer names of the modules that they were exported from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WHOLE = "MultiheadAttention"
 
 @dataclass(frozen=True, eq=False)
 class ExportedReader(Reader):
-    """Reader of a `torch.export.ExportedProgram`, as the module it was exported from.
+    """Reader of a `torch.export.ExportedProgram`, which is read like the module that it was exported from.
 
     The program is unflattened, which restores the names of its modules and of the operations between them.
     Everything else is as for `TorchReader`, including gradients, devices and precisions. The program keeps
@@ -88,7 +88,7 @@ class ExportedReader(Reader):
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
+        """Run the program on two, then three inputs, and return the readable layers; see `Reader.inspect`."""
         return self._reader.inspect(x, device=device, precision=precision)
 
     def open(
@@ -105,13 +105,13 @@ def load_exported(path: Path) -> torch.export.ExportedProgram:
     is still code: load only files from sources whose scripts you would run.
 
     Raises:
-        ValueError: the file is truncated, is not such an archive, or contains pickled objects.
+        ValueError: the file is truncated, is not a `.pt2` archive, or contains pickled objects.
     """
     _refuse_objects(path)
     try:
         with only_tensors(), _quiet():
             return torch.export.load(path)
-    except Exception as error:  # torch documents no exception of its own for a damaged archive
+    except Exception as error:  # torch does not document which exception a damaged archive raises
         raise ValueError(
             f"{path} is truncated or not an exported program that this version of torch reads "
             f"({type(error).__name__}). Save it again with torch.export.save, with a dynamic batch dimension."
@@ -142,11 +142,11 @@ def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
 def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
     """Return the program as a tree of modules whose classes have their original names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings of torch about its own code
+        warnings.simplefilter("ignore")  # torch warns about its own code
         root = torch.export.unflatten(program)
     vars(root).pop(
         "process_forward_inputs", None
-    )  # it is wrapped for torch.compile, and would tie copies to the original
+    )  # wrapped for torch.compile, so copies would share it with the original
     kinds = _kinds(program)
     for name, module in list(root.named_modules()):
         kind = kinds.get(name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,13 @@ import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.samples import Inputs, is_structured, kind_of, leaves
+from invariscope.common.registry import closest
+from invariscope.common.samples import Inputs, copied, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
+
+TRUNCATED = (
+    "the tokenizer in preprocess= truncated texts: elements that change only what was cut off have no effect"
+)
 
 
 @dataclass(frozen=True)
@@ -21,17 +27,19 @@ class Feeding:
     """How rows of samples become a batch, and how a model is called on it.
 
     Args:
-        preprocess: (transformed samples) -> batch. It takes a tensor if the data are one, otherwise a list of
-            samples. None stacks samples of the same shape.
+        preprocess: (transformed samples) -> batch. It takes a tensor if the data are a tensor, otherwise a
+            list of samples. None stacks samples of the same shape.
         call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
             arguments, and anything else as the only argument.
+        remarks: list to which notes on results are added, each once.
     """
 
     preprocess: Callable[[Any], Any] | None = None
     call: Callable[[Any, Any], Any] | None = None
+    remarks: list[str] = field(default_factory=list)
 
     def batch(self, rows: Inputs) -> Any:
-        """Return the batch that the model takes.
+        """Return the batch made from these samples, as it is passed to the model.
 
         Raises:
             ValueError: `preprocess` fails or returns the wrong number of rows, or samples differ in shape.
@@ -39,7 +47,8 @@ class Feeding:
         """
         if self.preprocess is None:
             return stacked(list(rows)) if is_structured(rows) else rows
-        given = list(rows) if is_structured(rows) else rows
+        # Rows may share fields that no transform changes, and preprocess may work in place.
+        given = [copied(row) for row in rows] if is_structured(rows) else rows.clone()
         try:
             with as_the_caller():
                 found = _called(self.preprocess, given)
@@ -53,6 +62,8 @@ class Feeding:
         if found is None:
             raise TypeError("preprocess must return the batch that the model takes; it returned None")
         _refuse_other_number(found, len(rows))
+        if _truncated(found) and TRUNCATED not in self.remarks:
+            self.remarks.append(TRUNCATED)
         return found
 
     def run(self, model: Any, batch: Any) -> Any:
@@ -60,12 +71,40 @@ class Feeding:
         if self.call is not None:
             return self.call(model, batch)
         if isinstance(batch, Mapping):
-            return model(**batch)
+            try:
+                return model(**batch)
+            except TypeError as error:
+                if wrong := _wrong_fields(model, batch):
+                    raise TypeError(f"{error}. {wrong}") from error
+                raise
         return model(*batch) if type(batch) in (tuple, list) else model(batch)
 
 
+def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
+    """Return a sentence about fields that the model does not accept; "" if it accepts all of them."""
+    try:
+        parameters = inspect.signature(getattr(model, "forward", model)).parameters.values()
+    except (TypeError, ValueError):  # some callables in C have no signature
+        return ""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = [p.name for p in parameters if p.kind in named]
+    wrong = [str(name) for name in batch if name not in accepted]
+    if not wrong or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return ""
+    near = closest(wrong[0], [name for name in accepted if name not in batch])
+    hint = f" Closest to {wrong[0]!r}: {', '.join(map(repr, near))}." if near else ""
+    takes = ", ".join(map(repr, accepted)) or "no arguments"
+    return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}.{hint}"
+
+
+def _truncated(batch: Any) -> bool:
+    """Return whether a fast Hugging Face tokenizer truncated a text; slow tokenizers do not report this."""
+    encodings = getattr(batch, "encodings", None) if isinstance(batch, Mapping) else None
+    return any(getattr(encoding, "overflowing", None) for encoding in encodings or ())
+
+
 def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
-    """Call `preprocess` on all samples, or on each one if it is a `Compose` of single-image transforms."""
+    """Call `preprocess` on all samples, or on one at a time if it is a `Compose` of image transforms."""
     single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
     return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
 
@@ -101,7 +140,7 @@ def _refuse_other_number(batch: Any, rows: int) -> None:
 
 
 def _is_index(tensor: Tensor, rows: int) -> bool:
-    """Return whether a tensor is a sorted index of the samples that rows belong to."""
+    """Return whether a tensor is a sorted index that assigns each row to a sample."""
     if tensor.ndim != 1 or tensor.is_floating_point() or not len(tensor):
         return False
     return int(tensor[-1]) == rows - 1 and not bool((tensor[1:] < tensor[:-1]).any())
@@ -184,7 +223,7 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
-    """Return the parts in a mapping of the same type, since some models access a batch by attributes."""
+    """Return a mapping of the original type with these parts, since some models read fields as attributes."""
     if type(batch) is dict:
         return parts
     try:

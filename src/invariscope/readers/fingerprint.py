@@ -32,7 +32,7 @@ _ATOMS = frozenset(
 )
 _TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout)
 _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-# None of these affects a value.
+# Objects of these types do not affect results.
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
 _CONTEXT = type(contextmanager(iter)(()))
 _DEEPEST = 80
@@ -40,13 +40,13 @@ _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
 def identify(value: Any, name: str) -> Identity:
-    """Return the identity of a model, a function, or any object that holds these, arrays or plain values.
+    """Return the identity of a model or function, or of any object that holds models, functions or values.
 
-    For modules, the digest covers classes, configuration, weights, buffers, hooks and the code of forwards.
-    For functions, it covers code, defaults, closures, bound arguments and the globals they name; for other
-    objects, what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
-    installed packages by its content, without the globals it names. Not covered: train or eval mode,
-    gradients, requires_grad, memory formats.
+    For modules, the digest covers classes, configuration, weights, buffers, hooks and the code of `forward`
+    methods. For functions, it covers code, defaults, closures, bound arguments and the globals that they
+    name; for other objects, what pickle would save. Code of Python, torch, NumPy and JAX is identified by
+    name; code of other installed packages by its content, without the globals that it names. Not covered:
+    train or eval mode, gradients, requires_grad, memory formats.
 
     Args:
         value: the object to identify.
@@ -150,7 +150,7 @@ class _Digests:
         meta = _sha(type(value).__name__, str(tuple(value.shape)), str(value.dtype))
         try:
             return _sha(meta, *(_bytes(part) for part in _plain_parts(value)))
-        except Exception:  # a subclass or a layout without plain memory
+        except Exception:  # a tensor subclass, or a layout without plain memory
             return _sha(meta, self._not_seen(value, where))
 
     def _array(self, value: Any, where: str) -> bytes:
@@ -199,7 +199,7 @@ class _Digests:
         return _sha("object", self.of(kind, where), self._saved(saved, where))
 
     def _saved(self, saved: list[Any], where: str) -> bytes:
-        """Digest what pickle would save: maker, arguments, state, entries."""
+        """Digest what pickle would save: the rebuilding function, its arguments, state and entries."""
         maker, args, *rest = saved
         made = _sha("maker", maker.__qualname__) if maker in _MAKERS else self.of(maker, where)
         state = rest[0] if rest else None
@@ -238,7 +238,7 @@ class _Digests:
     def _scripted(self, module: Any, where: str) -> bytes:
         try:
             code, constants = module.code_with_constants
-        except (RuntimeError, AttributeError):  # without a forward
+        except (RuntimeError, AttributeError):  # no `forward` method
             return b""
         named = [(n, module._c.getattr(n)) for n in sorted(set(_WORD.findall(code))) if module._c.hasattr(n)]
         plain = [(name, value) for name, value in named if not isinstance(value, torch._C.ScriptObject)]
@@ -259,7 +259,7 @@ def _state(module: nn.Module) -> dict[str, Any]:
 
 
 def _plain_parts(tensor: Tensor) -> list[Tensor]:
-    """Return dense tensors that hold the values."""
+    """Return dense tensors that together hold the values of any tensor."""
     found = tensor.detach()
     if hasattr(found, "full_tensor"):  # sharded across processes
         found = found.full_tensor()  # type: ignore[operator]
@@ -310,7 +310,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (MethodType, lambda own, v, at: _sha("method", own.of(v.__func__, at), own.of(v.__self__, at))),
     ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
     (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
-    # A context manager of contextlib: how it is created, not its generator.
+    # For a contextlib context manager, digest how it is created, not its generator.
     (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
     (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
     (type, lambda own, v, at: own._named("class", [("name", v.__qualname__), *class_parts(v)], at)),

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 TRACED = (
-    "it runs inside compiled code or a loop (jit, scan, tf.function), where it has no value of its own: "
-    "select the layer around it"
+    "it runs inside compiled code or a loop (jit, scan, tf.function), where it has no concrete "
+    "value: select the layer that contains it"
 )
 
 
@@ -36,7 +36,7 @@ def arrays_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[An
 
 
 def as_tensor(array: Any) -> Tensor | str:
-    """Return an array of any framework as a tensor, including bfloat16, or why it has no values.
+    """Convert an array of any framework to a tensor (bfloat16 included), or return why this is impossible.
 
     >>> as_tensor(np.float32([1, 2])), as_tensor("text")
     (tensor([1., 2.]), 'it is a str, not an array of numbers')
@@ -84,7 +84,7 @@ def in_package(cls: type, *packages: str) -> bool:
 
 
 def own_code(model: Any, *libraries: str) -> tuple[str, list[CodeType]]:
-    """Return the name of an object's class, and the code of its methods not defined by these libraries."""
+    """Return an object's class name, and the code of its methods that these libraries do not define."""
     cls = type(model)
     own = [c for c in cls.__mro__ if not in_package(c, "builtins", "abc", "typing", *libraries)]
     methods = [method for c in own for method in vars(c).values() if isinstance(method, FunctionType)]

@@ -23,7 +23,7 @@ def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any],
     Args:
         one, other: the layer's tensors for copies of one sample and of another one.
         axis: batch axis of the tensors.
-        fed: the batches that the model took in both forwards.
+        fed: the batches that were passed to the model in both forward passes.
         batch: number of copies.
     """
     shapes = (
@@ -31,7 +31,12 @@ def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any],
     )
     if len(one.shape) != len(other.shape):
         return Irregular(shapes)
-    place = next(k for k, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b)
+    place, *more = (k for k, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b)
+    if more:
+        return Irregular(
+            f"{shapes}. Several axes grow with the sample, as in attention weights, so that pooling one of "
+            "them leaves no common units: pad samples to one size in preprocess=, or select other layers"
+        )
     if place == axis.axis:
         name = _field(fed, (one.shape[place],), (other.shape[place],))
         advice = f"iv.Pool('mean', index={name!r}) or iv.Rows(index={name!r})"
@@ -60,19 +65,24 @@ def padding_notes(layers: Iterable[LayerInfo], fed: Any, batch: int) -> Iterator
 
     Args:
         layers: the inspected layers.
-        fed: the batch that the model took in a trial forward.
+        fed: the batch that was passed to the model in a trial forward pass.
         batch: number of samples in it.
     """
     read = [one for one in layers if one.status == OK and len(one.shape) > 1]
     for path, mask in leaves(fed):
         if len(path) != 1 or not isinstance(mask, Tensor) or not _marks_padding(str(path[0]), mask, batch):
             continue
-        padded = dict.fromkeys(repr(one.layer) for one in read if one.shape[:1] == mask.shape[1:])
+        padded = dict.fromkeys(repr(one.layer) for one in read if _has_rows(one.shape, mask.shape[1]))
         if padded:
             yield (
                 f"units of {listed(padded)} include padding, which {path[0]!r} marks; pool their rows: "
                 f"pool={{...: iv.Pool('mean', mask={path[0]!r})}}"
             )
+
+
+def _has_rows(shape: tuple[int, ...], padded: int) -> bool:
+    """Return whether there is one row of units per token; not so for attention weights (token × token)."""
+    return shape[0] == padded and shape.count(padded) == 1
 
 
 def _marks_padding(name: str, mask: Tensor, batch: int) -> bool:

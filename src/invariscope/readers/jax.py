@@ -53,8 +53,8 @@ class JaxReader(RecordedReader):
 
     **Functions** return `{name: array}` or `(output, {name: array})`; names of nested entries are joined with
     dots. Layers keep the order in which the function fills its dictionary, even under `jax.jit`, which sorts
-    it. A function counts as JAX if it is jitted, or if its code names `jax` or `flax` and uses nothing from
-    torch; any other function takes torch tensors.
+    it. A function counts as a JAX function if it is jitted, or if its code names `jax` or `flax` and uses
+    nothing from torch; any other function takes torch tensors.
 
     Args:
         model: an `nnx.Module`, or a function of one array.
@@ -81,6 +81,14 @@ class JaxReader(RecordedReader):
     def framework(self) -> str:
         """Name of the framework."""
         return "JAX"
+
+    @property
+    def placing(self) -> str:
+        """How the user can choose the device."""
+        return (
+            "set the default device before the call, jax.config.update('jax_default_device', "
+            "jax.devices('gpu')[0]); JAX uses an available GPU by default"
+        )
 
     @property
     def name(self) -> str:
@@ -116,7 +124,7 @@ class JaxReader(RecordedReader):
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """Copy a module in evaluation mode, with classes patched in forwards; run a function as it is."""
+        """Copy a module in evaluation mode, to be patched during forward passes; run a function as it is."""
         if self._modular:
             copy, sites = self._copied()
             yield Opened(partial(_run_module, copy, sites), _defaults(sites.values()))
@@ -198,7 +206,7 @@ def _layout(value: Any) -> dict[str, bool]:
 
 @contextmanager
 def _calls_of(cls: type, called: Callable[[Any, Callable[[], Any]], Any]) -> Iterator[None]:
-    """Pass calls of a class's instances through `called` inside the context."""
+    """Route calls of a class's instances through `called` inside the context."""
     if not any("__call__" in vars(base) for base in cls.__mro__):
         yield
         return
@@ -273,7 +281,7 @@ class _Function:
         return as_tensors(_values(output))
 
     def _taken_apart(self, returned: Any) -> tuple[Any, dict[str, Any]]:
-        """Return the output, or None if it is one of the layers, and the layers."""
+        """Return (output, layers); the output is None if it is one of the layers."""
         if isinstance(returned, Mapping):
             output, named = None, returned
         elif isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping):

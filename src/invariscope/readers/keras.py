@@ -60,8 +60,8 @@ class KerasReader(RecordedReader):
     recurrent layers. Nested models, and your own layers that contain others, are read if a pattern names
     them.
 
-    Inputs are passed as the model takes them. If its convolutions expect channels last, the data must have
-    channels last. Transforms still see images as (n, C, H, W), and maps are read as (C, H, W).
+    The data must have the layout that the model takes: channels last if its convolutions expect channels
+    last. Transforms still see images as (n, C, H, W), and maps are read as (C, H, W).
 
     Args:
         model: a built `keras.Model` or layer.
@@ -79,6 +79,14 @@ class KerasReader(RecordedReader):
     def framework(self) -> str:
         """Name of the framework."""
         return "Keras"
+
+    @property
+    def placing(self) -> str:
+        """How the user can choose the device."""
+        return (
+            "build or load the model inside `with keras.device('gpu:0'):`; backends use an "
+            "available GPU by default"
+        )
 
     @property
     def name(self) -> str:
@@ -107,7 +115,7 @@ class KerasReader(RecordedReader):
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """Yield the model itself; the `call` of its layers is replaced only during forwards."""
+        """Yield the model itself; the `call` of its layers is replaced only during forward passes."""
         self._refuse_unbuilt()
         sites = self._sites
 
@@ -130,7 +138,7 @@ class KerasReader(RecordedReader):
 
 
 def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator[_Site]:
-    """Yield every layer inside, in the order in which Keras lists them; shared layers once."""
+    """Yield every layer of the model once, in the order in which Keras lists them."""
     used: set[str] = set()
     for child in _children(parent):
         name, number = f"{prefix}{child.name}", 1
@@ -151,7 +159,7 @@ def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator
 
 
 def _children(parent: Any) -> list[Any]:
-    """Return the layers and operations directly inside, without input placeholders."""
+    """Return the layers and operations directly inside a layer, without input placeholders."""
     if not KerasReader.accepts(parent):
         return []
     layers = parent._flatten_layers(include_self=False, recursive=False)

@@ -14,7 +14,7 @@ def model_of_file(given: str | PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file.
-        TypeError: the suffix is not that of a supported model file.
+        TypeError: the suffix of the file is not supported.
         ValueError: a damaged file.
         ImportError: the framework is missing; the message names the extra.
     """

@@ -1,4 +1,4 @@
-"""Read ONNX files through onnxruntime, including every inner node."""
+"""Read the output of every node of an ONNX file, through onnxruntime."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Site:
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """The graph of a file, with its inner values as outputs.
+    """The graph of an ONNX file, changed to return all of its inner values.
 
     Args:
         feed: name of the input.
@@ -77,7 +77,7 @@ class OnnxReader(RecordedReader):
     and from shapes are left out; bodies of `If`, `Loop` and `Scan` are not read.
 
     Read by default: nodes that return floating-point values with a batch axis, except those that only
-    reshape, move, cut or copy values. The batch size must be dynamic. Runs on the CPU.
+    reshape, move, cut or copy values. The batch size must be dynamic. The model runs on the CPU.
 
     Args:
         model: path of an `.onnx` file; its external data must be in the same folder.
@@ -94,6 +94,14 @@ class OnnxReader(RecordedReader):
     def framework(self) -> str:
         """Name of the framework."""
         return "ONNX"
+
+    @property
+    def placing(self) -> str:
+        """How the user can choose the device."""
+        return (
+            "expect the file to run on the CPU; to run it elsewhere, pass a function that calls your own "
+            "onnxruntime.InferenceSession with other providers and returns {layer: array}"
+        )
 
     @property
     def name(self) -> str:
@@ -212,7 +220,7 @@ def _exposed(proto: Any, path: Path) -> _Graph:
 
 
 def _input(graph: Any, path: Path) -> Any:
-    """Return the only input that is not a weight; raise RefusedModel if several, or if its batch is fixed."""
+    """Return the only input besides weights; raise RefusedModel if several, or if the batch size is fixed."""
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [entry for entry in graph.input if entry.name not in weights]
     if len(inputs) != 1:
@@ -264,7 +272,7 @@ def _inputs_of(node: Any) -> Iterator[str]:
 
 
 def _layout(node: Any, layouts: Mapping[str, str]) -> str:
-    """Return where the channels of a node's maps are; "" if unknown."""
+    """Return whether a node's maps have channels first or last; "" if unknown."""
     known = next((layouts[value] for value in node.input if layouts.get(value)), "")
     if node.op_type in _SPATIAL:
         return _FIRST

@@ -28,13 +28,13 @@ class Pool:
     to it.
 
     Caveats: means and sums do not change if rows are permuted, so the permutation variance of a layer that
-    mixes up atoms can be 0. Likewise, forces may sum to zero. `iv.Rows` keeps rows apart. The mean and the
-    maximum of a sample without rows are NaN.
+    mixes up atoms can be 0. Likewise, the forces on the atoms of a sample may sum to zero. `iv.Rows` keeps
+    rows apart. The mean and the maximum of a sample without rows are NaN.
 
     Args:
         kind: "mean", "sum" or "max".
-        mask: field of the batch, (sample, entry): the entries of a padded axis that count.
-        index: field of the batch, (row,): the sample that each row belongs to, counted from 0.
+        mask: name of the (sample, entry) field of the batch that marks the entries of a padded axis to pool.
+        index: name of the (row,) field of the batch with the sample of each row, counted from 0.
     Raises:
         ValueError: an unknown kind, or not exactly one of mask and index.
     """
@@ -58,7 +58,7 @@ class Rows:
     same units in every sample do not apply; measures that compare rows within a sample do.
 
     Args:
-        index: field of the batch, (row,): the sample that each row belongs to, counted from 0.
+        index: name of the (row,) field of the batch with the sample of each row, counted from 0.
     """
 
     index: Any
@@ -68,7 +68,7 @@ Pooling: TypeAlias = "Pool | Rows"
 
 
 def as_pooling(given: Any) -> dict[str, Pooling]:
-    """Return the user's choice as {glob: Pool or Rows}; a single one applies to all layers.
+    """Return the user's choice as {glob: Pool or Rows}; a single Pool or Rows applies to all layers.
 
     Raises:
         TypeError: anything else.
@@ -92,7 +92,7 @@ def pooling_of(poolings: Mapping[str, Pooling], layer: str) -> Pooling | None:
 
 @dataclass(frozen=True)
 class PooledAxis:
-    """Position of the rows of samples in a layer's tensor, as found in trial forwards.
+    """Position of the rows of samples in a layer's tensor, as found in trial forward passes.
 
     Args:
         pooling: whether and how to pool the rows.
@@ -151,8 +151,9 @@ def locate(pooling: Pooling, trials: Sequence[tuple[Tensor, Any, int]]) -> Poole
     """Return where the rows of the samples are in a layer's tensor, or why they cannot be found.
 
     Args:
-        trials: the layer's tensor, the batch and the number of samples of several forwards. These differ in
-            the number and size of samples, so that axes that agree by accident in one differ in another.
+        trials: the layer's tensor, the batch and the number of samples in several forward passes. The number
+            and size of samples vary, so that axes whose sizes agree by accident in one pass differ in
+            another.
     """
     tensor, batch, rows = trials[0]
     found = _places(pooling, tensor, batch, rows)

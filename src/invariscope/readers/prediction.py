@@ -29,7 +29,7 @@ class PredictionSelector:
         choice: the user's selection, applied first: a name, an index or a function.
         path: path to the tensor in the selected part.
         axis: batch axis of the tensor.
-        shape: shape of one sample's prediction; if there is none, of the whole first tensor.
+        shape: shape of one sample's prediction; if there is no prediction, shape of the whole first tensor.
         dtype: dtype of the same tensor; "" if the model returns no tensor.
         problem: why there is no prediction; "" if there is one.
         note: which part is the prediction, if it is not the whole output.
@@ -44,10 +44,10 @@ class PredictionSelector:
     note: str = ""
 
     def of(self, returned: Any, batch: int) -> Tensor:
-        """Return the (batch, *unit) prediction for `batch` inputs; one number per sample is (batch, 1).
+        """Return the (batch, *unit) prediction for `batch` inputs; (batch, 1) for one number per sample.
 
         Raises:
-            ValueError: the model returns no prediction, or its shape differs from the trial forwards.
+            ValueError: the model returns no prediction, or its shape differs from the trial forward passes.
         """
         if self.problem:
             raise ValueError(self.problem)
@@ -55,9 +55,9 @@ class PredictionSelector:
         if not isinstance(tensor, Tensor) or not self.axis.holds(tensor.shape, batch):
             part = _part_name(self.choice, self.path)
             raise ValueError(
-                f"the model's {part} is {_kind(tensor)} for {batch} inputs, but had "
-                f"one row per input on axis {self.axis.axis} in the trial forwards. Every input needs a row: "
-                "select another part with output=, or wrap the model"
+                f"the model's {part} is {_kind(tensor)} for {batch} inputs, but had one row per input on "
+                f"axis {self.axis.axis} in the trial forward passes. Every input needs a row: select another "
+                "part with output=, or wrap the model"
             )
         found = self.axis.arrange(tensor, batch)
         return found[:, None] if found.ndim == 1 else found
@@ -70,16 +70,21 @@ REMEDY = (
 
 
 def as_output_choice(output: OutputChoice) -> OutputChoice:
-    """Check and return the user's selection.
+    """Check and return the user's selection of the prediction.
 
     Raises:
         TypeError: not a string, an integer or a function.
     """
     right = output is None or callable(output) or isinstance(output, str | int)
     if not right or isinstance(output, bool) or output == "":
+        several = isinstance(output, list | tuple) and len(output) > 0
+        advice = (
+            ". A measurement has one prediction; read further parts as layers, layers=['Net', 'Net[forces]'] "
+            "or layers='*forces*', or join them with a function"
+        )
         raise TypeError(
             "output must be a name ('logits'), an index (1) or a function of the model's output; got "
-            f"{output!r}"
+            f"{output!r}{advice if several else ''}"
         )
     return output
 
@@ -146,14 +151,16 @@ def described_choice(choice: OutputChoice) -> str | int | None:
 def find_prediction(
     returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int
 ) -> PredictionSelector:
-    """Find the prediction in the outputs of two trial forwards.
+    """Find the prediction in the outputs of two trial forward passes.
 
-    It is the only floating-point tensor with one row per sample. A tensor under two names counts once.
+    The prediction is the only floating-point tensor with one row per sample. A tensor that the model returns
+    under two names counts once.
 
     Args:
         returned: outputs for the smaller and the larger batch.
         choice: the user's selection.
-        axis: returns a tensor's batch axis, or why it has none, from its values in both batches.
+        axis: function that returns a tensor's batch axis, or why it has none, from its values in both
+            batches.
         batch: size of the larger batch.
     Raises:
         ValueError: the choice selects nothing, or fails.
@@ -175,7 +182,7 @@ def find_prediction(
 
 
 def one_row_axis(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | str:
-    """Return the batch axis of a tensor with one row per sample, or why it is not such a tensor."""
+    """Return the batch axis of a tensor with one row per sample, or why the tensor has no such axis."""
     if small is None:
         return "whether it is returned depends on the batch size"
     if problem := unreadable(large):

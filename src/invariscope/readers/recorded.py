@@ -1,4 +1,4 @@
-"""Base of the readers of other frameworks: turn values emitted during a forward into readings."""
+"""Base class of readers for frameworks other than torch: turn the values that layers emit into readings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from invariscope.readers.torch.recording import LARGE, SMALL, probes
 _CPU = "cpu"
 _IMAGES = 4  # axes of a batch of images
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_LOCK = threading.RLock()  # forwards patch what they read, so they run one at a time
+_LOCK = threading.RLock()  # forward passes patch what they read, so they run one at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +51,8 @@ class Opened:
 
     Args:
         run: takes the inputs and an emitter; returns the output, with arrays converted to torch tensors.
-        layers: all layers that a forward may run, as {name: whether it is read by default}.
-        notes: differences from a plain forward.
+        layers: all layers that a forward pass may run, as {name: whether it is read by default}.
+        notes: differences from a plain forward pass.
     """
 
     run: Callable[[Tensor, Emitter], Any]
@@ -81,7 +81,7 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class RecordedReader(Reader):
-    """Abstract base of the readers of other frameworks; a subclass defines how a forward is recorded."""
+    """Abstract base of readers for other frameworks than torch; subclasses define how a run is recorded."""
 
     model: Any
     layers: Selection = field(default=None, kw_only=True)
@@ -104,6 +104,11 @@ class RecordedReader(Reader):
     def framework(self) -> str:
         """Name of the framework, such as "Keras"."""
 
+    @property
+    @abstractmethod
+    def placing(self) -> str:
+        """Advice on how to run such models on another device, as an imperative clause."""
+
     @abstractmethod
     def opened(self) -> AbstractContextManager[Opened]:
         """Prepare the model for measuring; it is restored on exit."""
@@ -116,7 +121,7 @@ class RecordedReader(Reader):
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
+        """Run the model on two, then three inputs, and return the readable layers; see `Reader.inspect`."""
         self._check_place(device, precision)
         with self.opened() as model:
             self._plans[:] = [self._plan(model, x)]
@@ -126,7 +131,7 @@ class RecordedReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Open the model; the first forward inspects it if necessary."""
+        """Open the model; the first forward pass inspects it if necessary."""
         self._check_place(device, precision)
         with self.opened() as model:
             streams: Streams | None = None
@@ -144,14 +149,17 @@ class RecordedReader(Reader):
 
     def _check_place(self, device: str | None, precision: Precision) -> None:
         if precision != "float32":
-            raise ValueError(f"precision={precision!r} needs a torch module: cast the {self.framework} model")
+            raise ValueError(
+                f"precision={precision!r} needs a torch module: convert the weights of the {self.framework} "
+                "model yourself"
+            )
         if device is not None and torch.device(device).type != _CPU:
             raise ValueError(
-                f"device={device!r} needs a torch module: {self.framework} places its models itself, so "
-                "leave device= out"
+                f"device={device!r} needs a torch module: {self.framework} places its models itself. Leave "
+                f"device= out, and {self.placing}"
             )
 
-    # --- one forward ----------------------------------------------------------------------------------------
+    # --- one forward pass -----------------------------------------------------------------------------------
 
     def _fed(self, x: Tensor) -> Tensor:
         x = x.detach().cpu()
@@ -213,7 +221,7 @@ class RecordedReader(Reader):
         keys = [(info.layer, info.call) for info in chosen if info.status == OK]
         axes = {key: axis for key in keys if isinstance(axis := verdicts[key], BatchAxis)}
         prediction = self._prediction(small, large)
-        notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
+        notes = (f"the forward pass draws random numbers ({', '.join(drawn)})",) if drawn else ()
         inspection = Inspection(
             layers=tuple(chosen),
             unused=_unused(model, large, as_selector(self.layers)),
@@ -295,13 +303,13 @@ def _unused(model: Opened, trial: _Trial, selector: Selector) -> tuple[str, ...]
 
 
 def _with_layout(axis: BatchAxis, tensor: Tensor, *, channels_last: bool) -> BatchAxis:
-    """Mark the axis of a map with channels last, which is passed on with channels first."""
+    """Mark the batch axis of a channels-last map, so that the map is passed on with channels first."""
     plain = axis.axis == 0 and axis.per_sample == 1 and tensor.ndim > 2
     return replace(axis, channels_last=True) if channels_last and plain else axis
 
 
 def _no_layer(key: LayerKey, verdict: BatchAxis | str, large: _Trial, small: _Trial) -> bool:
-    """Return whether an operation is not a layer: arithmetic on shapes or weights, equal for any inputs."""
+    """Return whether an operation is not a layer because it gives the same result for any inputs."""
     if isinstance(verdict, BatchAxis):
         return False
     one, other = large.values.get(key), small.values.get(key)
@@ -329,12 +337,12 @@ def _with_aliases(infos: list[LayerInfo], events: Mapping[LayerKey, Emission]) -
 
 
 class _Delivery:
-    """Callback that passes the planned readings of one forward to the sink."""
+    """Callback that passes the planned readings of one forward pass to the sink."""
 
     def __init__(self, plan: _Plan, batch: int, sink: Sink) -> None:
         self.axes, self.batch, self.sink = plan.axes, batch, sink
         self.aliases = {(i.layer, i.call): i.alias_of for i in plan.inspection.layers if i.alias_of}
-        self.kept = dict.fromkeys(self.aliases.values())  # the originals' arrays
+        self.kept = dict.fromkeys(self.aliases.values())  # arrays of the originals of repeats
         self.missing = set(plan.axes)
 
     def __call__(self, event: Emission) -> None:
@@ -349,7 +357,7 @@ class _Delivery:
         if isinstance(tensor, Tensor) and not axis.holds(tensor.shape, self.batch):
             tensor = (
                 f"it has shape {tuple(tensor.shape)} for {self.batch} inputs, but axis {axis.axis} should be "
-                "the batch"
+                "the batch axis"
             )
         if isinstance(tensor, str):
             return Reading(event.layer, event.call, None, None, None, tensor)

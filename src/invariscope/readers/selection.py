@@ -15,7 +15,7 @@ class Selector:
     """Rule that selects the layers to read.
 
     Args:
-        patterns: names and globs; None with a predicate, or for the default layers.
+        patterns: names and globs; None if a predicate or the default layers are used.
         predicate: function of a `LayerInfo`.
         excluded: names and globs of layers that are never read.
     """
@@ -24,17 +24,21 @@ class Selector:
     predicate: Callable[[LayerInfo], bool] | None = None
     excluded: tuple[str, ...] = ()
 
-    def __call__(self, info: LayerInfo, *, default: bool) -> bool:
-        """Return whether to read this layer; `default` decides if the user did not."""
+    def __call__(self, info: LayerInfo, *, default: bool, also: Sequence[str] = ()) -> bool:
+        """Return whether to read this layer; `default` decides if the user made no selection.
+
+        Args:
+            also: further names by which patterns may select the layer.
+        """
         if self.predicate is not None:
             return bool(self.predicate(info))
-        return self.names(info.layer, default=default)
+        return self.names(info.layer, *also, default=default)
 
-    def names(self, name: str, *, default: bool = True) -> bool:
-        """Return whether the patterns select this name; `default` decides if there are only exclusions."""
-        if matches_any(self.excluded, name):
+    def names(self, *names: str, default: bool = True) -> bool:
+        """Return whether the patterns select any of a layer's names; `default` if there are no patterns."""
+        if any(matches_any(self.excluded, name) for name in names):
             return False
-        return default if self.patterns is None else matches_any(self.patterns, name)
+        return default if self.patterns is None else any(matches_any(self.patterns, name) for name in names)
 
 
 def as_selector(layers: Selection) -> Selector:
@@ -63,19 +67,21 @@ def as_selector(layers: Selection) -> Selector:
 
 @dataclass(frozen=True)
 class Directory:
-    """All layer names of a model, for checking patterns and for errors about those that match nothing.
+    """All layer names of a model, to check patterns and to report those that match no layer.
 
     Args:
         model: name of the model.
         names: layers that can be read.
         unused: layers that exist but never ran.
         listed: number of layers that `invariscope list layers` shows.
+        also: further names by which patterns may select layers.
     """
 
     model: str
     names: tuple[str, ...]
     unused: tuple[str, ...]
     listed: int
+    also: tuple[str, ...] = ()
 
     def check(self, selector: Selector) -> None:
         """Raise ValueError for the first pattern, wanted or excluded, that matches no layer."""
@@ -86,7 +92,8 @@ class Directory:
 
     def find(self, pattern: str, *, sign: str = "", option: str = "") -> None:
         """Raise ValueError if the pattern matches no layer."""
-        if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
+        also = () if option else self.also  # only selections know these names
+        if not any(matches(pattern, name) for name in (*self.names, *also, *self.unused)):
             raise self._unknown(pattern, sign, option)
 
     def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:
@@ -94,7 +101,8 @@ class Directory:
         never = next((p for p in selector.patterns or () if any(matches(p, n) for n in self.unused)), None)
         if never is not None:
             return ValueError(
-                f"{never!r} exists in {self.model} but never ran in its forward: there is nothing to read"
+                f"{never!r} exists in {self.model}, but its forward pass never ran it, so there is no output "
+                "to read"
             )
         return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
 

@@ -1,4 +1,4 @@
-"""Measure a model in one thread at a time, ignoring forwards of other threads."""
+"""Measure a model in one thread at a time, ignoring forward passes of other threads."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OWNERS: dict[
 def exclusive(model: nn.Module) -> Iterator[None]:
     """Wait until no other thread measures a module of this model, then prevent other threads from doing so.
 
-    All modules are locked together, so that measuring a model also excludes measuring a part of it.
-    Reentrant.
+    All modules are locked together, so that measuring a model also excludes measuring a part of it. The lock
+    is reentrant.
     """
     modules, me = _modules_of(model), threading.get_ident()  # the list keeps the ids valid
     with _CHANGES:
@@ -54,7 +54,7 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
 def in_this_thread(
     hook: Callable[..., Any], *, elsewhere: Callable[[], Any] = lambda: None
 ) -> Callable[..., Any]:
-    """Return a hook that ignores calls from other threads, which run their own forwards.
+    """Return a hook that ignores calls from other threads, which run their own forward passes.
 
     Args:
         hook: called in this thread.

@@ -25,11 +25,21 @@ COLUMNS = (
     ("measure", "Measure", "text", "name of the measure"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
     ("value_a", "First", "number", "value in the first network"),
-    ("value_b", "Second", "number", "value in the network compared with it"),
+    ("value_b", "Second", "number", "value in the second network"),
     ("value", "Difference", "number", "second minus first, on the same samples"),
-    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate intervals suggest"),
+    (
+        "ci",
+        "95 % interval",
+        "interval",
+        "of the difference; narrower than the two separate intervals suggest",
+    ),
     ("p", "p", "p", "p-value of no difference, for this row alone"),
-    ("p_holm", "p (Holm)", "p", "adjusted for the number of rows of the same measure and samples"),
+    (
+        "p_holm",
+        "p (Holm)",
+        "p",
+        "adjusted (Holm) for the number of rows with the same measure and samples",
+    ),
 )
 
 
@@ -39,8 +49,8 @@ class Differences:
 
     Args:
         rows: the table of `invariscope.compare`, with a `label` per layer; None without a comparison.
-        reason: why there is none; empty for a single result.
-        charts: (menu entry, HTML id, measure, first network, other network).
+        reason: why there is no comparison; empty for a single result.
+        charts: one (menu entry, HTML id, measure, first network, other network) per chart.
     """
 
     rows: pd.DataFrame | None
@@ -122,7 +132,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
 
 
 def _reach(rows: Any) -> tuple[float, float]:
-    """Return the range of the axis, including zero; intervals much wider than the differences are cut."""
+    """Return the range of the axis, including zero; intervals much wider than the differences are cut off."""
     size = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
     low = max(float(np.nanmin([*rows["ci_low"], *rows["difference"]])), -2.5 * size)
     high = min(float(np.nanmax([*rows["ci_high"], *rows["difference"]])), 2.5 * size)

@@ -1,4 +1,4 @@
-"""Numbers of decimals in tables, which are the same as in the terminal for each measure."""
+"""Number of decimals in the report's tables: for each measure, the same as in the terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _VALUES = ("value_a", "value_b"), ("value",)
 
 
 def with_places(table: dict[str, Any]) -> dict[str, Any]:
-    """Add `places`, the decimals of each row's numbers, to a table for the page's script.
+    """Add `places`, the number of decimals for each row, to a table for the page's script.
 
-    They depend on the measure's values over all samples, or on all its values if there are no such rows.
-    Measures in the table's `whole` have no decimals.
+    The number depends on the measure's values over all samples, or on all its values if there are no such
+    rows. Measures listed in the table's `whole` are shown without decimals.
     """
     keys = [column["key"] for column in table["columns"]]
     columns = next([keys.index(key) for key in wanted] for wanted in _VALUES if set(wanted) <= set(keys))
@@ -28,12 +28,12 @@ def with_places(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fixed(rows: list[list[Any]], columns: list[int], keys: list[str]) -> Fixed:
-    """Return the format for the rows of one measure."""
+    """Return the number format for the rows of one measure."""
     deciding = [row for row in rows if _entry(row, keys, "stratum") in (None, "all")] or rows
     values = (row[column] for row in deciding for column in columns)
     return Fixed.of(value for value in values if value is not None)
 
 
 def _entry(row: list[Any], keys: list[str], key: str) -> Any:
-    """Return a cell by the key of its column; None if there is no such column."""
+    """Return the cell of a row in the column with that key; None if there is no such column."""
     return row[keys.index(key)] if key in keys else None

@@ -15,20 +15,23 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 WORDS = {
-    "value": "The mean over the counted units of a layer. Its 95 % interval is over samples only; the "
-    "network and the elements of the transform are held fixed.",
+    "value": "The mean over the units of a layer, without excluded units. Its 95 % interval is over samples "
+    "only; the network and the elements of the transform are held fixed.",
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
-    "respond strongly weigh more than in the value. If the two differ a lot, look at the spread within the "
-    "layer.",
+    "respond strongly have more weight in the ratio than in the value. If ratio and value differ a lot, look "
+    "at the spread within the layer.",
+    "drawing error": "Large layers are measured on some of their units, drawn at random. This is the "
+    "standard error that the draw causes; intervals include it.",
     "null": "The expected value if orbits consisted of unrelated samples. A value near its null means that "
     "the layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
-    "on the same samples. A value within this range does not require training.",
-    "floor": "The value caused by interpolation alone, from transforming inputs and transforming them back.",
+    "on the same samples. A value within this range occurs without any training.",
+    "floor": "The value caused by interpolation alone, measured by transforming inputs and transforming them "
+    "back.",
     "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
     "of invariance and are left out.",
-    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted, "
-    "but left out of the mean.",
+    "sparse": "Units that respond to very few samples. Their values are mostly noise, so the units are left "
+    "out of the mean; the table shows their number.",
     "class": "Rows of a class use only the samples of that class: variation between classes does not "
     "count as a change of sample.",
 }
@@ -47,7 +50,7 @@ def _weights(result: Result) -> str:
 
 
 def key_facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """Return headings with lines; a line shared by all results is listed once."""
+    """Return headings with lines of text on what was measured; a line shared by all results appears once."""
     parts: dict[str, Callable[[Result], str]] = {
         "Data": _data,
         "Transform": _transform,
@@ -96,7 +99,8 @@ def _forwards(result: Result) -> str:
     if count is None:
         return crossed
     more = count - samples * elements
-    return f"{count:,} ({crossed}" + (f", and {more:,} for thresholds and comparisons)" if more > 0 else ")")
+    extra = f", and {more:,} more for thresholds and comparisons" if more > 0 else ""
+    return f"{count:,} ({crossed}{extra})"
 
 
 def _layers(result: Result) -> str:
@@ -125,6 +129,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
     tables = [result.table for result in results]
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
+        "drawing error": any((table["units_total"] > table["units"]).any() for table in tables),
         "null": any(table["null"].notna().any() for table in tables),
         "random nets": any(result.baseline["low"].notna().any() for result in results),
         "floor": any(table["floor"].notna().any() for table in tables),
@@ -183,7 +188,7 @@ def _plain(value: Any) -> str:
 
 
 def _row_notes(result: Result) -> list[str]:
-    """Return each note once, with the number of its rows and the first layers."""
+    """Return each distinct note, with the number of rows that have it and the first of their layers."""
     table = result.notes
     found = []
     for note, rows in table.groupby("note", sort=False):

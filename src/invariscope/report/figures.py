@@ -24,14 +24,15 @@ FRAME, GAP, SHOWN_FRAME = 112, 8, 56
 
 @dataclass(frozen=True)
 class Picture:
-    """One view of a section, ready for the template.
+    """One view of a section of the report, ready for the template.
 
     Args:
         label: its entry in the menu.
         target: HTML id of its element.
         kind: "chart", "grid" or "image".
         legend: names of the series, in the order of their colours; empty if there are fewer than two.
-        content: images of a grid or of both themes; None for a chart, whose data are in the payload.
+        content: the images of a grid, or one image per theme; None for a chart, whose data are in the
+            payload.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""Findings in plain sentences, computed from the numbers."""
+"""The report's findings in plain sentences, computed from the results."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _with_value(rows: pd.DataFrame, column: str = "value") -> list[dict[str, Any
 
 
 def _leading(result: Result, measure: str, prefix: str) -> list[str]:
-    """Return sentences on the curves against the radius, or else on the extreme layers."""
+    """Return sentences on curves against the radius or, without curves, on the layers with extreme values."""
     if stability.has_curves(result):
         return [_sentence(prefix, text) for text in stability.sentences(result)]
     return [_extremes(result, measure, prefix)]
@@ -96,18 +96,19 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
         return _sentence(prefix, f"the {title} ranges {span}{_jump(result, measure, rows)}.")
     name = transform_name(result)
-    moves = f"{name} {'move' if name.endswith('s') else 'moves'} the units of {_layer(low)}"
+    changes = f"{name} {'change' if name.endswith('s') else 'changes'} the responses of {_layer(low)}"
     does = f"times as much as a change of sample does{_spread(result, measure)}"
     if len(rows) == 1:
-        return _sentence(prefix, f"{moves} {least} {does}.")
+        return _sentence(prefix, f"{changes} {least} {does}.")
     rest = f"and those of {_layer(high)}, the least invariant, {most} times as much"
-    return _sentence(prefix, f"{moves}, the most invariant layer, {least} {does}, {rest}.")
+    return _sentence(prefix, f"{changes}, the most invariant layer, {least} {does}, {rest}.")
 
 
 def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
-    """Return a clause on the first layer whose value far exceeds all earlier ones: there, a symmetry breaks.
+    """Return a clause on the first layer whose value far exceeds those of all earlier layers, or "".
 
-    For negated similarities, which cluster at −1, the clause is about one plus the value.
+    A symmetry breaks at such a layer. For negated similarities, which cluster at −1, the clause is about one
+    plus the value.
     """
     lead = ""
     if min(row["value"] for row in rows) < 0:
@@ -146,7 +147,7 @@ def _nulls(result: Result, measure: str, prefix: str) -> str:
 
 
 def _cautions(result: Result, main: str, prefix: str) -> list[str]:
-    """Return a sentence per caution, except for those of a headline main measure, which `_nulls` covers."""
+    """Return a sentence per caution, except for those of the main measure if `_nulls` covers it."""
     rows = result.cautions
     rows = rows[~((rows["measure"] == main) & (main in names.HEADLINE))]
     found = []
@@ -185,7 +186,7 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
 
     Args:
         differences: rows of `invariscope.compare` for one measure, stratum and pair.
-        measure: its name.
+        measure: name of that measure.
         transform: the transform's family in words.
     """
     rows = sorted(_with_value(differences, "difference"), key=lambda row: row["difference"])

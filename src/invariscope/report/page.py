@@ -27,12 +27,12 @@ def write_report(
     """Write an HTML report of one or several results to a single file.
 
     The file needs neither a network connection nor other files, and follows the reader's light or dark
-    setting. It is replaced atomically: an interrupted run leaves an older report unchanged.
+    setting. It is replaced atomically: if the run is interrupted, an existing report remains unchanged.
 
     Args:
         results: one result, or several to be shown side by side; the others are compared with the first.
         path: the file; missing folders are created.
-        title: the heading; None names the models and the transform.
+        title: the heading; None: a heading that names the models and the transform.
     Returns:
         The path.
     Raises:

@@ -110,8 +110,8 @@
       : value.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
     return text.replaceAll("-", "−");
   }
-  // As in the terminal, decimals are equal within a table. A value that would be rounded to zero keeps its
-  // digits; a negligible difference does not.
+  // As in the terminal, all numbers of a measure have the same number of decimals, except that a value that
+  // would be rounded to zero keeps four significant digits. A negligible difference is rounded to zero.
   function fixed(value, places, isDifference) {
     if (value === null || value === undefined) return "–";
     if (!isDifference && value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
@@ -135,7 +135,7 @@
     return made;
   };
 
-  // Roles are explicit because a narrow page lays out rows as blocks, which are no longer a table.
+  // ARIA roles are explicit: narrow pages lay out rows as blocks, which browsers no longer treat as a table.
   class Table {
     constructor(box, spec) {
       Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });

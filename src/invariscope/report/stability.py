@@ -1,4 +1,4 @@
-"""Findings from curves against the size of the displacement, in plain sentences."""
+"""The report's findings from stability curves, in plain sentences."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 FAMILY, OUTPUT = "stability_curve", "output"
-# Ways to move an input, by the suffix of a curve's name.
+# Ways to change an input, by the suffix of a curve's name.
 WAYS = {"": "smooth deformations", "_noise": "noise", "_toward": "steps toward another sample"}
 
 Points = list[tuple[float, float]]
 
 
 def has_curves(result: Result) -> bool:
-    """Return whether the result has curves of the output against the radius."""
+    """Return whether the result has stability curves of the network's output."""
     return bool(_points(result, "D"))
 
 
 def radii(result: Result) -> str:
-    """Return the smallest and the largest radius as text."""
+    """Return the range of radii of the stability curves as text."""
     known = [radius for radius, _ in _points(result, "D")]
     return f"{names.number(min(known))} … {names.number(max(known))}"
 

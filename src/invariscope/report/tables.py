@@ -13,27 +13,34 @@ from invariscope.report.stability import has_curves
 if TYPE_CHECKING:
     from invariscope.results.result import Result
 
-# key, heading, kind, meaning (a tooltip of the heading)
+# (key, heading, kind, meaning); the meaning is the tooltip of the heading.
 ROW_COLUMNS = (
     ("model", "Network", "text", "name of the network"),
     ("label", "Layer", "text", "layers in the order in which they run"),
     ("measure", "Measure", "text", "name of the measure"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
-    ("value", "Value", "number", "mean over the layer's counted units"),
+    ("value", "Value", "number", "mean over the layer's units, without excluded units"),
     (
         "ci",
         "95 % interval",
         "interval",
-        f"over samples; the network and the elements are held fixed. {names.OUTSIDE}",
+        f"interval over samples; the network and the elements are held fixed. {names.OUTSIDE}",
     ),
     ("null", "Null", "number", "the expected value if orbits consisted of unrelated samples"),
-    ("random", "Random nets", "interval", "middle 95 % of the same architecture with random weights"),
+    (
+        "random",
+        "Random nets",
+        "interval",
+        "middle 95 % of the values of the same architecture with random weights",
+    ),
     ("floor", "Floor", "number", "the value caused by interpolation alone"),
     ("chance", "Chance", "number", "the value caused by the model's own randomness"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),
-    ("units", "Units", "count", "units of the layer that were used"),
+    ("units", "Units", "count", "number of units of the layer that were used"),
+    ("units_total", "Drawn from", "count", "number of units of the layer, if only some were drawn"),
+    ("drawing_error", "Drawing error", "number", "standard error due to the draw of units"),
     ("dead_units", "Dead", "count", "units that never respond; left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples; left out of the mean"),
 )
@@ -70,6 +77,7 @@ def _with_random(result: Result) -> list[dict[str, Any]]:
     for row in rows:
         band = bands.get((row["measure"], row["layer"], int(row["call"]), row["stratum"]))
         row |= {"random_low": band["low"], "random_high": band["high"]} if band else {}
+        row |= {} if row["units_total"] > row["units"] else {"units_total": math.nan}
     return rows
 
 
@@ -78,7 +86,7 @@ def build(
     columns: Sequence[tuple[str, str, str, str]],
     selected: dict[str, str],
 ) -> dict[str, Any]:
-    """Build a table for the script: columns, rows of cells, and filters with their initial choice.
+    """Build a table for the page's script: columns, rows of cells, and filters with their initial choice.
 
     Args:
         records: one mapping per row.
@@ -136,7 +144,7 @@ def _says_something(column: tuple, cells: Sequence[dict[str, Any]], *, always: S
 
 
 def _titles(key: str, cells: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """Return (value, text in the filter), in the order of appearance."""
+    """Return (value, menu text) for each choice of a filter, in the order of appearance."""
     known = {"all": "all samples", "mean": "mean over classes"} if key == "stratum" else {}
     values = dict.fromkeys(str(row[key]) for row in cells)
     return [(v, names.measure_title(v) if key == "measure" else known.get(v, v)) for v in values]

@@ -1,1 +1,1 @@
-"""Labelled results: rows, maps and curves, saved and loaded."""
+"""Labelled results of measurements: rows, maps and curves, with functions to save, load and compare them."""

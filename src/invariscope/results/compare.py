@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE, Row
-from invariscope.unit_draw import DrawingError
+from invariscope.unit_draw import MIN_LIVE, DrawingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +26,11 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     Args:
         results: two or more results, as separate arguments or as a list.
     Returns:
-        One row per measure × layer × stratum that both results have, in the layer order of the first:
+        One row per measure × layer × stratum that both results have, in the order of the first result:
         `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. The
-        latter is adjusted by Holm's procedure for all rows of the same measure output and stratum, over all
-        layers, calls and pairs of results in this call. Intervals and `p` are not adjusted.
+        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`, which
+        is `p` adjusted by Holm's procedure. Each adjustment covers all returned rows of one measure output
+        and one stratum: all layers and all pairs of results. Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
@@ -43,11 +43,14 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
 
 
 def _several(results: Sequence[Any]) -> Sequence[Result]:
-    """Return the results given to `compare`, as separate arguments or as a list."""
+    """Return the arguments of `compare` as one sequence, after checking that they are results."""
     given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
     wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
     if wrong:
         raise TypeError(f"compare takes results, as separate arguments or as a list; got {wrong[0]}")
+    for one in given:
+        if one.shard is not None:
+            one.shard.refuse("rows to compare")
     if len(given) < 2:
         raise ValueError(f"compare needs at least two results, got {len(given)}")
     return given
@@ -86,24 +89,35 @@ def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
 
 
 def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
-    """Return the interval of a difference with the error of the draws of units, if there are any.
+    """Return the interval of a difference, widened by the sampling error of the units if they were drawn.
 
-    Layers of one shape share their draw, whose error then cancels in part.
+    Both results draw the same units from layers with the same number of units, so part of this error cancels.
+    If a few units decide the difference, there is no interval.
     """
-    if not any(isfinite(row.drawing_error) and row.drawing_error > 0 for row in (a, b)):
+    errors = [row.drawing_error for row in (a, b) if isfinite(row.drawing_error) and row.drawing_error > 0]
+    if not errors:
         return interval
-    if a.contrasts is not None and b.contrasts is not None and a.units_total == b.units_total:
-        error = DrawingError(b.contrasts.astype(float) - a.contrasts, a.contrasts.size)
-        return interval.with_drawing(error.variance**0.5, error.freedom)
-    return interval.with_drawing(hypot(*(np.nan_to_num(row.drawing_error) for row in (a, b))), inf)
+    contrasts = [row.contrasts.astype(float) for row in (a, b) if row.contrasts is not None]
+    if len(contrasts) < len(errors):  # a result was loaded without its maps
+        return interval.with_drawing(hypot(*errors), inf)
+    shared = len(contrasts) == 2 and a.units_total == b.units_total
+    if shared and len(contrasts[0]) != len(contrasts[1]):
+        raise ValueError(
+            f"different numbers of units were drawn from layer {a.layer!r}: {a.units:g} and {b.units:g} of "
+            f"{a.units_total:g}; measure both results with the same units="
+        )
+    error = DrawingError(contrasts[1] - contrasts[0] if shared else np.concatenate(contrasts), MIN_LIVE)
+    if error.too_few_units(interval.error**2):
+        return MISSING
+    return interval.with_drawing(error.variance**0.5, error.freedom)
 
 
 def _refuse_unpaired(first: Result, other: Result) -> None:
     seeds = [result.provenance.get("seed") for result in (first, other)]
     if seeds[0] != seeds[1]:
         raise ValueError(
-            f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, which "
-            "draw different pairs and groups of samples; measure both with the same seed"
+            f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, so their "
+            "pairs and groups of samples differ; measure both with the same seed"
         )
     for part in ("data", "transform"):
         ours, theirs = (r.provenance.get(part, {}).get("fingerprint") for r in (first, other))

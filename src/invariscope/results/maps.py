@@ -1,4 +1,4 @@
-"""Per-unit values of a result, of all units or of drawn ones."""
+"""Per-unit values of a result, for all units of a layer or for a random draw of them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ MapKey = tuple[str, str, str, int]
 
 @dataclass(frozen=True, eq=False)
 class DrawnMap:
-    """Values of the drawn units of a large layer.
+    """Per-unit values of a large layer, of which only some units were drawn.
 
     Args:
-        values: (drawn,) one per unit.
-        draw: the units.
+        values: (drawn,) one per drawn unit.
+        draw: which units were drawn.
     """
 
     values: np.ndarray
     draw: UnitDraw
 
     def whole(self) -> np.ndarray:
-        """Return the values in the shape of the layer, NaN for units that were not drawn."""
+        """Return the values in the shape of the layer, with NaN for units that were not drawn."""
         return self.draw.in_layer(self.values)
 
 

@@ -33,14 +33,14 @@ def provenance(
 
     Args:
         seconds: duration of the measurement.
-        model, data, transform: descriptions of what was measured. Data and transform include a fingerprint,
-            by which results are paired.
+        model, data, transform: descriptions of what was measured. Those of data and transform include a
+            fingerprint; only results with equal fingerprints can be paired.
         options: options of the measurement.
         measures: options and texts for reports, by measure name without the output.
         notes: remarks on the numbers.
         skipped: layers without values, with reasons.
         unused: modules that do not run in the forward pass.
-        further: entries specific to a kind of result.
+        further: additional entries, which depend on the kind of result.
     """
     import torch
 

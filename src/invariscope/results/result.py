@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 
 from invariscope.results.maps import DrawnMap, MapKey, Maps
 from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
+from invariscope.results.shard import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,10 +51,12 @@ class Result:
         rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
             values behind the interval, if there is one. Mappings of columns are converted to rows.
         curve_rows: one per measure × layer × element.
-        arrays: per-unit maps; those of drawn units are a `DrawnMap`, which `maps` spreads over the layer.
+        arrays: per-unit maps. If only some units were drawn, the map is a `DrawnMap`; `maps` converts it to
+            an array in the shape of the layer.
         provenance: versions, seed, model, data, transform, options and notes.
         examples: input and feature images of one orbit, for the report.
-        baseline_rows: one per measure × layer × stratum, over networks with random weights.
+        baseline_rows: one per measure × layer × stratum, with the values of networks with random weights.
+        shard: set if this is one process's part of a measurement, which has no rows: see `iv.merge`.
     """
 
     rows: tuple[Row, ...]
@@ -61,6 +65,7 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     baseline_rows: tuple[BaselineRow, ...] = field(default=(), repr=False)
+    shard: Shard | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         measures = self.provenance.get("measures", {})
@@ -70,6 +75,8 @@ class Result:
 
     def __repr__(self) -> str:
         """Return one line that says what was measured."""
+        if self.shard is not None:
+            return f"<{self.shard!r} of {self.name}; iv.merge([...]) joins the shards to one result>"
         layers = dict.fromkeys(row.key for row in self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
         return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
@@ -84,10 +91,11 @@ class Result:
     def table(self) -> pd.DataFrame:
         """One row per measure × layer × stratum, with layers in execution order.
 
-        `corrected` is the bias-corrected estimate at the centre of the interval, `undefined` the number of
-        excluded terms without a value, and `note` says why a number or an interval is missing. Numbers that
-        do not apply are NaN.
+        `corrected` is the bias-corrected estimate at the centre of the interval. `undefined` is the number of
+        terms left out because they have no value. `note` says why a number or an interval is missing.
+        Numbers that do not apply are NaN.
         """
+        self._refuse_shard("table")
         return self._table.copy()
 
     @cached_property
@@ -97,6 +105,7 @@ class Result:
     @property
     def curves(self) -> pd.DataFrame:
         """One row per measure × layer × element, such as accuracy against angle."""
+        self._refuse_shard("curves")
         return frame_of(self.curve_rows, CURVE_COLUMNS)
 
     @property
@@ -105,32 +114,35 @@ class Result:
 
         Empty unless requested with `iv.measure(..., baseline="random")`.
         """
+        self._refuse_shard("baseline")
         return frame_of(self.baseline_rows, BASELINE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:
-        """Rows with a note, which says why a number or an interval is missing."""
+        """Rows of the table with a note, which says why a number or an interval is missing."""
         return frame_of([row for row in self.rows if row.note], [*PLACE, "note"])
 
     @property
     def cautions(self) -> pd.DataFrame:
-        """Rows whose value could be due to insensitivity or chance instead of invariance, with reasons."""
+        """Rows whose value may be due to insensitivity or chance instead of invariance, with the reason."""
         return frame_of([row for row in self.rows if row.caution], [*PLACE, "caution"])
 
     @property
     def maps(self) -> Maps:
         """Per-unit values: `maps[measure, layer]`, `maps[measure, layer, stratum, call]`."""
+        self._refuse_shard("maps")
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Return the mean over all counted units of all layers, so that large layers weigh more.
+        """Return the mean over the units of all layers, without excluded units; large layers weigh more.
 
-        This is the single number per network of the 2019 experiments. Compare it only between networks of the
-        same architecture.
+        The experiments of Quiroga et al. 2019 report this number for each network. Compare it only between
+        networks of the same architecture.
 
         Raises:
             ValueError: the result does not have this measure or stratum.
         """
+        self._refuse_shard("rows")
         rows = [row for row in self.rows if (row.measure, row.stratum) == (measure, stratum)]
         if not rows:
             known = sorted({(row.measure, row.stratum) for row in self.rows})
@@ -140,13 +152,14 @@ class Result:
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """Return the result with another model name for tables and plots."""
+        """Return a copy of the result with another model name, which tables and plots show."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
-        """Return the result with a description of the model's weights, such as "random, seed 0".
+        """Return a copy of the result with a description of the model's weights, such as "random, seed 0".
 
-        Reports show it next to the model's name; it is stored in `provenance["model"]["weights"]`.
+        Reports show the description next to the model's name. It is stored in
+        `provenance["model"]["weights"]`.
         """
         return self._of_model(weights=weights)
 
@@ -154,8 +167,13 @@ class Result:
         model = {**self.provenance.get("model", {}), **facts}
         return replace(self, provenance={**self.provenance, "model": model})
 
+    def _refuse_shard(self, what: str) -> None:
+        """Raise ValueError if this is one process's part of a measurement."""
+        if self.shard is not None:
+            self.shard.refuse(what)
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Write result.json and maps.safetensors to `folder`: either both or neither.
+        """Write result.json and maps.safetensors, or the sums of a shard, to `folder`: all or nothing.
 
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.
@@ -168,12 +186,14 @@ class Result:
         """Write a self-contained HTML report and return its path."""
         from invariscope.report import write_report
 
+        self._refuse_shard("report")
         return write_report(self, Path(path))
 
     def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
         """Return a matplotlib figure of this result, like `iv.plot(name, result, ...)`."""
         from invariscope.plots import draw
 
+        self._refuse_shard("rows to plot")
         return draw(name, self, theme=theme, **options)
 
     def to_xarray(self) -> Any:
@@ -185,6 +205,8 @@ class Result:
     def _repr_html_(self) -> str:
         from invariscope.plots.shared.labels import outside
 
+        if self.shard is not None:
+            return f"<p>{html.escape(f'{self.shard!r} of {self.name}. {self.shard.remedy}')}.</p>"
         table = self.table
         apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
         note = f"{apart} of {len(table)} values lie outside their own interval; see <code>corrected</code>."

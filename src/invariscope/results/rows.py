@@ -1,4 +1,4 @@
-"""Rows of a result: layer values, points of curves, and baselines of random weights."""
+"""Rows of a result: layer values, points of curves, and baselines from random weights."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ResultRow(Mapping[str, Any]):
         """Convert a mapping of columns to a row; a row is returned unchanged.
 
         Args:
-            columns: only those that apply; call 0 and stratum "all" may be omitted.
-            measures: possible measure names, without outputs.
+            columns: the columns that apply to the row; call 0 and stratum "all" may be omitted.
+            measures: names that the measure may have, without the output.
         Raises:
             TypeError: an unknown column, or the measure or layer is missing.
         """
@@ -93,21 +93,22 @@ class Row(ResultRow):
     Args:
         value, ci_low, ci_high, corrected: the value, its interval, and the bias-corrected centre of the
             interval.
-        null: expected value if the pairing is destroyed.
+        null: expected value if the pairing of samples or elements is destroyed.
         floor: value for inputs that were transformed and transformed back.
         value_ratio, ratio_low, ratio_high: ratio of the layer's means and its interval.
         chance: the value that the model's own randomness causes.
         samples, elements, units: numbers of samples, elements, and units reduced.
-        units_total: number of units of the layer; more than `units` if they were drawn.
-        drawing_error: standard error of the value due to the draw of units; 0 if all were taken.
+        units_total: number of units of the layer; more than `units` if only some were drawn.
+        drawing_error: standard error of the value due to the draw of units; 0 if all units were used, NaN if
+            unknown.
         dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
-        counted_units: number of units that the value is the mean of.
+        counted_units: number of units over which the value is a mean.
         undefined: number of terms excluded because they have no value.
         note: why a number or an interval is missing, and other remarks.
         caution: an alternative explanation of a value that looks invariant.
         grid: why no action can be exact on the layer's grid; also part of the note.
-        probe_error: standard error of the value over random directions.
-        replicates, ratio_replicates: value and ratio with each group of samples left out.
+        probe_error: standard error of the value due to the draw of random directions.
+        replicates, ratio_replicates: value and ratio with each group of samples left out in turn.
         group_sizes: samples in each group.
         reach: factor by which the interval is wider than the jackknife interval.
         contrasts: (bin,) numbers whose squares sum to the square of `drawing_error`, for paired comparisons.
@@ -182,13 +183,11 @@ class BaselineRow(ResultRow):
     draws: float = ABSENT
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
+def frame_of(rows: Iterable[ResultRow | Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return the rows as a data frame with these columns; missing numbers become NaN, missing notes ''."""
     import pandas as pd
 
-    # The attributes of a row include columns that do not apply, which hold their defaults.
-    values = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
-    if not values:
-        return pd.DataFrame([], columns=list(columns))
-    absent = {name: "" if name == "note" else np.nan for name in columns}
-    return pd.DataFrame({name: [row.get(name, absent[name]) for row in values] for name in columns})
+    known = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
+    empty = {name: "" if name == "note" else np.nan for name in columns}
+    found = {name: [row.get(name, empty[name]) for row in known] for name in columns}
+    return pd.DataFrame(found if known else [], columns=list(columns))

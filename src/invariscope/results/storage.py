@@ -1,9 +1,10 @@
-"""Results on disk: result.json and maps.safetensors, written in one step and never pickled."""
+"""Results on disk: result.json and maps.safetensors, written atomically and never pickled."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from invariscope.results.maps import DrawnMap
 from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE
+from invariscope.results.shard import SHARD_NAME, Shard, load_shard, plain
 from invariscope.unit_draw import UnitDraw
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
@@ -24,9 +26,18 @@ _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     """Write `result` to `folder`; raise FileExistsError for existing files unless `overwrite` is set."""
     refuse_used_folder(folder, overwrite=overwrite)
+    if result.shard is not None:
+        return shard_of(result).save(folder)
     with filling(folder, last=JSON_NAME) as scratch:
         _write(result, scratch)
     return folder
+
+
+def shard_of(result: Result) -> Shard:
+    """Return the shard of a result with its provenance, as it is saved."""
+    assert result.shard is not None
+    document = plain({**result.shard.document, "provenance": encoded(result.provenance)})
+    return replace(result.shard, document=document)
 
 
 def refuse_used_folder(
@@ -36,7 +47,7 @@ def refuse_used_folder(
 
     Args:
         folder: the folder.
-        overwrite: whether a folder with files is accepted.
+        overwrite: whether to accept a folder that contains files.
         remedy: how to allow overwriting, for the message.
         called: name of the folder in the message, by default its path.
     """
@@ -44,7 +55,8 @@ def refuse_used_folder(
         raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
     if overwrite or not folder.exists() or not any(folder.iterdir()):
         return
-    what = "a saved result" if (folder / JSON_NAME).exists() else "other files"
+    named = {JSON_NAME: "a saved result", SHARD_NAME: "a saved shard"}
+    what = next((what for name, what in named.items() if (folder / name).exists()), "other files")
     raise FileExistsError(
         f"{called or folder} already holds {what}. Give an empty or new folder, or {remedy}."
     )
@@ -68,9 +80,7 @@ def _write(result: Result, folder: Path) -> None:
         "curves": result.curve_rows,
         "baseline": result.baseline_rows,
         "maps": [list(key) for key in result.arrays],
-        "draws": {
-            i: [one.draw.shape, one.draw.count, one.draw.seed, one.draw.drawn_as] for i, one in drawn.items()
-        },
+        "draws": {i: [one.draw.shape, one.draw.count, one.draw.seed] for i, one in drawn.items()},
         "provenance": result.provenance,
     }
     write_json(folder / JSON_NAME, encoded(document))
@@ -89,6 +99,8 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
     if not (folder / JSON_NAME).is_file():
+        if (folder / SHARD_NAME).is_file():
+            load_shard(folder, sums=False).refuse(f"{JSON_NAME} in {folder}")
         raise FileNotFoundError(f"no {JSON_NAME} in {folder}; give the folder that Result.save wrote")
     document = _read_json(folder / JSON_NAME)
     if document["schema"] > SCHEMA:
@@ -124,7 +136,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
-    """Return maps and examples, and add to the rows the contrasts that are stored with them."""
+    """Read maps and examples, and set the contrasts of the rows, which are stored in the same file."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -145,12 +157,12 @@ def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
     return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _draw(shape: list[int], count: int, seed: int, drawn_as: list[int] | None) -> UnitDraw:
-    return UnitDraw(tuple(shape), count, seed, None if drawn_as is None else tuple(drawn_as))
+def _draw(shape: list[int], count: int, seed: int) -> UnitDraw:
+    return UnitDraw(tuple(shape), count, seed)
 
 
 def encoded(value: Any) -> Any:
-    """Return plain values for JSON, with null for NaN and words for infinities."""
+    """Convert a value for JSON: NaN becomes null, infinities become "Infinity" and "-Infinity"."""
     if isinstance(value, Mapping):
         return {str(key): encoded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -186,5 +198,5 @@ def to_xarray(result: Result) -> Any:
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
     found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
-    # Combinations without a row have NaN as their note. A mixture of texts and NaN could not be saved.
+    # Combinations without a row have NaN as their note, but xarray cannot save a mixture of strings and NaN.
     return found.assign(note=found["note"].fillna("").astype(str))

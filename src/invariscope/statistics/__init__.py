@@ -1,1 +1,1 @@
-"""Mergeable accumulators over blocks of whole orbits. They see arrays, not models."""
+"""Statistics: mergeable sums over blocks of whole orbits. They depend on arrays only."""

@@ -7,6 +7,7 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.statistics.probes import Probe
@@ -15,9 +16,9 @@ from invariscope.statistics.probes import Probe
 class Statistic(abc.ABC):
     """A frozen specification of sums over samples; the sums themselves are kept in a state.
 
-    Two measures share one state if their specifications are equal. States are additive: `merge` is
-    associative and commutative up to rounding, and a sample is counted in its bucket. Classes, jackknife
-    groups, processes and checkpoints are all combined by merging buckets.
+    Measures that request equal statistics share one state. States are additive: `merge` is associative and
+    commutative up to rounding, and each sample is counted in its buckets. Classes, jackknife groups,
+    processes and checkpoints are all combined by merging buckets.
     """
 
     refuses_nonfinite: ClassVar[bool] = False
@@ -43,13 +44,30 @@ class Statistic(abc.ABC):
 
     @property
     def drawable(self) -> bool:
-        """Whether units are treated one by one, so that some drawn units of a large layer suffice."""
+        """Whether units are treated one by one, so that a random sample of a large layer's units suffices."""
         return False
 
     @property
+    def first_samples(self) -> int:
+        """Number of samples at the start of each stratum on which final values depend; usually 0."""
+        return 0
+
+    @property
     def pilot(self) -> Statistic | None:
-        """Statistic of all untransformed inputs to compute first, such as thresholds; usually None."""
+        """Statistic of all untransformed inputs that must be computed first, or None (the usual case)."""
         return None
+
+    def needed(self, keys: np.ndarray) -> np.ndarray | None:
+        """Return (sample,) flags of the samples whose responses a pilot needs; None if it needs all.
+
+        Args:
+            keys: (sample,) keys of all samples.
+        """
+        return None
+
+    def add_others(self, state: Any, keys: np.ndarray, labels: Tensor | None) -> None:
+        """Add the keys and labels of all samples to a pilot's state, after it saw those it needed."""
+        raise NotImplementedError("this pilot needs all samples")
 
     def moves_positions(self, layer: str, axes: int) -> bool:
         """Return whether the statistic's action moves positions in a layer with this many unit axes."""
@@ -61,14 +79,14 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one bucket of a layer's state."""
+        """Return the bytes needed for one bucket of a layer's state."""
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of each stratum in addition to its buckets; usually 0."""
+        """Return the bytes needed for each stratum, in addition to its buckets; usually 0."""
         return 0
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
-        """Return the memory of one bucket, given the final value of the pilot."""
+        """Return the bytes needed for one bucket, given the final value of the pilot."""
         return self.bucket_bytes(units, elements)
 
     def notes(self, final: Any) -> tuple[str, ...]:
@@ -88,6 +106,10 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:
         """Add a block's orbits to the state, in place."""
+
+    def restarted(self, state: Any) -> Any:
+        """Return a state without samples that keeps what `first_samples` determined."""
+        raise NotImplementedError("nothing depends on the first samples")
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:

@@ -1,4 +1,4 @@
-"""Checks of labels, which are class numbers that refer to outputs, or numbers to be predicted."""
+"""Checks of labels: class numbers that refer to the model's outputs, or numbers to be predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cosine distances of all pairs, from sums of unit vectors."""
+"""Mean cosine distances between all pairs of responses, from sums of normalised responses."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class CosineSums(SumStatistic):
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one sum per unit and element, doubled for maps, which have channels."""
+        """Return the bytes needed for one sum per unit and element, or two for maps (layer and channels)."""
         return 16 * units * elements
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the reference directions, which equals that of a bucket."""
+        """Return the bytes needed for the reference directions: as many as for a bucket."""
         return 16 * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -125,7 +125,7 @@ def _add(
 
 
 def _directions(vectors: Tensor) -> dict[str, Tensor]:
-    """Return each sample's contributions, from (sample, element, vector, component) responses."""
+    """Return each sample's contributions to the sums, from (sample, element, vector, component) responses."""
     lengths = vectors.norm(dim=-1)
     if not lengths.sum().isfinite():
         raise NonFiniteError

@@ -1,4 +1,4 @@
-"""Distances between responses along an orbit and those of an equivariant representation."""
+"""Distances between the responses along an orbit and those that an equivariant layer would give."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from invariscope.statistics.probes import Untransformed
 
 OVER = ("latent", "channelwise", "output")
 REFERENCES = ("kernel", "twirl")
-# Rounding, relative to a response's size (as for dead units), and in a sum over units.
+# Relative size of rounding errors: of float64 and float32 responses (as for dead units), and of sums over
+# units.
 _DOUBLE, _SINGLE, _OF_SUMS = 1e-10, 32 * torch.finfo(torch.float32).eps, 1e-13
 _VALUES = 1 << 22  # number of values compared at once: a float64 copy of a whole block would be large
 
@@ -107,7 +108,7 @@ class Discrepancy(SampleStatistic):
         return torch.where(only, block.rest().double(), centre) if not counts.all() else centre
 
     def _kept(self, block: Block) -> Tensor | None:
-        """Return flags of the units that t and t⁻¹, in either order, put back in place; None for all."""
+        """Return a mask of the units that t and t⁻¹, in either order, return to their place; None for all."""
         if not self.mask or not self.moves_positions(block.layer, block.values.ndim - 1):
             return None
         try:
@@ -142,7 +143,7 @@ class Discrepancy(SampleStatistic):
         return chosen.flatten(3) if self.over == "channelwise" else chosen.flatten(2)[:, :, None]
 
     def _summed(self, block: Block, values: Tensor, norms: Tensor) -> dict[str, Tensor]:
-        """Return the columns, from distances and lengths (sample, element, vector)."""
+        """Return the columns of the statistic, from distances and lengths (sample, element, vector)."""
         left_out = torch.from_numpy(np.flatnonzero(~block.moving if self.exclude_identity else []))
         values = values.index_fill(1, left_out.to(values.device, torch.int64), torch.nan)
         count = values.isfinite().sum(2)

@@ -14,7 +14,7 @@ from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
 
 @dataclass(frozen=True)
 class SampleDisplacements(SampleStatistic):
-    """‖f(x') − f(x)‖² for every moved and every noisy version x' of a sample, in float64.
+    """‖f(x') − f(x)‖² for every transformed and every noisy version x' of a sample, in float64.
 
     Columns: "moved" (sample, element) and "noisy" (sample, draw), without the identity element; "moved_null"
     and "noisy_null" use the partner's untransformed response instead of the sample's own.
@@ -36,5 +36,5 @@ class SampleDisplacements(SampleStatistic):
 
 
 def versions(block: Block, noise: Probe) -> dict[str, Tensor]:
-    """Return (sample, version, unit...) responses to moved and noisy inputs, leaving out the identity."""
+    """Return (sample, version, unit...) responses to transformed and noisy inputs, without the identity."""
     return {"moved": block.orbits()[:, block.moving], "noisy": block.probe(noise.name)[:, block.moving]}

@@ -13,7 +13,7 @@ from invariscope.statistics.base import with_buckets
 
 @dataclass
 class FixedPoints:
-    """A reference point per stratum, its first sample, which sums are relative to for precision.
+    """Reference point of each stratum, its first sample; sums are taken relative to it, for precision.
 
     Args:
         values: (stratum, ...) float64.
@@ -71,7 +71,7 @@ class FixedPoints:
         return found
 
     def shared(self, buckets: list[int]) -> FixedPoints | None:
-        """Return the first bucket's point for all strata; None if all buckets belong to one stratum."""
+        """Return the first bucket's point, to be used for all strata; None if there is only one stratum."""
         strata = [stratum for stratum in self.strata[buckets].tolist() if stratum >= 0]
         if len(set(strata)) < 2:
             return None

@@ -22,7 +22,7 @@ def refuse_sizes(**sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
 
 
 def refuse_places(**places: tuple[Any, int]) -> None:
-    """Raise ValueError unless all indices under each name, integers or arrays, are within a length.
+    """Raise ValueError unless, under each name, all indices (an integer or array) are in range(length).
 
     >>> refuse_places(bucket=(3, 2))
     Traceback (most recent call last):

@@ -19,7 +19,7 @@ class MeanDistances:
         decisive: (3,) number of clusters of samples, Σ d and Σ d² over clusters, where d is a cluster's
             contribution to the distance along orbits of the whole layer.
         undefined: number of responses without a direction (zero vectors, for the cosine).
-        null: (vector,) expected distance along rows of independently drawn samples, if known.
+        null: (vector,) expected `along` if each element acted on an independently drawn sample, if known.
     """
 
     along: np.ndarray

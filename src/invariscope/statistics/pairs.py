@@ -1,4 +1,4 @@
-"""Partners: samples that replace each other to destroy the pairing."""
+"""Partners: for each sample, the other sample whose response replaces its own in a null."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from invariscope.common.draws import Draws, Stream
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Positions, keys and partners of the samples in one forward.
+    """Positions, keys and partners of the samples in one forward pass.
 
     Args:
         indices: (sample,) positions in the data.
@@ -34,7 +34,7 @@ class Batch:
 class Probe(abc.ABC):
     """Further inputs that are forwarded with each sample's orbit.
 
-    Equal probes of several measures are forwarded once.
+    A probe that several measures request is forwarded only once.
     """
 
     @property
@@ -110,7 +110,7 @@ class EqualNoise(Probe):
         return self.radius == "mean" and self.norm is None
 
     def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> EqualNoise:
-        """Return the probe with the mean norm of the displacements, without the identity's."""
+        """Return the probe with the mean norm of the displacements, leaving out the identity element."""
         norms = torch.cat([displacements(x, orbit).flatten() for x, orbit in orbits])
         return replace(self, norm=float(norms[norms > 0].double().mean()) if (norms > 0).any() else 0.0)
 
@@ -146,7 +146,7 @@ class TowardNeighbour(Probe):
         return "toward the neighbour"
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """Return (sample, element, ...) displaced inputs; a sample without a distinct partner stays."""
+        """Return (sample, element, ...) displaced inputs; samples without a distinct partner stay as is."""
         others = torch.from_numpy(np.maximum(batch.partners, 0)).to(x.device)
         way = x[others] - x
         length = way.flatten(1).norm(dim=1)[:, None]

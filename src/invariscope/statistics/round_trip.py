@@ -15,7 +15,7 @@ PROBE = "round_trip"
 
 @dataclass(frozen=True)
 class OnRoundTrip(Statistic):
-    """The same sums with a(t_j⁻¹ t_j x_i) instead of a(t_j x_i): the cost of interpolation alone.
+    """The sums of another statistic, with a(t_j⁻¹ t_j x_i) for a(t_j x_i): what interpolation alone causes.
 
     Args:
         of: the wrapped statistic. The block must contain the responses to the probe "round_trip", one column
@@ -26,7 +26,7 @@ class OnRoundTrip(Statistic):
 
     @property
     def pilot(self) -> Statistic | None:
-        """The wrapped statistic's pilot, which sees untransformed inputs."""
+        """The wrapped statistic's pilot, which uses untransformed inputs only."""
         return self.of.pilot
 
     def units_of(self, shape: tuple[int, ...]) -> int:
@@ -57,6 +57,15 @@ class OnRoundTrip(Statistic):
     def update(self, state: Any, block: Block) -> None:
         """Add a block's round trips."""
         self.of.update(state, returned(block))
+
+    @property
+    def first_samples(self) -> int:
+        """Delegate to the wrapped statistic."""
+        return self.of.first_samples
+
+    def restarted(self, state: Any) -> Any:
+        """Delegate to the wrapped statistic."""
+        return self.of.restarted(state)
 
     def enlarge(self, state: Any, buckets: int) -> None:
         """Delegate to the wrapped statistic."""

@@ -10,7 +10,7 @@ _LEFT = 64 * float(np.finfo(np.float64).eps)
 
 
 def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Return differences of float64 sums of size `parts`, setting those that rounding can cause to 0.
+    """Return differences of float64 sums of size `parts`, with 0 for those that rounding alone can cause.
 
     >>> without_rounding(np.array([1e-16, 1e-3, np.nan]), np.ones(3))
     array([0.   , 0.001,   nan])

@@ -18,7 +18,7 @@ from invariscope.statistics.rounding import quotient, without_rounding
 from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
-TILE = 1024  # units, whose sums stay in the L1 cache
+TILE = 1024  # units per tile, whose sums stay in the L1 cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "fastmath": {"reassoc"}}
 
 
@@ -95,11 +95,11 @@ class SampleSpread(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one sum per unit."""
+        """Return the bytes needed for one sum per unit."""
         return 8 * units
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of one response per unit."""
+        """Return the bytes needed for one response per unit."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -115,7 +115,7 @@ class SampleSpread(SumStatistic):
         add_offsets(rows, state.points.values, visits, state.sums["sums"], state.sums["squares"])
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """Return the same sums relative to other points."""
+        """Return the same sums, taken relative to other reference points."""
         move, old = state.points.moves_to(fixed), state.sums["sums"]
         sums = old + state.counts[:, None].astype(float) * move
         return {"sums": sums, "squares": state.sums["squares"] + ((old + sums) * move).sum(axis=1)}

@@ -1,4 +1,4 @@
-"""Samples of a block sorted by bucket."""
+"""Visits: the samples of a block, sorted by the buckets in which they are counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Visits:
     """Samples of a block sorted by bucket; the samples of one bucket form a run.
 
     Args:
-        samples: (visit,) sorted by bucket.
+        samples: (visit,) position of each visit's sample in the block, sorted by bucket.
         edges: (run + 1,) first visit of each bucket's run.
         buckets, strata: (run,) the bucket of each run, and the stratum of that bucket.
         first: (visit,) whether a visit is the first of its cluster in its run.

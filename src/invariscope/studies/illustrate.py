@@ -33,7 +33,7 @@ def illustrate(
     measure: str = "normalized_variance",
     preprocess: Callable[[Any], Any] | None = None,
 ) -> Result:
-    """Return the result with example images of one sample's orbit and of feature maps along it.
+    """Return a copy of a result with example images of one sample's orbit, and of feature maps along it.
 
     The feature maps are those with the smallest and the largest mean value in the first, middle and last
     layer with maps of at least 4 × 4 positions. Maps whose responses are constant along this orbit are

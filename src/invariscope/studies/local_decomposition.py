@@ -84,7 +84,7 @@ def local_decomposition(
         field: (2, H, W) or (n, 2, H, W) displacements in pixels, x first, as returned by
             `Diffeomorphism.field`; array or tensor.
         patch: side of a patch in pixels, or (height, width); at least 2.
-        stride: pixels between patches; None places them side by side, 1 gives one patch per pixel.
+        stride: pixels from one patch to the next; None places them side by side, 1 gives one patch per pixel.
     Raises:
         ValueError: a field of another shape or with non-finite values, or patches that do not fit.
 
@@ -135,7 +135,7 @@ def _checked_patch(patch: int | tuple[int, int], size: tuple[int, ...]) -> tuple
     height, width = (patch, patch) if isinstance(patch, int | np.integer) else patch
     if min(height, width) < 2 or height > size[0] or width > size[1]:
         raise ValueError(
-            f"a patch must be at least 2 × 2 pixels and at most the field of {size[0]} × {size[1]}; got "
+            f"a patch must have at least 2 × 2 pixels and fit in the field of {size[0]} × {size[1]}; got "
             f"{height} × {width}"
         )
     return int(height), int(width)

@@ -57,9 +57,10 @@ def stability_curve(
         radii: number of temperatures, in equal ratios from T1/15 to 2·T2, or the temperatures themselves.
         cutoff: largest number of half waves of the deformations.
         interpolation: interpolation of the deformations: "bilinear", "cubic" or "gaussian".
-        layers: "output" for the output alone, or layers as for `iv.measure` in addition; None: every layer.
+        layers: "output" measures the output alone; otherwise, layers to measure in addition, as for
+            `iv.measure`; None: every layer.
         samples: use a seeded subset of this many samples.
-        seed: seed of the subset and of all draws.
+        seed: seed of the subset, the deformations and the noise.
         options: further options of `iv.measure`, such as batch_size, device, precision or label.
 
     Returns:
@@ -84,7 +85,7 @@ def stability_curve(
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
     last = as_reader(model).channels_last
     source = as_source(data, samples=samples, seed=seed, channels_last=last, **who)
-    refuse_second_walk(source, "the size of the images must be known before the first forward")
+    refuse_second_walk(source, "the size of the images must be known before the first forward pass")
     few = _first(source)
     ladder = _ladder(few, radii, c=cutoff, interpolation=interpolation)
     wanted: list[Measure] = [StabilityCurve()]
@@ -106,8 +107,9 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
     x = few.inputs
     if x.ndim != 4 or not x.is_floating_point():
         raise TypeError(
-            f"stability_curve needs floating images (n, C, H, W); got samples of shape {tuple(x.shape[1:])} "
-            f"and type {x.dtype}. For other data call iv.measure with a transform and 'stability_curve'."
+            "stability_curve needs floating-point images (n, C, H, W); got samples of shape "
+            f"{tuple(x.shape[1:])} and type {x.dtype}. For other data call iv.measure with a transform and "
+            "'stability_curve'."
         )
     if isinstance(radii, int):
         size = (x.shape[2], x.shape[3])
@@ -116,7 +118,7 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
 
 
 def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -> Result:
-    """Add images of a few samples at the element nearest the bump."""
+    """Add images of a few samples to the result, at the element nearest the bump."""
     rows = {row.output: row.value for row in result.rows if row.layer == OUTPUT}
     found = {name: float(rows[name]) for name in _BUMPS if np.isfinite(rows.get(name, np.nan))}
     radii = np.array([point.x for point in result.curve_rows if point.measure == f"{CURVE}.D"])

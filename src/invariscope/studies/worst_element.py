@@ -22,7 +22,8 @@ from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.traits import Slider
 
-# New places on each side of the worst one so far, which reduce the distance to its neighbours to a fifth.
+# Number of new places on each side of the worst one so far; they reduce the distance to its neighbours to a
+# fifth.
 _EACH_SIDE = 4
 _SHARE = 100
 _WORST = WorstElement().name
@@ -50,20 +51,21 @@ def worst_element(
     .. math:: t^* = \\mathrm{argmax}_t \\left\\langle
         \\frac{\\|a(t x_i) - a(x_i)\\|}{\\|a(x_i)\\|} \\right\\rangle_i
 
-    Measures the listed elements as `WorstElement` does. Then, for every layer, eight further places around
+    The listed elements are measured as by `WorstElement`. Then, for every layer, eight further places around
     the worst one are measured on the same samples, and again around the worst of those, until the neighbours
-    are within the tolerance. Every pass over the data forwards each new place once for all layers.
+    are within the tolerance. In every pass over the data, each sample is forwarded once per new place, for
+    all layers together.
 
     Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
-    between other elements, so list them closely enough. If the curve is flat, the place means little. The
-    value is the largest of many estimates on the same samples, so it is biased upwards for few samples; its
-    interval does not account for the search. Interpolating transforms blur images between exact elements, so
-    the worst place may be the one with the strongest blur: compare with a round trip.
+    between other elements, so list them closely enough. If the curve is flat, the place found is largely due
+    to chance. The value is the largest of many estimates on the same samples, so it is biased upwards for few
+    samples; its interval does not account for the search. Interpolating transforms blur images between exact
+    elements, so the worst place may be the one with the strongest blur: compare with a round trip.
 
     Args:
         model, data: as for `iv.measure`; every refinement is another pass over the data.
-        transform: a transform whose elements differ by one number: `Rotation`, `Translation` along one axis,
-            `Scale` or `Shear`.
+        transform: a transform whose elements differ in a single, non-random parameter: `Rotation`,
+            `Translation` along one axis, `Scale` or `Shear`.
         tolerance: largest distance from the worst place to its neighbours, in units of the parameter; None:
             a hundredth of the widest gap between listed elements.
         samples: use a seeded subset of this many samples.
@@ -108,7 +110,7 @@ def _slider(transform: Transform) -> Slider:
     found = transform.traits.slider
     if found is None:
         raise TypeError(
-            "worst_element needs elements that differ by one number that is not drawn: Rotation without "
+            "worst_element needs elements that differ in a single, non-random parameter: Rotation without "
             f"jitter, Translation along one axis, Scale or Shear; got {type(transform).__name__}. To measure "
             "the listed elements alone, call iv.measure with WorstElement()."
         )

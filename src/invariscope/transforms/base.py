@@ -130,8 +130,9 @@ class Transform(ABC):
                 indices by default. Draws depend only on (seed, key, element).
             seed: seed of the draws.
         Returns:
-            The orbits. Elements may come first in memory, so `orbit(x).transpose(0, 1)` can be contiguous.
-            Samples given as a list or as an array of objects return an array of objects (sample, element).
+            The orbits. The element axis may come first in memory, so `orbit(x).transpose(0, 1)` can be
+            contiguous. Samples given as a list or as an array of objects return an array of objects (sample,
+            element).
         Raises:
             TypeError: the transform cannot act on these data.
         """
@@ -171,7 +172,7 @@ class Transform(ABC):
     def round_trip(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
     ) -> Shaped[Tensor, "sample element ..."]:
-        """Apply each element and then its inverse, to show the cost of interpolation and padding.
+        """Apply each element and then its inverse, to show what interpolation and padding lose.
 
         Arguments and the returned shape are the same as for `orbit`. The result equals x if the elements are
         exact and no content leaves the image.
@@ -282,5 +283,5 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
-    home = getattr(named, "__module__", None)  # methods of built-in types have none
+    home = getattr(named, "__module__", None)  # methods of built-in types have no `__module__`
     return f"{home}.{named.__qualname__}" if home else str(named.__qualname__)

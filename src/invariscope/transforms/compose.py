@@ -27,7 +27,7 @@ class Compose(Combination):
     interpolation and padding are multiplied and applied in a single interpolation, so content is not blurred
     twice or lost at a border in between. Jittered parts are drawn independently.
 
-    Caveats: some libraries compose in the opposite order, or do not reverse the order to invert.
+    Caveats: some libraries compose in the opposite order, or do not reverse the order when inverting.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

@@ -27,14 +27,14 @@ class Deformation(Deforming):
     be fitted.
 
     Caveats: the displacement in pixels scales with the resolution. A coefficient of 1/(pπ) folds the image.
-    Even a field of zeros interpolates.
+    Images are interpolated even if the field is zero.
 
     Args:
         coefficients: (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p, q),
             with row i for the sample of index i. A tensor is not copied; do not change it in place, since
             transforms are compared by the coefficients that they were created with.
         interpolation: "bilinear", "cubic" or "gaussian".
-        scale: pixels per unit on n pixels, "n-1" or "n".
+        scale: pixels per unit of displacement on an axis of n pixels, "n-1" or "n".
     Raises:
         TypeError: the coefficients are not numeric, the inputs are not images, or an inverse is requested.
         ValueError: a wrong shape, non-finite values, samples without coefficients, images that are too small.
@@ -56,7 +56,7 @@ class Deformation(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return a bend to the right and a swirl, then both with their opposites."""
+        """Return a bend and a swirl, and a second instance with these fields and their opposites."""
         bend = [[[0.03, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]
         swirl = [[[0.0, 0.02], [0.0, 0.0]], [[0.0, 0.0], [-0.02, 0.0]]]
         fields = torch.tensor([bend, swirl], dtype=torch.float64)

@@ -72,7 +72,8 @@ class DeformationLadder(Deforming):
         first, last = ensemble.allowed_range(max(size), c)
         if first >= last:
             raise ValueError(
-                f"images of {size[0]} × {size[1]} pixels have no allowed range at c = {c}: c ≥ 2n/π. "
+                f"images of {size[0]} × {size[1]} pixels have no allowed range of temperatures "
+                f"at c = {c}, since c ≥ 2n/π. "
                 "Lower c, or give temperatures."
             )
         return cls(np.geomspace(low * first, high * last, integer("count", count)).tolist(), c=c, **options)

@@ -40,8 +40,8 @@ class Diffeomorphism(Deforming):
 
     The size is set by the *nominal* displacement in pixels, δ = (n/2)√(πT ln c), by the *exact* rms
     displacement over the image, δ = n√(T·S/2) with S = Σ 1/(i² + j²), or by the temperature T itself. Here n
-    is the number of pixels along each axis. On the grid of n points, the rms displacement is
-    scale·((n − 1)/n)·√(T·S/2).
+    is the number of pixels along each axis. On the grid of n points, the rms displacement is s·((n −
+    1)/n)·√(T·S/2), with s the factor that converts displacements to pixels (see `preset`).
 
     Caveats: the nominal displacement is not the actual one, which is 0.84 pixels at δ = 1 and c = 3.
     Interpolation blurs; Gaussian interpolation does so even where nothing moves (see `baseline`). Fields may
@@ -56,7 +56,7 @@ class Diffeomorphism(Deforming):
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
         displacement: whether delta_px is "nominal" or "exact".
         reject_folded: redraw folded fields until none folds.
-        preset: "petrini2021" uses scale "n", as the published code does.
+        preset: "petrini2021" sets `scale="n"`, as the published code does.
     Raises:
         TypeError: the inputs are not images, or an inverse is requested.
         ValueError: invalid options, c = 1 with the nominal displacement, images too small for c.
@@ -102,7 +102,7 @@ class Diffeomorphism(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return the published size, the largest fields that do not fold, and an exact displacement."""
+        """Return fields of the published size, large fields that do not fold, and an exact displacement."""
         return (
             cls(2, preset="petrini2021"),
             cls(3, temperature=0.012, reject_folded=True, interpolation="cubic"),

@@ -36,8 +36,8 @@ class DiffeomorphismAugmentation(Deforming):
     Args:
         draws: number of fields per sample in an orbit.
         c_range: smallest and largest cutoff.
-        c_beta: (α, β) of the cutoff; (1, 1) is uniform.
-        temperature_beta: (α, β) of the temperature.
+        c_beta: (α, β) of the Beta distribution of the cutoff; (1, 1) is uniform.
+        temperature_beta: (α, β) of the Beta distribution of the temperature.
     Raises:
         TypeError: the inputs are not images, or an inverse is requested.
         ValueError: an empty range, invalid Beta parameters, images without an allowed temperature for c.

@@ -80,8 +80,8 @@ class Drawn(Transform):
             )
         if not callable(self.function):
             raise TypeError(
-                f"Drawn wraps a function from batch to batch; got {type(self.function).__name__}. Give a "
-                "callable."
+                f"Drawn wraps a function from batch to batch; got {type(self.function).__name__}, which is "
+                "not callable."
             )
         set_integers(self, draws=1)
 
@@ -176,7 +176,7 @@ class Drawn(Transform):
 
     @cached_property
     def _repeatable(self) -> list[bool]:
-        """Non-empty once a repeated call has given the same result."""
+        """Holds an entry once a repeated call has given the same result."""
         return []
 
 

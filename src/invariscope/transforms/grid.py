@@ -32,7 +32,8 @@ class Grid(Combination):
     QuarterTurns())`. There is also one if the parts are groups that act along different axes, such as
     permutations and rotations of points; in that case, give all axes as positive or all as negative numbers.
 
-    Caveats: the number of elements, and thus the cost, is the product of the parts' numbers of elements.
+    Caveats: the number of elements is the product of the parts' numbers of elements, and the cost grows with
+    it.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

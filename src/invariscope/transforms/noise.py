@@ -32,7 +32,7 @@ class Noise(Transform):
     independent of the draws of `like`. With the same seed, the noise of element j is as large as the
     displacement by element j of `like`.
 
-    Caveats: noise has high frequencies, which blurring removes, so a network may be stable to noise for that
+    Caveats: noise has high frequencies, so a network that blurs its input may be stable to noise for that
     reason alone. Noise also changes black borders. It has no inverse and no action on feature maps.
 
     Args:

@@ -1,4 +1,4 @@
-"""One transform on the fields of structured samples, each field with its own role."""
+"""Apply a transform to named fields of structured samples, to each according to its role."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLES = (VALUE, VECTOR, ROW, INDEX)
 
 @dataclass(frozen=True, init=False)
 class On(Linear):
-    r"""One transform on named fields of structured samples: mappings, tuples, graphs, molecules.
+    r"""A transform applied to named fields of structured samples: mappings, tuples, graphs, molecules.
 
     .. math:: t_j x = (\rho_1(t_j)\, x_1, \; \rho_2(t_j)\, x_2, \; \ldots)
 
@@ -35,9 +35,9 @@ class On(Linear):
 
     - `"value"`: the field is transformed like a sample of its own, such as an image or a signal. PIL images
       and arrays of bytes are converted to values from 0 to 1, and back afterwards.
-    - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a cell.
+    - `"vector"`: the element's matrix acts on the last axis: positions, velocities, the rows of a unit cell.
     - `"row"`: rows are permuted: node features, tokens.
-    - `"index"`: entries are numbers of permuted rows, and are renumbered: the edges of a graph.
+    - `"index"`: entries are row numbers, and are updated when rows are permuted: the edges of a graph.
     - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
       matrix.
     - a function `(field, element) -> field`, where `element` is the index of the element. The function
@@ -46,12 +46,12 @@ class On(Linear):
     On feature maps of layers, the action is that of the transform itself.
 
     Caveats: roles are never inferred. An equivariant model looks broken if a field that should be transformed
-    is not named, for example if the cell stays fixed while the positions rotate.
+    is not named, for example if the unit cell stays fixed while the positions rotate.
 
     Args:
         transform: the transform of the fields, in any form that `iv.measure` accepts.
         fields: names of fields with the role "value", or a mapping {name or index: role}.
-        roles: roles by name of the field.
+        roles: {field name: role}, as keywords.
     Raises:
         TypeError: a role that is not one of these, or that the transform does not support.
         ValueError: no field, or an unknown role. During a measurement: a field that the samples lack.
@@ -107,7 +107,7 @@ class On(Linear):
         """Raise TypeError for a tensor, which has no fields."""
         if isinstance(x, Tensor):
             raise TypeError(
-                f"On moves the fields {self.fields!r}, but the data are one tensor of shape "
+                f"On transforms the fields {self.fields!r}, but the data are one tensor of shape "
                 f"{tuple(x.shape)}: give samples with fields, or use the transform without On. In a tuple of "
                 "two arrays, the second holds the targets; give several inputs as mappings, "
                 "[{'a': x, 'b': y}, ...]"
@@ -296,7 +296,7 @@ def _tensor(places: np.ndarray) -> Tensor:
 def _by_irreps(representation: Any, rotations: Tensor) -> Tensor:
     """Return the (element, d, d) matrices of a representation, computed in float64."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default type
+    torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default dtype
     try:
         return torch.as_tensor(representation.D_from_matrix(rotations.double()))
     finally:

@@ -16,7 +16,7 @@ from invariscope.transforms.machinery.affine import first_true
 from invariscope.transforms.machinery.along_axis import Permuting
 from invariscope.transforms.machinery.traits import traits_of_draws
 
-_MOST = 6  # 720 elements; one more would make 5,040
+_MOST = 6  # 720 elements; one more entry would make 5,040
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class RandomPermutations(Permuting):
     ) -> None:
         if len(counts) > 2 or (counts and draws is not None and size is not None):
             raise TypeError("RandomPermutations takes one count, the draws: RandomPermutations(8, size=100)")
-        if len(counts) == 2 or (counts and draws is not None):  # the signature before sizes were optional
+        if len(counts) == 2 or (counts and draws is not None):  # the old signature: size first
             size, draws = counts[0], counts[1] if len(counts) == 2 else draws
             warnings.warn(
                 "RandomPermutations(size, draws) is deprecated: use "

@@ -40,7 +40,7 @@ class QuarterTurns(_SquareSymmetry):
     Values are not interpolated and do not leave the image, so any effect comes from the network.
 
     Caveats: invariance to quarter turns does not imply invariance to the angles in between; convolutional
-    networks with symmetric filters have the former without the latter.
+    networks with symmetric filters have the first invariance, but not the second.
 
     Raises:
         ValueError: the images are not square.

@@ -17,7 +17,7 @@ from invariscope.transforms.machinery.matrices import rotated
 
 @dataclass(frozen=True)
 class Rotation(Jittered):
-    r"""Rotation about the image's centre, counter-clockwise as seen, in degrees.
+    r"""Rotation about the image's centre, in degrees, counter-clockwise as seen in the image.
 
     .. math:: (t_j x)(p) = x(R_{-\theta_j}\, p), \quad \theta_{ij} = \theta_j + \epsilon_{ij}
 
@@ -28,7 +28,7 @@ class Rotation(Jittered):
 
     Caveats: corners leave the image and padding comes in, so part of the effect is a reaction to missing
     corners. Interpolation blurs the image at all angles except the exact ones, and a network may react to the
-    blur; `round_trip` shows its size. Angles of 0° and 360° list the same rotation twice.
+    blur; `round_trip` shows how strong it is. Angles of 0° and 360° list the same rotation twice.
 
     Args:
         degrees: one angle per element; 16 around the circle by default.

@@ -24,7 +24,8 @@ class Scale(Jittered):
     with p in pixels from the centre: a factor of 2 doubles all sizes, and 0.5 halves them.
 
     Caveats: images are not low-pass filtered before shrinking, so factors far below 1 alias. Enlarging moves
-    the border out of the image and shrinking brings in padding, so part of the effect is a reaction to these.
+    the border out of the image and shrinking brings in padding, so part of the effect is a reaction to the
+    border and the padding.
 
     Args:
         factors: one positive factor per element.
@@ -48,7 +49,7 @@ class Scale(Jittered):
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **sampling: Any) -> Scale:
-        """Return `m` factors from `lo` to `hi`, both included, in equal ratios."""
+        """Return `m` factors from `lo` to `hi`, both included, with equal ratios."""
         return cls(evenly(_positive("lo", lo), _positive("hi", hi), m, np.geomspace), **sampling)
 
     @classmethod

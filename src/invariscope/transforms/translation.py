@@ -30,8 +30,8 @@ class Translation(Jittered):
     group.
 
     Caveats: an object that is cut off by the border is a different input, not a shifted one; keep shifts
-    below the margin around the objects. A network with stride s can be exactly equivariant only to multiples
-    of s.
+    below the margin around the objects. A network with stride s can be exactly equivariant only to shifts by
+    multiples of s.
 
     Args:
         shifts_px: (dx, dy) per element; 3 × 3 shifts by 2 pixels by default.
@@ -68,7 +68,7 @@ class Translation(Jittered):
 
     @classmethod
     def grid(cls, radius: int, *, step: int = 1, **sampling: Any) -> Translation:
-        """Return all shifts by multiples of `step` up to `radius` pixels each way, row by row."""
+        """Return all shifts by multiples of `step`, up to `radius` pixels in each direction, row by row."""
         if integer("radius", radius) < integer("step", step):
             raise ValueError(f"step must not exceed radius; got {step} px and {radius} px.")
         reach = radius // step

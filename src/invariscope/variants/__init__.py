@@ -1,1 +1,1 @@
-"""Changed copies of a model: randomised, calibrated, averaged over an orbit."""
+"""Modified copies of a model: with random weights, calibrated, or averaged over an orbit."""

@@ -25,13 +25,14 @@ _MARK = "normalized_by"
 def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: int = 0) -> nn.Module:
     """Return a copy in eval mode whose batch normalisation uses the statistics of the data.
 
-    At initialisation the stored statistics are mean 0 and variance 1, which do not normalise. The copy treats
-    these inputs as the model in training mode would treat them in a single batch.
+    At initialisation the stored statistics are mean 0 and variance 1, so activations are not normalised. The
+    copy treats the given inputs as the model in training mode would treat them in a single batch.
 
     Args:
         model: a model with batch normalisation; it is not changed.
         data: as in `iv.measure`.
-        samples: size of a seeded subset, which is forwarded as one batch; None, or a larger number, uses all.
+        samples: size of a seeded subset, which is forwarded as one batch; None, or a number larger than the
+            data set, uses all samples.
         seed: seed of the subset.
     Returns:
         The copy. Its results have "statistics of N inputs" under `provenance["model"]["normalization"]`,
@@ -121,7 +122,7 @@ def _norms(model: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _counting(sizes: list[int]) -> Any:
-    """Return a hook that records the number of values per channel in each forward."""
+    """Return a hook that records the number of values per channel in each forward pass."""
 
     def record(_: nn.Module, given: tuple[Tensor, ...]) -> None:
         sizes.append(given[0].numel() // given[0].shape[1])

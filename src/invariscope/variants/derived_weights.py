@@ -41,7 +41,7 @@ def _bases(name: str) -> tuple[str, str, str]:
 
 
 def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield weights as the forward uses them, by dotted name: computed weights instead of their sources."""
+    """Yield weights as a forward pass uses them, by dotted name: computed weights, not their sources."""
     for path, module in model.named_modules():
         if is_part(path):
             continue
@@ -76,7 +76,7 @@ def expose(model: nn.Module) -> None:
 
 
 def load_plain(model: nn.Module, plain: nn.Module) -> None:
-    """Load the weights and buffers of an exposed copy, so that computed weights equal the copy's.
+    """Load the weights and buffers of a copy made plain by `expose`, so that computed weights equal them.
 
     Parameters of the parametrizations themselves are not changed.
     """
@@ -96,7 +96,7 @@ def load_plain(model: nn.Module, plain: nn.Module) -> None:
 
 
 def _assign(module: nn.Module, name: str, value: Tensor) -> None:
-    """Set the tensors from which a weight is computed, as if a weight of this value had been wrapped."""
+    """Set the tensors from which a weight is computed, so that the computed weight has this value."""
     if name in _parametrized(module):
         _assign_parametrized(module, name, value)
         return
@@ -133,7 +133,7 @@ def _recompute(module: nn.Module) -> None:
 
 @contextmanager
 def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
-    """Set the mode of the module and its parametrizations, not of its children; restore it on exit."""
+    """Set the mode of a module and its parametrizations, but not of its children; restore it on exit."""
     parts = list(module.parametrizations.modules()) if is_parametrized(module) else []  # type: ignore
     modes = {part: part.training for part in (module, *parts)}
     try:

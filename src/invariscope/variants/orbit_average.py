@@ -1,4 +1,4 @@
-"""Networks that are invariant by construction, as references for measures."""
+"""Networks whose outputs are invariant by construction, as references for measures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OrbitAverage(nn.Module):
 
     Inputs are (sample, ...); the model must return a tensor with samples on its first axis. If the elements
     form a group that acts exactly on inputs, the output is invariant for any model, up to rounding:
-    transforming x only changes the order of the terms. Each forward costs m forwards of the model.
+    transforming x only changes the order of the terms. Each forward pass costs m forward passes of the model.
 
     Caveats: elements that do not form a group (such as a range of angles) make the output smoother, but not
     invariant. With elements that interpolate, the output is invariant only up to interpolation errors. The

@@ -34,7 +34,7 @@ Make = Callable[[], nn.Module]
 
 
 def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
-    """Return a network like the model with random weights, from the user's function or by re-initialising it.
+    """Return a randomly initialised network like the model: from the user's function, or a copy.
 
     Raises:
         TypeError: as in `from_function`.
@@ -45,7 +45,7 @@ def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> n
         return from_function(model, make, seed=seed) if callable(make) else randomized(model, seed=seed)
 
     fresh = drawn(seed)
-    # The model may itself have been drawn from this seed: try another seed before raising.
+    # The model's own weights may have been drawn with this seed: try another seed before raising.
     if same_weights(model, fresh) and same_weights(model, drawn(seed + 1)):
         raise ValueError(
             f"the random baseline has the model's own weights: {type(model).__name__} draws nothing at "

@@ -42,7 +42,7 @@ def filter_banks(source: Any, layers: str | Sequence[str] | None = None) -> list
         layers: names or globs; None selects every convolution whose filters have more than one pixel.
     Raises:
         TypeError: the type of the source is not supported.
-        ValueError: there is no convolution, no convolution has that name, or weights are not finite.
+        ValueError: the source has no convolution, or none of that name, or its weights are not finite.
     """
     known = _named_filters(source)
     if not known:

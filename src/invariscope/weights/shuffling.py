@@ -27,8 +27,8 @@ def shuffled_channels(model: M, *, seed: int) -> M:
     Channels of a grouped convolution are permuted within each group; a layer with one input channel per group
     does not change.
 
-    Caveats: running statistics of normalisation layers remain those of the original network. The channels of
-    the first layer, the colours, are permuted too.
+    Caveats: running statistics of normalisation layers remain those of the original network. The input
+    channels of the first layer (the colours) are permuted too.
 
     Args:
         model: a network with one-, two- or three-dimensional convolutions; it is not changed.

@@ -1,4 +1,4 @@
-"""Spectra of filters in the modes of the pixel grid: smooth filters pool, rough ones compare neighbours."""
+"""Spectra of convolution filters, from smooth ones (which pool) to rough ones (which compare pixels)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SAME = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """An orthonormal basis of images, each with its frequency.
+    """An orthonormal basis of images, with the frequency of each basis image.
 
     Args:
-        eigenvalues: (mode,) ascending.
-        vectors: (mode, h, w).
+        eigenvalues: (mode,) frequencies λ, ascending.
+        vectors: (mode, h, w) basis images.
     """
 
     eigenvalues: np.ndarray
@@ -85,7 +85,7 @@ class FilterSpectrum:
     Args:
         layer: name of the layer.
         eigenvalues: (eigenspace,) the frequencies λ; 0 is the mean over the filter.
-        multiplicity: (eigenspace,) dimensions of the eigenspaces.
+        multiplicity: (eigenspace,) dimension of each eigenspace.
         power: (eigenspace,) c_λ, which sums to the mean squared norm of a filter.
         start: (eigenspace,) c_λ at the start of training; NaN if unknown.
     """

@@ -45,7 +45,8 @@ def training_spectra(
 class SpectrumRecorder:
     """Record the filter spectra of a network in training: `zoo.train(..., monitor=recorder)`.
 
-    In your own loop, call it with the model and the number of finished epochs. It only reads the weights.
+    In your own training loop, call it with the model and the number of finished epochs. It does not change
+    the model.
 
     Args:
         layers: names or globs of convolutions; None selects all whose filters have more than one pixel.

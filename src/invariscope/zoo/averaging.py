@@ -14,9 +14,9 @@ class WeightAverage:
 
     .. math:: \\bar w_{t+1} = d_t \\bar w_t + (1 - d_t) w_{t+1}, \\quad d_t = \\min(d, (1 + t) / (10 + t))
 
-    after step t = 0, 1, ...: early averages cover about the last tenth of the steps, so the initial weights
-    soon have no effect. Running statistics of batch normalisation are averaged in the same way; integers,
-    such as batch counts, are not.
+    after step t = 0, 1, ... Early in training, the average covers only about the last tenth of the steps so
+    far, so the initial weights soon have no effect. Running statistics of batch normalisation are averaged in
+    the same way; integers, such as batch counts, are not.
 
     Args:
         model: the model whose weights are averaged.
@@ -36,7 +36,7 @@ class WeightAverage:
         return [(name, value) for name, value in state.items() if value.is_floating_point()]
 
     def update(self, step: int) -> None:
-        """Update the average by the model's weights after this step, counted from 0."""
+        """Update the average with the model's weights after this step, counted from 0."""
         share = 1 - min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, value in self._own():
@@ -55,7 +55,7 @@ class WeightAverage:
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Give the model the averaged weights within the block."""
+        """Use the averaged weights in the model within the block."""
         own = [(value, value.clone()) for _, value in self._own()]
         self.put_in()
         try:

@@ -21,7 +21,7 @@ SAVE_EVERY_S = 60.0
 
 
 class SavedTraining:
-    """The checkpoint file of a training run, written after each epoch and once a minute within an epoch.
+    """The checkpoint file of a training run, written after each epoch and every minute within an epoch.
 
     Args:
         path: the file; None: nothing is saved.
@@ -29,7 +29,7 @@ class SavedTraining:
         data: the training data.
         settings: settings that a checkpoint must match, in addition to data and starting weights.
         epochs: total number of epochs.
-        history, measured: the records so far, initially empty; the training appends to these lists.
+        history, measured: the records so far, initially empty; the training run appends to these lists.
     """
 
     def __init__(
@@ -51,16 +51,17 @@ class SavedTraining:
 
     @property
     def within_an_epoch(self) -> bool:
-        """Whether the training resumes within an epoch."""
+        """Whether the training run resumes within an epoch."""
         return bool(self._found.place)
 
     def restore(self, average: WeightAverage | None) -> None:
-        """Restore everything from the checkpoint, if it exists.
+        """Restore model, optimizer and records from the checkpoint, if it exists.
 
         Args:
-            average: moving average of the weights, saved too from now on.
+            average: moving average of the weights, which is restored too, and saved from now on.
         Raises:
-            ValueError: the checkpoint is damaged, of another training, or beyond the number of epochs.
+            ValueError: the checkpoint is damaged, belongs to another training run, or has more epochs than
+                requested.
         """
         self._average = average
         if self._path is None or not self._path.exists():
@@ -77,7 +78,7 @@ class SavedTraining:
         self._found = found
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
-        """Return the position in the epoch and the generators' states; None: the beginning."""
+        """Return the position in the epoch and the generator states; None to start at its beginning."""
         place = self._found.place
         return (
             (EpochPosition(**place), self._found.named("generator")) if place.get("epoch") == epoch else None
@@ -86,12 +87,12 @@ class SavedTraining:
     def keep(
         self, place: EpochPosition, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
     ) -> None:
-        """Write the file within an epoch if the last write was a minute ago, or if `now` is set."""
+        """Write the file within an epoch if the last write was at least a minute ago, or if `now` is set."""
         if self._path is not None and (now or time.monotonic() - self._written >= SAVE_EVERY_S):
             self.write(asdict(place), {f"generator.{name}": t for name, t in generators().items()})
 
     def write(self, place: dict[str, Any] | None = None, tensors: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the file by the current state."""
+        """Replace the checkpoint file by one with the current state."""
         if self._path is None:
             return
         average = {} if self._average is None else self._average.values

@@ -1,4 +1,4 @@
-"""The data sets: their files, layouts and locations."""
+"""The catalogue of data sets: their files, file layouts and download locations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class FileLayout:
-    """A layout of the files of a data set in a folder.
+    """A layout of a data set's files in a folder.
 
     Args:
         files: file names per split; files may also have the suffix `.gz`.
         folders: subfolders to search, below the folder that the user gives.
-        read: converts those files, in that order, to uint8 images (n, C, H, W) and labels (n,).
+        read: function that takes the paths in that order and returns uint8 images (n, C, H, W) and labels
+            (n,).
     """
 
     files: dict[str, tuple[str, ...]]
@@ -33,15 +34,15 @@ class FileLayout:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set.
+    """The entry of a data set in the catalogue.
 
     Args:
         summary: one sentence.
         classes: names, in the order of the labels.
-        layouts: accepted layouts, preferred first; none for generated images.
-        remote: where it is published; None for bundled data.
-        hint: another way to get it, for the error about missing files.
-        make: generates the images of a split, for data without files.
+        layouts: accepted file layouts, preferred first; none for generated images.
+        remote: where the files are published; None for bundled data.
+        hint: another way to get the files, for the error message about missing files.
+        make: function that generates the images of a split, for data without files.
     """
 
     summary: str
@@ -131,7 +132,7 @@ def _make_scale_detection(split: str) -> ImageData:
 
 DATASETS: dict[str, Dataset] = {
     "mnist_subset": Dataset(
-        "8,000 training and 2,000 test digits of MNIST, in the package.",
+        "8,000 training and 2,000 test digits from MNIST, included in the package.",
         _DIGITS,
         (_idx_layout(),),
     ),
@@ -158,7 +159,7 @@ DATASETS: dict[str, Dataset] = {
         _CIFAR,
     ),
     "scale_detection": Dataset(
-        "4,096 and 1,024 images of two bright pixels, near or far, 16 x 16, grey; generated.",
+        "4,096 training and 1,024 test images with two bright pixels, near or far, 16 x 16, grey; generated.",
         ("near", "far"),
         (),
         make=_make_scale_detection,

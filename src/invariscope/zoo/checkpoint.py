@@ -21,9 +21,9 @@ class TrainingState:
     """Contents of a checkpoint other than the network and its optimizer.
 
     Args:
-        history, measured: the records of the epochs, and of a monitor.
-        place: the position within an epoch, in plain values; empty: between two epochs.
-        tensors: generators' states and averaged weights, as "kind.name".
+        history, measured: records of the epochs and of a monitor.
+        place: the position within an epoch as plain values; empty if the checkpoint is between two epochs.
+        tensors: generator states and averaged weights, named "kind.name".
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -32,7 +32,7 @@ class TrainingState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def named(self, kind: str) -> dict[str, Tensor]:
-        """Return the tensors of one kind."""
+        """Return the tensors of one kind, by name."""
         return named_tensors(self.tensors, kind)
 
 
@@ -61,7 +61,8 @@ def restore_checkpoint(
     """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: a damaged file, not a checkpoint, or a training run with other settings, which are named.
+        ValueError: a damaged file, not a checkpoint, or a checkpoint with other settings, which the message
+            lists.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)
@@ -77,10 +78,10 @@ def restore_checkpoint(
 
 
 def checkpoint_settings(path: Path) -> dict[str, Any]:
-    """Return the settings of the training of a checkpoint.
+    """Return the training settings stored in a checkpoint.
 
     Raises:
-        ValueError: damaged, or not a checkpoint.
+        ValueError: a damaged file, or not a checkpoint.
     """
     return _document(path, read_tensors(path)[1])["settings"]
 
@@ -119,13 +120,13 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
 
 def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
     other = [
-        f"{key} {found.get(key)!r} there, {wanted.get(key)!r} now"
+        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
         for key in sorted({*wanted, *found})
         if wanted.get(key) != found.get(key)
     ]
     if other:
         shown = "; ".join(text if len(text) < 120 else text.split(" ", 1)[0] + " differs" for text in other)
         raise ValueError(
-            f"{path} is the checkpoint of another training: {shown}. Give another path, or delete the file "
-            "to start again."
+            f"{path} is the checkpoint of another training run: {shown}. Give another path, or delete the "
+            "file to start again."
         )

@@ -1,6 +1,6 @@
-"""Common corruptions of images, for data similar to a network's training data.
+"""Common corruptions of images, which produce data that differ moderately from the training data.
 
-To add one, write a function under `@corruption`.
+To add one, decorate a function with `@corruption`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from invariscope.zoo.image_data import ImageData
 SEVERITIES = (1, 2, 3, 4, 5)
 CORRUPTIONS: dict[str, Callable[[Tensor, int, Draws], Tensor]] = {}
 
-_BLOCK = 1024  # images per block, because draws are float64
+_BLOCK = 1024  # Images per block; blocks limit memory, because draws are float64.
 
 
 def corruption(function: Callable[[Tensor, int, Draws], Tensor]) -> Callable[[Tensor, int, Draws], Tensor]:
@@ -36,14 +36,14 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
     Draws are keyed by (seed, position in the data).
 
     Args:
-        data: images in [0, 1]; standardise afterwards, by the mean and standard deviation of the training
+        data: images in [0, 1]; standardise afterwards, with the mean and standard deviation of the training
             images.
         name: a corruption and its severity from 1 to 5, such as "gaussian_noise:3".
-            gaussian_noise: standard deviation 0.08 per step. blur: a Gaussian of 0.4 px per step, with the
-            border repeated. contrast: lower by 17 % of the original per step, about each channel's mean.
-            brightness: 0.1 is added per step. pixelate: averaged to fewer pixels, by a factor of 1 / (1 +
-            severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at a
-            quality of 75, lower by 15 per further step: "jpeg:5" has quality 15.
+            gaussian_noise: standard deviation 0.08 · severity. blur: a Gaussian of 0.4 px · severity, with
+            the border repeated. contrast: reduced by 17 % of the original · severity, about each channel's
+            mean. brightness: 0.1 · severity is added. pixelate: averaged to fewer pixels, by a factor of
+            1 / (1 + severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at
+            quality 75 for severity 1, and 15 less for each further level: "jpeg:5" has quality 15.
         seed: seed of the noise.
     Raises:
         ValueError: unknown corruption or severity, images that are not in [0, 1], or, for jpeg, images
@@ -97,7 +97,7 @@ def gaussian_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 @corruption
 def blur(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Convolve with a Gaussian, truncated at four deviations, along both axes."""
+    """Convolve with a Gaussian, truncated at four standard deviations, along both axes."""
     sigma = 0.4 * severity
     reach = max(1, round(4 * sigma))
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
@@ -109,7 +109,7 @@ def blur(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 @corruption
 def contrast(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Move values toward the mean of each channel of each image."""
+    """Scale values toward the mean of each channel of each image."""
     mean = images.mean((2, 3), keepdim=True)
     return mean + (1 - 0.17 * severity) * (images - mean)
 
@@ -139,7 +139,7 @@ def jpeg(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 
 def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """Return the bytes (H, W) or (H, W, 3) after compression."""
+    """Return an image of bytes, (H, W) or (H, W, 3), after JPEG compression."""
     from PIL import Image
 
     file = io.BytesIO()

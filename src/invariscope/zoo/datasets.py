@@ -1,4 +1,4 @@
-"""Data sets: found in a folder or downloaded, read and checked.
+"""Load data sets: find their files in a folder or download them, then read and check them.
 
 >>> data = load("mnist_subset", samples=100)
 >>> data.images.shape, data.labels.dtype, data.classes[:3]
@@ -40,7 +40,7 @@ def load(
     samples: int | None = None,
     seed: int = 0,
 ) -> ImageData:
-    """Load the labels, and the images in [0, 1], of one split.
+    """Load the images, in [0, 1], and the labels of one split.
 
     "mnist_subset" is part of the package; "scale_detection" is generated, with a different range of values
     (see `zoo.scale_detection`). The files of the others are read from `data_dir` if it is given. Otherwise
@@ -55,7 +55,7 @@ def load(
         seed: seed of that draw.
     Raises:
         ValueError: unknown data set or split, a damaged file, or more samples than there are.
-        FileNotFoundError: files are missing; the message says which, and how to get them.
+        FileNotFoundError: files are missing; the message lists them and how to get them.
     """
     make = _dataset(name).make
     if split not in SPLITS:
@@ -101,7 +101,7 @@ def _dataset(name: str) -> Dataset:
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
     if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
         raise ValueError(
-            f"{paths[0]} and {paths[-1]} do not belong together as {name}: {len(images):,} images, "
+            f"{paths[0]} and {paths[-1]} are not the images and labels of {name}: {len(images):,} images, "
             f"{len(labels):,} labels up to {labels.max(initial=0)}. Download the original files again."
         )
     really = _KNOWN_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest(), name)
@@ -124,7 +124,7 @@ def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[FileLa
 
 
 def _place(dataset: Dataset, data_dir: str | Path | None) -> Path:
-    """Return the folder to search for the files."""
+    """Return the folder in which to search for the files of a data set."""
     if dataset.remote is None:
         return _BUNDLED
     return _home() if data_dir is None else Path(data_dir).expanduser()
@@ -147,7 +147,7 @@ def _search(dataset: Dataset, split: str, home: Path) -> tuple[FileLayout, list[
 
 
 def _variant(path: Path) -> Path | None:
-    """Return the path of the plain or the compressed file, or None."""
+    """Return the path of the file, plain or compressed; None if neither exists."""
     return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
 
 

@@ -22,7 +22,7 @@ _TIMEOUT_S = 20.0
 
 
 class DownloadFailed(OSError):
-    """No mirror provided the file with the right checksum; the message gives the reasons."""
+    """Raised if no mirror provided the file with the right checksum; the message gives the reasons."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Remote:
 def fetch(remote: Remote, name: str, folder: Path) -> None:
     """Download a published file, or the members of an archive, to `folder`.
 
-    The download goes to a scratch folder next to it, and is moved only if its checksum is right.
+    The file is downloaded to a scratch folder next to `folder`, and moved only if its checksum is right.
 
     Raises:
         DownloadFailed: no mirror could be reached, or none has a file with this checksum.
@@ -89,7 +89,7 @@ def _chunks(source: BinaryIO) -> Iterator[bytes]:
 
 
 def _unpacked(archive: Path, folder: Path) -> Iterable[Path]:
-    """Extract the regular files of a tar archive by their bare names, so that no path leads elsewhere."""
+    """Extract the regular files of a tar archive under their bare names, so that none lands elsewhere."""
     folder.mkdir()
     with tarfile.open(archive) as tar:
         for member in tar:

@@ -47,7 +47,7 @@ class EpochPosition:
     Args:
         epoch: counted from 0.
         batches: number of completed batches.
-        loss_sum, right: sums over the images of these batches.
+        loss_sum, right: summed loss and number of correct predictions over the images of these batches.
         seconds: time of these batches.
     """
 
@@ -58,7 +58,7 @@ class EpochPosition:
     seconds: float = 0.0
 
     def record(self, samples: int) -> dict[str, Any]:
-        """Return the entry of a finished epoch in the history."""
+        """Return the history entry of the finished epoch."""
         return {
             "epoch": self.epoch + 1,
             "loss": self.loss_sum / samples,
@@ -71,7 +71,7 @@ class Bookmark(Protocol):
     """Stores a position within an epoch, so that an interrupted run can resume there."""
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
-        """Return the position in the epoch and the generators' states; None: the beginning."""
+        """Return the position in the epoch and the generator states; None to start at its beginning."""
         ...
 
     def keep(
@@ -86,11 +86,12 @@ class Loop:
     """The training loop over the batches of an epoch.
 
     Args:
+        model: the model to train.
         images, labels: all training data, on the model's device.
-        lesson: the loss of a batch.
-        settings: settings of the training. All draws of an epoch come from (seed, epoch), so an epoch does
-            not depend on earlier ones.
-        views: flips and crops of the images in an epoch.
+        objective: the loss of a batch.
+        settings: training settings. All draws of an epoch come from (seed, epoch), so an epoch does not
+            depend on earlier ones.
+        views: flips and crops applied to the images.
         average: moving average, updated after each step; None: no average.
         bookmark: stores positions within an epoch; None: an interrupted epoch starts again.
         progress: called after each batch.
@@ -125,7 +126,7 @@ class Loop:
                 place.seconds = time.perf_counter() - started
                 if self.average is not None:
                     self.average.update(epoch * len(batches) + number)
-                # After the last batch the whole epoch is saved, with the test and the monitor's records.
+                # A finished epoch is saved elsewhere, together with its test accuracy and monitor records.
                 if self.bookmark is not None and place.batches < len(batches):
                     self.bookmark.keep(place, lambda: _states(generator, self.images.device))
                 self._tell(
@@ -147,7 +148,7 @@ class Loop:
             raise
 
     def _begun(self, epoch: int, generator: torch.Generator) -> EpochPosition:
-        """Return the position to start from, and restore the generators' states there."""
+        """Return the position to start from, and restore the generator states at that position."""
         found = None if self.bookmark is None else self.bookmark.find(epoch)
         if found is None:
             return EpochPosition(epoch)
@@ -184,7 +185,7 @@ class Loop:
 
 
 def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
-    """Return the model's outputs in float32, computed at the precision and memory format of the training."""
+    """Return the model's outputs in float32, computed in the given precision and memory format."""
     if channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
@@ -204,9 +205,9 @@ def evaluate(
     Args:
         model: maps (sample, ...) to scores (sample, class).
         data: images and labels.
-        transform: each image is transformed by a random element; None: no transform.
+        transform: a random element of this transform is applied to each image; None: no transform.
         seed: seed of those draws.
-        batch_size: images per forward.
+        batch_size: images per forward pass.
     """
     data = as_image_data(data)
     device = device_of(model)
@@ -249,7 +250,7 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
-    """Return the seeds of an epoch's order and augmentation, and of layers that draw."""
+    """Return two seeds per epoch: for order and augmentation, and for random layers such as dropout."""
     drawing, dropping = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(2, np.uint64)
     return int(drawing), int(dropping)
 

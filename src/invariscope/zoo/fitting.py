@@ -1,4 +1,4 @@
-"""Common parts of all training runs: the loop over epochs, checkpoints, the record."""
+"""Code shared by all training runs: the loop over epochs, checkpoints, and the training record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Training:
 
     @property
     def accuracy(self) -> float:
-        """Share of correct predictions on the batches of the last epoch, during which weights changed."""
+        """Share of correct predictions on the batches of the last epoch, while the weights were changing."""
         return self.history[-1]["accuracy"]
 
     @property
@@ -53,7 +53,7 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Time of all epochs, without tests."""
+        """Duration of all epochs in seconds, without tests."""
         return sum(record["seconds"] for record in self.history)
 
     def describe(self) -> dict[str, Any]:
@@ -81,9 +81,9 @@ def fit(
     Args:
         model, data: the model and its training data.
         objective: the loss of a batch.
-        config: settings of the training.
+        config: training settings.
         chosen: names of the parameters to train.
-        described: the objective in plain values, for the record and the checkpoint.
+        described: description of the objective in plain values, for the record and the checkpoint.
         checkpoint, progress, test, monitor: as in `train`.
     """
     data, path = as_image_data(data), None if checkpoint is None else Path(checkpoint)
@@ -94,7 +94,7 @@ def fit(
     adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
     optimizer = make_optimizer(config, adjusted)
     with _memory_format(model, config.channels_last), only_these(model, chosen):
-        # Created before layers are fitted, because a checkpoint is compared with the original weights.
+        # Must come before layers are fitted, because a checkpoint is compared with the original weights.
         saved = SavedTraining(path, model, optimizer, data, record, config.epochs)
         fit_layers(model, data.images)
         average = WeightAverage(model, config.ema) if config.ema else None
@@ -110,7 +110,7 @@ def fit(
 
 
 def _decided(config: TrainConfig, model: nn.Module, images: Tensor, checkpoint: Path | None) -> TrainConfig:
-    """Return the settings with "auto" replaced by a precision."""
+    """Return the training settings, with precision "auto" replaced by the chosen one."""
     if config.precision != "auto":
         return config
     last = config.channels_last
@@ -142,7 +142,7 @@ def _walk(
 class _Monitoring:
     """A monitor, if there is one, and its records so far.
 
-    It measures the averaged weights if the training averages them.
+    It measures the averaged weights if the training run averages weights.
     """
 
     monitor: Monitor | None

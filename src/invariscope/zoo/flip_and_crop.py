@@ -64,7 +64,7 @@ class FlipAndCrop:
         rows = _shifted(x.shape[2], down_px, np.zeros_like(mirrored)).to(x.device)
         columns = _shifted(x.shape[3], right_px, mirrored).to(x.device)
         images = torch.arange(len(x), device=x.device)[:, None, None]
-        # Advanced indices around a slice put the channels last.
+        # Indexing with arrays on both sides of a slice moves the channels to the last axis.
         return padded[images, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
     def _drawn(self, samples: np.ndarray, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

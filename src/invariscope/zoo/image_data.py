@@ -24,7 +24,8 @@ class ImageData:
         images: float32 (sample, C, H, W), in [0, 1] unless standardised.
         labels: int64 (sample,), indices into `classes`.
         classes: names of the classes.
-        mean, std: mean and standard deviation by which each channel was standardised; empty if it was not.
+        mean, std: mean and standard deviation by which each channel was standardised; empty for images that
+            were not standardised.
     """
 
     name: str
@@ -57,12 +58,13 @@ class ImageData:
         """Return the images standardised per channel, `(x - mean) / std`.
 
         A network trained on such images must be measured on images standardised in the same way. Black is
-        then no longer 0: a rotation that fills corners with 0 fills them with the mean grey.
+        then no longer 0: a rotation that fills corners with 0 then fills them with the mean grey.
 
         Args:
-            mean, std: one number per channel; the default is those of the images themselves.
+            mean, std: one number per channel; by default, those of the images themselves.
         Raises:
-            ValueError: already standardised, wrong counts, or a standard deviation that is not positive.
+            ValueError: the images are already standardised, the number of values differs from the number of
+                channels, or a standard deviation is not positive.
         """
         if self.mean:
             raise ValueError(f"{self.name} is already standardised, by mean {self.mean} and std {self.std}.")
@@ -111,7 +113,7 @@ def _per_channel(values: Sequence[float]) -> Tensor:
 
 
 def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
-    """Check training data: an ImageData, or a pair of arrays or tensors (x, y).
+    """Check training data, an ImageData or a pair (x, y) of arrays or tensors, and return an ImageData.
 
     Raises:
         TypeError: another type, x not floating-point, or y not integers.
@@ -122,14 +124,14 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
             raise TypeError(f"data must be an ImageData or a pair (x, y), got {type(data).__name__}.")
         if not isinstance(data[1], Tensor) and np.asarray(data[1]).dtype.kind not in "iufb":
             raise TypeError(
-                "y contains words or objects; number classes from 0, in the order of the network's outputs."
+                "y contains strings or objects; number classes from 0, in the order of the network's outputs."
             )
         images, labels = (torch.as_tensor(part) for part in data)
         data = ImageData("data", "train", images, labels, ())
     if not data.images.is_floating_point() or data.labels.is_floating_point():
         raise TypeError(
             f"x must be floating-point and y integers, got {data.images.dtype} and {data.labels.dtype}. "
-            "Convert images of bytes by x.float() / 255."
+            "Convert byte images with x.float() / 255."
         )
     if len(data.images) != len(data.labels) or data.labels.ndim != 1 or len(data.labels) == 0:
         raise ValueError(
@@ -137,7 +139,7 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
             f"and y {tuple(data.labels.shape)}."
         )
     if int(data.labels.min()) < 0:
-        raise ValueError(f"labels must count from 0, got {int(data.labels.min())}.")
+        raise ValueError(f"labels must be numbered from 0; the smallest is {int(data.labels.min())}.")
     if not bool(torch.isfinite(data.images).all()):
         raise ValueError("x contains NaN or infinity; leave those samples out.")
     return replace(data, labels=data.labels.long())

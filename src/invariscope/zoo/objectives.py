@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Objective(Protocol):
-    """The loss of a batch."""
+    """A training objective, which computes the loss of a batch."""
 
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
@@ -23,7 +23,7 @@ class Objective(Protocol):
         """Return the mean loss of a batch, and the number of correct predictions.
 
         Args:
-            forward: the model, at the training's precision.
+            forward: the model, at the precision of the training run.
             x, y: images and labels.
             generator: the only source of randomness.
         """
@@ -45,7 +45,7 @@ class Labelled:
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Cross entropy with the labels.
+        """Return the cross entropy with the labels, and the number of correct predictions.
 
         Raises:
             ValueError: outputs of the wrong shape, or labels beyond the model's classes.
@@ -54,7 +54,7 @@ class Labelled:
             x = self.augmentation.random(x, generator=generator)
         output = forward(x)
         _check_classes(output, y)
-        # Log-softmax does not change log-probabilities, so this is right for them and for logits.
+        # Log-softmax does not change log-probabilities, so outputs may be either these or logits.
         loss = functional.cross_entropy(output, y, label_smoothing=self.label_smoothing)
         return loss, int((output.detach().argmax(1) == y).sum())
 
@@ -62,7 +62,7 @@ class Labelled:
 def _check_classes(output: Tensor, labels: Tensor) -> None:
     if output.ndim != 2 or len(output) != len(labels):
         raise ValueError(
-            f"the model must return an output (sample, class), here ({len(labels)}, classes); "
+            f"the model must return an output of shape (sample, class), here ({len(labels)}, classes); "
             f"got {tuple(output.shape)}."
         )
     if int(labels.max()) >= output.shape[1]:

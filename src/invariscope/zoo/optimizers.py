@@ -1,4 +1,4 @@
-"""The optimizers, and the parameters without weight decay."""
+"""The optimizers of training runs, and which parameters are subject to weight decay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def make_optimizer(settings: TrainConfig, parameters: Sequence[nn.Parameter]) ->
     Biases, and the scales and shifts of normalisation layers, have one axis and do not decay.
 
     Args:
-        settings: name, learning rate and weight decay.
+        settings: settings with the optimizer's name, learning rate and weight decay.
         parameters: the parameters to train.
 
     Source:

@@ -25,9 +25,9 @@ def chosen_precision(
 
     Args:
         model: not changed; a copy is timed.
-        images: training images, on any device; up to 64 of them are forwarded.
-        channels_last: the memory format of the training.
-        checkpoint: the checkpoint of the training, if there is one.
+        images: training images, on any device; up to 64 of them are used.
+        channels_last: the memory format of the training run.
+        checkpoint: the checkpoint of the training run, if there is one.
     """
     if checkpoint is not None and checkpoint.exists():
         return str(checkpoint_settings(checkpoint).get("precision", "float32"))
@@ -36,7 +36,7 @@ def chosen_precision(
 
 
 def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = False) -> dict[str, float]:
-    """Return the seconds of a forward and backward pass per precision, the fastest of three, alternating.
+    """Return the seconds of the fastest of three forward and backward passes, per precision.
 
     >>> _ = torch.manual_seed(0)
     >>> sorted(step_seconds(nn.Linear(4, 2), torch.ones(8, 4)))
@@ -50,7 +50,7 @@ def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = Fals
         for turn in range(ROUNDS + 1):
             for precision in fastest:
                 taken = _step_seconds(tried, images, precision, channels_last)
-                if turn:  # the first turn compiles and allocates
+                if turn:  # the first pass compiles and allocates
                     fastest[precision] = min(fastest[precision], taken)
     return fastest
 

@@ -15,7 +15,7 @@ def learning_rate(schedule: str, peak: float, done: float) -> float:
 
     - "constant": the peak throughout.
     - "cosine": from the peak to 0, by a half cosine.
-    - "one_cycle": linearly from 1/25 of the peak to the peak during the first 30 % of the training, then to 0
+    - "one_cycle": linearly from 1/25 of the peak to the peak during the first 30 % of training, then to 0
       by a half cosine.
 
     Args:
@@ -23,7 +23,7 @@ def learning_rate(schedule: str, peak: float, done: float) -> float:
         peak: the largest rate.
         done: completed share of the steps, 0 to 1.
     Raises:
-        ValueError: no such schedule.
+        ValueError: unknown schedule.
 
     Source:
         Loshchilov and Hutter 2017, arXiv:1608.03983 (cosine, without restarts); Smith and Topin 2018,

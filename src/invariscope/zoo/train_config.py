@@ -1,4 +1,4 @@
-"""Training settings."""
+"""The settings of a training run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from invariscope.zoo.schedules import SCHEDULES
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bf16", "auto")
-# Always described. Others are only described if they differ from their defaults, so that checkpoints
-# stay valid when a setting is added.
+# Settings that `describe` always includes. It includes others only if they differ from their defaults, so
+# that checkpoints stay valid when a setting is added.
 _ALWAYS = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
 
 

@@ -58,7 +58,8 @@ def last_linear(model: nn.Module, why: str, *, instead: str) -> str:
 
     Args:
         model: any module.
-        why: what needs the layer, for the message. instead: what to do without one.
+        why: why the layer is needed, for the message.
+        instead: what to do if there is none, for the message.
     Raises:
         ValueError: the model has no linear layer.
     """

@@ -1,4 +1,4 @@
-"""Training a classifier, with augmentation by any transform: seeded, repeatable, resumable."""
+"""Train a classifier with augmentation by any transform: seeded, repeatable and resumable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Quick:
     """Options with which SimpleConv learns the 8,000 bundled digits within a minute on one core.
 
     Accuracy on test digits over three seeds: .966 to .974 for upright digits after 3 epochs (12 s on one
-    core), and .915 to .937 for rotated digits after 10 epochs on rotated digits (41 s). Without batch
+    core), and .915 to .937 for rotated digits after 10 epochs of training on them (41 s). Without batch
     normalisation, a higher learning rate can leave all units dead.
     """
 
@@ -73,12 +73,12 @@ def train(
     Args:
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
-        epochs: passes over the data, counting those before a resumption.
-        augmentation: each image of each batch is transformed by a random element; None: no augmentation.
-        batch_size: the last batch of an epoch may be smaller.
+        epochs: total number of passes over the data, including those of an interrupted run.
+        augmentation: a random element of this transform is applied to each image; None: no augmentation.
+        batch_size: number of images per batch; the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.
         schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
-            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as "cosine".
+            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as in "cosine".
         optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
         weight_decay: for "sgd": this multiple of each weight is added to its gradient. Biases and the
             parameters of normalisation layers do not decay.
@@ -89,23 +89,23 @@ def train(
         ema: decay of an exponential moving average of the weights and running statistics, such as 0.999 for
             thousands of steps; 0: none. Tests, the monitor and the trained network then use the average.
         seed: seed of all random draws.
-        precision: "float32"; "bf16": forward and backward in bfloat16, with weights and optimizer in float32;
+        precision: "float32"; "bf16": bfloat16 in forward and backward passes, float32 for the weights;
             "auto": bf16 if a few timed steps are at least 1.2 times as fast with it on this machine. The
             choice is recorded, and kept when the training is resumed.
         channels_last: train in this memory format, which is faster for wide convolutions.
-        trainable: the parameters to train: "head", only the last linear layer, or a glob on their names
+        trainable: the parameters to train: "head" (only the last linear layer) or a glob on parameter names
             ("features.0.*"); None: all. Running statistics of normalisation layers, which are not
-            parameters, are still updated.
+            parameters, are updated in any case.
         test: data for the test accuracy after each epoch; never augmented.
         checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
             training resumes from it.
         progress: called after each batch. If it raises KeyboardInterrupt, the checkpoint is written first.
-        monitor: called with the model and the number of completed epochs, before the first epoch and after
-            each, such as an `iv.Monitor`. The records that it returns, plain values with an "epoch", are
-            kept. It must not change the model. A training that resumes between two epochs calls it again
-            for the last one.
+        monitor: a callable, such as an `iv.Monitor`, that takes the model and the number of completed epochs.
+            It is called before the first epoch and after each, and must not change the model. The records
+            that it returns, plain values with an "epoch", are kept. A training run that resumes between two
+            epochs calls it again for the last completed epoch.
     Raises:
-        ValueError: invalid data or options, a loss that is not finite, or a checkpoint of another training.
+        ValueError: invalid data or options, a loss that is not finite, or the checkpoint of another run.
 
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);

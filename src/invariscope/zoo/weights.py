@@ -66,7 +66,7 @@ class Card:
         )
 
     def prepared(self, data: ImageData) -> ImageData:
-        """Return the data, standardised as for the training."""
+        """Return the data, standardised in the same way as the training data."""
         trained_on = (self.training or {}).get("data", {})
         mean, std = trained_on.get("mean"), trained_on.get("std")
         return data.standardized(mean, std) if mean and not data.mean else data
@@ -96,8 +96,8 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
 def round_to_float16(model: nn.Module) -> nn.Module:
     """Round matrices and filters in place to the nearest float16 values, and return the model.
 
-    Parameters keep their dtype. Biases, parameters of normalisation layers and running statistics, which are
-    few, do not change. `save_network` then needs half the space, without loss.
+    Parameters keep their dtype. Biases, parameters of normalisation layers and running statistics, which take
+    little space, do not change. `save_network` then stores the network in half the space, without loss.
 
     Raises:
         ValueError: a weight beyond the range of float16, 65,504.
@@ -169,7 +169,7 @@ def load_card(folder: str | Path) -> Card:
 
 
 def _neighbours(folder: Path) -> str:
-    """Return a hint with the networks next to a folder that does not exist."""
+    """Return a hint for a missing folder: which networks are next to it."""
     beside = sorted(found.parent.name for found in folder.parent.glob(f"*/{CARD}"))
     if beside:
         return f"; networks next to it: {', '.join(beside)}"
@@ -185,7 +185,8 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
             only tensors and plain containers.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, rejected, not a state dict, or of another architecture.
+        ValueError: the file is damaged, contains more than tensors, or is not a state dict of this
+            architecture.
     """
     path = Path(path)
     tensors = _read_pickled(path) if is_pickle(path) else read_tensors(path)[0]
@@ -228,7 +229,7 @@ def read_card(path: Path) -> Card:
 
 
 def _shapes(card: Card) -> dict[str, Tensor]:
-    """Return the state dict of the card's network on the meta device: a forged card costs no memory."""
+    """Return the state dict of the card's network on the meta device, so that no card can exhaust memory."""
     with torch.device("meta"):
         return card.build().state_dict()
 
@@ -244,7 +245,7 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or forged pickle can fail in any way
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"{path} is truncated, or contains more than tensors, which could run code; it was not loaded "
+            f"{path} is truncated, or contains objects that could run code; it was not loaded "
             f"({first}). Save only the state dict, preferably as safetensors."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):

@@ -1,4 +1,4 @@
-"""A first layer that whitens image patches, and fitting it to the training images."""
+"""A first layer that whitens image patches, and a function that fits it to the training images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _AT_ONCE = 500
 class WhiteningConv(nn.Conv2d):
     """Convolution whose filters are fitted to the training images once, and then stay fixed.
 
-    The filters are the eigenvectors of the second moments of all k x k patches, each divided by the root of
-    its eigenvalue, followed by their negatives: 2 C k² channels. The filters are a buffer, which training
-    does not change; biases are learned. The filters are random until `train` fits them.
+    The filters are the eigenvectors of the second moments of all k x k patches, each divided by the square
+    root of its eigenvalue, followed by their negatives: 2 C k² channels. They are stored in a buffer, which
+    training does not change; biases are learned. They are random until `train` fits them.
 
     Args:
         channels: C, channels of the image.
@@ -61,7 +61,7 @@ def whitening_filters(
     .. math:: w_i = e_i / \\sqrt{\\lambda_i + 5 \\cdot 10^{-4}}
 
     with eigenvectors e_i and eigenvalues λ_i of the mean of p pᵀ over all patches p, largest eigenvalue
-    first. Responses of different filters are uncorrelated about 0.
+    first. The mean product of the responses of two different filters is 0.
 
     >>> x = torch.randn(8, 1, 9, 9, generator=torch.Generator().manual_seed(0))
     >>> y = functional.conv2d(x, whitening_filters(x, 2)).transpose(0, 1).flatten(1)
@@ -82,7 +82,7 @@ def whitening_filters(
 
 
 def fit_layers(model: nn.Module, images: Tensor) -> None:
-    """Fit all layers that need it, and have not been fitted, to the images."""
+    """Fit all whitening layers that have not been fitted yet to the images."""
     for module in model.modules():
         if isinstance(module, WhiteningConv) and not module.fitted:
             module.fit(images)

@@ -42,11 +42,12 @@ def check(
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Check that a model's numbers stay within limits, for continuous integration.
+    """Check that the values measured on a model stay within limits, for continuous integration.
 
-    Limits apply to the value over all samples; its interval is only shown. A layer without a value, for
-    example because all of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if
-    any is broken, and 2 if the command is invalid and nothing was checked.
+    Limits apply to the value over all samples; its interval is only shown. With --repeats, the part of a
+    value that is due to chance alone is subtracted before the comparison with --max. A layer without a value,
+    for example because all of its units are dead (constant), breaks its limits. The exit code is 0 if all
+    limits hold, 1 if any is broken, and 2 if the command is invalid and nothing was checked.
 
     Examples:
 
@@ -91,6 +92,8 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
     show(plain_table(f"Limits of {result.name}", columns, cells, text=2), "")
     for remark in remarks(result):
         notice(f"note: {remark}")
+    if any(outcome.chance for outcome in outcomes):
+        notice("note: the part of a value due to chance (--repeats) is subtracted before --max applies")
     broken = [outcome for outcome in outcomes if outcome.status != "holds"]
     for outcome in broken:
         complain(outcome.message, word="no value" if outcome.status == "no value" else "broken")

@@ -24,7 +24,7 @@ def compare(
     """Show the difference between two runs layer by layer: B minus A, with an interval.
 
     Both runs must have measured the same samples with the same transform. Differences are paired, so their
-    intervals are narrower than the separate intervals of the two runs suggest.
+    intervals are usually narrower than the separate intervals of the two runs suggest.
 
     Examples:
 
@@ -47,5 +47,6 @@ def compare(
     for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
         show(line)
     show(
-        "p tests for a difference. p (Holm) is adjusted for the number of rows in a table; intervals are not."
+        "p is the p-value of a test for a difference. p (Holm) is adjusted for the number of rows in the "
+        "table; intervals are not adjusted."
     )

@@ -24,7 +24,8 @@ def curve(
     origin: shared.Origin,
     settings: shared.RunSettings,
     radii: Annotated[
-        int, opt("Number of deformation sizes, from far below a pixel to folds in the image.", "INT")
+        int,
+        opt("Number of deformation sizes, from far below a pixel to fields that fold the image.", "INT"),
     ] = 30,
     cutoff: Annotated[int, opt("Largest number of half waves in a deformation; larger is finer.", "INT")] = 3,
     layers: Annotated[

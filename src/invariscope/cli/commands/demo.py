@@ -55,6 +55,6 @@ def demo(
 def _show(shown: Demonstration) -> None:
     from invariscope.cli.tables import difference_table
 
-    show("", difference_table(shown.differences, "Normalized variance under rotation: 0 is invariant"), "")
+    show("", difference_table(shown.differences, "Normalized variance under rotation: 0 means invariant"), "")
     show(shown.sentence)
     show_line(str(shown.report))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
-from invariscope.cli.options import flag, number_or_word, opt
+from invariscope.cli.options import flag, number_or_word, opt, shard_of
 
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
     from invariscope.transforms.base import Transform
 
-_USUAL = Path("run")
+_USUAL, _SHARDS = Path("run"), Path("shards")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,8 @@ class MeasureSettings(shared.BatchSettings):
         ),
     ] = None
     draws: Annotated[
-        int, opt("Number of random networks for the baseline; each takes another pass.", "INT")
+        int,
+        opt("Number of random networks for the baseline; each requires another pass over the data.", "INT"),
     ] = 30
     floor: Annotated[
         bool, flag("Also measure the effect of interpolation alone; doubles the number of inputs.", "--floor")
@@ -67,13 +70,17 @@ class MeasureSettings(shared.BatchSettings):
         opt("Memory budget for intermediate sums and one forward.", "GB", shown="half of the free memory"),
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
-    repeats: Annotated[
-        int,
-        opt("For random models: forward passes per input, to measure the effect of their randomness.", "INT"),
-    ] = 1
+    rows: Annotated[
+        str,
+        opt("`compact`, or `all` to include layers that repeat another one (dropout, flatten).", "NAME"),
+    ] = "compact"
     units: Annotated[
         str,
-        opt("Units to draw from each large layer: a number, `all`, or `auto`.", "INT", parser=number_or_word),
+        opt(
+            "Number of units to sample from each large layer: an integer, `all`, or `auto`.",
+            "INT",
+            parser=number_or_word,
+        ),
     ] = "auto"
     class_maps: Annotated[
         bool | None,
@@ -89,6 +96,16 @@ class MeasureSettings(shared.BatchSettings):
             "File for intermediate sums; after an interruption, the same command resumes from it.",
             "FILE",
             shown="none",
+        ),
+    ] = None
+    shard: Annotated[
+        str | None,
+        opt(
+            "Measure share `3/16`, process 3 of 16, counted from 0, and write it to `shard-3` in `--out`; "
+            "`slurm` takes the numbers of a job array. `invariscope merge` joins the shards.",
+            "K/N",
+            shown="all samples",
+            parser=shard_of,
         ),
     ] = None
 
@@ -123,18 +140,43 @@ def measure(
         invariscope measure hf:textattack/bert-base-uncased-SST-2 reviews.txt -t wording.py:elements
         invariscope measure zoo:all_conv cifar10 -t 'Scale([0.8, 1.0])' --samples 512
         invariscope measure nets/plain mnist_subset -t quarter_turns --width 0.1
+        invariscope measure nets/plain mnist_subset -t quarter_turns --shard 3/16
     """
     from invariscope.engine.options import Options
+    from invariscope.engine.processes import is_first_process
 
     options = Options(**vars(settings) | {"baseline": _baseline(settings.baseline)})
+    work = partial(_measured, model, data, origin, transform, measures, options)
     try:
+        if options.shard is not None:
+            _write_shard(work, options, out, overwrite=overwrite)
+            return
+        if not is_first_process():
+            work()
+            return
         with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
-            result = _measured(model, data, origin, transform, measures, options)
+            result = work()
             result.save(stage)
             result.report(stage / "report.html")
     except KeyboardInterrupt:
         raise Interrupted(_left(settings.checkpoint)) from None
-    _show(result, out)
+    show_result(result, out)
+
+
+def _write_shard(work: Callable[[], Result], options: Options, out: Path, *, overwrite: bool) -> None:
+    """Measure a shard, and write it to a folder of its own."""
+    from invariscope.engine.shards import as_shard
+    from invariscope.results.shard import SHARD_NAME
+
+    shard = as_shard(options.shard)
+    assert shard is not None
+    out = _SHARDS if out == _USUAL else out
+    folder = out / f"shard-{shard[0]}"
+    with staged_folder(folder, usual=_USUAL, overwrite=overwrite, last=SHARD_NAME) as stage:
+        result = work()
+        result.save(stage)
+    show_line(f"{result.shard!r}: {folder}")
+    show_line(f"to join all {shard[1]}: invariscope merge {out}")
 
 
 def _baseline(text: str | None) -> Any:
@@ -161,6 +203,8 @@ def _measured(
     named, inputs = loaded(model, data, origin, seed=options.seed)
     keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label} | named.feeding
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
+    if result.shard is not None:
+        return named.summary(result)
     return _illustrated(named.summary(result), named, inputs, elements)
 
 
@@ -174,7 +218,8 @@ def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform)
     return iv.illustrate(result, named.model, inputs, elements, preprocess=named.preprocess)
 
 
-def _show(result: Result, out: Path) -> None:
+def show_result(result: Result, out: Path) -> None:
+    """Print the tables and remarks of a result, and where its report is."""
     from invariscope.cli.tables import remarks, result_tables
 
     for table in result_tables(result):

@@ -55,7 +55,7 @@ def reproduce(
         Path | None,
         opt("Folder with finished cells to reuse.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[str, opt("Note on the data to print on the page.", "TEXT", shown="none")] = "",
+    data_note: Annotated[str, opt("Note about the data, printed on the page.", "TEXT", shown="none")] = "",
     jobs: Annotated[int, opt("Number of cells to run at a time.", "INT", min=1)] = 1,
     threads: Annotated[
         int | None,

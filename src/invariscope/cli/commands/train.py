@@ -58,7 +58,7 @@ def train(
         ),
     ],
     data: shared.Data,
-    out: Annotated[Path, opt("New or empty folder for weights and card.", "FOLDER", shown=False)],
+    out: Annotated[Path, opt("New or empty folder for the weights and `card.json`.", "FOLDER", shown=False)],
     settings: TrainSettings,
     augmentation: Annotated[
         str | None,
@@ -213,7 +213,7 @@ def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Pat
 
 
 def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:
-    """Measure if the epoch is due; always measure the last one."""
+    """Measure the network if a measurement is due after this epoch, and always after the last epoch."""
     return monitor.measure(model, epoch) if epoch == epochs else monitor(model, epoch)
 
 

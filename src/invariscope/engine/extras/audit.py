@@ -24,14 +24,15 @@ _ROWS = 4
 
 
 class Audit:
-    """Check that repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
+    """Check that responses depend only on the input, by running the model again on a few inputs of the run.
 
-    The initial check misses a layer that sorts its batch by a property that the first samples share, and a
-    model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are checked, so that the share of
-    additional forwards falls with the length of the run. So is every block in which a layer was excluded.
+    The check before the run misses a layer that sorts its batch by a property that the first samples share,
+    and a model that changes after some forward passes. Therefore a few inputs are repeated in blocks 0, 1, 2,
+    4, 8, … (a share that falls with the length of the run), in every block in which a layer was excluded, and
+    the inputs of the initial check are repeated at the end.
 
     Args:
-        model: the model's forward.
+        model: runs the model's forward passes.
         rows: inputs of the initial check.
         first: responses to these inputs.
         withdraw: excludes a layer from the run.
@@ -49,12 +50,12 @@ class Audit:
         self.inputs = 0
 
     def run(self, rows: Inputs, sink: Sink, *, whole: Sink, block: Inputs) -> Any:
-        """Run a forward of a block, and check it if it is due.
+        """Run a forward pass of a block, and check the responses if a check is due.
 
         Args:
             rows: the inputs.
-            sink: receives the readings; it may stop the forward.
-            whole: receives the readings of a forward that is checked, for which the output is needed.
+            sink: receives the readings of an unchecked forward pass; it may stop the pass early.
+            whole: receives the readings of a checked forward pass, which has to reach the model's output.
             block: all inputs of the block, which fill up the batch of the check.
 
         Raises:
@@ -85,7 +86,7 @@ class Audit:
         self._judge(examine(self.model, taken(rows, distinct_rows(rows)))[0])
 
     def finish(self) -> None:
-        """Repeat the forward of the initial inputs after the last block.
+        """Run the model once more on the inputs of the initial check, after the last block.
 
         Raises:
             ValueError: the responses have changed.
@@ -107,5 +108,5 @@ class Audit:
 
 
 def _spread(rows: int, count: int) -> list[int]:
-    """Return the positions of this many rows, spread over all."""
+    """Return the positions of `count` rows, spread evenly over all rows."""
     return torch.linspace(0, rows - 1, count).round().long().tolist()

@@ -30,7 +30,7 @@ Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
-    """Raise TypeError unless the model is an `nn.Module`, ValueError if the data can be walked only once.
+    """Raise TypeError unless the model is an `nn.Module`, ValueError if the data can be read only once.
 
     Args:
         model, source: as passed to `iv.measure`.
@@ -39,11 +39,11 @@ def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise TypeError(f"{what} needs an nn.Module to draw weights for; got {kind}")
-    refuse_second_walk(source, f"{what} walks the data more than once")
+    refuse_second_walk(source, f"{what} reads the data more than once")
 
 
 def draw_seed(seed: int, draw: int) -> int:
-    """Return the seed of one draw's weights; a longer baseline starts with the draws of a shorter one."""
+    """Return the seed of one draw's weights, which does not depend on the number of draws."""
     return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
 
 
@@ -71,12 +71,12 @@ def random_band(task: Task, *, references: References) -> tuple[BaselineRow, ...
     Args:
         references: per-unit values that measures with `norm="random_net"` divide by.
     Returns:
-        A row per measure × layer × call × stratum, in which `draws` counts the networks with a value; none
-        if no baseline was requested.
+        A row per measure × layer × call × stratum, in which `draws` counts the networks with a value; no
+        rows if no baseline was requested.
     Raises:
         TypeError: the model is not an `nn.Module`, or the user's function does not return one.
         ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
-            that can be walked only once.
+            that can be read only once.
     """
     options = task.options
     if options.baseline is None:
@@ -103,7 +103,7 @@ def baseline_name(baseline: Any) -> str:
 
 
 def _refuse_same(first: str | None, fresh: nn.Module) -> str:
-    """Return the digest of the first draw's weights; raise ValueError if this draw has the same weights."""
+    """Return the digest of the first network's weights; raise ValueError if this one has the same weights."""
     own = weights_digest(fresh)
     if own == first:
         raise ValueError(
@@ -116,7 +116,7 @@ def _refuse_same(first: str | None, fresh: nn.Module) -> str:
 def _part(
     tick: Callable[[int, int | None], None], draw: int, draws: int
 ) -> Callable[[int, int | None], None]:
-    """Return the progress function of one draw, which reports samples over all draws."""
+    """Return the progress function of one draw, which reports the samples done over all draws."""
     return lambda done, total: tick(
         done if total is None else draw * total + done, None if total is None else draws * total
     )

@@ -22,15 +22,15 @@ INSENSITIVE = (
     "too, so insensitivity explains the value"
 )
 AS_NOISE = (
-    "small, but noise of equal size moves the layer as little: insensitivity may explain it, not invariance"
+    "small, but noise of equal size changes the layer as little: insensitivity may explain it, not invariance"
 )
 CARRIED = (
     "more than 10 times the ratio of the layer's means: a few units that hardly vary between samples "
-    "dominate it; value_ratio describes the layer as a whole"
+    "dominate the value; value_ratio describes the layer as a whole"
 )
 OUTWEIGHED = (
-    "less than a tenth of the ratio of the layer's means: the few units that vary most move more than the "
-    "others; value_ratio describes the layer as a whole"
+    "less than a tenth of the ratio of the layer's means: the few units that vary most are less invariant "
+    "than the others; value_ratio describes the layer as a whole"
 )
 
 
@@ -71,7 +71,7 @@ def _of_null(row: Row, measure: Measure) -> str:
 
 
 def _of_noise(row: Row, measure: Measure, places: _Places) -> str:
-    """Return a caution if a value is small, but noise of equal size is not known to move the layer more."""
+    """Return a caution if a value is small, but noise was not shown to change the layer's responses more."""
     ratio = measure.output(row.output).noise_ratio
     noise = None if not ratio else places.get((measure.row_name(ratio), *row.place[1:]))
     if noise is None or not row.value < _SMALL:

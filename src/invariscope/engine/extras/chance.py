@@ -1,4 +1,4 @@
-"""The value that a model's own randomness causes, for models that draw random numbers."""
+"""Measure the value that a model's own randomness causes, for models that draw random numbers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.results.rows import Row
-from invariscope.transforms.elements import Elements
+from invariscope.transforms.machinery.unmoved import Unmoved
 
 
 def refuse_streams(task: Task) -> None:
-    """Raise ValueError if chance is to be measured on data that can be walked only once."""
+    """Raise ValueError if `repeats=` is used with data that can be read only once."""
     if task.options.repeats > 1:
-        refuse_second_walk(task.source, f"repeats={task.options.repeats} walks the data more than once")
+        refuse_second_walk(task.source, f"repeats={task.options.repeats} reads the data more than once")
 
 
 def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
-    """Return the values that the measures have if every element is the identity, by the place of their row.
+    """Return the values that the measures have if every element is the identity, keyed by their row.
 
     The untransformed inputs are forwarded `repeats` times each, so that responses differ only by the model's
     random numbers. Measures that do not apply to such elements have no value.
@@ -29,8 +29,7 @@ def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
     options = task.options
     if options.repeats < 2:
         return {}
-    same = [_same] * options.repeats
-    elements = Elements(same, inverses=same, actions=same, inverse_actions=same)
+    elements = Unmoved(task.transform, options.repeats)
     quiet = replace(options, intervals=False, checkpoint=None, progress=False, floor=False, width=None)
     still = replace(task, transform=elements, options=replace(quiet, decided_by=None))
     run = walk(still)
@@ -48,7 +47,3 @@ def _rows_of(task: Task, run: Run) -> Sequence[Row]:
 def with_chance(rows: Sequence[Row], values: dict[tuple[str, str, int, str], float]) -> list[Row]:
     """Return the rows, with the column `chance` filled if its value is known."""
     return [replace(row, chance=values[row.place]) if row.place in values else row for row in rows]
-
-
-def _same(x: object) -> object:
-    return x

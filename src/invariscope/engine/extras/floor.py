@@ -1,4 +1,4 @@
-"""The floor: the value that a transform's interpolation and padding alone cause."""
+"""Measure the floor: the value that a transform's interpolation and padding alone cause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invariscope.transforms.base import Transform
 
 @dataclass(frozen=True)
 class RoundTrip(Probe):
-    """t_j⁻¹ t_j x for each element: the original image after interpolation and cropping.
+    """Inputs t_j⁻¹ t_j x for each element j: images that were transformed and transformed back.
 
     Args:
         transform: an invertible transform.
@@ -55,7 +55,7 @@ def with_floor(needs: Needs, task: Task) -> Needs:
         needs,
         layers=tuple(dict.fromkeys(needs.layers + parts["layers"])),
         output=tuple(dict.fromkeys(needs.output + parts["output"])),
-        # First, so that the other probes follow the round trips as they follow the orbits.
+        # Round trips come first, so that the other probes follow them in the same order as the orbits.
         probes=(RoundTrip(task.transform), *needs.probes),
     )
 

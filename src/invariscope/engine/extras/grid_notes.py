@@ -1,8 +1,8 @@
-"""Notes on grids on which no action can be exact: grids off the image's centre, and rectangles."""
+"""Add notes on feature maps on whose grid no action can be exact: off the image's centre, or not square."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.anatomy.grids import UnitGrid, grids
 from invariscope.engine.options import Options
+from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
 from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
@@ -36,7 +37,7 @@ _UNKNOWN = (
 def grids_for(
     reader: Reader, x: Tensor, inspection: Inspection, statistics: Iterable[Statistic], options: Options
 ) -> dict[LayerKey, UnitGrid]:
-    """Return the grids of the layers, from one forward of x; empty if no statistic moves feature maps.
+    """Return the grids of the layers, from one forward pass of x; empty if no action moves feature maps.
 
     Layers that cannot be followed are missing. Errors are suppressed.
     """
@@ -49,36 +50,58 @@ def grids_for(
         return {}
     try:
         return grids(reader, x, device=options.device, precision=options.precision, seed=options.seed)
-    except Exception:  # notes must not make a measurement fail; errors of the model show in the walk
+    except Exception:  # notes must not make a measurement fail; the run itself shows errors of the model
         return {}
 
 
-def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row], list[str]]:
+def grid_texts(task: Task, run: Run, *, samples: int) -> dict[LayerKey, tuple[str, bool]]:
+    """Return why no action can be exact on the grids of layers, and whether a grid is off the centre.
+
+    Args:
+        samples: number of samples of the whole measurement.
+    """
+    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, samples)), task.options.seed)
+    if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
+        return {}
+    found = {}
+    for info in run.inspection.layers:
+        if info.status == OK:
+            astray = _astray(info, run, matrices, task.transform.labels)
+            found[info.layer, info.call] = _note(info, run, matrices, astray), bool(astray)
+    return found
+
+
+def with_grid_notes(
+    rows: Iterable[Row],
+    measures: Iterable[Measure],
+    run: Run,
+    texts: Mapping[LayerKey, tuple[str, bool]],
+) -> tuple[list[Row], list[str]]:
     """Return the rows, with `grid` set for layers on whose grid the action cannot be exact, and a note.
 
     The note, if any, names the layers whose grid is off the image's centre. `grid` is also added to the
     row's `note`.
+
+    Args:
+        texts: what `grid_texts` found.
     """
-    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, run.samples)), task.options.seed)
-    if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
+    if not texts:
         return list(rows), []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
-    astray = {key: _astray(info, run, matrices, task.transform.labels) for key, info in infos.items()}
-    notes = {key: _note(info, run, matrices, astray[key]) for key, info in infos.items()}
-    known = {measure.label: measure for measure in task.measures}
+    known = {measure.label: measure for measure in measures}
     off: dict[str, None] = {}
     found = []
     for row in rows:
-        grid = "" if row.output or row.stratum != "all" else notes.get(row.key, "")
+        grid, astray = ("", False) if row.output or row.stratum != "all" else texts.get(row.key, ("", False))
         if grid and _moved(known[row.stem].statistics(), infos[row.key]):
             row = replace(row, grid=grid, note="; ".join(filter(None, (row.note, grid))))
-            off |= {row.layer: None} if astray[row.key] else {}
+            off |= {row.layer: None} if astray else {}
         found.append(row)
     return found, [f"grids off the image's centre: {', '.join(off)} (see their notes)"] if off else []
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
-    """Return whether a statistic applies an action that moves the values of this feature map."""
+    """Return whether a statistic applies an action that changes positions in this feature map."""
     if info.status != OK or len(info.shape) != 3:
         return False
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
@@ -104,8 +127,8 @@ def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
 def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[str, ...]) -> str:
     """Return the note on a centre that is off by (down, right) input pixels; "" if no element is affected.
 
-    An element A moves the image about the image's centre, but the map about the map's centre, at distance o:
-    a point that should move to Ap moves to Ap + (1 − A)o.
+    An element A transforms the image about its centre, but the map about the map's centre, which is off by o:
+    a point of the map that should move to Ap moves to Ap + (1 − A)o.
 
     Args:
         matrices: (sample or 1, element, 2, 2), x to the right and y down.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Thresholds for masked scores: below any response, with a margin for what a model adds or scales by.
+# Thresholds for masked scores: below any real response, with a margin for models that add to or scale scores.
 _LOWEST = {torch.float16: -65000.0}
 _LOWEST_WIDE = -1e37
 
@@ -39,7 +39,7 @@ class Masks:
             before: whether earlier responses were read without finding a mask.
         """
         lowest, floor = float(shown.amin()) if shown.numel() else 0.0, _LOWEST.get(values.dtype, _LOWEST_WIDE)
-        if not lowest <= floor or float(values.amax()) >= -floor:  # responses may be large, of either sign
+        if not lowest <= floor or float(values.amax()) >= -floor:  # large responses of both signs are no mask
             return ""
         shape, operation = tuple(values.shape[1:]), kind.removeprefix("function ")
         if lowest > -torch.inf:

@@ -1,4 +1,4 @@
-"""Measure the error of bfloat16 forwards, and find the units that are dead at full precision."""
+"""Measure the error of bfloat16 forward passes, and find the units that are dead at full precision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAMPLES = 64
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """The units of a subset that are dead in float32, and the error of its layer values in bfloat16."""
+    """The units that are dead in float32 on some samples, and the error of layer values in bfloat16."""
 
     dead: dict[tuple[LayerKey, Statistic], np.ndarray] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +34,9 @@ def check_precision(task: Task) -> PrecisionCheck:
     if task.options.precision != "bf16":
         return PrecisionCheck()
     if task.source.length is None:
-        return PrecisionCheck(notes=("the error of bfloat16 forwards was not measured: data are a stream",))
+        return PrecisionCheck(
+            notes=("the error of bfloat16 was not measured, because the data are a stream",)
+        )
     samples = min(_SAMPLES, task.source.length)
     subset = as_source(task.source, samples=samples, seed=task.options.seed)
     wanted = (NormalizedVariance(min_firing=0), *(m for m in task.measures if m.scope == "layers"))
@@ -46,7 +48,7 @@ def check_precision(task: Task) -> PrecisionCheck:
     error = _error(*({row.key: row.value for row in assembled(values, run).rows} for run in (exact, coarse)))
     error["samples"] = samples
     note = (
-        f"bfloat16 forwards changed a layer's normalized variance by {error['median']:.2%} (median) and by "
+        f"bfloat16 changed a layer's normalized variance by {error['median']:.2%} (median) and by "
         f"at most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
     )
     return PrecisionCheck(_dead(exact, wanted), error, (note,))

@@ -1,4 +1,4 @@
-"""Stop a run as soon as its intervals are narrow enough, which is checked at interim looks."""
+"""Stop a run as soon as its intervals are narrow enough, as checked at a few numbers of samples (looks)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from invariscope.common.registry import unknown
 from invariscope.data.sources import Source
 from invariscope.data.window import Window
 from invariscope.engine.arrival import SORTED
-from invariscope.intervals import SEQUENTIAL_REACH
+from invariscope.intervals import SEQUENTIAL_REACH, Interval
 from invariscope.results.rows import Row
+from invariscope.unit_draw import MORE_UNITS, DrawingError
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
@@ -80,6 +81,12 @@ class Stopping:
         known = (entry for entry in widths if not math.isnan(entry[0]))
         return max(known, key=lambda entry: entry[0], default=None)
 
+    def limited(self, rows: Sequence[Row]) -> tuple[float, Row] | None:
+        """Return the width, and the row, that drawn units alone make too wide; None if there is none."""
+        widths = ((_least_width(row), row) for row in self.chosen(rows))
+        wide = (entry for entry in widths if entry[0] > self.width)
+        return max(wide, key=lambda entry: entry[0], default=None)
+
 
 def _width(row: Row) -> float:
     if math.isfinite(row.value) and row.pending:
@@ -87,18 +94,31 @@ def _width(row: Row) -> float:
     return row.ci_high - row.ci_low
 
 
+def _least_width(row: Row) -> float:
+    """Return the interval's width for infinitely many samples, which is due to the draw of units alone."""
+    if row.contrasts is None or not math.isfinite(row.ci_low):
+        return 0.0
+    error = DrawingError(row.contrasts.astype(float), 0)
+    least = Interval(0.0, 0.0, 0.0, 0.0).with_drawing(error.variance**0.5, error.freedom)
+    return least.high - least.low
+
+
 @dataclass
 class Watch:
-    """Test of whether an unfinished run may stop, based on the rows that it would have.
+    """Decides whether an unfinished run may stop, from the rows that it would have if it ended now.
 
     Args:
-        stopping: when it may stop.
+        stopping: the rule for stopping.
         rows: returns the rows that a run would have if it ended now.
+        stopped: whether the intervals are narrow enough.
+        limited: smallest possible width of a row whose interval no number of samples makes narrow enough, and
+            the row; None if there is no such row.
     """
 
     stopping: Stopping
     rows: Callable[[Run], Sequence[Row]]
     stopped: bool = False
+    limited: tuple[float, Row] | None = None
     walked: int = 0
 
     def __call__(self, run: Run, walked: int) -> bool:
@@ -108,10 +128,17 @@ class Watch:
             return False
         if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
-        found = self.stopping.widest(self.rows(replace(run, notes=[])))
+        rows = self.rows(replace(run, notes=[]))
+        found = self.stopping.widest(rows)
         self._refuse_undecidable(found)
         self.stopped = found is not None and found[0] <= self.stopping.width
-        return self.stopped
+        self.limited = self.stopping.limited(rows)
+        return self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether more samples are unnecessary, or would not help."""
+        return self.stopped or self.limited is not None
 
     def _looks(self, walked: int) -> list[int]:
         return list(takewhile(lambda due: due <= walked, self.stopping.looks()))
@@ -120,7 +147,7 @@ class Watch:
         if found is None and self.stopping.decided_by is not None:
             raise ValueError(
                 f"decided_by={self.stopping.decided_by!r} selects only rows without an interval, such as "
-                "those of dead layers, largest values and p-values: select others, or leave it out"
+                "those of dead layers, largest values and p-values: select other rows, or leave it out"
             )
 
     def account(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
@@ -146,17 +173,28 @@ class Watch:
             "decided_by": self.stopping.decided_by or "every interval",
             "looks": self._looks(run.samples),
             "samples": run.samples,
-            "of": run.samples if total is None and not self.stopped else total,
-            "stopped": "narrow enough" if self.stopped else "no more samples",
+            "of": run.samples if total is None and not self.ended else total,
+            "stopped": self._why(),
             "widest": last,
             "reach": SEQUENTIAL_REACH,
         }
+
+    def _why(self) -> str:
+        if self.stopped:
+            return "narrow enough"
+        return "no more samples" if self.limited is None else "too few drawn units"
 
     def note(self, summary: dict[str, Any]) -> str:
         """Return the summary as a sentence."""
         widest, used, first = summary["widest"], f"{summary['samples']:,}", self.stopping.at_least
         early = summary["samples"] < first
-        every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
+        of = "" if summary["of"] is None else f" of {summary['of']:,}"
+        if self.limited is not None and not self.stopped:
+            least, row = self.limited
+            alone = f"the draw of units alone makes the interval of {row.measure} of layer {row.layer!r}"
+            size = f"{least:.3g} wide; requested: {self.stopping.width:g}"
+            return f"stopped after {used}{of} samples: {alone} {size}; {MORE_UNITS}"
+        every = f"all {used} samples were used" + (f", fewer than at_least={first:,}" if early else "")
         if not widest:
             return f"{every}: there is no interval"
         where = f"{widest['measure']} of layer {widest['layer']!r}"
@@ -166,9 +204,8 @@ class Watch:
         size = f"{widest['width']:.3g} wide; requested: {self.stopping.width:g}"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
-            fewer = " before the next look" if late and not early else ""
+            fewer = " before the next check" if late and not early else ""
             return f"{every}{fewer}: the interval of {where} is {size}"
-        of = "" if summary["of"] is None else f" of {summary['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
 
@@ -176,7 +213,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
     """Return the watch that the options request; None without a width.
 
     Raises:
-        ValueError: a measure needs to know all samples before the first forward.
+        ValueError: a measure needs to know all samples before the first forward pass.
     """
     options = task.options
     if options.width is None:
@@ -185,7 +222,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
         if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
             raise ValueError(
                 f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
-                "with width=, then measure it with samples= set to the number used"
+                "of the run with width=, then measure it with samples= set to the number used"
             )
     return Watch(Stopping(options.width, options.at_least, options.decided_by), rows)
 
@@ -210,7 +247,7 @@ class LookSource(Source):
 
     @property
     def labels(self) -> Tensor | None:
-        """All labels in the order of the walk, if known beforehand."""
+        """All labels in the order in which samples are read, if known beforehand."""
         return self.whole.labels
 
     def walked(self) -> dict[str, str]:

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.theme import Theme
     from invariscope.results.result import Result
 
-# Measures of how good a network is, the preferred one first.
+# Measures of predictive performance, in order of preference.
 ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")
-# Those shown on a logarithmic axis; accuracies, which end at 1, are not.
+# Measures that may have a logarithmic axis; accuracies, which are at most 1, may not.
 _ERRORS = ("test.error",)
-_FEWEST, _SPAN = 3, 4  # networks for a line, and the factor from which axes are logarithmic
+_FEWEST, _SPAN = (
+    3,
+    4,
+)  # Minimum number of networks for a fitted line; ratio of the largest to the smallest value above which axes
+# are logarithmic.
 
 
 @dataclass(frozen=True)
 class Family:
-    """Networks whose names agree up to the first comma: (network,) values and (network, 2) intervals."""
+    """Networks whose names agree up to the first comma, with (network,) values and (network, 2) intervals."""
 
     name: str
     networks: tuple[str, ...]
@@ -43,7 +47,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Line:
-    """The least-squares line: its slope with the t interval, and its two ends."""
+    """A least-squares line: its slope with a t interval, and its two end points."""
 
     slope: float
     low: float
@@ -54,14 +58,14 @@ class Line:
 
 @dataclass(frozen=True)
 class AgainstAccuracy(ChartPlot):
-    """Accuracy or error of each network over a measure of one of its layers.
+    """Accuracy or error of each network against a measure of one of its layers.
 
     Args:
-        measure: on the x axis.
-        accuracy: on the y axis: "test.error", "test.accuracy" or "prediction.accuracy".
-        families: the networks; those of one family share colour and marker, and are joined in order.
-        logarithmic: whether the x axis is logarithmic, and the y axis for an error; the slope is then that of
-            the logarithms. Axes of accuracies are always linear.
+        measure: measure on the x axis.
+        accuracy: measure on the y axis: "test.error", "test.accuracy" or "prediction.accuracy".
+        families: the networks; those in one family share a colour and a marker, and are joined in order.
+        logarithmic: whether the x axis and, for an error, the y axis are logarithmic; the slope is then that
+            of the logarithms. Accuracy axes are always linear.
         line: the fit through all networks; None for fewer than three, or if not requested.
     """
 
@@ -89,18 +93,19 @@ class AgainstAccuracy(ChartPlot):
         logarithmic: bool | None = None,
         fit: bool = True,
     ) -> AgainstAccuracy:
-        """Collect the networks that have both numbers.
+        """Collect the networks that have both values.
 
         Args:
-            results: one per network.
+            results: one result per network.
             measure: a measure of the table; None: normalized variance if present, else the first.
             layer: the layer; None: the last layer of each network that has a value.
             accuracy: None: the first available of "test.error", "test.accuracy" and "prediction.accuracy".
-            logarithmic: whether the x axis, and the y axis of an error, are logarithmic; None: if all values
+            logarithmic: whether the x axis and, for an error, the y axis are logarithmic; None: if all values
                 are positive and those on the x axis span a factor of 4.
             fit: whether to draw the least-squares line.
         Raises:
-            ValueError: no such measure, or no network has both numbers.
+            ValueError: unknown measure, no network with both values, or logarithmic axes for values that are
+                not all positive.
         """
         several = names.as_results(results)
         present = names.table_measures(several)
@@ -121,7 +126,7 @@ class AgainstAccuracy(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return a view of every measure that at least two networks have beside their accuracy."""
+        """Return one view per measure for which at least two networks have a value and an accuracy."""
         present = names.table_measures(results)
         accuracy = next((name for name in ACCURACIES if name in present), None)
         measures = [name for name in present if accuracy is not None and name not in ACCURACIES]
@@ -134,18 +139,18 @@ class AgainstAccuracy(ChartPlot):
 
     @property
     def scales(self) -> tuple[bool, bool]:
-        """Whether the x axis and the y axis are logarithmic."""
+        """Two flags: whether the x axis is logarithmic, and whether the y axis is."""
         return self.logarithmic, self.logarithmic and self.accuracy in _ERRORS
 
     @property
     def slope(self) -> str:
-        """The slope in words; empty if no line was fitted."""
+        """The slope as text; empty if no line was fitted."""
         if self.line is None:
             return ""
         return f"slope {names.number(self.line.slope)} ({names.interval(self.line.low, self.line.high)})"
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Draw dots with intervals, lines that join families, and the fitted line."""
+        """Draw dots with intervals, a line joining each family, and the fitted line."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(8.4, 5.2, theme)
@@ -165,7 +170,7 @@ class AgainstAccuracy(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """Draw the same as an interactive chart with network, values and intervals on hover."""
+        """Draw an interactive chart that shows network, values and intervals on hover."""
         from invariscope.plots.shared import interactive as live
 
         x, y = ("log" if logarithmic else "linear" for logarithmic in self.scales)
@@ -182,7 +187,7 @@ class AgainstAccuracy(ChartPlot):
         return chart
 
     def _shown(self, family: Family) -> Family:
-        """Return the family with intervals cut at the dot if they reach 0 on a logarithmic axis."""
+        """Return the family, with interval bounds moved to the dot if a logarithmic axis cannot show them."""
         pairs = ((family.x, family.x_interval), (family.y, family.y_interval))
         x, y = (
             np.where(interval > 0, interval, value[:, None]) if logarithmic else interval
@@ -213,7 +218,7 @@ def _family(name: str, members: list[tuple[str, np.ndarray, np.ndarray]]) -> Fam
 
 
 def _point(result: Result, measure: str, layer: str | None) -> np.ndarray | None:
-    """Return value and interval bounds; None if there is no value."""
+    """Return the value and its interval bounds; None if there is no value."""
     rows: Any = names.rows_of(result, measure)
     rows = rows[np.isfinite(rows["value"].to_numpy(float))]
     if layer is not None:
@@ -243,7 +248,7 @@ def _draw_family(ax: Axes, family: Family, i: int, colours: Theme) -> None:
     ax.hlines(family.y, *family.x_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.vlines(family.x, *family.y_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.plot(family.x, family.y, color=colour, linewidth=0.8, alpha=0.5)
-    # An edge in the surface's colour separates overlapping dots.
+    # An edge in the background colour separates overlapping dots.
     style = {"linestyle": "", "marker": list(MARKERS.values())[i % len(MARKERS)], "markersize": 7}
     style |= {"markeredgecolor": colours.surface, "markeredgewidth": 0.8, "alpha": 0.85}
     ax.plot(family.x, family.y, color=colour, label=family.name, **style)

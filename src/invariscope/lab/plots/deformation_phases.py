@@ -1,4 +1,4 @@
-"""One image, deformed at every temperature and cutoff."""
+"""One image, deformed at each combination of temperature and cutoff."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 class DeformationPhases:
     """One image, deformed by a field per temperature (columns) and cutoff (rows).
 
-    Between the lines T1 and T2, fields move the image visibly and typically do not fold it. The figure is
+    Between the lines T1 and T2, fields deform the image visibly, typically without folding it. The figure is
     made from an image, not from a result, so it is not part of reports.
 
     Args:
         images: (cutoff, temperature, H, W) in [0, 1].
         temperatures: increasing by a constant factor.
         cutoffs: one per row.
-        ranges: (cutoff, 2) the allowed temperatures T1 and T2; an empty range has T1 ≥ T2.
+        ranges: (cutoff, 2), the limits T1 and T2 of the allowed temperatures; an empty range has T1 ≥ T2.
     """
 
     images: np.ndarray
@@ -41,13 +41,13 @@ class DeformationPhases:
     def prepare(
         cls, image: Any, *, cutoffs: Sequence[int] = (2, 3, 5, 8, 12), columns: int = 8, seed: int = 0
     ) -> DeformationPhases:
-        """Deform the image once per pair, from half the lowest T1 to twice the highest T2.
+        """Deform the image at each cutoff, at temperatures from half the lowest T1 to twice the highest T2.
 
         Args:
             image: a tensor (H, W) or (C, H, W); channels are averaged.
-            cutoffs: the largest numbers of half waves, at least 2.
+            cutoffs: for each row, the largest number of half waves in its fields, at least 2.
             columns: number of temperatures.
-            seed: seed of the fields; within a row they differ only in size.
+            seed: seed of the fields; those in one row differ only in amplitude.
         Raises:
             ValueError: fewer than two temperatures, or an image too small for a cutoff.
         """
@@ -63,7 +63,7 @@ class DeformationPhases:
 
     @property
     def allowed(self) -> np.ndarray:
-        """Whether each temperature lies within the range of its row, (cutoff, temperature)."""
+        """Whether each temperature is within the range of its row, (cutoff, temperature)."""
         low, high = self.ranges[:, :1], self.ranges[:, 1:]
         return (np.array(self.temperatures) >= low) & (np.array(self.temperatures) <= high)
 
@@ -73,7 +73,7 @@ class DeformationPhases:
         return 0.5 + (np.log(temperatures) - logs[0]) / (logs[1] - logs[0])
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a matplotlib figure; images outside of the range are pale."""
+        """Draw a matplotlib figure; images outside the allowed range are faded."""
         from invariscope.plots.shared import static
 
         rows, columns = self.images.shape[:2]
@@ -94,7 +94,7 @@ class DeformationPhases:
         return figure
 
     def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
+        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
         self.draw(theme=theme).savefig(path)
 
 
@@ -109,14 +109,14 @@ def _deformed(image: Any, temperature: float, c: int, seed: int) -> np.ndarray:
 
     from invariscope.transforms import Diffeomorphism
 
-    with warnings.catch_warnings():  # the figure itself marks temperatures outside of the range
+    with warnings.catch_warnings():  # the figure itself shows which temperatures are out of range
         warnings.simplefilter("ignore", UserWarning)
         transform = Diffeomorphism(1, temperature=temperature, c=c)
         return transform.orbit(image[None, None], seed=seed)[0, 0, 0].numpy()
 
 
 def _draw_ranges(ax: Axes, edges: np.ndarray, colours: Theme) -> None:
-    """Draw T1 and T2 with a step in every row."""
+    """Draw T1 and T2 as lines with a step at every row."""
     for name, x, colour in zip(("T1", "T2"), edges.T, colours.series[:2], strict=True):
         rows = np.arange(len(x) + 1)
         ax.plot(np.repeat(x, 2), np.repeat(rows, 2)[1:-1], color=colour, linewidth=2.2, label=name)

@@ -1,4 +1,4 @@
-"""The growth or decay of a value with the number of layers, and the law that fits it."""
+"""Plot of the growth or decay of a value with depth, with a fitted law."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class DepthSeries:
     Args:
         name: name of the model.
         number, value, low, high: one entry per layer; bounds are NaN if there is no interval.
-        slope, offset: those of the least-squares line through log2(value) over the number, or through
-            log(value) over the logarithm of the number; NaN for fewer than two layers.
-        fitted: the numbers of the layers in the fit.
+        slope, offset: coefficients of the least-squares line of log2(value) against the layer number, or of
+            log(value) against its logarithm; NaN for fewer than two layers.
+        fitted: numbers of the layers used in the fit.
     """
 
     name: str
@@ -48,11 +48,11 @@ class DepthSeries:
 
 @dataclass(frozen=True)
 class DepthLaws(ChartPlot):
-    """A positive value against the number of the layer, with a straight line through its logarithm.
+    """A positive value against the layer number, with a line fitted to its logarithm.
 
     Args:
-        measure: what is shown.
-        law: "exponential" (doublings per layer) or "power" (a power of the layer's number).
+        measure: measure shown.
+        law: "exponential" (doublings per layer) or "power" (a power of the layer number).
         series: one per model.
     """
 
@@ -78,16 +78,16 @@ class DepthLaws(ChartPlot):
         layers: Sequence[str] | None = None,
         first: int = 1,
     ) -> DepthLaws:
-        """Collect the values of each result layer by layer, and fit their laws.
+        """Collect the layer values of each result, and fit the law to them.
 
         Args:
-            results: one or several.
+            results: one result or several.
             measure: a measure of the table; None: normalized variance if present, else the first.
             law: "exponential" or "power".
-            layers: patterns of the layers to count; None: all.
-            first: number of the first layer in the fit, counting from 1.
+            layers: patterns of the layers to number and show; None: all.
+            first: number of the first layer used in the fit, counting from 1.
         Raises:
-            ValueError: no such measure or law, or no layer with a positive value.
+            ValueError: unknown measure or law, or no layer with a positive value.
         """
         several = names.as_results(results)
         law = names.choose("law", law, LAWS)
@@ -112,7 +112,7 @@ class DepthLaws(ChartPlot):
         ]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Draw dots with intervals on logarithmic axes, and the laws as thin lines."""
+        """Draw dots with intervals on a logarithmic axis, and the laws as thin lines."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(7.2, 4.2, theme)
@@ -129,7 +129,7 @@ class DepthLaws(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """Draw the same as an interactive chart with layer, value and interval on hover."""
+        """Draw an interactive chart that shows layer, value and interval on hover."""
         from invariscope.plots.shared import interactive as live
 
         scale = "log" if self.law == "power" else "linear"
@@ -157,14 +157,14 @@ class DepthLaws(ChartPlot):
 
 
 def law_values(series: DepthSeries, law: str) -> np.ndarray:
-    """Return the fitted law at the layers in the fit."""
+    """Return the values of the fitted law at the layers used in the fit."""
     if law == "power":
         return np.exp(series.offset + series.slope * np.log(series.fitted))
     return 2.0 ** (series.offset + series.slope * series.fitted)
 
 
 def law_text(series: DepthSeries, law: str) -> str:
-    """Return the law as a short formula: a power of the layer's number k, or of two."""
+    """Return the law as a short formula: a power of the layer number k, or of two."""
     slope = names.number(series.slope)
     return f"k^{slope}" if law == "power" else f"2^({slope} k)"
 

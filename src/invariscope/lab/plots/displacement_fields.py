@@ -1,4 +1,4 @@
-"""Smooth fields as arrows, and as deformations of a grid of straight lines."""
+"""Plot of smooth displacement fields, as arrows and as deformed grids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class HasFields(Protocol):
-    """A transform with fields, such as `Diffeomorphism`."""
+    """A transform with displacement fields, such as `Diffeomorphism`."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class DisplacementFields:
     Args:
         fields: displacements in pixels, (element, (x, y), H, W).
         labels: one per element.
-        image: (H, W) in [0, 1], drawn under the arrows, or None.
+        image: (H, W) in [0, 1], drawn under the arrows; None: no image.
     """
 
     fields: np.ndarray
@@ -60,16 +60,16 @@ class DisplacementFields:
             size: (H, W) of the images.
             index: global index of the sample.
             seed: as given to `orbit`.
-            image: (H, W) or (C, H, W), stretched to its own range; None: no image.
+            image: (H, W) or (C, H, W), rescaled to [0, 1]; None: no image.
         Raises:
-            ValueError: the image has another size.
+            ValueError: the size of the image is not `size`.
         """
         found = np.asarray(transform.field([index], size=size, seed=seed)[0])
         return cls(found, transform.labels, None if image is None else _picture(image, size))
 
     @property
     def positions(self) -> np.ndarray:
-        """Where each new pixel comes from, (element, (x, y), H, W); grid lines are at integer values."""
+        """The source position of each pixel of the warped image, (element, (x, y), H, W)."""
         rows, columns = np.indices(self.fields.shape[-2:])
         return np.stack([columns, rows]) - self.fields
 
@@ -86,7 +86,7 @@ class DisplacementFields:
         return figure
 
     def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
+        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
         self.draw(theme=theme).savefig(path)
 
 
@@ -103,7 +103,7 @@ def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
-    """Show the pixels of an image of that shape, framed and without ticks."""
+    """Fit the axes to the pixels of an image of that shape, with a frame and without ticks."""
     height, width = shape
     ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(True)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilterImages:
-    """Rows of the same filters, each filter on its own scale with 0 in the middle grey.
+    """Images of the same filters in each row, each on its own scale with 0 shown as mid-grey.
 
     The figure is made from weights, not from a result, so it is not part of reports.
 
     Args:
-        filters: the numbers of the filters shown.
+        filters: numbers of the filters shown.
         rows: the images, in [0, 1].
     """
 
@@ -38,14 +38,16 @@ class FilterImages:
         Args:
             filters: {row: (filter, k, k)}, such as `{"start": fits.filters, "fit": fits.fitted}`.
             details: {row: remark}, such as `{"start": f"R² {fits.median_r2:.2f}"}`.
-            limit: largest number of filters, evenly spread.
+            limit: maximum number of filters, which are evenly spaced.
         Raises:
             ValueError: no rows, rows with different numbers of filters, or images without two axes.
         """
         arrays = {name: np.asarray(images, dtype=float) for name, images in filters.items()}
         counts = {name: images.shape for name, images in arrays.items()}
         if not arrays or any(images.ndim != 3 for images in arrays.values()):
-            raise ValueError(f"filters needs rows of shape (filter, k, k); got {counts}: flatten (out, in).")
+            raise ValueError(
+                f"filters must map rows to (filter, k, k) arrays, got {counts}: merge the axes (out, in)."
+            )
         if len({shape[0] for shape in counts.values()}) > 1:
             raise ValueError(f"all rows must hold the same filters, but their numbers differ: {counts}.")
         chosen = frame_choice(next(iter(counts.values()))[0], limit=limit)
@@ -66,11 +68,11 @@ class FilterImages:
         return draw_grid(self.grid(), theme=theme)
 
     def save(self, path: str | Path, *, theme: str = "light") -> None:
-        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
+        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
         self.draw(theme=theme).savefig(path)
 
 
 def _centred(images: np.ndarray) -> np.ndarray:
-    """Scale each image to [0, 1] with 0 at one half and its largest weight at an end."""
+    """Scale each image to [0, 1], with 0 at 0.5 and the weight of largest magnitude at 0 or 1."""
     largest = np.abs(images).max(axis=(1, 2), keepdims=True)
     return 0.5 + 0.5 * np.divide(images, largest, out=np.zeros_like(images), where=largest > 0)

@@ -1,4 +1,4 @@
-"""Spectra of filters during training, which show whether training makes filters pool."""
+"""Spectra of filters over the course of training, which show whether filters learn to pool."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NEEDED = {"epoch", "layer", "eigenvalue", "ratio"}
 
 @dataclass(frozen=True)
 class FilterSpectra(Plot):
-    """The power of each frequency over epochs, relative to the first epoch, in one panel per layer.
+    """Plot of the power of filters at each frequency over epochs, relative to the first, a panel per layer.
 
-    The colours of the lines run from λ = 0 (dark) to the highest frequency (bright).
+    Line colours run from λ = 0 (dark) to the highest frequency (bright).
 
     Args:
-        layers: the panels.
-        epochs: (epoch,) of all panels.
+        layers: layer of each panel.
+        epochs: (epoch,), shared by all panels.
         eigenvalues: (eigenspace,) per layer.
         ratios: (eigenspace, epoch) per layer; NaN if missing.
 
@@ -44,7 +44,8 @@ class FilterSpectra(Plot):
     reading = (
         "Each line is the power of a layer's filters at one spatial frequency of the filter's pixels, "
         "relative to the start of training. λ = 0 is the mean over the filter, the largest λ the contrast "
-        "between neighbours. If λ = 0 rises most, training has made the filters pool."
+        "between neighbours. If the line of λ = 0 rises most, training has made the filters average over "
+        "neighbouring pixels."
     )
     order = 64
 
@@ -57,20 +58,20 @@ class FilterSpectra(Plot):
     def prepare(
         cls, result: Result | pd.DataFrame, *, layers: Sequence[str] | None = None, most: int = MOST
     ) -> FilterSpectra:
-        """Collect the ratios in a table of spectra, or in a result.
+        """Collect the ratios from a table of spectra, or from a result.
 
         Args:
             result: the table of `iv.weights.training_spectra` or of a `SpectrumRecorder`, or a result of the
                 recipe analysis `filter_spectrum`.
-            layers: the panels; None: all layers of a table, or at most `most` layers of a result.
-            most: largest number of panels from a result, evenly spread.
+            layers: layer of each panel; None: all layers of a table, or at most `most` layers of a result.
+            most: maximum number of panels from a result, whose layers are evenly spaced.
         Raises:
-            ValueError: not such a table, or no such layer.
+            ValueError: missing columns, a result without such spectra, or an unknown layer.
         """
         table: Any = result if hasattr(result, "columns") else _table(result)
         if missing := sorted(_NEEDED - set(table.columns)):
             raise ValueError(
-                f"the table lacks the columns {', '.join(missing)}: use the one of "
+                f"the table lacks the columns {', '.join(missing)}: use the table of "
                 "iv.weights.training_spectra or of a SpectrumRecorder."
             )
         known = tuple(dict.fromkeys(table["layer"]))
@@ -93,13 +94,13 @@ class FilterSpectra(Plot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per result that holds spectra of filters."""
+        """Return one view per result that contains filter spectra."""
         named = zip(model_names(results), results, strict=True)
         found = [(name, result) for name, result in named if any(_ratios(result))]
         return [View(name if len(found) > 1 else "", cls.prepare(result)) for name, result in found]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Draw the panels side by side on logarithmic scales, with a line at the initial power."""
+        """Draw the panels side by side on logarithmic scales, with a horizontal line at the initial power."""
         from invariscope.plots.shared import static
 
         count = len(self.layers)
@@ -111,7 +112,7 @@ class FilterSpectra(Plot):
 
     @property
     def _alike(self) -> bool:
-        """Whether the panels show the same frequencies, so that one legend is enough."""
+        """Whether all panels show the same frequencies, so that one legend is enough."""
         return all(np.array_equal(values, self.eigenvalues[0]) for values in self.eigenvalues)
 
     def _panel(self, ax: Axes, place: int, colours: Theme, *, legend: bool) -> None:
@@ -123,7 +124,7 @@ class FilterSpectra(Plot):
         eigenvalues, ratios = self.eigenvalues[place], self.ratios[place]
         scale = colormaps[static.COLOUR_MAP]
         ax.axhline(1, color=colours.line, linewidth=1)
-        # Leave out the end of the colour scale that is close to the surface's colour.
+        # Leave out the end of the colour scale that is close to the background colour.
         low, high = (0.3, 1.0) if colours.name == "dark" else (0.0, 0.9)
         places = low + (high - low) * eigenvalues / max(float(eigenvalues[-1]), 1.0)
         ends = (0, len(eigenvalues) - 1)
@@ -145,7 +146,7 @@ class FilterSpectra(Plot):
 
 
 def _ratios(result: Any) -> list[dict[str, Any]]:
-    """Return the points of a result's spectra relative to the start."""
+    """Return the curve rows of a result that contain spectra relative to the start of training."""
     return [row for row in result.curve_rows if row["measure"] == RATIO]
 
 
@@ -160,5 +161,5 @@ def _table(result: Any) -> pd.DataFrame:
         for row in _ratios(result)
     ]  # fmt: skip
     if not rows:
-        raise ValueError("the result holds no spectra of filters relative to the start of training")
+        raise ValueError("the result has no filter spectra relative to the start of training")
     return pd.DataFrame(rows)

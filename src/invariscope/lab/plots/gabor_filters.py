@@ -21,7 +21,7 @@ FILTERS, FITTED, R2 = "gabor.filters", "gabor.fitted", "gabor.r2"
 
 @dataclass(frozen=True)
 class GaborFilters(GridPlot):
-    """The same filters of a layer at every stage, with their fits.
+    """The same filters of a layer at each stage, with their Gabor fits.
 
     Args:
         layer: layer of the filters.
@@ -30,7 +30,7 @@ class GaborFilters(GridPlot):
 
     title = "Large filters and Gabor functions"
     reading = (
-        "Each column is a filter, on its own scale with 0 in the middle grey. Below each row of filters are "
+        "Each column is a filter, on its own scale with 0 as mid-grey. Below each row of filters are "
         "their best-fitting Gabor functions, with the median proportion of variance explained."
     )
     order = 68
@@ -43,11 +43,11 @@ class GaborFilters(GridPlot):
         """Collect the filters of one layer at all stages, the trained ones last.
 
         Args:
-            result: a result with "gabor.filters" maps, from a recipe's cell of the kind "weights".
+            result: a result with "gabor.filters" maps, from a "weights" cell of a recipe.
             layer: layer of the filters; None: the first layer with such maps.
-            limit: largest number of filters, evenly spread.
+            limit: maximum number of filters, which are evenly spaced.
         Raises:
-            ValueError: no such filters.
+            ValueError: the result has no such maps, or none for the layer.
         """
         keys = [key for key in result.arrays if key[0] == FILTERS]
         layer = names.choose("layer with Gabor fits", layer, list(dict.fromkeys(key[1] for key in keys)))
@@ -61,7 +61,7 @@ class GaborFilters(GridPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per layer with such filters and result."""
+        """Return one view per result and layer with Gabor fits."""
         return [
             View(f"{layer} · {name}" if len(results) > 1 else layer, cls.prepare(result, layer=layer))
             for name, result in zip(names.model_names(results), results, strict=True)

@@ -1,4 +1,4 @@
-"""Compression, shear and rotation in an ensemble of fields against the size of patches."""
+"""Plot of the compression, shear and rotation in an ensemble of displacement fields against patch size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKERS = "os^D"
 
 @dataclass(frozen=True)
 class PartSeries:
-    """One part of the fields, with one entry per size of patches."""
+    """One part of the fields, such as the shear, with one entry per patch size."""
 
     name: str
     value: np.ndarray
@@ -36,11 +36,11 @@ class PartSeries:
 
 @dataclass(frozen=True)
 class Panel:
-    """Parts that share an axis.
+    """Parts of the fields that share an axis.
 
     Args:
         title: title of the axis.
-        series: what is drawn.
+        series: the parts.
         theory: theoretical values for patches much smaller than the wavelengths, by name.
     """
 
@@ -59,12 +59,12 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class PartsByPatchSize(Plot, name="local_decomposition"):
-    """Three panels over the size of patches: shares of squares, ratios of norms, the nonlinear share.
+    """Plot of shares of the squared gradient, ratios of norms, and the nonlinear share against patch size.
 
     Args:
         name: name of the ensemble.
         patch_px: sides of the patches.
-        panels: what is drawn.
+        panels: the three panels.
     """
 
     title = "Smooth fields on patches"
@@ -87,7 +87,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         Args:
             result: result of a "decompose" cell of a recipe.
         Raises:
-            ValueError: the result holds no such values.
+            ValueError: the result contains no such values.
         """
         curves = names.where(result.curves, layer="fields")
         names.choose("decomposition of fields", None, [m for m in curves["measure"] if m.startswith(PREFIX)])
@@ -102,7 +102,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per result that has such values."""
+        """Return one view per result that contains local decompositions."""
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if _has_parts(result)]
 

@@ -32,8 +32,8 @@ class LocalField:
         field: (2, H, W) displacements in pixels, along x first.
         centres: (2, row, column) centres of the patches.
         translation: (2, row, column) mean displacement of each patch in pixels.
-        parts: name to (row, column): signed compression and rotation, norm of the shear.
-        leftover: (row, column) rms of the displacement in pixels that is not linear within the patch.
+        parts: (row, column) maps by name: signed compression and rotation, and the norm of the shear.
+        leftover: (row, column) RMS in pixels of the nonlinear displacement within each patch.
     """
 
     field: np.ndarray
@@ -45,7 +45,7 @@ class LocalField:
 
 @dataclass(frozen=True)
 class LocalFields(Plot):
-    """Displacement, translation of patches, and the other parts of fields, one field per row.
+    """Plot with a row per field: arrows, the translation of patches, and maps of the field's other parts.
 
     Args:
         name: name of the ensemble.
@@ -57,7 +57,7 @@ class LocalFields(Plot):
     reading = (
         "Each row is a field: its arrows, the mean translation of each patch, and maps of how each patch is "
         "compressed (red: content spreads), sheared and rotated (red: clockwise), in units of the "
-        "displacement's gradient. The last map shows how far the field on a patch is from linear."
+        "displacement's gradient. The last map shows how far the field is from linear on each patch."
     )
     order = 93
 
@@ -71,12 +71,12 @@ class LocalFields(Plot):
 
         Args:
             result: result of a "decompose" cell of a recipe.
-            patch: pixels per side.
+            patch: side of the patches in pixels.
         Raises:
             ValueError: the result has no fields, or patches do not fit into them.
         """
         if EXAMPLE not in result.examples:
-            raise ValueError('the result has no fields: use one of a cell of the kind "decompose"')
+            raise ValueError('the result has no fields: use the result of a "decompose" cell')
         fields = tuple(_decomposed(field, patch) for field in result.examples[EXAMPLE])
         return cls(result.name, patch, fields)
 
@@ -88,17 +88,17 @@ class LocalFields(Plot):
 
     @property
     def spans(self) -> dict[str, float]:
-        """The end of the scale of each part, the same for all fields."""
+        """Upper end of the colour scale of each part, the same for all fields."""
         parts = {part: max(float(np.abs(f.parts[part]).max()) for f in self.fields) for part in PARTS}
         return {part: end or 1.0 for part, end in parts.items()}
 
     @property
     def most_left(self) -> float:
-        """The end of the scale of the nonlinear displacement, in pixels."""
+        """Upper end of the colour scale of the nonlinear displacement, in pixels."""
         return max(float(field.leftover.max()) for field in self.fields) or 1.0
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a row of six images per field."""
+        """Draw one row of six images per field."""
         from invariscope.plots.shared import static
 
         rows = len(self.fields)

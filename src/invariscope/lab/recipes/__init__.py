@@ -60,11 +60,11 @@ def load(name: str, *, scale: str | None = None, seeds: Sequence[int] | None = N
 
     Args:
         name: a recipe of the package, or a .toml file.
-        scale: one of the recipe's; None: "campaign" or "quick" if it has one, else the published scale.
-        seeds: replace the recipe's list `seeds`: a replication with fresh training runs.
+        scale: a scale of the recipe; None: "campaign" or "quick" if it has one, else the published scale.
+        seeds: seeds that replace the recipe's list `seeds`, for a replication with fresh training runs.
     Raises:
         RecipeError: an error in the recipe; the message points at the line.
-        FileNotFoundError, ValueError: no such recipe, scale or list of seeds.
+        FileNotFoundError, ValueError: unknown recipe or scale, or seeds that cannot be used.
     """
     recipe = written = read(name)
     if seeds is not None:

@@ -1,4 +1,4 @@
-"""Finished cells in a repository: one zip file per cell, named by its key."""
+"""An archive of finished cells in a repository: one zip file per cell, named after its key."""
 
 from __future__ import annotations
 
@@ -33,21 +33,23 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Archive:
-    """Finished cells as `cells/KEY.zip`, small enough to be committed.
+    """Finished cells as files `cells/KEY.zip`, small enough to be committed.
 
-    A file holds the result or the network, and `cell.json`, a manifest with the SHA-256 of every other file.
-    The same cell always gives the same bytes. To stay within the limits, weights are left out, then the maps
-    of results; the manifest lists what was left out, with its SHA-256, under "left_out". Weights are also
-    left out once those of all networks would exceed `weights_bytes`, and maps likewise, so that there is room
-    for every result: archive the networks of the first seed first.
+    Each file contains the result or the network, and `cell.json`, a manifest with the SHA-256 of every other
+    file. Archiving the same cell again gives the same bytes. If a cell exceeds the size limits, its
+    weights are left out, and if necessary also its maps; the manifest lists the files left out, with their
+    SHA-256, under "left_out". Weights are also left out once the weights of all networks would exceed
+    `weights_bytes`, and maps once all maps would exceed `maps_bytes`, which reserves space for the results of
+    later cells. Archive the networks of the first seed first, because later ones may have to be archived
+    without their weights.
 
-    `data.json` holds the digests of the data files that the cells read, so that keys can be computed without
-    the files, and a note on their variant.
+    `data.json` contains the digests of the data files that the cells read, and a note on the variant of the
+    data. With the digests, the keys of cells can be computed without the data files.
 
     Args:
         root: the folder.
-        file_bytes, total_bytes: limits of one file and of all files.
-        weights_bytes, maps_bytes: limits of all weights and of all maps.
+        file_bytes, total_bytes: size limits of each file and of all files together.
+        weights_bytes, maps_bytes: size limits of all weights and of all maps.
         report: called with a message about each damaged file.
     """
 
@@ -60,11 +62,11 @@ class Archive:
     _damaged: set[str] = field(default_factory=set, repr=False)
 
     def place(self, key: str) -> Path:
-        """Return the file of a cell, whether or not it exists."""
+        """Return the path of a cell's file, whether or not it exists."""
         return self.root / CELLS / f"{key}.zip"
 
     def manifest(self, key: str) -> dict[str, Any] | None:
-        """Return the manifest of a cell; None if it is missing or damaged."""
+        """Return the manifest of a cell; None if the cell is missing or damaged."""
         read = self._read(key)
         return None if read is None else read[0]
 
@@ -81,11 +83,11 @@ class Archive:
         return True
 
     def add(self, store: Store, cell: Cell) -> Path:
-        """Add a finished cell unless it is there, and return its file.
+        """Add a finished cell unless the archive has it, and return its file.
 
         Raises:
-            ValueError: the cell is unfinished, damaged, of another variant of the data, or too large even
-                without weights and maps.
+            ValueError: the cell is unfinished or damaged, was run on another variant of the data, or is too
+                large even without weights and maps.
         """
         key = store.key(cell)
         if self.manifest(key) is not None:
@@ -100,11 +102,11 @@ class Archive:
         return self.place(key)
 
     def used(self) -> int:
-        """Return the bytes of all cells together."""
+        """Return the total size of all cells in bytes."""
         return sum(path.stat().st_size for path in self._files())
 
     def data(self) -> dict[str, dict[str, Any]]:
-        """Return the digests of the files of each "NAME/SPLIT" and a note on their variant.
+        """Return, for each "NAME/SPLIT", the digests of its files and a note on their variant.
 
         Raises:
             ValueError: `data.json` is damaged.
@@ -119,7 +121,7 @@ class Archive:
         return sorted((self.root / CELLS).glob("*.zip"))
 
     def _read(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-        """Return the manifest and the content of every file, verified."""
+        """Return manifest and verified contents of all files of a cell; None if it is missing or damaged."""
         path = self.place(key)
         if not path.exists():
             return None
@@ -144,7 +146,7 @@ class Archive:
             _write(self.root / DATA, f"{text}\n".encode())
 
     def _small_enough(self, folder: Path, manifest: Mapping[str, Any]) -> bytes:
-        """Return the cell as a zip file, without what does not fit."""
+        """Return the cell as a zip file, leaving out weights and maps that do not fit."""
         weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
         maps = [name for name in manifest["files"] if name == MAPS]
         used, size = self.used(), 0
@@ -179,20 +181,20 @@ def _checked(path: Path, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         content = {name: file.read(name) for name in file.namelist()}
     manifest = json.loads(content[MANIFEST])
     if manifest["key"] != key:
-        raise ValueError(f"it holds the cell {manifest['key']}")
+        raise ValueError(f"it contains the cell {manifest['key']}")
     files = dict(manifest["files"])
     if set(content) != {MANIFEST, *files}:
-        raise ValueError("its files are not those of its manifest")
+        raise ValueError("its files differ from those in its manifest")
     for name, digest in files.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ValueError(f"{name} lies outside the cell")
+            raise ValueError(f"{name} is outside the cell")
         if hashlib.sha256(content[name]).hexdigest() != digest:
             raise ValueError(f"{name} differs from its checksum")
     return manifest, content
 
 
 def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) -> bytes:
-    """Return a zip file without times and with sorted names: the same bytes for the same cell."""
+    """Return a zip file with sorted names and no times, so that the same cell gives the same bytes."""
     files = {name: digest for name, digest in manifest["files"].items() if name not in left_out}
     missing = {**manifest.get(LEFT_OUT, {}), **{name: manifest["files"][name] for name in left_out}}
     reduced = {**manifest, "files": files, **({LEFT_OUT: missing} if missing else {})}
@@ -208,7 +210,7 @@ def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) 
 
 
 def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
-    """Return the bytes of the files of that ending in a zip file; 0 if it is damaged."""
+    """Return the compressed size of the files with that suffix in a zip file; 0 for a damaged zip file."""
     try:
         with zipfile.ZipFile(file) as opened:
             return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(ending))
@@ -217,7 +219,7 @@ def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
 
 
 def appear(part: Path, folder: Path) -> None:
-    """Move a complete folder to its place, unless another process was faster."""
+    """Move a complete folder to its final path, unless another process has already done so."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.rename(part, folder)

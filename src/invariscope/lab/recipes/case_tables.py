@@ -30,7 +30,7 @@ def axis_columns(cases: Sequence[Case]) -> list[Column]:
 
 
 def number_columns(cases: Sequence[Case], heading: str) -> list[Column]:
-    """Return the values, their intervals, and the numbers of training runs if any case has several."""
+    """Return columns of values, intervals and, if any case has several, numbers of training runs."""
     return [
         (heading, [NONE if case.estimate is None else number(case.estimate.value) for case in cases]),
         ("95 % interval", [_interval(case) for case in cases]),
@@ -39,14 +39,14 @@ def number_columns(cases: Sequence[Case], heading: str) -> list[Column]:
 
 
 def accuracy_column(cases: Sequence[Case]) -> Column:
-    """Return the accuracies of the networks that decide whether a case is tested, with their floors."""
+    """Return a column with the accuracy of the network that decides whether each case is tested."""
     deciding = [lowest(case.learned) for case in cases]
     texts = ["" if one is None else one.beside for one in deciding]
     return "accuracy", [text or NONE for text in texts] if any(texts) else texts
 
 
 def interval_notes(cases: Sequence[Case]) -> list[str]:
-    """Return notes on what the intervals cover and on values outside of them."""
+    """Return notes on what the intervals cover and on values outside them."""
     known = [case.estimate for case in cases if case.estimate is not None]
     over = sorted({estimate.covers for estimate in known if estimate.interval.low <= estimate.interval.high})
     named = ["samples only" if one == "samples" else one for one in over]
@@ -88,7 +88,7 @@ def case_by_case(verdict: ClaimVerdict, history: FreezeHistory | None) -> str:
 
 
 def seen_note(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -> str:
-    """Return an explanation of "seen before" if any claim is marked so."""
+    """Return an explanation of "seen before"; empty if it applies to no claim."""
     if not any(_seen(verdict, history) for verdict in found):
         return ""
     return (

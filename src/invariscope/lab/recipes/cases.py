@@ -1,4 +1,4 @@
-"""The numbers behind tables and claims: one case per combination of axes, over its training runs."""
+"""The numbers behind tables and claims: one case per combination of axis values, over its training runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Spec = dict[str, Any]
 
 
 class Evidence(Results, Protocol):
-    """Results, with what the networks behind them have learned."""
+    """Results, together with the accuracies of the networks behind them."""
 
     def learned(self, name: str) -> Sequence[Learned]:
         """Return the trained networks that a finished measuring cell uses."""
@@ -44,7 +44,7 @@ class Evidence(Results, Protocol):
 
 @dataclass(frozen=True)
 class Case:
-    """One number of a table or a claim.
+    """One number of a table, or one number that a claim depends on.
 
     Args:
         axes: the values of the entry's axes.
@@ -54,10 +54,10 @@ class Case:
         published: the published number, or None.
         learned: the trained networks it depends on.
         finished: when the earliest of its results was finished.
-        verdict: verdict on a claim's case, by its own interval.
-        p: p-value of the hypothesis that the value lies at the nearest bound of the claim's comparison; NaN
+        verdict: for a claim, the verdict on this case, from its own interval.
+        p: p-value of the hypothesis that the value equals the nearest bound of the claim's comparison; NaN
             if unknown.
-        p_holm: the same, adjusted for the number of tested cases of the claim.
+        p_holm: `p`, adjusted for the number of tested cases of the claim.
     """
 
     axes: Mapping[str, Any]
@@ -73,7 +73,7 @@ class Case:
 
 
 def table_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
-    """Return the rows of one table."""
+    """Return the cases of one table, one per row."""
     table, place = recipe.tables[number], recipe.place("tables", number)
     found = []
     for chosen in combinations(recipe, table, place):
@@ -104,7 +104,7 @@ def trainings_of_claims(plan: RecipePlan) -> list[str]:
 
 
 def check_values(plan: RecipePlan) -> None:
-    """Reject tables and claims whose numbers cannot be computed, before anything is run.
+    """Reject tables and claims whose numbers cannot be computed, before any cell runs.
 
     Raises:
         RecipeError: an unknown quantity, argument, cell, axis or comparison, or a margin without a reason.
@@ -122,7 +122,7 @@ def check_values(plan: RecipePlan) -> None:
 
 def _check_claim(claim: Claim, place: Place) -> None:
     if bool(claim.value) == bool(claim.untested):
-        raise place.error("a claim has either a value or a reason why it is untested", "text")
+        raise place.error("a claim needs either a value or a reason why it is untested, not both", "text")
     try:
         comparison = Comparison.read(claim.holds)
     except ValueError as error:
@@ -140,7 +140,8 @@ def _check_specs(trainings: Sequence[Sequence[Spec]], measuring: Sequence[str], 
         _check_spec(spec, measuring, place)
     if any(specs == trainings[0] for specs in trainings[1:]):
         raise place.error(
-            "the value is the same in all training runs: it names none of their axes", "trainings"
+            "the value is the same in all training runs: it must depend on the axes of `trainings`",
+            "trainings",
         )
 
 
@@ -157,7 +158,7 @@ def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
 def _by_training(
     recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any]
 ) -> list[list[Spec]]:
-    """Return the quantities of a case (its value and what is subtracted from it) per training."""
+    """Return the quantities of a case (its value and the one to subtract) per training run."""
     axes = recipe.listed(entry.trainings, place)
     if twice := set(axes) & set(chosen):
         raise place.error(f"{min(twice)!r} is an axis of both `for` and `trainings`", "trainings")
@@ -187,7 +188,7 @@ def _case(
 
 
 def _judged(case: Case, comparison: Comparison) -> Case:
-    """Return the case with the verdict of its own interval, unless a network behind it has not learned."""
+    """Return the case with its verdict; a case is untested if one of its networks is below its floor."""
     if case.estimate is None:
         return replace(case, verdict=UNTESTED)
     deciding = lowest(case.learned)
@@ -198,10 +199,10 @@ def _judged(case: Case, comparison: Comparison) -> Case:
 
 
 def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: bool) -> Estimate:
-    """Return the difference of the quantities; over several training runs its mean, with a nested interval.
+    """Return the value of a case; for several training runs, the mean value with a nested interval.
 
     Raises:
-        NoValueError: there is no number, or fewer than three training runs have one.
+        NoValueError: there is no value, or fewer than three training runs have one.
     """
     if not several:
         return _difference(trainings[0], cells)

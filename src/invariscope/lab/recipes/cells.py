@@ -23,14 +23,14 @@ _BRACED = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Cell:
-    """One training or measurement, which runs in a process of its own.
+    """One training run or measurement, which runs in its own process.
 
     Args:
-        name: unique within the recipe.
+        name: name of the cell, unique within the recipe.
         kind: a name in `KINDS`.
         options: options of the kind.
         stage: 0 if it needs no other cell, else one more than the highest stage among its needs.
-        shortened: option to (value here, published value), for options that the scale changes.
+        shortened: (value here, published value) of each option that the scale changes.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class RecipePlan:
-    """All cells of a recipe at one scale, those that need no other first.
+    """All cells of a recipe at one scale.
 
     Args:
-        recipe, scale: what was planned.
-        cells: in that order.
+        recipe, scale: the recipe, and the name of the scale.
+        cells: the cells, ordered by stage.
         left_out: cells of the published scale that this scale lacks.
         history: when the recipe was frozen, and what has changed since; None if unknown.
-        seeds: those that replace the recipe's own.
+        seeds: seeds that replace the recipe's own; empty if none do.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class RecipePlan:
     seeds: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Cell:
-        """Return the cell of that name or number."""
+        """Return the cell with that name or number."""
         by_name = {cell.name: cell for cell in self.cells}
         if name.isdigit() and int(name) < len(self.cells):
             return self.cells[int(name)]
@@ -75,7 +75,7 @@ class RecipePlan:
         return by_name[name]
 
     def matching(self, patterns: list[str]) -> tuple[Cell, ...]:
-        """Return the cells that match any of the patterns; all of them without patterns.
+        """Return the cells that match any of the patterns; all cells if there are no patterns.
 
         Raises:
             ValueError: a pattern matches no cell.
@@ -83,7 +83,7 @@ class RecipePlan:
         names = [cell.name for cell in self.cells]
         for pattern in patterns:
             if not any(matches(pattern, name) for name in names):
-                raise unknown("cell", pattern, names, hint="Patterns are as in a shell: 'train/*'.")
+                raise unknown("cell", pattern, names, hint="Patterns work as in a shell: 'train/*'.")
         return tuple(cell for cell in self.cells if matches_any(patterns or None, cell.name))
 
     def measuring(self, patterns: Sequence[str]) -> list[str]:
@@ -107,11 +107,11 @@ class RecipePlan:
 
 
 def planned(recipe: Recipe, scale: str) -> RecipePlan:
-    """Return the cells of a recipe at one scale, checked.
+    """Check a recipe at one scale, and return its cells.
 
     Raises:
         RecipeError: an unknown kind, option, network, measure, transform, list, axis or cell.
-        ValueError: no such scale.
+        ValueError: unknown scale.
     """
     if scale not in recipe.scales:
         raise unknown("scale", scale, recipe.scales)
@@ -134,7 +134,7 @@ def planned(recipe: Recipe, scale: str) -> RecipePlan:
 def combinations(
     recipe: Recipe, entry: Template | RecipeTable | Claim | Figure, place: Place, **fixed: Any
 ) -> Iterator[dict[str, Any]]:
-    """Yield one dict of axis values per combination, leaving out those of `unless`."""
+    """Yield one dict of axis values per combination, leaving out those in `unless`."""
     axes = recipe.listed(entry.axes, place)
     for values in itertools.product(*axes.values()):
         chosen = {**fixed, **dict(zip(axes, values, strict=True))}
@@ -143,7 +143,7 @@ def combinations(
 
 
 def filled(value: Any, chosen: Mapping[str, Any], place: Place) -> Any:
-    """Return texts with `{axis}` replaced by its value; a text that is only `{axis}` becomes the value."""
+    """Replace `{axis}` in strings by its value; a string that is only `{axis}` becomes the value itself."""
     if isinstance(value, list):
         return [filled(entry, chosen, place) for entry in value]
     if isinstance(value, dict):
@@ -170,7 +170,7 @@ def _matches(wanted: Mapping[str, Any], chosen: Mapping[str, Any], place: Place)
 def _expanded(
     recipe: Recipe, template: Template, place: Place, scale: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (name, table of options) of the cells of a template."""
+    """Yield (name, table of options) for each cell of a template."""
     _kind(template, place)
     rules = [place.fill(When, table, what="[[cells.when]]") for table in template.when]
     for chosen in combinations(recipe, template, place, scale=scale):
@@ -189,7 +189,7 @@ def _expanded(
 
 
 def _refuse_unknown_values(match: Mapping[str, Any], axes: Mapping[str, list[Any]], place: Place) -> None:
-    """Reject misspelt values: they would match no cell, and silently run another experiment."""
+    """Reject misspelt values, which would match no cell and silently run a different experiment."""
     for axis, wanted in match.items():
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if value not in axes.get(axis, [value]):

@@ -1,4 +1,4 @@
-"""The grammar of a claim's `holds`, and what an interval decides about it."""
+"""The comparison that a claim states under `holds`, and how an interval decides it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NATURAL = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where the value of a claim has to lie.
+    """The range in which the value of a claim must lie.
 
     "0.5 ± 0.1" is an equivalence test: two one-sided tests, each at 2.5 %.
 
     Args:
         least, most: the bounds.
-        beyond: whether the value has to lie outside the bounds instead of between them.
-        chosen: whether somebody chose the bounds: a margin, or a bound that is neither 0 nor 1.
+        beyond: whether the value must lie outside the bounds instead of between them.
+        chosen: whether the bounds need a reason: a margin, or a bound that is neither 0 nor 1.
 
     >>> below, across = Interval(-0.3, -0.1), Interval(-0.1, 0.3)
     >>> Comparison.read("< 0").decided(below), Comparison.read("< 0").decided(across)
@@ -65,7 +65,10 @@ class Comparison:
         )
 
     def decided(self, interval: Interval) -> str:
-        """Return "confirmed" if it holds over the whole interval, "refuted" if it fails over all of it."""
+        """Return whether an interval decides the comparison: "confirmed", "refuted" or "undecided".
+
+        Confirmed if the comparison holds over the whole interval, refuted if it holds nowhere in it.
+        """
         low, high = interval.low, interval.high
         if not (math.isfinite(low) and math.isfinite(high)):
             return UNDECIDED
@@ -75,9 +78,9 @@ class Comparison:
         return CONFIRMED if inside != self.beyond else REFUTED
 
     def p(self, interval: Interval) -> float:
-        """Return the two-sided p-value of the value lying at the nearest bound; NaN without an interval.
+        """Return the two-sided p-value of the value equalling the nearest bound; NaN without an interval.
 
-        It is below 0.05 if and only if `decided` decides.
+        The p-value is below 0.05 if and only if `decided` does not return "undecided".
 
         >>> from invariscope.intervals import jackknife
         >>> round(Comparison.read("> 2").p(jackknife(3.0, [2.0, 4.0], [5, 5])), 6)
@@ -87,7 +90,7 @@ class Comparison:
 
 
 def _p_at(interval: Interval, bound: float) -> float:
-    """As `Interval.p_at`; without a standard error, from the half of the interval towards the bound."""
+    """Return `Interval.p_at`; without a standard error, derive one from the half-width towards the bound."""
     from scipy import special
 
     if interval.error > 0:

@@ -11,7 +11,7 @@ SPLITS = ("train", "test")
 
 
 def data_needed(cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
-    """Return name to splits of every data set that the cells read, in order of appearance."""
+    """Return the splits of each data set that the cells read, by name, in order of appearance."""
     found: dict[str, list[str]] = {}
     for name, split in dict.fromkeys(pair for cell in cells for pair in cell.options.data_sets):
         found.setdefault(name, []).append(split)
@@ -19,13 +19,13 @@ def data_needed(cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
 
 
 def data_in_words(cells: Sequence[Cell]) -> str:
-    """Return the data sets in one line: "mnist (train, test), cifar10 (test)"."""
+    """Describe the data sets in one line: "mnist (train, test), cifar10 (test)"."""
     needed = data_needed(cells).items()
     return ", ".join(f"{name} ({', '.join(splits)})" for name, splits in needed) or "no data set"
 
 
 def missing_data(cells: Sequence[Cell], data_dir: Path | None) -> list[str]:
-    """Return the data sets that lack the files of a split, without downloading any."""
+    """Return the data sets whose files are not all present, without downloading any."""
     from invariscope.zoo.datasets import present
 
     needed = data_needed(cells).items()
@@ -33,9 +33,9 @@ def missing_data(cells: Sequence[Cell], data_dir: Path | None) -> list[str]:
 
 
 def refuse_missing_data(cells: Sequence[Cell], data_dir: Path | None) -> None:
-    """Raise FileNotFoundError, naming all data sets the cells need, if one is missing.
+    """Raise FileNotFoundError if a data set is missing, naming all data sets that the cells need.
 
-    Without a folder, missing data sets are downloaded first.
+    Without `data_dir`, missing data sets are downloaded first.
     """
     from invariscope.zoo.datasets import files
 

@@ -15,12 +15,12 @@ NOTE = "NOTE.txt"
 
 
 class Digests:
-    """SHA-256 of the unpacked files of data sets, cached as long as their sizes and times stay the same.
+    """SHA-256 of the unpacked files of data sets, cached until a file's size or modification time changes.
 
     Args:
-        memory: the file of the cache.
+        memory: the cache file.
         data_dir: folder of the data sets; None: the default one.
-        known: "NAME/SPLIT" to digests and note, from an archive, for data sets whose files are missing.
+        known: digests and note by "NAME/SPLIT", from an archive, for data sets whose files are missing.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Digests:
             self._known = {}
 
     def entry(self, name: str, split: str) -> dict[str, Any]:
-        """Return "digests" and "note" of one split.
+        """Return the "digests" and the "note" of one split.
 
         Raises:
-            FileNotFoundError: the files are missing, and the archive does not know them.
+            FileNotFoundError: the files are missing, and the archive has no digests of them.
         """
         from invariscope.zoo import datasets
 
@@ -51,7 +51,7 @@ class Digests:
         mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
         if mark not in self._known:
             self._known[mark] = _content_digest(path)
-            if self._memory.parent.exists():  # looking for cells does not create the folder
+            if self._memory.parent.exists():  # looking for cells must not create the folder
                 write_json(self._memory, self._known)
         return self._known[mark]
 
@@ -63,7 +63,7 @@ def file_digest(path: Path) -> str:
 
 
 def _content_digest(path: Path) -> str:
-    """Return the SHA-256 of the unpacked content: packing the data does not change the cells."""
+    """Return the SHA-256 of the unpacked content, so that compressing the data does not change keys."""
     if path.suffix != ".gz":
         return file_digest(path)
     with gzip.open(path) as stream:
@@ -71,6 +71,6 @@ def _content_digest(path: Path) -> str:
 
 
 def _note_beside(paths: list[Path]) -> str:
-    """Return the texts of NOTE.txt in the folders of the files."""
+    """Return the contents of NOTE.txt in the folders of the files."""
     notes = [folder / NOTE for folder in dict.fromkeys(path.parent for path in paths)]
     return " ".join(" ".join(note.read_text(encoding="utf-8").split()) for note in notes if note.is_file())

@@ -9,16 +9,16 @@ from typing import Any
 from invariscope.lab.recipes.cells import Cell
 from invariscope.lab.recipes.store import Store
 
-# Starting Python, loading torch and the data, compiling, writing.
+# Seconds to start Python, load torch and the data, compile, and write the files.
 START_SECONDS = 5.0
 
 
 def estimated(
     store: Store, cells: Sequence[Cell], *, threads: int, log: Callable[[str], None]
 ) -> dict[str, float]:
-    """Return seconds by cell, with that many threads each; cells with equal costs per unit are timed once.
+    """Return the estimated seconds of each cell, by name; NaN for cells that cannot be timed.
 
-    NaN for cells that cannot be timed.
+    Cells with the same cost per unit of work are timed once.
     """
     import torch
 
@@ -38,7 +38,7 @@ def estimated(
 
 
 def _unit_seconds(cell: Cell, store: Store, log: Callable[[str], None]) -> float:
-    """Return seconds per unit of work; NaN if it fails, as the cell itself then would."""
+    """Return seconds per unit of work; NaN if timing fails, since the cell itself would then fail too."""
     try:
         return cell.options.time_one_unit(store.plan.options(), store.data_dir)
     except ValueError as error:

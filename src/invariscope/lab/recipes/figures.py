@@ -20,12 +20,12 @@ _DPI = 110
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure on disk, or the reason why there is none.
+    """A figure on disk, or the reason why it could not be drawn.
 
     Args:
         title, about: heading and caption.
         path: relative to the page; None if nothing could be drawn.
-        missing: unfinished cells that it should show as well.
+        missing: unfinished cells that the figure lacks.
         reason: why nothing could be drawn.
     """
 
@@ -37,10 +37,10 @@ class DrawnFigure:
 
 
 def check_figures(recipe: Recipe) -> None:
-    """Reject unknown plots, options and axes before anything is run.
+    """Reject unknown plots, options and axes before any cell runs.
 
     Raises:
-        RecipeError: with the line and the closest name.
+        RecipeError: an error in a figure; the message points at the line.
     """
     for number, figure in enumerate(recipe.figures):
         place = recipe.place("figures", number)
@@ -70,7 +70,7 @@ def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[DrawnFigure]:
 
 
 def _drawn(figure: Figure, outcomes: Outcomes, folder: Path) -> DrawnFigure:
-    """Draw a figure whose texts are filled in."""
+    """Draw one figure, with the axis values already filled in."""
     title, finished = figure.title, outcomes.finished(figure.cells)
     missing = tuple(name for name in outcomes.matching(figure.cells) if name not in finished)
     if not finished:

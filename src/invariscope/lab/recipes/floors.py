@@ -1,4 +1,4 @@
-"""Whether the networks behind a number have learned: their accuracies beside the required ones."""
+"""Floors: the accuracy that a network must reach before numbers that depend on it decide a claim."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from invariscope.lab.recipes.recipe import Floor, Recipe
 
 @dataclass(frozen=True)
 class Learned:
-    """The test accuracy of a trained network, and the accuracy it has to reach.
+    """The test accuracy of a trained network, and the accuracy it must reach.
 
     Args:
         cell: its training cell.
-        accuracy: on the unchanged test images; None if unknown.
-        floor: None if the recipe states none.
+        accuracy: accuracy on the unchanged test images; None if unknown.
+        floor: the required accuracy; None if the recipe states none.
     """
 
     cell: str
@@ -29,14 +29,14 @@ class Learned:
 
     @property
     def margin(self) -> float:
-        """Accuracy divided by floor, below 1 if it has not learned; -inf if unknown, inf without a floor."""
+        """Accuracy divided by the floor; below 1: too inaccurate; -inf: unknown accuracy; inf: no floor."""
         if self.floor is None:
             return math.inf
         return -math.inf if self.accuracy is None else self.accuracy / self.floor.bound
 
     @property
     def shortfall(self) -> str:
-        """Why no claim is tested on this network; empty if it is accurate enough.
+        """Why claims are not tested on this network; empty if it is accurate enough.
 
         >>> Learned("net", 0.61, Floor(cells=["net"], published=0.759)).shortfall
         'accuracy 0.61, below 0.683 (0.9 of the published 0.759)'
@@ -51,7 +51,7 @@ class Learned:
 
     @property
     def beside(self) -> str:
-        """The accuracy, followed by what it is compared with; empty if neither is known.
+        """The accuracy, followed by the published one or the floor; empty if neither is known.
 
         >>> Learned("net", 0.72, Floor(cells=["net"], published=0.759)).beside
         '0.72 (published 0.759)'
@@ -65,7 +65,7 @@ class Learned:
 
 
 def lowest(learned: Sequence[Learned]) -> Learned | None:
-    """Return the network with the lowest accuracy relative to its floor, which decides; None if none."""
+    """Return the network with the lowest accuracy relative to its floor; None if there are no networks."""
 
     def order(one: Learned) -> tuple[float, float]:
         return one.margin, -math.inf if one.accuracy is None else one.accuracy
@@ -74,7 +74,7 @@ def lowest(learned: Sequence[Learned]) -> Learned | None:
 
 
 def floor_of(recipe: Recipe, cell: str) -> Floor | None:
-    """Return the last floor with a pattern that matches the training."""
+    """Return the last floor with a pattern that matches the training cell; None if no floor does."""
     return next((floor for floor in reversed(recipe.floors) if matches_any(floor.cells, cell)), None)
 
 
@@ -82,7 +82,7 @@ def trained_below(plan: RecipePlan, name: str) -> tuple[str, ...]:
     """Return the training cells whose finished network a measuring cell uses.
 
     Networks before training ("CELL@0") and networks trained without labels are left out: they have no
-    accuracy to judge.
+    accuracy to compare with a floor.
     """
     cell = plan[name]
     if str(getattr(cell.options, "model", None)).endswith("@0"):
@@ -94,7 +94,7 @@ def check_floors(plan: RecipePlan) -> None:
     """Reject floors that are incomplete, contradictory, or match no training run.
 
     Raises:
-        RecipeError: with the line.
+        RecipeError: an error in a floor; the message points at the line.
     """
     trained = [cell.name for cell in plan.cells if isinstance(cell.options, Train)]
     for number, floor in enumerate(plan.recipe.floors):

@@ -24,9 +24,9 @@ def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None =
     Args:
         chosen: recipes of the package.
         path: the file of freezes.
-        now: the time; None: the present.
+        now: time of the freeze; None: the current time.
     Raises:
-        ValueError: an unknown recipe, or an error in one.
+        ValueError: a recipe is unknown, or contains an error.
     """
     known, added = read_frozen(path), {}
     date = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")

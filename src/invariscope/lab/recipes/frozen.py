@@ -1,4 +1,4 @@
-"""The freezes of a recipe, kept in `frozen.json`, and what has changed since."""
+"""The freezes of a recipe, stored in `frozen.json`, and what has changed since."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Freeze:
     """A recipe at the time it was frozen.
 
     Args:
-        date: in UTC.
+        date: time of the freeze, in UTC.
         recipe: hash of the whole recipe.
         claims: hash of each claim, by its text.
     """
@@ -34,11 +34,11 @@ class Freeze:
 
 @dataclass(frozen=True)
 class FreezeHistory:
-    """The present state of a recipe beside its freezes.
+    """The current hashes of a recipe, and its freezes.
 
     Args:
-        recipe, claims: the present hashes.
-        freezes: the earliest first; empty for a recipe that was never frozen.
+        recipe, claims: the current hashes.
+        freezes: all freezes, earliest first; empty for a recipe that was never frozen.
     """
 
     recipe: str
@@ -59,7 +59,7 @@ class FreezeHistory:
         return text
 
     def since(self, claim: str) -> datetime | None:
-        """Return since when the claim has been frozen in its present form; None if it is not frozen."""
+        """Return when the claim was first frozen in its present form; None if it is not frozen."""
         found = None
         for freeze in reversed(self.freezes):
             if freeze.claims.get(claim) != self.claims[claim]:
@@ -96,7 +96,7 @@ def history(name: str, recipe: Recipe, path: Path = FROZEN) -> FreezeHistory:
 
 
 def read_frozen(path: Path = FROZEN) -> dict[str, list[dict[str, Any]]]:
-    """Return all freezes by the name of the recipe, as the file holds them."""
+    """Return the entries of the file: all freezes, by the name of the recipe."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -123,7 +123,7 @@ def _declared_claim(recipe: Recipe, claim: Claim, number: int) -> dict[str, Any]
 
 
 def _declared(value: Any) -> Any:
-    """Return plain values without prose, defaults and derived fields (those without `repr`)."""
+    """Return the declarations as plain values, without prose, defaults and fields with `repr=False`."""
     if isinstance(value, list):
         return [_declared(entry) for entry in value]
     if isinstance(value, Mapping):

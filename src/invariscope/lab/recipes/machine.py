@@ -13,9 +13,9 @@ _CPU_FACTS = Path("/proc/cpuinfo")
 
 @functools.cache
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Return the model of the processor, its cores, whether it has AMX, and the model of the GPU if used.
+    """Return the processor's model, its cores, whether it has AMX, and the GPU's model if a GPU is used.
 
-    Nothing in it identifies the machine. Treat the dict as read-only.
+    The description does not identify the individual machine. Treat the dict as read-only.
     """
     facts = _facts()
     found = {
@@ -37,7 +37,7 @@ def check_device(device: str) -> None:
 
 
 def _facts() -> dict[str, str]:
-    """Return the entries on the first processor; empty if the system has no such file."""
+    """Return the `/proc/cpuinfo` entries of the first processor; empty if the file is missing."""
     try:
         lines = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Markdown helpers: tables from columns, durations, and what all rows have in common."""
+"""Markdown helpers: tables from columns, durations, and texts that all rows share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def grid(columns: Sequence[Column]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a number of seconds in words.
+    """Format a number of seconds.
 
     >>> duration(42.4), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')
@@ -39,10 +39,10 @@ def duration(seconds: float) -> str:
 
 
 def factored(rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
-    """Return a sentence on what is shortened in every row, and the rest of each row as one text.
+    """Return a sentence on what is shortened in every row, and the remaining texts of each row, joined.
 
     Args:
-        rows: per row, what was shortened in it, such as "epochs 3 (5)".
+        rows: what was shortened in each row, such as "epochs 3 (5)".
 
     >>> sentence, rest = factored([["epochs 3 (5)", "samples 64 (all)"], ["samples 64 (all)"]])
     >>> sentence, rest

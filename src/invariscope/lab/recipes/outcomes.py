@@ -1,4 +1,4 @@
-"""The finished cells of an output folder, as tables, claims and figures use them."""
+"""The finished cells of an output folder, as used by tables, claims and figures."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The finished cells, looked up by name; each is checked and read once.
+    """The finished cells by name; each is checked and read only once.
 
     Args:
-        store: where the cells are.
+        store: the store of the cells.
     """
 
     store: Store
@@ -35,7 +35,7 @@ class Outcomes:
 
     @property
     def plan(self) -> RecipePlan:
-        """All cells, finished or not."""
+        """The plan with all cells, finished or not."""
         return self.store.plan
 
     def manifest(self, cell: Cell) -> dict[str, Any] | None:
@@ -77,7 +77,7 @@ class Outcomes:
         return self._results[name]
 
     def training(self, cell: Cell) -> dict[str, Any]:
-        """Return what the card of a finished training run records about it."""
+        """Return the training record from the card of a finished training cell."""
         card = self.store.folder(cell) / NETWORK / "card.json"
         return json.loads(card.read_text(encoding="utf-8"))["training"]
 
@@ -99,14 +99,14 @@ class Outcomes:
         return None if manifest is None else datetime.fromisoformat(manifest["finished"])
 
     def log(self, cell: Cell) -> list[str]:
-        """Return the last lines that an unfinished cell logged; none if it was never started."""
+        """Return the last lines that an unfinished cell logged; an empty list if it was never started."""
         try:
             return tail(self.store.scratch(cell) / LOG)
-        except OSError:  # without its data the cell has no key, and so no folder
+        except OSError:  # without its data the cell has no key, and therefore no folder
             return []
 
     def shortened(self, cell: Cell) -> list[str]:
-        """Return what the scale changed in the cell and in those it needs: "epochs 3 (5)"."""
+        """Return the options that the scale changed in the cell and in those it needs: "epochs 3 (5)"."""
         own = [f"{name} {_brief(now)} ({_brief(then)})" for name, (now, then) in cell.shortened.items()]
         below = [text for need in cell.needs for text in self.shortened(self.plan[need])]
         return [*below, *own]

@@ -32,12 +32,12 @@ from invariscope.plots.shared.labels import number
 
 @dataclass(frozen=True)
 class Page:
-    """The page of one output folder.
+    """The Markdown page about the cells of one output folder.
 
     Args:
         outcomes: the cells.
         data_note: a remark on the variant of the data, shown unchanged.
-        failed: cell to reason, from the run that just ended.
+        failed: why cells failed in the run that just ended, by name.
     """
 
     outcomes: Outcomes
@@ -92,8 +92,8 @@ class Page:
         notes = [self.data_note] if self.data_note else []
         lines += [f"- Data: {note}" for note in notes + _notes_beside(self.outcomes)]
         lines.append(
-            "- Intervals are 95 %; each table states what they are over. Intervals over samples only "
-            "(delete-a-group jackknife) hold for the trainings that were measured, not for others."
+            "- Intervals are at the 95 % level; each table states what they are over. Intervals over samples "
+            "only (delete-a-group jackknife) apply to the measured training runs, not to others."
         )
         return "\n".join(lines)
 
@@ -168,7 +168,7 @@ def _tested(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _notes_beside(outcomes: Outcomes) -> list[str]:
-    """Return the texts of NOTE.txt in the folders of the data sets used."""
+    """Return the contents of NOTE.txt in the folders of the data sets used."""
     cells = filter(outcomes.manifest, outcomes.plan.cells)
     known = [pair for cell in cells for pair in outcomes.store.data_known(cell).items()]
     lines = [f"{name.partition('/')[0]}: {entry['note']}" for name, entry in known if entry["note"]]

@@ -20,11 +20,11 @@ Axes = dict[str, list[Any] | str]
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """Changes of options for certain values of the axes; `scale` is an axis too.
+    """Changes to options for certain axis values; `scale` is an axis too.
 
     Args:
-        match: axis to a value, or to a list of alternatives; the key is `is`.
-        change: option to value; the key is `set`.
+        match: for each axis, a value or a list of alternatives; the TOML key is `is`.
+        change: new value of each option; the TOML key is `set`.
     """
 
     match: dict[str, Any]
@@ -38,11 +38,11 @@ class Template:
     Args:
         kind: kind of the cells, such as "train" or "measure".
         name: name of a cell, with `{axis}` for the value of an axis.
-        axes: axis to its values, or to the name of a list under `[lists]`; the key is `for`.
-        unless: combinations that are left out.
-        options: options of the kind; texts may hold `{axis}`. A text that is nothing else becomes the value
-            itself.
-        when: changes, applied one after the other.
+        axes: for each axis, its values or the name of a list under `[lists]`; the TOML key is `for`.
+        unless: combinations to leave out.
+        options: options of the kind; strings may contain `{axis}`. A string that is only `{axis}` becomes
+            the value itself.
+        when: changes to options, applied in order.
     """
 
     kind: str
@@ -59,10 +59,10 @@ class RecipeTable:
 
     Args:
         title, about: heading and description.
-        axes, unless: its rows; the key is `for`.
-        value: a quantity: its name under `quantity`, and its arguments.
+        axes, unless: the rows; the TOML key of `axes` is `for`.
+        value: a quantity, as its name under `quantity` and its arguments.
         trainings: axes over which the values of a row are combined, such as seeds.
-        published: numbers by the values of the axes, nested in the order of the axes.
+        published: published numbers by axis value, nested in the order of the axes.
     """
 
     title: str
@@ -81,7 +81,8 @@ class Claim:
     Args:
         text: the claim, as a sentence.
         about: how it is tested.
-        axes, unless: the cases; the key is `for`. The claim is confirmed if it holds in all of them.
+        axes, unless: the cases; the TOML key of `axes` is `for`. The claim is confirmed if it holds in every
+            case.
         trainings: axes over which the values of a case are combined, such as seeds.
         value, minus: a quantity, or the difference of two.
         holds: "< 0", "> 1", "0.5 ± 0.1" (between) or "not 0 ± 0.05" (outside).
@@ -103,10 +104,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The accuracy below which a trained network does not count as evidence on a claim.
+    """The accuracy below which a trained network does not count as evidence for or against a claim.
 
     Args:
-        cells: patterns of the training cells; if several floors match a cell the last one counts.
+        cells: patterns of the training cells; if several floors match a cell, the last one counts.
         published: their published accuracy on the unchanged test images; the floor is `share` of it.
         share: fraction of the published accuracy.
         least: the floor itself, if nothing is published.
@@ -124,7 +125,7 @@ class Floor:
         """The lowest sufficient accuracy."""
         if self.published is not None:
             return self.share * self.published
-        assert self.least is not None, "loading a recipe rejects floors without either"
+        assert self.least is not None, "loading a recipe rejects floors with neither `published` nor `least`"
         return self.least
 
 
@@ -135,8 +136,8 @@ class Figure:
     Args:
         title, about: heading and caption.
         plot: a name from `invariscope list plots`.
-        cells: patterns of the cells shown; texts may hold `{axis}`.
-        axes, unless: one figure per combination; the key is `for`.
+        cells: patterns of the cells shown; strings may contain `{axis}`.
+        axes, unless: one figure is drawn per combination; the TOML key of `axes` is `for`.
         options: keyword options of the plot.
         format: file format, "png" or "svg".
     """
@@ -153,19 +154,19 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A published experiment, declared.
+    """The declaration of a published experiment.
 
     Args:
         title, source, about: heading, publication and description.
-        include: names of files in `shared/`, whose lists and cells come before the recipe's own; a list of
-            the recipe replaces an included one of the same name.
-        scales: name to description; the first is the published one, the others shorten it.
-        lists: values that several axes share.
-        offered: by the name of a list, all values that the recipe or an included file gives it. Included
-            cells may have rules for values that the recipe's own list leaves out.
+        include: names of files in `shared/`, whose lists, cells and floors come before the recipe's own; a
+            list of the recipe replaces an included one of the same name.
+        scales: description of each scale, by name; the first is the published one, the others shorten it.
+        lists: named lists of values that several axes share.
+        offered: for each list, by name, all values from the recipe and from included files. Included cells
+            may have rules for values that the recipe's own list leaves out.
         floors: the accuracies that trained networks must reach.
-        cells: what is run.
-        tables, claims, figures: what the page shows.
+        cells: templates of the cells to run.
+        tables, claims, figures: the contents of the page.
         text, places: the file, and the place of each entry, for error messages.
     """
 
@@ -195,14 +196,14 @@ class Recipe:
 
     @property
     def narrowed(self) -> bool:
-        """Whether a list leaves out values that an included file gives it, and so some of its cells."""
+        """Whether a list leaves out values from an included file, and thereby some of its cells."""
         return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
 
     def listed(self, axes: Axes, place: Place) -> dict[str, list[Any]]:
         """Return axes with the names of lists replaced by their values.
 
         Raises:
-            RecipeError: no such list.
+            RecipeError: unknown list.
         """
         found = {}
         for axis, values in axes.items():
@@ -217,7 +218,7 @@ class Recipe:
         """Return the recipe with these seeds under `lists.seeds`.
 
         Raises:
-            ValueError: it has no such list, no seeds are given, or one is repeated.
+            ValueError: the recipe has no such list, no seeds are given, or one is repeated.
         """
         if SEEDS not in self.lists:
             raise ValueError(f"{self.text.name} has no list {SEEDS!r}, so its seeds cannot be replaced")
@@ -237,11 +238,11 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Path:
-    """Return the file of a recipe of the package, or of the user's own.
+    """Return the file of a recipe: one of the package by its name, or a .toml file by its path.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: no recipe of that name.
+        ValueError: unknown recipe.
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
@@ -255,10 +256,10 @@ def find(name: str) -> Path:
 
 
 def read(name: str) -> Recipe:
-    """Return the recipe of that name, or in that file.
+    """Read the recipe with that name, or in that file.
 
     Raises:
-        RecipeError: an error in it; the message points at the line.
+        RecipeError: an error in the recipe; the message points at the line.
         FileNotFoundError, ValueError: as for `find`.
     """
     text = Text.read(find(name))

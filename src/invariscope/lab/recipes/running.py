@@ -1,4 +1,4 @@
-"""Run cells: one in this process, or many, each in a process of its own."""
+"""Run cells: one in this process, or several, each in its own process."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def run_cell(
 ) -> bool:
     """Run one cell in this process unless it is finished, and return whether it ran.
 
-    A training whose weights are not in the archive is run again only if the plan has an unfinished cell
+    A training cell whose weights are not in the archive runs again only if the plan has an unfinished cell
     that needs them.
 
     Args:
-        store, cell: where and what to run.
-        threads, device: what it runs on.
+        store, cell: the store, and the cell to run.
+        threads, device: number of threads, and the device.
         log: called with one line at a time.
-        patience_s: how long to wait for another process that is running it.
+        patience_s: seconds to wait for another process that is running the cell.
     Raises:
-        ValueError: a cell that it needs is unfinished or damaged.
-        BusyError: another process is running it.
-        OSError: it cannot be written.
+        ValueError: a needed cell is unfinished or damaged.
+        BusyError: another process is running the cell.
+        OSError: the cell cannot be written.
     """
     if cell not in unfinished(store, _with_dependants(store, cell), log):
         return False
@@ -65,9 +65,9 @@ def run_cell(
 
 
 def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) -> list[Cell]:
-    """Return the cells that have to be run, in the given order, in which needs come first.
+    """Return the cells that still have to run, in the given order, in which needed cells come first.
 
-    A finished network without its weights is included only if one of them needs it. Damaged cells are
+    A finished network without its weights is included only if one of these cells needs it. Damaged cells are
     deleted.
     """
     found: list[Cell] = []
@@ -81,7 +81,7 @@ def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) 
 
 
 def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """Return the manifest of a finished cell; a damaged cell is deleted, and looked up in the archive."""
+    """Return the manifest of a finished cell; a damaged cell is deleted and looked up in the archive."""
     try:
         return store.manifest(cell)
     except ValueError as error:
@@ -93,7 +93,7 @@ def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, An
 def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
     """Return the cell and those that need it, directly or indirectly, in the order of the plan."""
     names = {cell.name}
-    for other in store.plan.cells:  # needs come first
+    for other in store.plan.cells:  # needed cells come first
         if names & set(other.needs):
             names.add(other.name)
     return [other for other in store.plan.cells if other.name in names]
@@ -118,8 +118,8 @@ class RunSummary:
     """The outcome of running several cells.
 
     Args:
-        ran, kept: cells that were run, and cells that were finished before.
-        failed: cell to reason: the last line of its log, or the failed cell that it needs.
+        ran, kept: cells that ran, and cells that were already finished.
+        failed: reasons by cell: the last line of its log, or the failed cell that it needs.
     """
 
     ran: list[str] = field(default_factory=list)
@@ -129,13 +129,13 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class CellRunner:
-    """Runs cells in processes of their own, several at a time.
+    """Runs cells in separate processes, several at a time.
 
     Args:
-        store: where the cells go.
+        store: the store of the cells.
         command: the command line that runs a cell, without its name.
-        jobs: processes at a time.
-        threads: threads of all processes together, shared equally.
+        jobs: number of processes at a time.
+        threads: total number of threads, shared equally among the processes.
         log: called with one line at a time.
     """
 
@@ -146,10 +146,10 @@ class CellRunner:
     log: Callable[[str], None]
 
     def __call__(self, cells: Sequence[Cell]) -> RunSummary:
-        """Run the unfinished cells, needs first.
+        """Run the unfinished cells, needed cells first.
 
         If one fails, only the cells that need it are skipped. An interruption ends the processes; finished
-        cells stay.
+        cells are kept.
 
         Raises:
             FileNotFoundError: the data of a cell is missing.
@@ -173,13 +173,13 @@ class CellRunner:
 
     @property
     def share(self) -> int:
-        """The threads of one process."""
+        """Number of threads per process."""
         return max(1, self.threads // self.jobs)
 
     def _start(
         self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
     ) -> list[Cell]:
-        """Start the cells that are ready while there is room, and return those that still wait."""
+        """Start ready cells while fewer than `jobs` processes are running; return the cells still waiting."""
         left, open_names = [], {cell.name for cell in waiting} | set(running)
         for cell in waiting:
             broken = [need for need in cell.needs if need in outcome.failed]
@@ -206,7 +206,7 @@ class CellRunner:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **limits, **parent_named()},
-                start_new_session=True,  # Ctrl-C reaches this process, which ends its own
+                start_new_session=True,  # Ctrl-C reaches only this process, which then ends the cells
             )
         return _Process(process, folder / LOG, time.perf_counter())
 

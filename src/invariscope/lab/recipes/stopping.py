@@ -1,4 +1,4 @@
-"""Early ends of a cell's process: on SIGTERM, and together with the process that started it."""
+"""Stop the process of a cell early: on SIGTERM, or when the process that started it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 GRACE_S = 5.0
-PATIENCE_S = 2 * GRACE_S  # how long a process that was asked to end may still hold a cell
+PATIENCE_S = 2 * GRACE_S  # how long a process may still hold a cell after SIGTERM
 PARENT = "INVARISCOPE_PARENT"
 _PR_SET_PDEATHSIG = 1
 _REQUESTED = threading.Event()
@@ -19,9 +19,9 @@ _REQUESTED = threading.Event()
 
 @contextlib.contextmanager
 def stopping_gently() -> Iterator[None]:
-    """On SIGTERM, let a training run save its checkpoint before the process ends, within a few seconds.
+    """On SIGTERM, let a training run save its checkpoint; the process ends within a few seconds.
 
-    For the main thread of a process that runs one cell.
+    For use in the main thread of a process that runs one cell.
     """
     _REQUESTED.clear()
     before = signal.signal(signal.SIGTERM, _request)
@@ -32,15 +32,15 @@ def stopping_gently() -> Iterator[None]:
 
 
 def raise_if_requested() -> None:
-    """Raise KeyboardInterrupt if SIGTERM was received; for points at which training can be resumed."""
+    """Raise KeyboardInterrupt if SIGTERM was received; call it where training can be resumed."""
     if _REQUESTED.is_set():
         raise KeyboardInterrupt
 
 
 def end_with_parent() -> None:
-    """Receive SIGTERM when the parent named by `parent_named` ends, however it ends.
+    """Arrange for SIGTERM to be sent to this process when its parent, given by `parent_named`, ends.
 
-    On systems other than Linux the cell runs to its end, and no other process can run it meanwhile.
+    On systems other than Linux, the cell keeps running to its end, and no other process can run it meanwhile.
     """
     parent = int(os.environ.get(PARENT, "0"))
     if not parent or not sys.platform.startswith("linux"):
@@ -49,12 +49,12 @@ def end_with_parent() -> None:
 
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-    if os.getppid() != parent:  # it has already ended
+    if os.getppid() != parent:  # the parent has already ended
         sys.exit(128 + signal.SIGTERM)
 
 
 def parent_named() -> dict[str, str]:
-    """Return the environment variable that names this process as the parent of one it starts."""
+    """Return the environment variable by which a process started from here knows its parent."""
     return {PARENT: str(os.getpid())}
 
 

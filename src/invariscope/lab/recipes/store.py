@@ -1,4 +1,4 @@
-"""Finished cells on disk: keyed by what they depend on, verified, written whole or not at all."""
+"""Finished cells on disk: keyed by what they depend on, verified, and written atomically."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ _PAUSE_S = 0.1
 
 
 class BusyError(RuntimeError):
-    """Another process is running the cell."""
+    """Raised if another process is running the cell."""
 
 
 class MadeMeanwhileError(RuntimeError):
-    """Another process has finished the cell in the meantime."""
+    """Raised if another process has finished the cell in the meantime."""
 
 
 @dataclass(frozen=True)
 class Store:
     """The cells of one output folder.
 
-    A finished cell lies in `cells/NAME-KEY`, where the key is a hash of the cell's options, of the data it
-    reads and of the keys of the cells it needs: changing any of them gives a different folder.
+    A finished cell is stored in `cells/NAME-KEY`. The key is a hash of the cell's options, of the data it
+    reads and of the keys of the cells it needs, so changing any of them gives a different folder.
 
     Args:
         root: the output folder.
-        plan: its cells.
+        plan: the cells.
         data_dir: folder of the data sets; None: the default one.
         archive: provides finished cells that the output folder lacks, and the digests of data sets whose
             files are missing; or None.
@@ -69,7 +69,7 @@ class Store:
         """Return the hash of everything that the cell depends on.
 
         Raises:
-            FileNotFoundError: the data is missing, and the archive does not know it.
+            FileNotFoundError: a data set is missing, and the archive has no digests of it.
         """
         if cell.name not in self._keys:
             depends = {
@@ -85,7 +85,7 @@ class Store:
         return self._keys[cell.name]
 
     def folder(self, cell: Cell) -> Path:
-        """Return the folder of the finished cell; an existing one of the same key may have another name."""
+        """Return the folder of the finished cell: its own, or one with the same key under another name."""
         own = self._named(cell)
         return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
 
@@ -124,7 +124,7 @@ class Store:
         return there and not self.folder(cell).exists()
 
     def _lacks_weights(self, cell: Cell) -> bool:
-        """Return whether a network was copied from the archive without its weights."""
+        """Return whether the cell is a network copied from the archive without its weights."""
         with contextlib.suppress(ValueError):
             return self.folder(cell).exists() and lacks_weights(self.manifest(cell) or {})
         return False
@@ -134,7 +134,7 @@ class Store:
         shutil.rmtree(self.folder(cell))
 
     def data_known(self, cell: Cell) -> dict[str, dict[str, Any]]:
-        """Return digests and note of each "NAME/SPLIT" of data that the cell reads."""
+        """Return the digests and the note of each "NAME/SPLIT" that the cell reads."""
         return {"/".join(pair): self._digests.entry(*pair) for pair in cell.options.data_sets}
 
     @contextlib.contextmanager
@@ -147,11 +147,11 @@ class Store:
 
         Args:
             cell: the cell to run.
-            threads, device: what it runs on, for its manifest.
-            patience_s: how long to wait for another process that runs the same cell.
+            threads, device: number of threads and device, for its manifest.
+            patience_s: seconds to wait for another process that runs the same cell.
         Raises:
-            BusyError: the other process is still running it.
-            MadeMeanwhileError: the other process has finished it.
+            BusyError: another process is still running the cell.
+            MadeMeanwhileError: another process has finished the cell.
         """
         scratch, started = self.scratch(cell), time.perf_counter()
         (scratch / _KEPT).mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ class Store:
                 self._finish(cell, part, time.perf_counter() - started, threads, device)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-            # Within the lock: a process that waits for it then finds the finished cell.
+            # Still within the lock, so that a waiting process then finds the finished cell.
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _finish(self, cell: Cell, part: Path, seconds: float, threads: int, device: str) -> None:
@@ -196,7 +196,7 @@ class Store:
 
 
 def telling(options: Kind) -> Mapping[str, Any]:
-    """Return the options that differ from their defaults, without the label, which changes no number.
+    """Return the options that differ from their defaults, except the label, which affects no number.
 
     A new option whose default keeps the old behaviour therefore leaves the keys of finished cells unchanged.
     """
@@ -207,10 +207,12 @@ def telling(options: Kind) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
-    """Hold a lock that one process at a time can have; the system releases it when the process ends."""
+    """Hold an exclusive lock on a cell; the operating system releases it when the process ends."""
     try:
         import fcntl
-    except ImportError:  # Windows: two processes may do the same work, and the first to finish counts
+    except (
+        ImportError
+    ):  # Windows has no such lock: two processes may run the same cell, and the first to finish counts
         yield
         return
     deadline = time.monotonic() + patience_s

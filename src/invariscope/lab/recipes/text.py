@@ -17,7 +17,7 @@ from invariscope.common.registry import closest
 T = TypeVar("T")
 
 _HEADER = re.compile(r"\s*\[+\s*([\w.\-]+)\s*\]+")
-# Keys in TOML that cannot be, or should not be, names of fields in Python.
+# TOML keys that cannot, or should not, be names of Python fields.
 _RENAMED = {"for": "axes", "is": "match", "set": "change"}
 
 
@@ -27,7 +27,7 @@ class RecipeError(ValueError):
 
 @dataclass(frozen=True)
 class Text:
-    """The name and the text of a recipe's file, for messages that point into it."""
+    """The name and the text of a recipe file, for error messages that point at a line."""
 
     name: str
     text: str
@@ -37,7 +37,7 @@ class Text:
         """Read a file.
 
         Raises:
-            RecipeError: it is not text.
+            RecipeError: the file is not UTF-8 text.
         """
         try:
             return cls(path.name, path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ class Text:
             raise RecipeError(f"{path} is not UTF-8 text ({error})") from error
 
     def parsed(self) -> dict[str, Any]:
-        """Return the tables.
+        """Parse the text and return its tables.
 
         Raises:
             RecipeError: invalid TOML; tomllib's message gives the line.
@@ -58,7 +58,7 @@ class Text:
     def line(self, word: str, section: str = "", number: int = 0) -> int:
         """Return the line of `word` within the `number`-th entry of a section such as "cells"; 0 if absent.
 
-        A word in double quotes is found anywhere, one without only outside of texts and comments.
+        A word in double quotes is searched for everywhere, a bare word only outside strings and comments.
         """
         pattern = re.compile(rf"(?<![\w\-]){re.escape(word.strip(chr(34)))}(?![\w\-])", re.IGNORECASE)
         return next((n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))), 0)
@@ -87,7 +87,7 @@ class Text:
 
 
 def _bare(line: str, word: str) -> str:
-    """Return the line without texts and comments, in which keys are not searched."""
+    """Return the line without strings and comments, where bare words must not be found."""
     return line if word.startswith('"') else re.sub(r""""[^"]*"|'[^']*'|#.*""", "", line)
 
 
@@ -104,10 +104,10 @@ class Place:
         return self.text.error(message, word, self.section, self.number)
 
     def blame(self, error: Exception) -> RecipeError:
-        """Return the error, pointing at its subject in this entry, or else in a shared list.
+        """Return an error that points at the cause of `error`, in this entry or else in a shared list.
 
-        The subject is what its notes name, or an option with the value that the message repeats
-        ("epochs=-1"), or what the message quotes first.
+        The cause is the first of these that occurs in the recipe: a word in the notes of `error`, an option
+        whose value the message repeats ("epochs=-1"), or the first word that the message quotes.
         """
         message, notes = str(error), list(getattr(error, "__notes__", ()))
         here = (self.section, self.number)

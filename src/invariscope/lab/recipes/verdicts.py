@@ -16,7 +16,7 @@ class ClaimVerdict:
     """A claim with all its cases.
 
     Only cases that could be tested count. A case is *firmly* for or against if it stays so after Holm's
-    adjustment for their number.
+    adjustment for the number of tested cases.
     """
 
     claim: Claim
@@ -24,12 +24,12 @@ class ClaimVerdict:
 
     @property
     def tested(self) -> list[Case]:
-        """The cases that count."""
+        """The cases that could be tested."""
         return [case for case in self.cases if case.verdict != UNTESTED]
 
     @property
     def untested(self) -> list[str]:
-        """The reason of each case that was not tested."""
+        """The reason why each untested case was not tested."""
         return [case.reason for case in self.cases if case.verdict == UNTESTED]
 
     def count(self, verdict: str) -> int:
@@ -62,7 +62,7 @@ class ClaimVerdict:
     def shown(self) -> str:
         """The verdict with its counts, "mixed: 5 of 8 for, 2 against"; the word alone for a single case.
 
-        If all cases agree over their own intervals all of them are counted, otherwise only the firm ones.
+        If all cases agree over their own intervals, all of them are counted, otherwise only the firm ones.
         """
         word, cases = self.word, len(self.tested)
         if cases < 2 or word == UNTESTED:
@@ -83,7 +83,7 @@ def verdicts(recipe: Recipe, cells: Evidence) -> list[ClaimVerdict]:
 
 
 def _adjusted(cases: list[Case]) -> tuple[Case, ...]:
-    """Return the cases with Holm's p-values over the tested ones; no interval counts as p = 1."""
+    """Return the cases with Holm-adjusted p-values; for a tested case without an interval, p counts as 1."""
     known = [1.0 if case.verdict != UNTESTED and math.isnan(case.p) else case.p for case in cases]
     adjusted = holm(known).tolist()
     return tuple(

@@ -1,4 +1,4 @@
-"""Trainings and data for the recipes: self-supervision, scale detection, constant filters.
+"""Training methods and data for the recipes: self-supervision, scale detection, constant filters.
 
 They are also available from `invariscope.zoo`.
 """

@@ -1,4 +1,4 @@
-"""A network of constant filters, whose stability can be calculated by hand."""
+"""A network of constant filters, whose responses to displacements and noise can be calculated by hand."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def constant_filters(
 
     .. math:: f_k = \\mathrm{ReLU}(g * f_{k-1}), \\qquad g = F^{-d} \\text{ on } F^d \\text{ pixels}
 
-    The ReLU does not change positive images. It passes the positive half of noise on a black background,
-    whose mean accumulates over layers. For images of a few bright pixels that move by one pixel, with A the
-    width of the receptive field, the theory predicts D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and D
-    ~ A⁻¹ and G ~ A^d with filter = stride = F, where A = F^k. The borders are periodic.
+    The ReLU does not change positive images. On a black background, it passes only the positive half of
+    noise, whose mean accumulates over layers. The theory is about D and G of the measure `stability`, for
+    images of a few bright pixels that are displaced by one pixel. It depends on the width A of the receptive
+    field: without strides, A ~ √k, and the theory predicts D ~ A⁻² and G ~ A^d; with filter = stride = F,
+    A = F^k, and it predicts D ~ A⁻¹ and G ~ A^d. The borders are periodic.
 
     Args:
         layers: number of layers, k = 1 ... layers.
-        dimensions: d, 2, or 1 for images of a single row.
+        dimensions: number d of image axes: 2, or 1 for images of a single row.
         filter_size: F; odd without strides, so that a filter has a centre.
         stride: 1, or the size of the filter, so that neighbouring filters do not overlap.
     Returns:

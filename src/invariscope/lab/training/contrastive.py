@@ -43,25 +43,25 @@ def contrastive(
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Training:
-    """Train all layers before a classifier's last linear layer without labels, as SimCLR does.
+    """Train, without labels, all layers before a classifier's last linear layer, as in SimCLR.
 
-    Two views are drawn of each image of a batch, and `nt_xent` is minimised on a projection (linear, ReLU,
+    Two views of each image in a batch are drawn, and `nt_xent` is minimised on a projection (linear, ReLU,
     linear) of the input of the last linear layer. The projection is discarded afterwards, and the last linear
     layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe to the
     features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the proportion of
-    images whose first view is closest to their second.
+    images whose first view is closer to their second view than to any other view.
 
     Args:
         model: a classifier that ends with a linear layer; changed in place, left in eval mode.
         data: training images; labels are not used.
-        epochs: passes over the data, including those before a resumption.
-        views: transforms; each view of an image is moved by a random element of each, one after the other.
+        epochs: total number of passes over the data, including those of an interrupted run.
+        views: transforms; each view of an image is transformed by a random element of each, in order.
         intensity: each view is multiplied by a factor drawn from [1 − intensity, 1 + intensity].
         color: each channel of each view is then multiplied by a factor drawn from [1 − color, 1 + color], and
-            shifted by a number drawn from [−color, color], in units of the data. Without it, photographs can
-            be distinguished by their colours alone, and features remain poor.
-        temperature: divides the similarities.
-        projection: number of values of the projection.
+            shifted by a number drawn from [−color, color], in units of the data. With color=0, photographs
+            can be distinguished by their colours alone, and features remain poor.
+        temperature: divisor of the similarities.
+        projection: number of outputs of the projection.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
     Raises:
         ValueError: no linear layer, no views, numbers out of range, or as for `train`.
@@ -85,18 +85,18 @@ def contrastive(
 def nt_xent(
     embeddings: Float[Tensor, "views values"], *, temperature: float = 0.5
 ) -> tuple[Float[Tensor, ""], int]:
-    """Return the normalised, temperature-scaled cross entropy of pairs of views, and the pairs recognised.
+    """Return the normalised, temperature-scaled cross entropy of view pairs, and how many are recognised.
 
     .. math:: \\ell = -\\frac{1}{2n} \\sum_{k=1}^{2n} \\log
         \\frac{\\exp(\\cos(z_k, z_{k'}) / \\tau)}{\\sum_{l \\ne k} \\exp(\\cos(z_k, z_l) / \\tau)}
 
-    with k' the other view of the image of k. If all views coincide the loss is log(2n − 1).
+    where k' is the other view of the same image as k. If all views coincide, the loss is log(2n − 1).
 
     Args:
         embeddings: the first views of n images, then the second views in the same order.
         temperature: τ.
     Returns:
-        The loss, and the number of images whose first view is closest to their second.
+        The loss, and the number of images whose first view is closest to the second view of the same image.
 
     >>> loss, found = nt_xent(torch.eye(2).repeat(2, 1), temperature=0.1)  # two images, views alike
     >>> round(float(loss), 5), found
@@ -139,7 +139,7 @@ class Pairs:
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Return the loss of two views of each image, and the pairs recognised; labels are not used."""
+        """Return the loss of two views of each image, and the number of recognised pairs; `y` is not used."""
         both = torch.cat([self._view(x, generator), self._view(x, generator)])
         return nt_xent(forward(both), temperature=self.temperature)
 
@@ -151,7 +151,7 @@ class Pairs:
         return self._colored(x, generator) if self.color else x
 
     def _colored(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Scale and shift each channel."""
+        """Scale and shift each channel at random."""
         draws = self.color * (2 * torch.rand(2, *x.shape[:2], generator=generator) - 1)
         factors, shifts = draws.to(x).view(2, *x.shape[:2], *(1 for _ in x.shape[2:]))
         return x * (1 + factors) + shifts

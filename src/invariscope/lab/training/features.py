@@ -19,9 +19,9 @@ class Features(nn.Module):
 
     Args:
         model: a classifier that ends with a linear layer.
-        further: makes the further layers, given the number of features.
+        further: function that builds the further layers, given the number of features.
         seed: seed of their initial weights.
-        purpose: what the features are for, for the error if there is no linear layer.
+        purpose: why the features are needed, for the error message if there is no linear layer.
     """
 
     def __init__(

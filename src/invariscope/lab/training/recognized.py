@@ -38,17 +38,17 @@ def recognize_elements(
 ) -> Training:
     """Train all layers before a classifier's last linear layer to recognise the elements of a transform.
 
-    Each image of a batch is moved by every element, and an additional linear layer predicts the element from
-    the input of the classifier's last linear layer. The additional layer is discarded afterwards, and the
-    last linear layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe
-    to the features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the
-    proportion of images whose versions are all recognised.
+    Each image of a batch is transformed by every element, and an additional linear layer predicts the element
+    from the input of the classifier's last linear layer. The additional layer is discarded afterwards, and
+    the last linear layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear
+    probe to the features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the
+    proportion of images for which the element is recognised in every version.
 
     Args:
         model: a classifier that ends with a linear layer; changed in place, left in eval mode.
         data: training images; labels are not used.
-        epochs: passes over the data, including those before a resumption.
-        transform: at least two elements, the same for every image; the published one is `QuarterTurns()`.
+        epochs: total number of passes over the data, including those of an interrupted run.
+        transform: at least two elements, the same for every image; the publication uses `QuarterTurns()`.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`;
             batch_size counts images, not their versions.
     Raises:
@@ -71,10 +71,10 @@ def recognize_elements(
 
 @dataclass(frozen=True)
 class ElementRecognition:
-    """The objective of recognising the element by which each version of an image was moved.
+    """The objective of recognising which element produced each version of an image.
 
     Raises:
-        ValueError: elements that cannot be recognised.
+        ValueError: the elements are drawn per image, or there are fewer than two.
     """
 
     transform: Transform
@@ -89,7 +89,7 @@ class ElementRecognition:
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Return the cross entropy of the elements, and the images recognised; labels are not used."""
+        """Return the cross entropy of the elements, and the number of recognised images; `y` is not used."""
         orbits = self.transform.orbit(x)
         count, elements = orbits.shape[:2]
         named = forward(orbits.reshape(count * elements, *x.shape[1:]))

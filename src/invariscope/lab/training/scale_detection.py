@@ -27,7 +27,7 @@ def scale_detection(
     split: str = "train",
     seed: int = 0,
 ) -> ImageData:
-    """Return images with two bright pixels, class 0 if they are closer than `scale`, class 1 if farther.
+    """Return images of two bright pixels: of class 0 if these are closer than `scale`, else of class 1.
 
     The borders are periodic, so distances are those on a torus. No distance is within `gap / 2` of `scale`:
     with the default gap, moving each pixel by one never changes the class. Pixels are always more than two
@@ -44,7 +44,7 @@ def scale_detection(
     Returns:
         Images whose two pixels have the value √(pixels/2), so that their mean square is 1.
     Raises:
-        ValueError: no distance is left for a class, or an unknown split or number of dimensions.
+        ValueError: no distance is possible for a class, or an unknown split or number of dimensions.
 
     Source:
         The scale-detection task of Tomasini et al. 2022, arXiv:2210.01506.
@@ -90,10 +90,10 @@ def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndar
 
 
 def unit_displacements(*, dimensions: int = 2) -> Elements:
-    """Return every way of moving each of two bright pixels by one: 16 exact elements, or 4 in a row.
+    """Return all ways to move two bright pixels by one pixel each: 16 exact elements, or 4 along a row.
 
-    The borders are periodic. For images of `scale_detection`, whose class does not change with the default
-    gap.
+    The borders are periodic. Use these elements with images of `scale_detection`; with its default gap, they
+    do not change the class.
 
     Args:
         dimensions: number of dimensions of the images.
@@ -118,7 +118,7 @@ def unit_displacements(*, dimensions: int = 2) -> Elements:
 
 @dataclass(frozen=True)
 class _Moved:
-    """Moves the first bright pixel, in reading order, and the second, each by (down, right)."""
+    """Moves the two bright pixels of an image, in reading order, each by its own (down, right)."""
 
     first: tuple[int, int]
     second: tuple[int, int]

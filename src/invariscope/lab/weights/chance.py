@@ -1,4 +1,4 @@
-"""Permutation tests: a statistic beside its values under permuted labels."""
+"""Permutation tests: compare a statistic with its values under permuted labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invariscope.common.draws import Stream, numpy_generator
 
 @dataclass(frozen=True)
 class Chance:
-    """A statistic beside its values under permuted labels.
+    """A statistic, compared with its values under permuted labels.
 
     Args:
-        value: with the original labels.
-        mean, deviation: over the permutations.
+        value: value with the original labels.
+        mean, deviation: mean and standard deviation of the statistic over the permutations.
         p_value: two-sided, counting the value itself as one of the permutations.
     """
 
@@ -27,16 +27,16 @@ class Chance:
 
     @property
     def z(self) -> float:
-        """Deviations of the value above the mean of the permutations; NaN if these do not vary."""
+        """Z-score of the value relative to its permutations; NaN if the permuted values do not vary."""
         return (self.value - self.mean) / self.deviation if self.deviation > 0 else float("nan")
 
 
 def against_permutations(
     statistic: Callable[[np.ndarray], float], labels: int, *, permutations: int, seed: int
 ) -> Chance:
-    """Evaluate a statistic for the labels 0 .. labels - 1 in their order and in random orders.
+    """Evaluate a statistic for the labels 0 .. labels - 1 in ascending order and in random orders.
 
-    The p-value is twice that of the smaller tail, which includes permutations that equal the value.
+    The p-value is twice that of the smaller tail. Both tails include permutations with an equal value.
 
     Raises:
         ValueError: fewer than one permutation.

@@ -29,7 +29,7 @@ class GaborFits:
         filters: (filter, k, k) the filters.
         fitted: (filter, k, k) the fits, including the offset.
         r2: (filter,) proportion of the filter's variance explained by the fit; NaN for a constant filter.
-        frequency: (filter,) of the wave, in cycles per pixel.
+        frequency: (filter,) frequency of the wave, in cycles per pixel.
         orientation_deg: (filter,) direction of the wave, counter-clockwise from the x axis, 0 to 180.
         width_px: (filter, 2) standard deviations of the envelope, along the wave and across.
     """
@@ -64,19 +64,19 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     .. math:: g(s) = b + A\\, e^{-u^2/2\\sigma_u^2 - v^2/2\\sigma_v^2} \\cos(2\\pi f u + \\varphi), \\qquad
         R^2 = 1 - \\frac{\\|w - g\\|^2}{\\|w - \\bar w\\|^2}
 
-    with (u, v) the position of the pixel relative to a fitted centre, rotated by a fitted angle. Every pair
-    of output and input channels is a filter.
+    where (u, v) is the position of the pixel relative to a fitted centre, rotated by a fitted angle. Each
+    pair of an output and an input channel has its own filter.
 
-    Caveats: nine parameters explain a large part of a random filter of few pixels, and more of a smooth one.
-    Compare with `phase_randomised` copies of the filters, which are equally smooth.
+    Caveats: with its nine parameters, a Gabor function explains much of a random filter with few pixels, and
+    more of a smooth one. Compare with `phase_randomised` copies of the filters, which are equally smooth.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
         layer: name of a convolution; None if there is only one.
-        limit: largest number of filters to fit, evenly spread over the layer.
+        limit: maximum number of filters to fit; they are evenly spaced over the layer.
     Raises:
         TypeError: `weights` is of another type.
-        ValueError: no such layer, or filters smaller than 5 x 5.
+        ValueError: unknown layer, or filters smaller than 5 x 5.
 
     Source:
         Gabor 1946, doi:10.1049/ji-3-2.1946.0074; Jones and Palmer 1987, doi:10.1152/jn.1987.58.6.1233, for
@@ -117,13 +117,13 @@ def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
     .. math:: w' = F^{-1}\\left( |F w|\\, \\frac{F \\xi}{|F \\xi|} \\right)
 
-    with F the discrete Fourier transform over the filter's pixels and ξ white Gaussian noise. Each copy has
-    the power spectrum, and thus the smoothness, the mean and the variance of its filter, and is otherwise
-    random. The copies are the null model for Gabor fits, which depend on how the waves of a filter add up at
-    one place.
+    where F is the discrete Fourier transform over the filter's pixels and ξ is white Gaussian noise. Each
+    copy has the power spectrum, and thus the smoothness, the mean and the variance of its filter, and is
+    otherwise random. The copies are the null model for Gabor fits, which depend on how the waves of a filter
+    add up at one place.
 
-    Caveats: the Fourier transform treats the filter as periodic. A jump between opposite borders adds power
-    at high frequencies, also to the copies.
+    Caveats: the Fourier transform treats the filter as periodic. A jump between opposite borders of the
+    filter therefore appears as power at high frequencies, which the copies also have.
 
     Args:
         filters: (..., k, k).
@@ -188,7 +188,7 @@ def _wave(parameters: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, n
 
 
 def _bounds(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Bound the centre to the filter, widths to 0.5 px .. twice the filter, frequencies to Nyquist's."""
+    """Return bounds: centre within the filter, widths of 0.5 px to twice its side, frequencies to Nyquist."""
     height, width = shape
     small, large = np.log(0.5), np.log(2 * max(shape))
     low = np.array([0, 0, -2 * np.pi, small, small, 0.0])

@@ -1,4 +1,4 @@
-"""Correlation of the weights of the head with the frequency of the channels that it reads."""
+"""Correlation of the weights of a network's head with the frequencies of the channels that it reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HeadCorrelation:
         head: the linear layer.
         mean_frequency: (channel,) mean frequency of the channel's filters.
         head_norm: (channel,) norm of the head's weights on the channel.
-        chance: the correlation of the two beside those of permuted channels.
+        chance: the correlation of frequency and norm, compared with that after permuting the channels.
     """
 
     layer: str
@@ -63,15 +63,15 @@ def head_frequency_correlation(
     permutations: int = 999,
     seed: int = 0,
 ) -> HeadCorrelation:
-    """Correlate the norm of the head's weights with the mean frequency of the filters over channels.
+    """Correlate, across channels, the norm of the head's weights with the mean frequency of the filters.
 
     .. math:: \\rho = \\mathrm{corr}_c\\left( \\|W_{\\cdot c}\\|,\\
         \\frac{\\sum_\\lambda \\lambda\\, p_{c\\lambda}}{\\sum_\\lambda p_{c\\lambda}} \\right)
 
-    with W the weights of the head and p_cλ the power of the filters of channel c in the eigenspaces of the
-    grid Laplacian, summed over input channels (and over positions in a locally connected layer). A network
-    with random filters can become stable through its head alone, if the head selects channels of low
-    frequency: then ρ < 0.
+    where W are the weights of the head and p_cλ is the power of the filters of channel c in the eigenspaces
+    of the grid Laplacian, summed over input channels (and over positions in a locally connected layer). A
+    network with random filters can become stable through its head alone, if the head selects channels of low
+    frequency; ρ is then negative.
 
     Caveats: channels with larger filters need smaller head weights for the same effect.
 
@@ -111,7 +111,7 @@ def _head(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
         listed = ", ".join(map(repr, linear)) or "none"
         raise ValueError(
             f"{type(model).__name__} has {len(linear)} linear layers ({listed}): "
-            "name the one that reads the channels with head=."
+            "use head= to name the one that reads the channels."
         )
     if name not in linear:
         raise unknown("linear layer", name, linear)
@@ -124,7 +124,7 @@ def _norms(linear: nn.Linear, name: str, bank: FilterBank) -> np.ndarray:
     if linear.in_features % channels:
         raise ValueError(
             f"{name!r} reads {linear.in_features} values, which is not a multiple of the {channels} channels "
-            f"of {bank.layer!r}: name two consecutive layers with layer= and head=."
+            f"of {bank.layer!r}: use layer= and head= to name two consecutive layers."
         )
     weight = linear.weight.detach().to("cpu", torch.float64).numpy()
     return np.linalg.norm(weight.reshape(len(weight), channels, -1), axis=(0, 2))

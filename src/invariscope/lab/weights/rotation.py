@@ -1,4 +1,4 @@
-"""Coupling of rotated filters by the next layer."""
+"""Test whether a layer combines rotated copies of the same filter of the previous layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RotationCoupling:
         first, second: names of the two layers.
         excess: (filter, filter) similarity up to rotation minus plain similarity, 0 to 2.
         coupling: (filter, filter) correlation of the second layer's weights on the two filters, -1 to 1.
-        chance: the correlation of the two over pairs, beside those of permuted filters.
+        chance: the correlation of excess and coupling over pairs, compared with that after permuting filters.
     """
 
     first: str
@@ -63,18 +63,19 @@ def rotation_coupling(
         z = \\frac{r - \\langle r_\\pi \\rangle}{\\mathrm{sd}(r_\\pi)}, \\quad
         r = \\mathrm{corr}_{k < k'}(e, c)
 
-    with w_k the filters of the first layer, v_ok those of the second (numbers if it is linear), and r_π the
-    correlation with the labels of the filters permuted in c. Pooling over rotations of a template, a proposed
-    mechanism of invariance in hierarchies, makes r large; for random weights z is within a few units of 0.
+    where w_k are the filters of the first layer, v_ok those of the second (scalars if it is linear), and r_π
+    is the correlation with the labels of the filters permuted in c. Pooling over rotations of a template, a
+    proposed mechanism of invariance in hierarchies, makes r large; for random weights, z is within a few
+    units of 0.
 
-    Caveats: only templates present in several orientations are detected, and rotations of small filters are
-    blurred unless they are quarter turns; `angles=4` uses only these.
+    Caveats: only templates present in several orientations are detected. Rotations of small filters are
+    blurred unless they are quarter turns; `angles=4` uses only quarter turns.
 
     Args:
         model: a module or state dict with at least two convolutions.
         first: name of the layer with the filters; None: the first convolution.
-        second: name of the layer that reads them, a convolution, or a linear layer with one input per filter,
-            as after a mean over the image; None: the convolution after the first.
+        second: name of the layer that follows: a convolution or, after a mean over the image, a linear layer
+            with one input per filter; None: the convolution after the first.
         angles: number of evenly spaced rotations, including 0; quarter turns are exact, others bilinear.
         permutations: number of permutations of the filters.
         seed: seed of the permutations.
@@ -107,7 +108,7 @@ def rotation_coupling(
 
 
 def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
-    """Return how much the best rotation raises the cosine similarity, symmetric (filter, filter).
+    """Return by how much the best rotation increases the cosine similarity, symmetric (filter, filter).
 
     Args:
         filters: (filter, in, k, k); the similarity with a zero filter is 0.
@@ -121,7 +122,7 @@ def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
     turned = [_cosines(_rotated(filters, 360 * j / angles), filters) for j in range(angles)]
     best = np.max(turned, axis=0)
     excess = (best + best.T) / 2 - plain
-    # Because of interpolation, a filter's similarity to itself may exceed 0 spuriously.
+    # Interpolation can give a filter a spurious excess over itself.
     np.fill_diagonal(excess, 0.0)
     return excess.clip(min=0.0)
 
@@ -143,7 +144,7 @@ def _directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _coupling(second: FilterBank) -> np.ndarray:
-    """Return the (filter, filter) correlation over outputs of the norms of their weights on each filter."""
+    """Return the (filter, filter) correlation, over outputs, of the norms of the weights on two filters."""
     norms = np.linalg.norm(second.filters, axis=(2, 3))
     centred = _directions((norms - norms.mean(axis=0)).T)
     return centred @ centred.T
@@ -170,7 +171,7 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
             f"{two.layer!r} reads {two.filters.shape[1]} channels, but {one.layer!r} has {len(one.filters)}: "
-            "name two consecutive layers without groups with first= and second=."
+            "use first= and second= to name two consecutive layers that are not grouped convolutions."
         )
     height, width = one.filters.shape[2:]
     if height != width or height < 2:

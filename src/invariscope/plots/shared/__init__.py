@@ -1,1 +1,1 @@
-"""Shared parts of the plots: the protocol, colours, labels and the two drawing back ends."""
+"""Code shared by the plots: the protocol, colours, labels, and drawing with Matplotlib and Bokeh."""

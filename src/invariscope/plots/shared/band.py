@@ -22,7 +22,7 @@ _ALPHA = 0.22
 
 @dataclass(frozen=True)
 class Band:
-    """The middle 95 % and the mean over random networks, an entry per layer; NaN if absent."""
+    """The middle 95 % and the mean of the values of random networks, an entry per layer; NaN if missing."""
 
     low: np.ndarray
     mean: np.ndarray
@@ -34,7 +34,7 @@ class Band:
         return bool(np.isfinite(self.low).any())
 
     def of(self, chosen: Sequence[bool]) -> Band:
-        """Return the band of the chosen layers."""
+        """Return the band restricted to the chosen layers."""
         return Band(*(part[np.asarray(chosen, bool)] for part in (self.low, self.mean, self.high)))
 
     def same(self, other: Band) -> bool:
@@ -65,7 +65,7 @@ def band_of(result: Result, measure: str, stratum: str) -> Band:
 
 
 def distinct(bands: Sequence[Band]) -> list[tuple[Band, int | None]]:
-    """Return the bands to draw, each with the index of its series, or None for a band shared by all."""
+    """Return the bands to draw, each with the index of its series, or with None if all series share it."""
     known = [(band, i) for i, band in enumerate(bands) if band.known]
     if known and all(band.same(known[0][0]) for band, _ in known):
         return [(known[0][0], None)]

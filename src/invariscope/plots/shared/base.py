@@ -21,7 +21,7 @@ PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots", also=("invariscope
 
 
 class Plot(ABC):
-    """Prepared numbers of one figure; concrete plots are frozen dataclasses, one per file.
+    """The prepared numbers of one figure; each plot is a frozen dataclass in its own file.
 
     Class attributes, shown in the report and in listings:
         title: the heading.

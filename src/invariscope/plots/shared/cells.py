@@ -20,7 +20,7 @@ CELL_LIMIT = 2048
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of one layer.
+    """Values of the feature maps or units of one layer, one per cell of a figure.
 
     Args:
         label: the layer.
@@ -38,12 +38,12 @@ class Cells:
 
     @property
     def lead(self) -> str:
-        """Text before a cell's index: "unit", or "16 units from"."""
+        """Text before a cell's index, such as "unit" or "16 units from"."""
         return self.kind if self.step == 1 else f"{self.step} {self.kind}s from"
 
     @property
     def caption(self) -> str:
-        """Description of the cells: "units of output"."""
+        """Description of the cells, such as "units of output"."""
         return f"{self.kind}s of {self.label}" + (f", means of {self.step}" if self.step > 1 else "")
 
     @property
@@ -53,7 +53,7 @@ class Cells:
 
 
 def cells(label: str, array: np.ndarray, *, limit: int = CELL_LIMIT) -> Cells:
-    """Return a value per index of the first axis: the mean over live units of the other axes.
+    """Return a cell per index of the map's first axis: the mean over the live units along the other axes.
 
     A map of shape (C, H, W) has C feature maps, one of shape (F,) has F units, and a single number is
     one unit. If there are more than `limit` cells, equal runs of neighbours are averaged.

@@ -1,4 +1,4 @@
-"""Number formats shared by the tables of the terminal and of the report."""
+"""Number formats shared by tables in the terminal and in the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invariscope.plots.shared.labels import interval, number, row_interval
 
 @dataclass(frozen=True)
 class Fixed:
-    """Format for the numbers of one table, with equal decimals, so that decimal points are aligned."""
+    """Format that gives all numbers of a table the same number of decimals, so that decimal points align."""
 
     places: int
 
@@ -28,7 +28,7 @@ class Fixed:
         return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
 
     def __call__(self, value: float, *, sign: str = "-") -> str:
-        """Return the value as text. Values that would be rounded to zero keep their digits.
+        """Return the value as text; values that would be rounded to zero keep four significant digits.
 
         Use `sign="+"` for differences: positive ones then have a sign too, and negligible ones are rounded
         to zero.

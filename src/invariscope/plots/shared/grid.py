@@ -56,7 +56,7 @@ def picture(images: np.ndarray) -> np.ndarray:
     """Convert inputs (m, C, H, W) to images: (m, H, W) grey or, for three channels, (m, H, W, 3).
 
     Values within [0, 1] are unchanged. Other values, as in standardised inputs, are rescaled in the same way
-    for all elements. If there are neither one nor three channels, they are averaged.
+    for all elements. Any other number of channels is averaged to one.
     """
     images = np.nan_to_num(np.asarray(images, dtype=np.float64))
     shown = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images.mean(axis=1)
@@ -64,7 +64,7 @@ def picture(images: np.ndarray) -> np.ndarray:
 
 
 def stretch(values: np.ndarray) -> np.ndarray:
-    """Map values linearly onto [0, 1], and NaN and constants to 0.
+    """Map values linearly onto [0, 1]; NaN and arrays without variation become 0.
 
     >>> stretch(np.array([1.0, 2.0, 3.0]))
     array([0. , 0.5, 1. ])
@@ -78,6 +78,6 @@ def stretch(values: np.ndarray) -> np.ndarray:
 
 
 def element_labels(labels: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    """Return the transform's labels, or the indices of elements if the number of labels differs."""
+    """Return the labels of the elements, or their indices if there is not one label per element."""
     fitting = labels is not None and len(labels) == count
     return tuple(str(text) for text in labels) if fitting and labels else tuple(map(str, range(count)))

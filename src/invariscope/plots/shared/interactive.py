@@ -87,7 +87,7 @@ def fixed(start: float, end: float) -> Range1d:
 
 
 def literal(text: str) -> str | PlainText:
-    """Return a text for the canvas that Bokeh does not parse for formulas."""
+    """Return canvas text that Bokeh draws literally, without looking for formulas in it."""
     return PlainText(text=text) if "$" in text or "\\" in text else text
 
 
@@ -123,19 +123,19 @@ def name_columns(chart: Any, labels: Sequence[str]) -> None:
 
 
 def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
-    """Set properties that depend on the width: (value below `below` pixels, value otherwise)."""
+    """Set each property to its first value if the chart is narrower than `below` pixels, else the second."""
     narrow, wide = ({name: pair[i] for name, pair in properties.items()} for i in (0, 1))
     model.update(**wide)
     model.tags = [*model.tags, {"fit": {"below": below, "narrow": narrow, "wide": wide}}]
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:
-    """Show columns of the source on hovering, given as {label: "@column"}."""
+    """Show columns of the data source on hover, given as {label: "@column"}."""
     chart.add_tools(HoverTool(renderers=list(renderers), tooltips=list(columns.items())))
 
 
 def hover_points(chart: Any, source: ColumnDataSource, columns: Mapping[str, str]) -> None:
-    """Show columns on hovering near the points (x, y); the hit area exceeds the marker, for touch screens."""
+    """Show columns on hover near the points (x, y); the hit area exceeds the marker, for touch screens."""
     target = chart.scatter("x", "y", source=source, size=24, fill_alpha=0, line_alpha=0)
     hover(chart, [target], columns)
 
@@ -157,7 +157,7 @@ def colour_bar(chart: Any, scale: LinearColorMapper) -> None:
 
 
 def hatched(chart: Any, boxes: Mapping[str, Sequence[float]]) -> None:
-    """Draw hatched rectangles (left, right, bottom, top) behind images, where they mark dead cells."""
+    """Draw hatched rectangles (left, right, bottom, top) behind images, visible where cells are dead."""
     source = ColumnDataSource(data=dict(boxes))
     renderer = chart.quad(
         left="left", right="right", bottom="bottom", top="top", source=source,

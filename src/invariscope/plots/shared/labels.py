@@ -1,4 +1,4 @@
-"""Names of measures, layers, classes and models in figures, and the rows behind them."""
+"""Names of measures, layers, classes and models in figures, and the rows of results that figures show."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def headline_first(measures: Iterable[str]) -> list[str]:
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
-    """Return measures with at least one finite entry in `column` of any table, headline first."""
+    """Return measures with at least one finite entry in `column` of any table, headline measures first."""
     names = []
     for result in results:
         table = result.table
@@ -69,7 +69,8 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
 def layered_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
     """Return measures with values in at least two layers or, if there are none, those of single layers.
 
-    Values of the output alone, such as an accuracy, have no layer profile. Measures of units are left out.
+    Values of the output alone, such as an accuracy, have no layer profile. Measures that are meaningful only
+    per unit are left out.
     """
     apart = unit_only(results)
     found = [name for name in table_measures(results, column=column) if name not in apart]
@@ -78,28 +79,28 @@ def layered_measures(results: Sequence[Result], *, column: str = "value") -> lis
 
 
 def positions(results: Sequence[Result]) -> set[str]:
-    """Return measures whose values are positions in a list; they are shown as integers."""
+    """Return measures whose values are positions in a list, which are shown as integers."""
     return _declared(results, "positions")
 
 
 def unit_only(results: Sequence[Result]) -> set[str]:
-    """Return measures to be read only per unit; tables and profiles omit their means over a layer."""
+    """Return measures that are meaningful only per unit; tables and profiles omit their layer means."""
     return _declared(results, "unit_only")
 
 
 def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """Return the rows to show in tables: all except those of measures to be read only per unit."""
+    """Return the rows to show in tables: all except those of measures that are meaningful only per unit."""
     return rows.loc[~rows["measure"].isin(list(unit_only(results)))].copy()
 
 
 def _declared(results: Sequence[Result], kind: str) -> set[str]:
-    """Return the names of rows that the measures declare to be of this kind."""
+    """Return the measures that the provenance of a result declares to be of this kind."""
     described = (about for result in results for about in (result.provenance.get("measures") or {}).values())
     return {str(name) for about in described if isinstance(about, dict) for name in about.get(kind) or ()}
 
 
 def map_measures(result: Result) -> list[str]:
-    """Return measures with per-unit maps over all samples and a value per layer, headline first.
+    """Return measures with per-unit maps over all samples and a value per layer, headline measures first.
 
     Curves of channels, such as spectra, are stored as maps too, but are not values of units.
     """
@@ -134,7 +135,7 @@ def measure_title(name: str) -> str:
 
 
 def curve_title(name: str) -> str:
-    """Return a curve's name without its family, or the family's name if it has no other.
+    """Return a curve's name without its family, or the family's name if the curve has no other name.
 
     >>> curve_title("prediction.probability_true"), curve_title("equivariance_deviation.output.by_element")
     ('Probability true', 'Equivariance deviation: output')
@@ -182,7 +183,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 
 
 def class_strata(result: Result, measure: str) -> list[str]:
-    """Return the strata that are classes: first in the order of the data's classes, then of appearance."""
+    """Return the strata that are classes: those declared by the data in their order, then any others."""
     table = result.table
     present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
@@ -274,7 +275,7 @@ def number(value: float) -> str:
 
 OUTSIDE = (
     "A number before an interval is the bias-corrected estimate at its centre. It is shown if the value lies "
-    "outside the interval; with more samples the two agree."
+    "outside the interval; with more samples, value and estimate converge."
 )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
 
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
-# Largest number of entries of a legend above the axes, and characters per inch of its lines.
+# Maximum number of entries of a legend placed above the axes, and characters per inch in its lines.
 MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
 # Characters per line above an image of a grid.
 COLUMN_CHARACTERS = 10
@@ -83,7 +83,7 @@ def horizontal_grid(ax: Axes, colours: Theme) -> None:
 def plain_log_ticks(ax: Axes) -> None:
     """Write plain numbers along logarithmic axes, with 2 and 5 between powers of ten if there is space.
 
-    An axis that spans less than a factor of six has linear steps.
+    An axis that spans less than a factor of six has evenly spaced tick values.
     """
     for axis in (axis for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
         low, high = axis.get_view_interval()

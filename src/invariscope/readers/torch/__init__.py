@@ -1,1 +1,1 @@
-"""Read PyTorch modules: trial forwards give a plan, and hooks carry it out."""
+"""Read PyTorch modules: trial forward passes show what can be read, and hooks read it."""

@@ -18,7 +18,7 @@ class Footprint:
         pointer: address of its first value (storage and offset).
         version: version counter, shared by all views of a storage and increased by every in-place operation;
             None in inference mode, which has no counters.
-        checksum: guards against writes that the counter misses, through `.data`.
+        checksum: detects writes that the counter misses, such as those through `.data`.
     """
 
     pointer: int

@@ -63,7 +63,7 @@ def find_batch_axis(
         small: shape at the first batch size.
         large: shape at the second batch size.
         sizes: the two batch sizes.
-        choice: the user's choice.
+        choice: the axis chosen by the user, if any.
 
     >>> find_batch_axis((5, 2, 3), (5, 3, 3), (2, 3))
     BatchAxis(axis=1, per_sample=1, sample_major=True)
@@ -107,11 +107,11 @@ def _chosen(
 def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
-    """Find which rows belong to each sample, from those that changed with the first and last sample."""
+    """Find which rows belong to each sample, given values before and after the first and last one change."""
     if before.ndim == 1:
         return (
-            "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) instead "
-            "of units of one sample"
+            "axis 0 holds several numbers per sample, one for each of several entities (such as boxes or "
+            "nodes), which are not units of the sample"
         )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)

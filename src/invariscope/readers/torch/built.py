@@ -1,4 +1,4 @@
-"""Compare a model before and after its first forward, which may create layers, weights or hooks."""
+"""Compare a model before and after its first forward pass, which may create layers, weights or hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TENSOR = "tensor"
 
 
 def structure(model: nn.Module) -> tuple[Any, ...]:
-    """Return the name, identity, hook ids and replaced forward of each module."""
+    """Return the name, identity, hook ids and replaced `forward` of each module."""
     return tuple((name, id(module), _calls(module)) for name, module in model.named_modules())
 
 
@@ -56,17 +56,17 @@ def _has_weights(module: nn.Module) -> bool:
 
 
 def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -> None:
-    """Raise ValueError if forwards have created modules or weights.
+    """Raise ValueError if forward passes have created modules or weights.
 
     Args:
         before, after: inventories of the model.
-        drew: whether the first forward drew random numbers and a later one did not. If so, a new tensor
+        drew: whether the first forward pass drew random numbers and a later one did not. If so, a new tensor
             counts as a weight, otherwise as a cache.
     """
     new = {name: kind for name, kind in after.items() if name not in before}
     built = [f"{name!r} ({kind})" for name, kind in new.items() if kind and (drew or kind != _TENSOR)]
     if built:
         raise ValueError(
-            f"the first forward creates {listed(built, limit=3)}: run the model once on a batch before "
+            f"the first forward pass creates {listed(built, limit=3)}: run the model once on a batch before "
             "measuring it"
         )

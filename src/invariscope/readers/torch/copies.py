@@ -35,7 +35,7 @@ class Placed:
         dtype: dtype of floating-point inputs; None leaves them unchanged.
         channels_last: whether images are in channels-last memory format.
         compiled: whether calls would run compiled code.
-        gradients: whether forwards need autograd.
+        gradients: whether forward passes need autograd.
         copied_for: the argument that made a copy necessary; "" for the user's own model.
         left_training: modules in training mode that are affected by it, although the model is in eval mode.
         feeding: turns rows of samples into a batch, and calls the model on it.
@@ -60,7 +60,7 @@ class Placed:
         return self.feeding.run(self.model, batch)
 
     def _own(self, x: Tensor) -> Tensor:
-        """Return x in the form that this model takes."""
+        """Return x with the device, dtype and memory format that this model takes."""
         dtype = self.dtype if self.dtype is not None and x.is_floating_point() else x.dtype
         x = x.detach().to(device=self.device or x.device, dtype=dtype)
         if self.channels_last and x.dim() == 4:
@@ -135,7 +135,7 @@ def left_training(model: nn.Module) -> tuple[str, ...]:
 
 
 def _has_modes(module: nn.Module) -> bool:
-    """Return whether a module may respond differently in training mode; for torch's own this is known."""
+    """Return whether a module may respond differently in training mode; this is known for torch's modules."""
     return isinstance(module, _WITH_MODES) or not type(module).__module__.startswith("torch.nn.")
 
 
@@ -171,8 +171,8 @@ def copied(model: nn.Module, why: str) -> nn.Module:
         where, forward = repr(name) if name else "the model", vars(module).get("forward")
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
             raise ValueError(
-                f"{why} needs a copy of the model, but the forward of {where} was replaced by a function "
-                f"that still runs the original: {_ADVICE}"
+                f"{why} needs a copy of the model, but the forward method of {where} was replaced by a "
+                f"function that still runs the original: {_ADVICE}"
             )
         for held, function in _functions(module):
             if _reaches(function, own):

@@ -18,8 +18,8 @@ _EAGER = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 def without_compilation() -> Iterator[None]:
     """Run functions wrapped by `torch.compile` uncompiled.
 
-    Otherwise the compiler would trace the hooks and the reduction of what they read. If the compiler was
-    never loaded, nothing is done, since loading it takes seconds.
+    Otherwise the compiler would trace the hooks and the reduction of what they read. If the compiler has not
+    been loaded, this does nothing, since loading it takes seconds.
     """
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         yield

@@ -1,4 +1,4 @@
-"""Report errors of a model's forward with the module in which they occurred."""
+"""Report errors of a model's forward pass with the module in which they occurred."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def failure(
     """Return the error for a batch on which the model failed.
 
     Args:
-        error: the exception raised by the forward.
+        error: the exception raised by the forward pass.
         x: the batch.
         model: the model.
         copied_for: the argument that made a copy of the model necessary; "" for the original.
-        tried: whether the model accepted a few inputs before.
+        tried: whether the model had accepted the trial inputs.
     """
     where = f"the model{_place(error, model)}"
     return FailedForward.during(x, where, error, copied_for=copied_for, tried=tried)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# Operations that leave every value at its position if they keep the sizes; others, such as roll, do not.
+# Operations that keep every value in its place if they keep the sizes, unlike roll, for example.
 _KEPT = """relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardtanh hardsigmoid sigmoid tanh
     softplus softsign prelu rrelu threshold logsigmoid dropout dropout1d dropout2d dropout3d
     alpha_dropout feature_alpha_dropout feature_dropout batch_norm instance_norm group_norm layer_norm
@@ -118,5 +118,5 @@ class OperationMode(TorchFunctionMode):
 
 
 def unobserved() -> AbstractContextManager[None]:
-    """Return a context for computations in hooks, which are not operations of the model."""
+    """Return a context for computations in hooks, which do not count as operations of the model."""
     return torch._C.DisableTorchFunction()  # type: ignore[return-value]

@@ -29,8 +29,8 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
     """Return the model's prediction for each row of x, with gradients.
 
     The prediction is the only floating-point tensor in the model's output, or in the part that `output`
-    selects, whose first axis holds the rows. More cannot be inferred from one forward in the model's current
-    mode.
+    selects, whose first axis holds the rows. Other batch axes cannot be found from a single forward pass in
+    the model's current mode.
 
     Raises:
         TypeError: not a module.
@@ -47,7 +47,7 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
 
 
 def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
-    """Return the (row, unit...) responses by layer and call, with gradients, from one forward of the model.
+    """Run the model once and return its (row, unit...) responses by layer and call, with gradients.
 
     Layers have the same names as in `iv.measure`. Tensors must have the batch on their first axis; maps have
     their channels on the second. Each response is a copy, which later in-place operations do not change.
@@ -91,7 +91,7 @@ def _need_module(model: Any) -> None:
 
 @dataclass(eq=False)
 class _Watch:
-    """Readings of a forward so far, and the enclosing modules (`around`), the innermost last."""
+    """Readings of a forward pass so far, and the modules being run (`around`), the innermost last."""
 
     selector: Selector
     rows: int

@@ -1,4 +1,4 @@
-"""Track through a forward which axis of a feature map holds the channels."""
+"""Track through a forward pass which axis of a feature map holds the channels."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Layouts(TorchFunctionMode):
         self._known: Any = WeakIdKeyDictionary()
 
     def begin(self, x: Any) -> None:
-        """Record the layout of images (sample, C, H, W), recognised by fewer channels than columns."""
+        """Record the layout of images (sample, C, H, W), which must have fewer channels than columns."""
         if isinstance(x, Tensor) and x.ndim >= _MAP and x.shape[1] < x.shape[-1]:
             self._known[x] = _first(x)
 
@@ -60,7 +60,7 @@ class Layouts(TorchFunctionMode):
         return self.of(tensor) == (tensor.ndim - 1, *range(1, tensor.ndim - 1))
 
     def unclear(self, tensor: Tensor) -> bool:
-        """Return whether it is only known that features come last."""
+        """Return whether all that is known of a layout is that features come last."""
         return self.of(tensor) == UNCLEAR
 
     def __torch_function__(

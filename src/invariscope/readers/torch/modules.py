@@ -29,7 +29,7 @@ class Site:
         name: dotted name of the module; for the model itself, the name of its class.
         role: "leaf"; "container" (has children, read if named); "inner" (inside a leaf such as attention);
             "scripted" (its children do not run in Python).
-        prefix: prefix of the names of functional operations in its forward.
+        prefix: prefix of the names of functional operations in its `forward` method.
     """
 
     name: str
@@ -59,7 +59,7 @@ def is_scripted(module: nn.Module) -> bool:
 
 
 def survey(model: nn.Module) -> list[Site]:
-    """Return every module that a forward may call, in the order of registration; shared modules once."""
+    """Return every module that a forward pass may call, in the order of registration; shared modules once."""
     root = module_kind(model)
     if root in dict(model.named_modules()):
         root += "()"
@@ -97,7 +97,7 @@ def _role(module: nn.Module, children: list[Any], *, root: bool, inside: bool) -
 
 
 def runs(module: nn.Module) -> bool:
-    """Return whether a module has its own forward; lists and dictionaries of modules have none."""
+    """Return whether a module has its own `forward`; lists and dictionaries of modules have none."""
     return "forward" in vars(module) or getattr_static(type(module), "forward") is not nn.Module.forward
 
 

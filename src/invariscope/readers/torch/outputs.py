@@ -1,4 +1,4 @@
-"""Find the tensors in a module's output: one, or any nesting of tuples, lists, dicts, dataclasses, graphs.
+"""Find the tensors in a module's output: a tensor, or nested tuples, lists, dicts, dataclasses and graphs.
 
 This includes tensors in the attribute `tensor` of an object, such as a feature field of escnn or e2cnn.
 """
@@ -46,10 +46,10 @@ def parts_of(output: Any) -> list[tuple[Any, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Tensors in the graphs that a module takes, which do not count as its output if it returns them.
+    """Tensors of the graphs passed to a module, which do not count as its output if it returns them.
 
     Args:
-        tensors: by identity, each with its version.
+        tensors: (tensor, version) by the id of the tensor.
     """
 
     tensors: dict[int, tuple[Tensor, int]]
@@ -61,7 +61,7 @@ class Given:
         return cls({id(tensor): (tensor, tensor._version) for tensor in found})
 
     def holds(self, tensor: Tensor) -> bool:
-        """Return whether a tensor is one of these and has not been written to."""
+        """Return whether a tensor is one of these and has not been written to since."""
         return id(tensor) in self.tensors and self.tensors[id(tensor)][1] == tensor._version
 
 

@@ -1,4 +1,4 @@
-"""Plan from trial forwards which tensors to read in every forward, and their names."""
+"""Plan from trial forward passes which tensors to read in every forward pass, and their names."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ UNEVEN = "how often it runs depends on the values or number of the inputs"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
-    """A reading that is taken in every forward.
+    """A reading that is taken in every forward pass.
 
     Args:
         layer: name of the layer.
-        call: index of the layer's run within the forward.
+        call: index of the layer's run within the forward pass.
         path: path to the tensor in the output.
         axis: batch axis of the tensor.
         plain: whether the tensor already is (batch, *unit).
         alias_of: the reading that it repeats.
-        keeps: whether others repeat this one, so that it must be kept.
-        releases: whether it is the last one that repeats its original, which can then be released.
+        keeps: whether other readings repeat this one, so that its values must be kept.
+        releases: whether it is the last reading that repeats its original, which can then be released.
     """
 
     layer: str
@@ -75,13 +75,20 @@ class Candidate:
     info: LayerInfo
     axis: BatchAxis | PooledAxis | None
 
+    @property
+    def also(self) -> tuple[str, ...]:
+        """Other names for patterns: `Net`, the first tensor of a named output, is also `Net[energy]`."""
+        path = self.event.path
+        named = not self.event.suffix and any(isinstance(key, str) for key in path)
+        return (self.info.layer + "".join(f"[{key}]" for key in path),) if named else ()
+
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Trial forwards of the same inputs at two batch sizes, and of other inputs on demand.
+    """Trial forward passes of the same inputs at two batch sizes, and of other inputs on demand.
 
     Args:
-        altered: runs a forward with other first and last inputs.
+        altered: runs a forward pass with other first and last inputs.
         other: runs two copies of a sample of another size; returns None if all samples have the same size.
         pool: poolings of layers with several rows per sample, by pattern.
     """
@@ -96,7 +103,7 @@ class Trials:
     numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
 
     def candidates(self) -> list[Candidate]:
-        """Return everything that could be read, in the order in which the forward produced it."""
+        """Return everything that could be read, in the order in which the forward pass produced it."""
         events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
         found = (self._candidate(event) for event in events)
         return [candidate for candidate in found if candidate is not None]
@@ -147,7 +154,7 @@ class Trials:
         return found if isinstance(found, str) else self._if_regular(event, before.tensor, found)
 
     def _if_regular(self, event: Event, before: Tensor, found: BatchAxis) -> BatchAxis | str:
-        """Return the axis, or why samples of another size have no common units."""
+        """Return the batch axis, or why samples of different sizes have no units in common."""
         other = self.other()
         if other is None:
             return found
@@ -159,7 +166,7 @@ class Trials:
         return irregular(before, after.tensor, found, (self.small.fed, other.fed), other.batch)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
-        """Return the batch axis of a layer's tensors; a choice for all layers is only a fallback."""
+        """Return the batch axis of a layer; a choice for all layers is used only if the axis is ambiguous."""
         sizes = self.small.batch, self.large.batch
         found = find_batch_axis(small.shape, large.shape, sizes)
         choice = axis_choice(self.batch_axis, name)
@@ -168,7 +175,7 @@ class Trials:
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
     def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | PooledAxis | str) -> bool:
-        """Return whether an operation is not a layer: arithmetic on weights or masks, equal for any inputs.
+        """Return whether an operation is not a layer because it gives the same result for any inputs.
 
         An operation with an ambiguous batch axis still counts as a layer, which is skipped with the reason.
         So does one that depends on the inputs but has no batch axis, such as rows routed to an expert.
@@ -190,7 +197,7 @@ class Trials:
         return numbers.setdefault(event.index, len(numbers))
 
     def ordered(self, candidate: Candidate) -> Candidate:
-        """Return the candidate with the order of its rows determined, if there are several per sample."""
+        """Return the candidate with the order of its rows determined, if it has several rows per sample."""
         axis, before = candidate.axis, candidate.event.tensor
         if not isinstance(axis, BatchAxis) or axis.per_sample == 1 or before is None:
             return candidate
@@ -205,7 +212,7 @@ class Trials:
 
 
 def _with_layout(verdict: BatchAxis | PooledAxis | str, event: Event) -> BatchAxis | PooledAxis | str:
-    """Mark the axis of a map with channels last, which is passed on with channels first."""
+    """Mark the batch axis of a channels-last map, so that the map is passed on with channels first."""
     if (
         not isinstance(verdict, BatchAxis)
         or verdict.axis
@@ -236,7 +243,7 @@ def describe(
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
     """Return the candidates that the user selected."""
-    return [c for c in candidates if selector(c.info, default=c.event.default)]
+    return [c for c in candidates if selector(c.info, default=c.event.default, also=c.also)]
 
 
 def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]:
@@ -265,7 +272,7 @@ def _identity(candidate: Candidate, batch: int) -> tuple[object, ...] | None:
 
 
 def slots_of(candidates: Iterable[Candidate], trials: Trials) -> Mapping[SiteKey, Calls]:
-    """Return what to read in every forward, by site and run."""
+    """Return what to read in every forward pass, by site and run."""
     readable = [c for c in candidates if c.axis is not None]
     last = {c.info.alias_of: (c.info.layer, c.info.call) for c in readable if c.info.alias_of}
     by_site: dict[SiteKey, dict[int, list[Slot]]] = {}

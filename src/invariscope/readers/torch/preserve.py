@@ -25,7 +25,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     their contents (see `Snapshot`), gradients, requires_grad, the model's own generators, and torch's fast
     path setting. Everything is restored together, so that flags agree with what they describe. Modes are set
     directly, because a model's own `train()` may do more, such as merging adapters into weights. A warning
-    names weights that a forward writes to.
+    names weights that a forward pass writes to.
 
     Other threads that measure the model wait; those that run it do not, and see it in eval mode.
     """
@@ -78,7 +78,7 @@ class _WeightState:
 
     def prepare(self) -> None:
         if self.gradient is not None:
-            self.weight.grad = None  # so that a backward pass inside the forward cannot add to it
+            self.weight.grad = None  # so that a backward pass during the forward pass cannot add to it
 
     def restore(self) -> None:
         if self.weight.grad is not self.gradient:
@@ -91,8 +91,8 @@ class _WeightState:
     def report(self) -> None:
         if self.version is not None and self.weight._version != self.version:
             warnings.warn(
-                f"the model's forward writes to its own parameter {self.name!r}, so measuring changes it, "
-                "like any forward",
+                f"the model's forward pass writes to its own parameter {self.name!r}, so measuring changes "
+                "the model, as any forward pass does",
                 RuntimeWarning,
                 stacklevel=2,
             )

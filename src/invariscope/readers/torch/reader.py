@@ -62,8 +62,8 @@ class Plan:
     """The result of an inspection for one device and dtype.
 
     Args:
-        sets_up: whether the first forward changes hooks or submodules, so that it must run before our hooks
-            are registered.
+        sets_up: whether the first forward pass changes hooks or submodules, so that it must run before our
+            hooks are registered.
     """
 
     inspection: Inspection
@@ -81,7 +81,7 @@ class TorchReader(Reader):
     Names: a module has its dotted name, and the model itself the name of its class. An operation outside
     any leaf module is `block1/add`, or `add` at the root (`/add` if a module has that name). If an output
     holds several tensors, the first has the plain name, and the others add their position: `lstm[1][0]`,
-    `head[logits]`. Runs of the same layer within a forward are distinguished by `call`, counted from 0.
+    `head[logits]`. Runs of the same layer within a forward pass are distinguished by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
     floating-point values with a batch axis; if there are none, the model itself. A container is read if a
@@ -105,6 +105,7 @@ class TorchReader(Reader):
     call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     pool: Any = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
+    _remarks: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
@@ -123,6 +124,11 @@ class TorchReader(Reader):
         return module_kind(uncompiled(self.model))
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes on the forward passes so far, for example that a tokenizer truncated texts."""
+        return tuple(self._remarks)
+
+    @property
     def device(self) -> str:
         """Device of the parameters."""
         return str(home(self.model) or "cpu")
@@ -136,7 +142,7 @@ class TorchReader(Reader):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
+        """Run the model on two, then three inputs, and return the readable layers; see `Reader.inspect`."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation():
             plan = self._plan(placed, x)
@@ -147,7 +153,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Put the model in eval mode with hooks until exit; the first forward inspects it if necessary."""
+        """Put the model in eval mode with hooks until exit; the first call inspects it if necessary."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
@@ -167,57 +173,58 @@ class TorchReader(Reader):
 
     def _placed(self, device: str | None, precision: Precision) -> Placed:
         placed = place(self.model, device=device, precision=precision)
-        return replace(placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call))
+        return replace(
+            placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call, self._remarks)
+        )
 
     def _plan(self, placed: Placed, x: Inputs) -> Plan:
-        rows, altered = probes(x)
-        generators, fresh = _generators(placed), structure(placed.model)
+        first = _first_forwards(placed, x)
+        trials = self._trials(placed, x, first)
+        unused = never_ran(first.sites, first.ran)
+        chosen = self._chosen(trials.candidates(), unused, trials)
+        inspection = self._inspection(placed, first, trials, chosen, unused)
+        calls = slots_of(chosen, trials)
+        tables = operation_tables(calls, first.large.operations, first.sites)
+        return Plan(inspection, calls, tables, first.drawn, first.large.wrote_input, first.sets_up)
 
-        parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
+    def _trials(self, placed: Placed, x: Inputs, first: _First) -> Trials:
+        """Return the first forward passes, with further ones that run on demand."""
+        generators = _generators(placed)
 
-        with put_back(generators) as before:
-            small = run(survey(placed.model), rows[:SMALL])
-            drawn_first = _moved(generators, before)
-        sets_up, sites = fresh != structure(placed.model), survey(placed.model)
-        run = partial(run, sites)
-        if sets_up:  # later forwards differ from the first one
+        def run(rows: Inputs) -> Recording:
             with put_back(generators):
-                small = run(rows[:SMALL])
-        with put_back(generators) as before:
-            large = run(rows)
-            drawn = _moved(generators, before)
-        refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
+                return record(placed, first.sites, rows, shape=_shape(x))
 
         @cache
         def ends_altered() -> Recording:
-            with put_back(generators):
-                return run(altered)
+            return run(probes(x)[1])
 
         @cache
         def of_other_size() -> Recording | None:
             other = other_size(x)
-            with put_back(generators):
-                return None if other is None else run(other)
+            return None if other is None else run(other)
 
-        modules = frozenset(site.name for site in sites)
+        modules = frozenset(site.name for site in first.sites)
         axes, poolings = as_axis_choice(self.batch_axis), as_pooling(self.pool)
-        trials = Trials(small, large, ends_altered, axes, modules, of_other_size, poolings)
-        candidates = trials.candidates()
-        ran = small.ran | large.ran | large.elsewhere.keys()
-        unused = never_ran(sites, ran)
-        chosen = self._chosen(candidates, unused, trials)
-        prediction = self._prediction(trials)
-        padding = padding_notes([candidate.info for candidate in chosen], large.fed, large.batch)
-        inspection = Inspection(
-            layers=tuple(candidate.info for candidate in chosen),
+        return Trials(first.small, first.large, ends_altered, axes, modules, of_other_size, poolings)
+
+    def _inspection(
+        self,
+        placed: Placed,
+        first: _First,
+        trials: Trials,
+        chosen: Sequence[Candidate],
+        unused: Sequence[str],
+    ) -> Inspection:
+        prediction, large = self._prediction(trials), first.large
+        infos = tuple(candidate.info for candidate in chosen)
+        return Inspection(
+            layers=infos,
             unused=_shown(unused, as_selector(self.layers)),
-            notes=(*_notes(placed, sites, drawn), *padding),
+            notes=(*_notes(placed, first.sites, first.drawn), *padding_notes(infos, large.fed, large.batch)),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
         )
-        calls = slots_of(chosen, trials)
-        tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
 
     def _prediction(self, trials: Trials) -> PredictionSelector:
         returned = trials.small.output, trials.large.output
@@ -228,7 +235,8 @@ class TorchReader(Reader):
         selector = as_selector(self.layers)
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
         listed = {c.info.layer for c in candidates if c.event.default}
-        directory = Directory(self.name, names, tuple(unused), len(listed))
+        also = tuple(name for c in candidates for name in c.also)
+        directory = Directory(self.name, names, tuple(unused), len(listed), also)
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
@@ -244,6 +252,52 @@ class TorchReader(Reader):
         return with_aliases(chosen, trials.large.batch)
 
 
+@dataclass(frozen=True, eq=False)
+class _First:
+    """The forward passes of two and of three inputs with which every inspection begins.
+
+    Args:
+        sites: the modules, as they are after the first forward pass.
+        drawn: names of the random generators that a forward pass uses.
+        sets_up: whether the first forward pass changes hooks or submodules.
+    """
+
+    small: Recording
+    large: Recording
+    sites: Sequence[Site]
+    drawn: tuple[str, ...]
+    sets_up: bool
+
+    @property
+    def ran(self) -> set[str]:
+        """Names of the modules that ran."""
+        return self.small.ran | self.large.ran | self.large.elsewhere.keys()
+
+
+def _first_forwards(placed: Placed, x: Inputs) -> _First:
+    """Run the model on two, then three inputs, and leave the random generators as they were.
+
+    Raises:
+        FailedForward: the model fails on them.
+        ValueError: the first forward pass builds layers with new weights.
+    """
+    rows, _ = probes(x)
+    generators, fresh = _generators(placed), structure(placed.model)
+    parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
+    with put_back(generators) as before:
+        small = run(survey(placed.model), rows[:SMALL])
+        drawn_first = _moved(generators, before)
+    sets_up, sites = fresh != structure(placed.model), survey(placed.model)
+    if sets_up:  # later forward passes differ from the first one
+        with put_back(generators):
+            small = run(sites, rows[:SMALL])
+    with put_back(generators) as before:
+        large = run(sites, rows)
+        drawn = _moved(generators, before)
+    refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
+    return _First(small, large, sites, drawn, sets_up)
+
+
 def _generators(placed: Placed) -> tuple[RandomGenerator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
@@ -254,14 +308,14 @@ def _shape(x: Inputs) -> tuple[int, ...]:
 
 
 def _run_once(placed: Placed, x: Inputs) -> None:
-    """Run a first forward, which sets up hooks or submodules."""
+    """Run a first forward pass, which sets up hooks or submodules."""
     rows, _ = probes(x)
     with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
         placed.run(placed.feed(rows[:SMALL]))
 
 
 def _moved(generators: Sequence[RandomGenerator], states: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of the generators that were used since these states were recorded."""
+    """Return the names of the generators that have been used since these states were recorded."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 
@@ -284,14 +338,14 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
     scripted = [site.name for site in sites if site.role == "scripted"]
     notes = []
     if scripted:
-        notes.append(f"traced or scripted, so only the output is read: {', '.join(scripted)}")
+        notes.append(f"only the outputs of traced or scripted modules are read: {', '.join(scripted)}")
     if placed.left_training:
         listed = ", ".join(placed.left_training)
-        notes.append(f"in training mode, but read in eval mode like the rest of the model: {listed}")
+        notes.append(f"modules in training mode are read in eval mode, like the rest of the model: {listed}")
     if placed.compiled:
         notes.append("the compiled model is read uncompiled")
     if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):
-        notes.append("torch's attention fast path is off while reading; values agree to 1e-6")
+        notes.append("torch's attention fast path is disabled while reading; values agree to within 1e-6")
     if drawn:
-        notes.append(f"the forward draws random numbers ({', '.join(drawn)})")
+        notes.append(f"the forward pass draws random numbers ({', '.join(drawn)})")
     return tuple(notes)

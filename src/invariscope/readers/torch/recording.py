@@ -1,4 +1,4 @@
-"""Record everything that could be read in a trial forward."""
+"""Record everything that could be read in a trial forward pass."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FUNCTION = "function"
 _ELSEWHERE = "it ran only in another thread, not in the one that called the model, so it is not read"
 
 SMALL, LARGE = 2, 3
-"""Batch sizes of the trial forwards: an axis of size 2 and then 3 follows the batch."""
+"""Batch sizes of the trial forward passes: an axis of size 2 and then 3 follows the batch."""
 
 EventKey: TypeAlias = tuple[str, str, int, Path]
 
@@ -44,14 +44,15 @@ class Event:
     Args:
         source: "function" or "module".
         site: name of the module, or prefix of the container and name of the operation.
-        index: number of the site's run within this forward.
+        index: number of the site's run within this forward pass.
         path: path to the tensor in the output.
         suffix: suffix of the layer's name for that path.
         kind: see `LayerInfo`.
         default: whether it is read if the user selects nothing.
         tensor: kept alive, so that no other tensor can reuse its memory; None if there was no tensor.
-        channels_last: whether it is a map (sample, row, column..., channel).
-        unclear: whether features are known to come last, but not whether the other axes are rows and columns.
+        channels_last: whether the tensor is a map (sample, row, column..., channel).
+        unclear: True if features are known to be on the last axis, but it is unknown whether the other axes
+            are rows and columns.
     """
 
     source: str
@@ -69,22 +70,22 @@ class Event:
 
     @property
     def key(self) -> EventKey:
-        """Identifies the event across forwards."""
+        """Identifies the event across forward passes."""
         return self.source, self.site, self.index, self.path
 
 
 @dataclass
 class Recording:
-    """Everything that one forward of `batch` inputs produced, in order.
+    """Everything that one forward pass on `batch` inputs produced, in order.
 
     Args:
         events: all tensors by key.
         runs: number of runs of each site.
-        inside: the enclosing modules, the innermost last.
+        inside: the modules being run, the innermost last.
         operations: all operations, with the names of the enclosing modules.
         failed: the last error raised in a module, and the module.
         elsewhere: modules that ran in other threads.
-        fed: the batch that the model took.
+        fed: the batch that was passed to the model.
     """
 
     batch: int
@@ -111,7 +112,7 @@ class Recording:
             self._add("module", site.name, site.kind, site.default, output, own)
 
     def function(self, name: str, output: Any) -> None:
-        """Record the output of an operation; inside a leaf, only the fact that it ran."""
+        """Record the output of an operation; inside a leaf module, record only that it ran."""
         if self.inside:
             self.operations.add((tuple(site.name for site in self.inside), name))
             around = self.inside[-1]
@@ -189,7 +190,7 @@ def probes(x: Any) -> tuple[Inputs, Inputs]:
 
 
 def other_size(x: Inputs) -> Inputs | None:
-    """Return two copies of the sample that differs most in size from the first; None if none differs."""
+    """Return two copies of the sample that differs most in size from the first; None if sizes are equal."""
     if not is_structured(x):
         return None
     own = dict(sizes_of(x[0]))

@@ -1,4 +1,4 @@
-"""Handle weights that are sharded across processes and gathered for each forward (FSDP2)."""
+"""Handle weights that are sharded across processes and gathered for each forward pass (FSDP2)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 
 @contextmanager
 def resharded(model: nn.Module) -> Iterator[None]:
-    """Initialise `fully_shard`ed modules as their first forward would, and shard them again on exit.
+    """Initialise `fully_shard`ed modules as their first forward pass would, and shard them again on exit.
 
     This sets up objects inside torch that cannot be restored, so it must precede any snapshot of the
     model. It does not change what the model computes.

@@ -1,4 +1,4 @@
-"""Save what a forward may write to besides weights, and restore it in place."""
+"""Save everything except weights that a forward pass may write to, and restore it in place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Snapshot:
 
     Args:
         model: the model to save.
-        rescaled: weights that a forward may rescale in place, which are copied too.
+        rescaled: weights that a forward pass may rescale in place, which are copied too.
 
     Attributes:
         objects: modules and other objects that are not containers, including random generators.
@@ -62,7 +62,7 @@ class Snapshot:
             value = waiting.pop()
             if type(value) in _ATOMS:
                 continue
-            if type(value) in _PLAIN and not value:  # most tables of most modules
+            if type(value) in _PLAIN and not value:  # as most tables of most modules are
                 self._empty.append(value)
             elif id(value) not in self._held:
                 self._held[id(value)] = value
@@ -125,7 +125,7 @@ def _place(tensor: Tensor) -> int | None:
     """Return the address of a tensor's storage; None if it has none of its own."""
     try:
         return tensor.untyped_storage().data_ptr() or None
-    except (RuntimeError, NotImplementedError):  # lazy, fake, and wrappers
+    except (RuntimeError, NotImplementedError):  # lazy, fake and wrapper tensors
         return None
 
 

@@ -29,12 +29,14 @@ from invariscope.readers.torch.outputs import pick
 from invariscope.readers.torch.plan import UNEVEN, Calls, SiteKey, Slot
 from invariscope.readers.torch.recording import forward_mode
 
-_LATE = "it first ran after the trial forward: whether it runs depends on the values or number of the inputs"
+_LATE = (
+    "it first ran after the trial forward pass: whether it runs depends on the values or number of the inputs"
+)
 _NOTHING = nullcontext()
 
 
 class Taps:
-    """State of a forward: what to read, and what has been read, ignoring forwards of other threads.
+    """State of a forward pass in this thread: what to read, and what has been read.
 
     Args:
         calls: readings to take from each site.
@@ -42,8 +44,8 @@ class Taps:
     Attributes:
         left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
             cannot be distinguished, so all of them are left out.
-        late: modules that did not run in the trial forward, but ran later.
-        refusal: error of the sink, which passes through the model's forward and may be caught there.
+        late: modules that did not run in the trial forward pass, but ran later.
+        refusal: error of the sink, which passes through the model's forward pass and may be caught there.
     """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
@@ -59,22 +61,22 @@ class Taps:
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
 
     def begin(self, batch: int, sink: Sink) -> None:
-        """Start a forward of `batch` inputs."""
+        """Start a forward pass of `batch` inputs."""
         self.batch, self.sink, self.refusal = batch, sink, None
         self.counts.clear()
         self.thread = threading.get_ident()
 
     def end(self) -> None:
-        """End a forward, even after an error, and release all tensors."""
+        """End a forward pass, even after an error, and release all tensors."""
         self.sink = self.thread = self.refusal = self.fed = None
         self.kept.clear()
 
     def ours(self) -> bool:
-        """Return whether the current call belongs to the forward being read."""
+        """Return whether the current call belongs to the forward pass being read."""
         return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
-        """After a complete forward, report the layers left out in this forward or an earlier one."""
+        """After a complete forward pass, report the layers left out in this pass or an earlier one."""
         for key, site in self.calls.items():
             if key not in self.left_out and self.counts.get(key, 0) < len(site.slots):
                 self.left_out[key] = UNEVEN
@@ -103,7 +105,7 @@ class Taps:
                 return
 
     def note_late(self, name: str, *_: Any) -> None:
-        """Record a run of a module that the trial forward did not run."""
+        """Record a run of a module that the trial forward pass did not run."""
         if self.ours():
             self.late.add(name)
 
@@ -115,7 +117,7 @@ class Taps:
         if not isinstance(tensor, Tensor) or not axis.holds(tensor.shape, batch):
             return _misshapen(slot, tensor, batch)
         values = tensor if slot.plain else axis.arrange(tensor, batch)
-        if values.requires_grad:  # the forward switched gradients on
+        if values.requires_grad:  # the forward pass switched gradients on
             values = values.detach()
         original = slot.alias_of
         if original is not None:
@@ -151,7 +153,7 @@ class Taps:
 
 def _misshapen(slot: Slot, tensor: Any, batch: int) -> str:
     if not isinstance(tensor, Tensor):
-        return f"it returned a tensor in the trial forward and a {type(tensor).__name__} later"
+        return f"it returned a tensor in the trial forward pass and a {type(tensor).__name__} later"
     rows = batch * slot.axis.per_sample
     return (
         f"it returned shape {tuple(tensor.shape)}, but axis {slot.axis.axis} should hold {rows} rows for "
@@ -180,7 +182,7 @@ class Operations:
         self.around: list[Table] = [{}]
 
     def restart(self) -> None:
-        """Reset after an interrupted forward."""
+        """Reset after an interrupted forward pass."""
         del self.around[1:]
 
     def report(self, name: str, output: Any) -> None:
@@ -213,7 +215,7 @@ class Operations:
 
 
 def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Iterator[RemovableHandle]:
-    """Register one hook per module that is read; `observed` if a function mode would see the sink compute."""
+    """Register one hook per module to read; `observed`: whether function modes see what the sink computes."""
     scripted: dict[int, Callable[..., None]] = {}
     for site in sites:
         key = "module", site.name
@@ -229,7 +231,7 @@ def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Itera
 
 
 def _late_hooks(sites: Sequence[Site], taps: Taps, unused: Collection[str]) -> Iterator[RemovableHandle]:
-    """Register one hook per module that did not run in the trial forward, except scripted ones."""
+    """Register one hook per module that did not run in the trial forward pass, except scripted ones."""
     for site in sites:
         if site.name in unused and site.role != "scripted":
             yield site.module.register_forward_hook(partial(taps.note_late, site.name))
@@ -249,7 +251,7 @@ def _tap(taps: Taps, key: SiteKey, *, observed: bool) -> Callable[..., None]:
 
 
 def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
-    """Return a global hook for scripted modules, which support no hooks of their own; others are ignored."""
+    """Return a global hook that acts only on scripted modules, which support no hooks of their own."""
 
     def dispatch(module: nn.Module, args: Any, output: Any) -> None:
         tap = taps.get(id(module))
@@ -260,7 +262,7 @@ def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
 
 
 class ModuleForward:
-    """Forward of a prepared model that is read through taps; leaving `stack` removes the hooks."""
+    """Forward function of a prepared model, read through taps; leaving `stack` removes the hooks."""
 
     def __init__(
         self,
@@ -285,7 +287,7 @@ class ModuleForward:
             stack.callback(handle.remove)
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward; return None if the sink stops it."""
+        """Run one forward pass; return None if the sink stops it."""
         taps = self.taps
         taps.begin(len(x), sink)
         if self.operations is not None:

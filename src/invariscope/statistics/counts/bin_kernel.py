@@ -11,14 +11,14 @@ from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 BINS = 16
-TILE = 64  # units: the counts of one sample stay in the L2 cache
+TILE = 64  # units per tile: the counts of one sample stay in the L2 cache
 _LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # most counts are small
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
 
 @numba.njit(**_OPTIONS)
 def _find_bins(rows, places, edges, left, bins):
-    """Fill (element, unit) with the number of edges below each response of one orbit."""
+    """Fill an (element, unit) array with the number of edges below each response of one orbit."""
     width = bins.shape[1]
     bins[:] = 0
     for j in range(len(places)):

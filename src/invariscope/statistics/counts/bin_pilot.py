@@ -105,7 +105,7 @@ class BinPilotState:
 
 @dataclass(frozen=True)
 class BinPilot(Statistic):
-    """Untransformed responses of a few units to a few samples, both selected by a hash.
+    """Responses of a few units to a few untransformed samples, both selected by a hash.
 
     Args:
         units, samples: number of units and of samples to keep.
@@ -119,8 +119,19 @@ class BinPilot(Statistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the responses that are kept."""
+        """Return the bytes needed for the responses that are kept."""
         return 8 * self.samples * (min(units, self.units) + 1)
+
+    def needed(self, keys: np.ndarray) -> np.ndarray:
+        """Return the samples with the smallest hashes."""
+        flags = np.zeros(len(keys), bool)
+        flags[np.argsort(sample_hashes(keys, seed=self.seed), kind="stable")[: self.samples]] = True
+        return flags
+
+    def add_others(self, state: BinPilotState, keys: np.ndarray, labels: Tensor | None) -> None:
+        """Replace the keys and labels of the samples seen by those of all samples."""
+        state.counts[0] = len(keys)
+        state.keys, state.labels = keys, _classes(labels) if self.labels else state.labels[:0]
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinPilotState:
         """Return an empty state with the selected units."""

@@ -53,7 +53,8 @@ class InformationBits:
         elements: number of elements.
         about_element, about_class: (replicate, chosen) bits, with the mean over permutations subtracted.
         entropy: (replicate,) entropy of the class, in bits.
-        together: uncorrected bits, also without any two groups; None for fewer than three groups.
+        together: uncorrected bits, including those without any two groups; None if there are fewer than three
+            groups.
     """
 
     shape: tuple[int, ...]
@@ -85,7 +86,7 @@ class Together:
 
 @dataclass(frozen=True)
 class BinCounts(Statistic):
-    """Counts by bin and element and, with labels, by bin and class, for the data and permutations of it.
+    """Counts by bin and element and, with labels, by bin and class, for the data and for permutations.
 
     Elements are permuted within each sample, and labels across all samples. Every draw is keyed by (seed,
     sample key).
@@ -110,11 +111,11 @@ class BinCounts(Statistic):
         return BinPilot(self.units, self.samples, self.labels, self.seed)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the counts by element; the number of classes is known only after the pilot."""
+        """Return the bytes needed for the counts by element; the pilot determines the number of classes."""
         return 4 * (1 + self.permutations) * elements * min(units, self.units) * BINS
 
     def piloted_bytes(self, units: int, elements: int, pilot: Bins) -> int:
-        """Return the memory of the counts by element and by class."""
+        """Return the bytes needed for the counts by element and by class."""
         each = (1 + self.permutations) * len(pilot.chosen) * BINS
         by_element, by_class = _kinds(pilot, elements)
         return each * (elements * by_element.itemsize + pilot.classes * by_class.itemsize)
@@ -191,7 +192,7 @@ class BinCounts(Statistic):
 
 @dataclass(frozen=True)
 class _Replicates:
-    """(draw, row, unit, bin) counts of all groups of buckets, from which groups can be left out."""
+    """(draw, row, unit, bin) counts by group of buckets, to be summed with groups left out."""
 
     counts: np.ndarray
     groups: list[list[int]]
@@ -223,7 +224,7 @@ def _together(by_element: _Replicates, by_class: _Replicates, sizes: np.ndarray)
 
 
 def _unbiased(counts: np.ndarray) -> np.ndarray:
-    """Return (unit,) bits minus the mean over permutations."""
+    """Return the (unit,) bits of the data minus the mean of those of permutations."""
     bits = mutual_information(counts)
     return bits[0] - bits[1:].mean(axis=0) if len(bits) > 1 else bits[0]
 

@@ -39,7 +39,7 @@ class Thresholds:
 
 @dataclass
 class TopState:
-    """The largest responses, and the largest negatives, so far.
+    """The largest responses and the largest negated responses of each unit so far.
 
     Args:
         counts: (bucket,) number of samples used, all in the first bucket.
@@ -58,8 +58,8 @@ class TopState:
 class TopResponses(Statistic):
     """Each unit's exact 1 − alpha quantile, from as many of its largest responses as needed.
 
-    If these do not fit in memory, only samples whose hash is below 2⁻ᵏ are used, for the smallest k that
-    suffices.
+    If these do not fit in memory, only a share of 2⁻ᵏ of the samples is used, selected by a hash, for the
+    smallest k that suffices.
 
     Args:
         alpha: share of the samples above the threshold.
@@ -77,7 +77,7 @@ class TopResponses(Statistic):
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory for the smallest subset; more is used only if available."""
+        """Return the bytes that the smallest subset of samples needs; more are used only if available."""
         return 8 * len(SIGNS) * units * self.kept(_LEAST)
 
     def kept(self, samples: int) -> int:
@@ -162,9 +162,9 @@ class FiringShares:
     """(replicate, sign, unit...) shares.
 
     Args:
-        fires: share of samples whose untransformed input fires.
-        stays: share of the orbit that fires, averaged over those samples.
-        anywhere: share of all responses, over orbits and samples, that fire.
+        fires: share of samples that make the unit fire untransformed.
+        stays: share of the orbit that makes it fire, averaged over those samples.
+        anywhere: share of all responses, over orbits and samples, in which it fires.
         samples: number of samples.
     """
 
@@ -178,9 +178,10 @@ class FiringShares:
 class FiringCounts(SumStatistic):
     """Counts of responses above the thresholds of all untransformed inputs.
 
-    The sums "fires" (3, sign, unit) count samples that fire untransformed, firing elements of those samples,
-    and firing elements of all samples. Of the facts, "bounds" (2, unit) are the thresholds: responses above
-    the first, or below the second, fire. "columns" is the number of elements in an orbit, including the
+    The sums "fires" (3, sign, unit) count the samples that make the unit fire untransformed, the elements
+    that make it fire for those samples, and the elements that make it fire for any sample. The fact "bounds"
+    (2, unit) holds the thresholds: the unit fires if its response is above the first or, for the negative
+    sign, below the second. The fact "columns" is the number of elements in an orbit, including the
     untransformed input.
 
     Args:
@@ -202,7 +203,7 @@ class FiringCounts(SumStatistic):
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of three counts per unit and sign."""
+        """Return the bytes needed for three counts per unit and sign."""
         return 8 * 3 * len(SIGNS) * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

@@ -10,7 +10,7 @@ import numpy as np
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
-TILE = 512  # units: the smallest values of their heaps, or their counts, stay in the L1 cache
+TILE = 512  # units per tile: the smallest values of their heaps, or their counts, stay in the L1 cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
 
@@ -109,7 +109,7 @@ def count_firing(
         rows: (row, unit) responses.
         places: (sample, element) rows of each orbit.
         first: (sample,) rows of the untransformed inputs.
-        bounds: (2, unit) responses above the first, or below the second, fire.
+        bounds: (2, unit) thresholds: a response above the first, or below the second, counts as firing.
         visits: which samples are added to which buckets.
         sums: (bucket, 3, 2, unit) int64, see `FiringCounts`.
     Raises:

@@ -36,7 +36,7 @@ class PredictionCounts(SumStatistic):
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of three sums per element."""
+        """Return the bytes needed for three sums per element."""
         return 8 * len(ROWS) * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

@@ -139,5 +139,5 @@ def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
 
 
 def without_groups(group: np.ndarray, groups: int) -> list[np.ndarray]:
-    """Return (replicate, kept) flags: for all samples, then, for two or more groups, without each group."""
+    """Return (replicate, kept) masks: all samples; then, for two or more groups, all but each group's."""
     return [group != left_out for left_out in [-1, *range(groups if groups > 1 else 0)]]

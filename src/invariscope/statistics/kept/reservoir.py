@@ -23,9 +23,9 @@ from invariscope.statistics.visits import Visits
 class Reservoir(DrawnStatistic):
     """Mean distances along all orbits, and the orbits of a few samples, for distances across samples.
 
-    The orbits kept are (sample, element, channel, position). The sums are "along" (1 + channel,), of mean
-    distances along orbits, for the layer and its channels, and "decisive" (3,), the number of clusters, Σ d
-    and Σ d² over clusters, where d is a cluster's contribution to `along` of the layer.
+    Kept orbits have the axes (sample, element, channel, position). The sum "along" (1 + channel,) is over
+    mean distances along orbits, of the whole layer and of its channels. "decisive" (3,) holds the number of
+    clusters, Σ d and Σ d² over clusters, where d is a cluster's contribution to "along" of the layer.
 
     Args:
         size: number of samples per stratum, all pairs of which are compared.
@@ -37,7 +37,7 @@ class Reservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of whole orbits of `size` samples."""
+        """Return the bytes needed for the whole orbits of `size` samples."""
         return 4 * self.size * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> DrawnState:

@@ -1,4 +1,4 @@
-"""Tables of a few numbers per sample, for measures whose formula needs each of them."""
+"""Tables of a few numbers per sample, for measures whose formula needs the numbers of every sample."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ class SampleStatistic(Statistic):
 
     @abc.abstractmethod
     def rows(self, block: Block) -> Columns:
-        """Return (sample, ...) numbers per sample of the block, by name.
+        """Return the numbers of each sample in the block, as arrays (sample, ...) by name.
 
         Raises:
             NotApplicableError: the layer lacks what this statistic needs.
         """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return 0: nothing grows with the buckets."""
+        """Return 0: memory grows with the number of samples, not of buckets."""
         return 0
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TableState:
@@ -169,7 +169,7 @@ class SampleRows(SampleStatistic):
     """Rows that are defined by another object, such as a measure.
 
     Args:
-        of: hashable, with `rows(block)`, `reads` and `paired`.
+        of: a hashable object with `rows(block)`, `reads` and `paired`.
     """
 
     of: Any

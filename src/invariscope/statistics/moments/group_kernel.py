@@ -10,7 +10,7 @@ from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
 from invariscope.statistics.rounding import quotient
 
-TILE = 256  # units: the data of nine replicates stay in the L1 cache
+TILE = 256  # units per tile: the data of nine replicates stay in the L1 cache
 
 
 @numba.njit(**OPTIONS)

@@ -1,13 +1,12 @@
 """The fused reduction of orbit blocks on the CPU, which reads every activation once.
 
-Two references avoid cancellation. Along an orbit, the sample's own first response is subtracted,
-e_ij = a_ij − a_i0, so that neither the unit's offset nor the spread between samples affects the variance
-along orbits. Across samples, one reference orbit per stratum is subtracted, h_ij = a_ij − p_j, so that
-neither the offset nor the common effect of the transformation affects the variance across samples. Sums
-around a single shift would be inaccurate for invariant units in particular (a normalized variance of 1e-4 is
-wrong by 40 %). Responses are converted to float64 before subtraction: the rounding of float32 differences,
-although small relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by
-up to 2 %).
+Two references avoid cancellation. Along an orbit, the sample's own first response is subtracted, e_ij = a_ij
+− a_i0, so that neither the unit's offset nor the spread between samples affects the variance along orbits.
+Across samples, one reference orbit per stratum is subtracted, h_ij = a_ij − p_j, so that neither the offset
+nor the common effect of the transformation affects the variance across samples. Sums around a single shift
+would be inaccurate for invariant units in particular (a normalized variance of 1e-4 would be off by 40 %).
+Responses are converted to float64 before subtraction: the rounding of float32 differences, although small
+relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 would be off by up to 2 %).
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def _spread(sums, squares, elements, spread):
 
 @numba.njit(**OPTIONS)
 def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions):
-    """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add the former, summed over units."""
+    """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add Σ_ju (e_j − ē)² to `contributions`."""
     sums, squares = np.empty(width), np.empty(width)
     for i in range(len(starts)):
         along(flat, starts[i], step, weights, sums, squares, weighted[i, :width])
@@ -137,7 +136,7 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
 def _reduce(values, steps, runs, weights, references, sums, lo, hi):
     """Add whole orbits to the sums of units lo..hi.
 
-    Returns a check sum, which is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
+    Returns a checksum, which is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
     """
     samples, edges, buckets, strata, first = runs
     pivot, usual = references
@@ -227,7 +226,8 @@ def _refuse_sizes(
         total=(sums.total.shape, per_unit),
         unusual=(sums.unusual.shape, per_unit),
     )
-    refuse_places(steps=(steps, len(values) + 1), sample=(sample, len(values)), row=(last, len(values)))
+    used = steps if sample > 0 else steps[1:]  # round trips of a single sample keep the step of their orbits
+    refuse_places(steps=(used, len(values) + 1), sample=(sample, len(values)), row=(last, len(values)))
     refuse_places(bucket=(bucket, buckets), stratum=(stratum, strata))
 
 

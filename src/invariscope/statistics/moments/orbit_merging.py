@@ -19,7 +19,8 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
     facts = {"shape": state.shape, "facts": (state.double, state.channels_last)}
     arrays = {name: np.array(value, np.int64) for name, value in facts.items()}
     arrays |= {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
-    used = max(int(state.strata.max()), 0) + 1
+    settled = np.flatnonzero(state.references.settled)
+    used = max(int(state.strata.max()), int(settled.max(initial=0))) + 1  # some may have no sample so far
     for name in _REFERENCES:
         part = np.array(getattr(state.references.on_host(), name)[:used])
         part[~state.references.settled[:used]] = 0
@@ -56,7 +57,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
 
 
 def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int, Waiting]]:
-    """Return the sums of both relative to the first one's references, and the waiting samples of both."""
+    """Return the sums of both states, relative to the first one's references, and all waiting samples."""
     first.take_back()
     second.take_back()
     references, other = first.references.on_host(), second.references.on_host()
@@ -160,12 +161,12 @@ def merged_usual(
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return (unit,) flags: whether two (2, unit) usual responses are the same."""
+    """Return a (unit,) mask of units for which two (2, unit) usual responses are the same."""
     return agree(first[0], second[0], np.maximum(first[1], second[1]))
 
 
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
-    """Return the (2, unit) usual response of most clusters, from those of the strata.
+    """Return the (2, unit) usual response that most clusters share, given the usual responses of the strata.
 
     Each stratum votes for its own usual response, weighted by the number of clusters that agree with it. A
     response shared by more than half of all clusters is always found; without one, the unit is not sparse.

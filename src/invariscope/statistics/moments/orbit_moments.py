@@ -66,7 +66,7 @@ class OrbitMoments(Statistic):
         collapse: reduce each feature map over its positions before any statistic: None,
             "before_mean", "before_max" or "before_sum"; units without positions are unaffected.
         selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
-        every_unit: take all units of a layer, even if others draw some of them.
+        every_unit: take all units of a layer, even if other statistics use only drawn units.
     """
 
     refuses_nonfinite: ClassVar[bool] = True
@@ -77,7 +77,7 @@ class OrbitMoments(Statistic):
 
     @property
     def drawable(self) -> bool:
-        """Whether some units suffice: not if whole maps are collapsed, or all units are wanted."""
+        """Whether a sample of units suffices: not if whole maps are collapsed, or all units are requested."""
         return self.collapse is None and not self.every_unit
 
     @property
@@ -89,12 +89,12 @@ class OrbitMoments(Statistic):
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the sums per unit and element, and per unit; more for standard deviations."""
+        """Return the bytes needed for sums per unit and element, and sums per unit."""
         columns = 2 if self._standard else 1
         return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the reference orbit and usual response, as if both were float64."""
+        """Return the bytes needed for the reference orbit and usual response, as if both were float64."""
         return 8 * units * (elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
@@ -125,7 +125,7 @@ class OrbitMoments(Statistic):
             NonFiniteError: a response is NaN or infinite.
             ValueError: the shape of the responses differs from earlier ones.
         """
-        if self.collapse is not None:  # first, because a selection may repeat large maps 64 times
+        if self.collapse is not None:  # before the selection, which may repeat large maps 64 times
             block = replace(block, values=self._collapsed(block.values))
         _refuse_another_shape(block, state)
         if self.selection is not None:
@@ -134,7 +134,7 @@ class OrbitMoments(Statistic):
                 return
         state.take_back()
         orbits = Orbits.of_block(block, channels_last=state.channels_last)
-        if orbits.rows.device.type != "cpu" and state.device is None:  # new, merged, or from a checkpoint
+        if orbits.rows.device.type != "cpu" and state.device is None:  # a new, merged or restored state
             state.move_to(orbits.rows.device)
         visits = Visits.of(block.membership, block.clusters)
         state.count(visits)
@@ -157,7 +157,7 @@ class OrbitMoments(Statistic):
             before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
         together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
         if len(together) < FIRST:
-            if not math.isfinite(together.orbits.sum().item()):  # others are detected from the sums
+            if not math.isfinite(together.orbits.sum().item()):  # in later blocks, the sums reveal it
                 raise NonFiniteError
             state.waiting[stratum] = together
             return
@@ -188,6 +188,15 @@ class OrbitMoments(Statistic):
             state.references.settled[stratum] = False
             self._add_waiting(state, stratum, few)
         state.lent = bool(state.waiting)
+
+    @property
+    def first_samples(self) -> int:
+        """Return the number of samples from which references are taken."""
+        return FIRST
+
+    def restarted(self, state: OrbitState) -> OrbitState:
+        """Return a state without samples, with the same references."""
+        return state.restarted()
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
         """Append empty buckets."""
@@ -252,8 +261,8 @@ def _refuse_another_shape(block: Block, state: OrbitState) -> None:
     found = tuple(block.values.shape[1:])
     if found != state.shape or block.elements != state.elements:
         raise ValueError(
-            f"layer {block.layer!r} returned shape {found} and {block.elements} elements, after shape "
-            f"{state.shape} and {state.elements} elements; all samples must have the same units and elements"
+            f"layer {block.layer!r} returned shape {found} for {block.elements} elements, but earlier shape "
+            f"{state.shape} for {state.elements} elements; all samples must have the same units and elements"
         )
 
 

@@ -75,7 +75,7 @@ def as_rows(values: Tensor, *, channels_last: bool) -> Tensor:
 
 
 def add_orbits(state: OrbitState, orbits: Orbits, visits: Visits, *, standard: bool) -> None:
-    """Add the visits of some orbits to a state that holds the references of their strata.
+    """Add the visited orbits to the sums of a state that holds the references of their strata.
 
     Raises:
         NonFiniteError: a response is NaN or infinite.
@@ -121,7 +121,7 @@ def _reduce_on_device(state: OrbitState, orbits: Orbits, visits: Visits) -> np.n
 
 
 def _any_of_cluster(flags: Tensor, first: np.ndarray) -> Tensor:
-    """Return (cluster, unit) flags: whether any of the cluster's (sample, unit) flags is set."""
+    """Reduce a (sample, unit) mask to (cluster, unit): whether it is set for any sample of the cluster."""
     if first.all():
         return flags
     cluster = torch.from_numpy(np.cumsum(first) - 1).to(flags.device)

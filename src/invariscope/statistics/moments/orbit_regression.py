@@ -59,7 +59,7 @@ class OrbitRegression(SumStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the second moments of two halves."""
+        """Return the bytes needed for the second moments of both halves."""
         dims = min(units, self.dims)
         return 16 * ((1 + elements) * dims * (dims + 1) + 2 * elements + 1)
 
@@ -100,7 +100,7 @@ class OrbitRegression(SumStatistic):
         return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """Return the same moments relative to other responses."""
+        """Return the same moments, taken relative to other responses."""
         moved = -state.points.moves_to(fixed)[:, None]
         old, count = state.sums, state.sums["count"][..., None]
         across = old["y"][..., None, :] * moved[:, :, None, :, None]
@@ -146,7 +146,7 @@ def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:
     }
 
 
-_ORDER, _SIGN = 0, 1  # which of a unit's draws determines its place, and which its sign
+_ORDER, _SIGN = 0, 1  # which of a unit's draws determines the sum that it enters, and which its sign there
 
 
 def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -127,9 +128,9 @@ class OrbitState:
         sums: sums over all samples except waiting ones.
         references: reference orbits of the sums, by stratum.
         waiting: samples of strata without a reference so far, by stratum.
-        lent: whether `sums` temporarily includes the waiting samples, relative to a reference from them
-            alone.
-        spare: memory that waiting samples no longer need, for those of other strata.
+        lent: whether `sums` temporarily includes the waiting samples, relative to a reference computed from
+            them alone.
+        spare: memory that waiting samples no longer need, to be reused for those of other strata.
         device: where the sums are, if not on the host.
     """
 
@@ -167,8 +168,24 @@ class OrbitState:
         grown = {name: with_buckets(part, buckets) for name, part in self.sums.on_host().arrays().items()}
         self.sums = Sums(**grown) if self.device is None else Sums(**grown).on(self.device)
 
+    def restarted(self) -> OrbitState:
+        """Return a state without samples, with the same references."""
+        buckets, sums = len(self.counts), self.sums
+        units = math.prod(self.shape)
+        return replace(
+            self,
+            counts=np.zeros(buckets, np.int64),
+            clusters=np.zeros(buckets, np.int64),
+            strata=np.full(buckets, -1),
+            sums=Sums.empty(buckets, self.elements, units, standard=sums.squares is not None),
+            references=self.references.on_host(),
+            waiting={},
+            lent=False,
+            device=None,
+        )
+
     def count(self, visits: Visits) -> None:
-        """Count visits, and allocate memory for the references of their strata."""
+        """Add visits to the counts, and allocate memory for the references of their strata."""
         self.counts[visits.buckets] += visits.sizes
         self.clusters[visits.buckets] += visits.clusters
         self.strata[visits.buckets] = visits.strata

@@ -112,7 +112,7 @@ def take_reference(
         starts: (sample,) the first row of each of one to five orbits.
         step: rows from one element to the next.
         weights: (element,) weights of the weighted sum.
-        share: τ.
+        share: the tolerance τ, see `References`.
         pivot: (element, unit) in the type of `rows`.
         usual: (2, unit) float64.
     Raises:
@@ -186,7 +186,7 @@ class References:
         )
 
     def make_room(self, strata: int) -> None:
-        """Allocate memory for this many strata, or four times the present number, since growing copies."""
+        """Allocate memory for at least this many strata, growing fourfold because growing copies arrays."""
         if strata > len(self.settled):
             room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (

@@ -29,7 +29,7 @@ class Moments:
         clusters: number of clusters.
         decisive: (3,) number of clusters, Σ d and Σ d² over clusters, where d is a cluster's contribution to
             `within`, summed over units.
-        mean: (unit...) ā.
+        mean: (unit...) mean response ā.
         double: whether the activations were float64.
         row_deviations: Σ_i std_j a_ij, if standard deviations were requested.
         element_deviation: mean over j of std_i a_ij, if standard deviations were requested.
@@ -51,7 +51,7 @@ class Moments:
 
     @cached_property
     def whole(self) -> Moments:
-        """Replicate 0 only, for values without an interval: the other replicates cost most of the time."""
+        """Replicate 0 alone, for values without an interval: most of the time is spent on the others."""
         if len(self.samples) == 1:
             return self
         summed = ("samples", "squared", "moving", "within", "total")

@@ -38,7 +38,7 @@ def contributions(
     through this layer count.
 
     Args:
-        trace: the trace of a forward.
+        trace: the trace of one forward pass.
         flows: the generators X.
         directions: v, each with the shape of the output.
         interpolation: interpolation of input and feature maps.

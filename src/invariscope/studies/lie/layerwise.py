@@ -56,11 +56,11 @@ def lie_derivative(
         = \frac{1}{\dim Y} \sum_k \Big( \langle\|t_k\|^2\rangle
         + \sum_{l \ne k} \langle t_k \cdot t_l \rangle \Big)
 
-    Uses automatic differentiation on a copy of the model. Works for any `torch.nn.Module` with image inputs
-    (n, C, H, W), including branches, shared modules and residual sums. Modules without children and the
-    operations between them are layers; the remainder, such as in-place operations, is the layer
-    "(other operations)". Terms add up to the derivative, but their norms do not add up to its norm, because
-    layers cancel or reinforce each other.
+    Derivatives are computed by automatic differentiation on a copy of the model. This works for any
+    `torch.nn.Module` with image inputs (n, C, H, W), including branches, shared modules and residual sums.
+    Modules without children and the operations between them are layers; the remainder, such as in-place
+    operations, is the layer "(other operations)". Terms add up to the derivative, but their norms do not add
+    up to its norm, because layers cancel or reinforce each other.
 
     Caveats: a layer's term depends on the action assumed for its input and output. If a map is flattened to a
     vector, the action ends there, so the term of the flattening includes everything that later layers would
@@ -71,16 +71,17 @@ def lie_derivative(
         data: as for `iv.measure`; labels are not needed.
         generators, interpolation, preset: as for `LieDerivative`.
         layerwise: whether to measure the layers too. If False, the output alone is measured by forward
-            differentiation, at the cost of two to three forwards per generator, whatever the size of the
-            output.
+            differentiation, at the cost of two to three forward passes per generator, whatever the size of
+            the output.
         probes: number of random directions for layers if the output has more than 64 values (Hutchinson's
             estimator, with its standard error in `probe_error`). Smaller outputs are differentiated exactly.
         samples: use a seeded subset of this many samples.
-        batch_size: images per forward; memory grows with it, the generators and the layers.
+        batch_size: images per forward pass; memory grows with it, and with the number of generators and
+            layers.
         output: the part of the model's output to differentiate, as for `iv.measure`.
         precision: "float64", in which sums of terms agree with the whole to at least ten digits, or
             "float32", which is faster.
-        seed: seed of subset and directions.
+        seed: seed of the subset and the random directions.
         label: name of the model in tables and plots.
     Returns:
         A `Result` with `lie_derivative.rotation` (and so on), the LEE of the output. Layers have `.term`,
@@ -89,8 +90,9 @@ def lie_derivative(
         holds ⟨t_k · t_l⟩/dim Y.
     Raises:
         TypeError: the model is not a module, or the data are not images.
-        ValueError: fewer than two samples; an unknown option; an output that gradients cannot reach, that is
-            not a single tensor with one row per sample, or that changes when layers are observed.
+        ValueError: fewer than two samples; an unknown option; an output from which gradients cannot reach the
+            input, that is not a single tensor with one row per sample, or that changes when layers are
+            observed.
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, section 4.
 
@@ -204,10 +206,10 @@ def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[Window]
 
 
 def need_images(x: Tensor) -> None:
-    """Raise TypeError unless `x` is a batch of floating images."""
+    """Raise TypeError unless `x` is a batch of floating-point images."""
     if x.ndim != 4 or not x.is_floating_point():
         came = f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
-        raise TypeError(f"Lie derivatives need floating images (n, C, H, W); got {came}")
+        raise TypeError(f"Lie derivatives need floating-point images (n, C, H, W); got {came}")
 
 
 def _axes(trace: Trace) -> Iterator[Tensor]:

@@ -55,7 +55,7 @@ class Terms:
             directions, divided by their number; 0 without random directions.
         directions: number of random directions; 0 if the output was differentiated exactly.
         input_shape: shape of one image.
-        negligible: size of rounding, as a share of the largest square.
+        negligible: size of rounding errors relative to the largest square.
     """
 
     layers: tuple[tuple[str, int], ...]

@@ -10,7 +10,7 @@ from invariscope.studies.neurons.experiment import CALIBRATION, PatchExperiment
 
 @dataclass(frozen=True)
 class Cost:
-    """Number of forwards up to one layer, counted in advance.
+    """Cost of measuring the neurons of one layer, counted in forward passes before measuring.
 
     Args:
         layer: name of the layer.
@@ -51,6 +51,6 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.layer}: {self.neurons} neurons, {self.crops:,} patches of {self.crop[0]} × "
-            f"{self.crop[1]} pixels, {self.gradients:,} gradients, {self.whole_images:,} whole images; about "
-            f"{self.equivalent:,.0f} forwards of whole images in all"
+            f"{self.crop[1]} pixels, {self.gradients:,} gradients, {self.whole_images:,} whole images; in "
+            f"all, about as much as {self.equivalent:,.0f} forward passes of whole images"
         )

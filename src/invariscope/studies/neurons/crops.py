@@ -75,7 +75,7 @@ class Field:
 def field_of(
     model: nn.Module, layer: str, input_shape: Sequence[int], *, reach: Callable[[Sequence[int]], int]
 ) -> Field:
-    """Return the field of a layer on images of this shape; `reach` maps a window's size to its reach.
+    """Return the field of a layer on images of this shape; `reach` is a function of the window's size.
 
     Raises:
         ValueError: the inputs are not images, or the layer has no receptive field within the image.
@@ -101,8 +101,8 @@ class Patches:
     """Crops of images, one per row.
 
     Args:
-        images: (row,) index of the image.
-        corners: (row, 2) first pixel (row, column).
+        images: (row,) index of the image that contains each crop.
+        corners: (row, 2) first pixel of each crop, (row, column).
     """
 
     images: np.ndarray

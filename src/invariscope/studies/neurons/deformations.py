@@ -28,8 +28,8 @@ class Deformations:
 
     .. math:: \\tau(s) = t + U (s - p)
 
-    with U = ±1, ±J or a symmetric traceless matrix for compression, rotation and shear; t and U have random
-    direction or sign.
+    with U = ±1 for compression, ±J (the quarter turn) for rotation, and a symmetric traceless matrix for
+    shear; signs and directions of t and U are random.
 
     Args:
         kinds: any of "translation", "rotation", "compression", "shear".

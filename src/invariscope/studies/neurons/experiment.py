@@ -24,7 +24,7 @@ class PatchExperiment:
 
     Args:
         field: receptive field of the neurons.
-        images: (sample, C, H, W), with the device and type of the model.
+        images: (sample, C, H, W), on the model's device and with its dtype.
         keys: (sample,) integers that identify the images.
         groups: (sample,) jackknife groups.
         neurons: (neuron,) indices of feature maps.
@@ -160,7 +160,7 @@ class PatchExperiment:
     ) -> np.ndarray:
         """Return the mean over draws of the squared change of the response, (patch, neuron, kind).
 
-        If all neurons share patches and pivots, one forward serves all of them.
+        If all neurons share patches and pivots, they also share one forward pass.
         """
         shared = self.settings.patches == "random" and self.settings.pivot == "centre"
         count = 1 if shared else len(self.neurons)

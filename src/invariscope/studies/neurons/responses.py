@@ -35,7 +35,8 @@ class NeuronResponses:
 
         Args:
             kind: index of the deformation.
-            min_firing: neurons that respond to fewer random patches are excluded, if there are that many.
+            min_firing: neurons that respond to fewer random patches than this are excluded, unless there are
+                fewer patches in all.
             replicates: whether to repeat the estimate without each jackknife group of images.
         """
         kept = [np.ones(len(self.other), bool)]

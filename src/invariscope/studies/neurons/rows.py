@@ -84,7 +84,7 @@ def as_result(
     label: str | None,
     seconds: float,
 ) -> Result:
-    """Return rows and maps with their provenance."""
+    """Return a result with the rows and maps, and their provenance."""
     options, images_seen = settings.described, Fingerprint()
     images_seen.add(images)
     drawn = json.dumps({**options, "seed": settings.seed}, sort_keys=True)

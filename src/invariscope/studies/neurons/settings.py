@@ -1,4 +1,4 @@
-"""Options of `neuron_stability`, checked once."""
+"""Options of `neuron_stability`, validated at construction."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def neuron_stability(
     seed: int = 0,
     label: str | None = None,
 ) -> Result:
-    r"""Measure how much local deformations of its receptive field change a neuron's response.
+    r"""Measure how much a neuron's response changes when its receptive field is locally deformed.
 
     .. math:: \alpha_n = \frac{\langle (a_n(\tau x) - a_n(x))^2 \rangle}{\langle (a_n(x) - a_n(z))^2 \rangle}
 
@@ -73,17 +73,17 @@ def neuron_stability(
         patches: "random": one patch per image; "maximal": the patch with the neuron's largest response in
             each image; "top_k": the `top_k` strongest of those.
         top_k: number of images for "top_k".
-        pivot: deform about the "centre" of the window, or about the "centroid" of the neuron's squared input
-            gradient over 32 random patches.
+        pivot: fixed point of the deformations: the "centre" of the window, or the "centroid" of the neuron's
+            squared input gradient over 32 random patches.
         neurons: indices of feature maps, or how many to draw; None measures all.
         amplitude: size of the deformations; see `norm`.
         norm: "rms": `amplitude` is the rms displacement over the window in pixels. "frobenius": it is the
             Frobenius norm of the displacement's gradient, and for translations the length in pixels.
         draws: deformations per kind and patch, with random directions and signs.
         samples: use a seeded subset of this many images.
-        min_firing: neurons that respond to fewer random patches are excluded and counted.
-        batch_size: crops per forward; whole images are forwarded an eighth as many at a time.
-        seed: seed of places, directions and subsets; draws depend on (seed, image) alone.
+        min_firing: neurons that respond to fewer random patches than this are excluded and counted.
+        batch_size: crops per forward pass; whole images are forwarded in batches an eighth of that size.
+        seed: seed of random places, directions and subsets; draws depend on (seed, image) alone.
         label: name of the model in tables and plots.
     Returns:
         A `Result` with one row `neuron_stability.rotation` (and so on) per layer: the mean over live neurons

@@ -39,11 +39,11 @@ class AffineTransform(Linear):
 
     @abstractmethod
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        """Return the maps of content, (*elements.shape, 2, 3); with draws, (sample, column, 2, 3)."""
+        """Return matrices that move content, (*elements.shape, 2, 3), or (sample, column, 2, 3) for draws."""
 
     @cached_property
     def nominal(self) -> np.ndarray:
-        """The maps of all elements (m, 2, 3), without draws."""
+        """Affine maps of all elements, (m, 2, 3), ignoring draws."""
         return self._matrices(np.arange(len(self)), None)
 
     def planar_traits(
@@ -93,7 +93,7 @@ class AffineTransform(Linear):
 
 @dataclass(frozen=True, kw_only=True)
 class SampledTransform(AffineTransform):
-    """An affine family with a choice of interpolation and padding; it also defines `_checked`.
+    """An affine family with a choice of interpolation and padding; subclasses also define `_checked`.
 
     Args:
         interpolation: "bilinear", "bicubic" or "nearest".
@@ -119,8 +119,8 @@ def moved(
     Args:
         values: images or feature maps; expanded columns are not copied.
         matrices: (column, 2, 3), shared by all samples, or (sample, column, 2, 3).
-        motion: whether the values are feature maps, and of which input size.
-        families: the families whose maps were multiplied; they must share one sampling.
+        motion: the motion, which says whether the values are feature maps, and for which input size.
+        families: the families whose maps were multiplied; they must use the same interpolation and padding.
     """
     name = " · ".join(type(family).__name__ for family in families)
     need_images(name, values, "n, m, C, H, W")
@@ -143,7 +143,7 @@ def moved(
 
 
 def common_sampling(families: Sequence[AffineTransform]) -> Sampling:
-    """Return the sampling shared by the families; those that never interpolate accept any."""
+    """Return the sampling that the families share; families that never interpolate accept any."""
     return next((f.sampling for f in families if f.sampling is not None), Sampling("nearest"))
 
 

@@ -33,7 +33,7 @@ class AlongAxis(Linear):
 
     @property
     def acts_on(self) -> Axis:
-        """The axis, for the traits."""
+        """The axis that the elements act on, for the traits."""
         return Axis(self.axis, self.entries, self.multiples)
 
     def inverse(self) -> Transform:

@@ -80,7 +80,7 @@ def result_of(
 def refuse_unsteady(
     function: Callable[[Any], Any], batch: Tensor, label: str, *, role: str = "element"
 ) -> None:
-    """Raise unless each sample's result is the same in every call, alone and among others.
+    """Raise unless each sample's result is the same in every call, alone and together with other samples.
 
     Global generators, and those that the callable holds, are restored. A callable that draws from them is
     tried from several states, so that rare differences are found.
@@ -125,13 +125,13 @@ def _refuse_neighbours(batch: Tensor, first: Tensor, last_alone: Callable[[], Te
         ) from error
     if _differ(first[-1:], alone, exactly=False):
         raise ValueError(
-            f"element {label!r} depends on the batch: a sample alone gave a different result than among "
-            f"{len(batch)} samples, so values would depend on the batch size. {_APART}"
+            f"element {label!r} depends on the batch: a sample gave a different result alone than in a batch "
+            f"of {len(batch)} samples, so values would depend on the batch size. {_APART}"
         )
 
 
 _APART = (
-    "An element must treat each sample independently; apply the function to one at a time: "
+    "An element must treat each sample independently; apply the function to one sample at a time: "
     "lambda x: torch.cat([f(sample[None]) for sample in x])."
 )
 

@@ -71,7 +71,7 @@ class Chain(Linear):
 
     @cached_property
     def runs(self) -> list[list[Step]]:
-        """The steps, grouped into those that are applied in one interpolation."""
+        """The steps, grouped into runs that are each applied in one interpolation."""
         return runs_of(self.steps)
 
     def chained_traits(self, labels: Sequence[str], parameters: Mapping[str, tuple[float, ...]]) -> Traits:

@@ -1,4 +1,4 @@
-"""A transform that consists of some elements of another."""
+"""A transform that consists of some elements of another transform."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ class Chosen(Transform, listed=False):
         """Apply the chosen elements of the whole transform."""
         elements = np.array(self.places)[motion.elements]
         draws = motion.draws
-        if elements.ndim == 1:  # one column per element, with the draws of that element in the whole
+        if elements.ndim == 1:  # a column per element, with its draws in the whole transform
             draws = replace(draws, chosen=elements)
         return self.of.apply(values, replace(motion, elements=elements, draws=draws))

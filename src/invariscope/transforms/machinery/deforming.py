@@ -144,7 +144,7 @@ class Deforming(Transform):
         if motion.on_maps and motion.input_size is not None:
             need_map_of(type(self).__name__, values, motion.input_size)
         samples, columns, channels, height, width = values.shape
-        if min(height, width) < 3:  # no inner points that could move
+        if min(height, width) < 3:  # only border pixels, which do not move
             return values
         size = motion.input_size if motion.on_maps and motion.input_size else (height, width)
         found = self._draw(motion.elements, motion.draws, size)

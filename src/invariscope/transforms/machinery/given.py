@@ -1,4 +1,4 @@
-"""Conversion of the user's argument to a transform."""
+"""Convert what the user passed as a transform to a `Transform`."""
 
 from __future__ import annotations
 

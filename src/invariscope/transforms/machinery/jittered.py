@@ -27,7 +27,7 @@ class Numbers:
         jitter: name of the option that holds the size of the draws.
         parameters: parameter name of each number, with its unit.
         factors: whether the numbers are factors, so that draws multiply them and inverses are reciprocals.
-        period: numbers this far apart are the same element.
+        period: numbers that differ by this amount describe the same element.
     """
 
     option: str

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding errors
+_TOLERANCE = 1e-9  # matrix entries closer than this to whole pixels differ only by rounding
 _Entry = np.ndarray | float
 
 
@@ -57,7 +57,7 @@ def determinant(matrices: np.ndarray) -> np.ndarray:
 
 
 def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, int]) -> np.ndarray:
-    """Return the maps in pixels of a feature map of this size (H, W)."""
+    """Convert maps from input pixels to pixels of a feature map of this size (H, W)."""
     ratio = np.array([size[1] / input_size[1], size[0] / input_size[0]])
     scaled = matrices * ratio[:, None]
     scaled[..., :2] /= ratio
@@ -65,7 +65,7 @@ def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, 
 
 
 def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return which maps read only whole pixels, for images (H, W)."""
+    """Return a mask of the maps that read only whole pixels of images (H, W)."""
     back = invert(matrices)
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     origin = back[..., 2] + centre - back[..., :2] @ centre
@@ -74,12 +74,12 @@ def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def exact_elements(matrices: np.ndarray) -> np.ndarray:
-    """Return which maps need no interpolation on square images of odd and even size."""
+    """Return a mask of the maps that need no interpolation on square images of odd and even size."""
     return lands_on_pixels(matrices, (3, 3)) & lands_on_pixels(matrices, (4, 4))
 
 
 def is_identity(matrices: np.ndarray) -> np.ndarray:
-    """Return which maps are the identity."""
+    """Return a mask of the maps that are the identity."""
     return np.asarray((np.abs(matrices - np.eye(2, 3)) < _TOLERANCE).all(axis=(-2, -1)))
 
 
@@ -103,7 +103,7 @@ def group_table(
         products = product(element, elements).reshape(m, -1)
         near = tree.query(products, k=2, p=np.inf, distance_upper_bound=tolerance)
         distances, places = map(np.asarray, near)
-        if (np.isfinite(distances) != [True, False]).any():  # not exactly one such element
+        if (np.isfinite(distances) != [True, False]).any():  # not exactly one element equals the product
             return None
         rows.append(places[:, 0])
     return np.array(rows)

@@ -78,8 +78,8 @@ def allowed_range(n: int, c: int) -> tuple[float, float]:
 
     .. math:: T_1 = \\frac{1}{\\pi n^2 \\ln c}, \\quad T_2 = \\frac{4}{\\pi^3 c^2 \\ln c}
 
-    These are nominal displacements of half a pixel and of n/(πc) pixels. The range is empty (T1 ≥ T2) if
-    c ≥ 2n/π. At T2 and c = 3 a third of the fields still fold.
+    They correspond to nominal displacements of half a pixel and of n/(πc) pixels. The range is empty (T1 ≥
+    T2) if c ≥ 2n/π. At T2 and c = 3 a third of the fields still fold.
 
     Raises:
         ValueError: c = 1, for which the nominal displacement is not defined.

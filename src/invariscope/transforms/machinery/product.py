@@ -32,7 +32,7 @@ def _direct(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _apart(a: Axis | str | None, b: Axis | str | None) -> bool:
-    """Return whether the two act along different axes for data with any number of axes."""
+    """Return whether two transforms act along different axes for data with any number of axes."""
     if isinstance(b, str):
         a, b = b, a
     if not isinstance(b, Axis) or a is None:

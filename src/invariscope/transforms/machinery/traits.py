@@ -1,4 +1,4 @@
-"""Properties of a transform's elements, and the description of one application of them."""
+"""Properties of a transform's elements, and the description of one application of a transform."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Slider:
         name: name of the parameter, with its unit.
         values: one per element.
         at: function that returns the same transform with elements at other values.
-        period: values this far apart are the same element; None if there is no period.
+        period: values that differ by this amount describe the same element; None if there is no period.
     """
 
     name: str

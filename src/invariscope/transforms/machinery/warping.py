@@ -141,7 +141,7 @@ def _affine_minus(
 
 
 def _waves(function: Callable[[np.ndarray], np.ndarray], modes: int, n: int) -> Tensor:
-    """Return the function of kπs, (mode, n), for k = 1, 2, ... at n points s from 0 to 1; sines end at 0."""
+    """Return sines or cosines of kπs, (mode, n), at n points s from 0 to 1; sines end at exactly 0."""
     angles = np.pi * np.outer(np.arange(1, modes + 1), np.linspace(0, 1, n))
     found = function(angles)
     if function is np.sin:

@@ -1,1 +1,1 @@
-"""Readers of the published files of data sets: IDX, and both layouts of CIFAR-10."""
+"""Readers for published data files: IDX, and both layouts of CIFAR-10."""

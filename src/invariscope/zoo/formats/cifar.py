@@ -15,14 +15,15 @@ _CLASSES = 10
 
 
 def read_binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read images (n, 3, 32, 32) and labels (n,) from a `*.bin` file of records of a label and 3,072 pixels.
+    """Read images (n, 3, 32, 32) and labels (n,) from a `*.bin` file: records of a label and 3,072 bytes.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: an incomplete record, or labels beyond the ten classes.
 
     Source:
-        Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; the page's "Binary version".
+        Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; "Binary version" on the web
+        page of the data set.
     """
     content = np.fromfile(path, dtype=np.uint8)
     if not content.size or content.size % _RECORD:
@@ -82,7 +83,7 @@ def _entry(batch: Any, key: str) -> Any:
 
 
 class _Refused(Exception):
-    """A constructor that no CIFAR-10 batch needs."""
+    """Raised for a constructor that no CIFAR-10 batch needs."""
 
 
 class _Array:
@@ -112,7 +113,7 @@ class _Dtype:
 
 
 def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
-    """Stand-in for `codecs.encode`, with which Python 3 writes bytes in an old protocol."""
+    """Stand-in for `codecs.encode`, which Python 3 uses to pickle bytes in old protocols."""
     if type(text) is not str or encoding not in ("latin1", b"latin1"):
         raise _Refused(f"codecs.encode with {encoding!r}")
     return text.encode("latin1")

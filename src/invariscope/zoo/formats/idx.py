@@ -23,7 +23,8 @@ def read_idx(path: Path, *, ndim: int) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not an IDX file, wrong axes or element type, or fewer or more bytes than in the header.
+        ValueError: not an IDX file, a wrong number of axes or element type, or fewer or more bytes than the
+            header declares.
 
     Source:
         LeCun, Cortes and Burges, The MNIST database, "File formats".

@@ -1,4 +1,4 @@
-"""The networks of the papers, one file each; a new network is a new file with a function under `@network`.
+"""The networks of the papers; to add one, add a file with a function decorated with `@network`.
 
 >>> from invariscope.zoo.networks import NETWORKS, build
 >>> {'all_conv', 'resnet18', 'resnet50', 'simple_conv', 'vgg16'} <= set(NETWORKS.names())

@@ -11,7 +11,7 @@ from invariscope.zoo.networks.base import Scaled, chosen_width, network, refuse_
 from invariscope.zoo.whitening import WhiteningConv
 
 LOGIT_SCALE = 1 / 9
-# Weight of the newest batch in the running statistics; large, because there are few epochs.
+# Weight of the newest batch in the running statistics; large, because training takes few epochs.
 MOMENTUM = 0.4
 
 
@@ -65,15 +65,15 @@ class Airbench(nn.Sequential):
 
 @network
 def airbench(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> nn.Module:
-    """The network with which airbench reaches an accuracy of .94 on CIFAR-10 in ten epochs.
+    """The airbench network, which reaches an accuracy of .94 on CIFAR-10 in ten epochs.
 
-    It differs from the published one in details: running statistics use the common epsilon of 1e-5, and the
-    biases of the whitening layer learn throughout. Learning rates, schedule and augmentation are those of
-    `train`.
+    It differs from the published network in details: running statistics use the common epsilon of 1e-5, and
+    the biases of the whitening layer are trained throughout. Learning rates, schedule and augmentation are
+    those of `train`.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first block; the others have four times as many.
 
     Source:

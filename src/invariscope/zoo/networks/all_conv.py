@@ -1,4 +1,4 @@
-"""AllConv, the network without pooling or fully connected layers."""
+"""AllConv, a network without pooling or fully connected layers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PLAN = (
 
 
 class AllConv(nn.Sequential):
-    """Nine convolutions, the last one with a channel per class, averaged over the image.
+    """Nine convolutions; the last one has a channel per class, which is averaged over the image.
 
-    With f filters, a 28 x 28 image of one channel passes
+    With f filters, a 28 x 28 image with one channel passes through
 
         conv1 conv2                    (f, 28, 28)
         conv3, stride 2                (f, 14, 14)
@@ -29,12 +29,13 @@ class AllConv(nn.Sequential):
         conv9 of 1x1, relu9            (classes, 7, 7)
         pool flatten log_softmax       (classes,)
 
-    Each convolution is followed by batch normalisation (bn1 ...; not the last) and a ReLU (relu1 ...).
+    All convolutions except the last are followed by batch normalisation (bn1, ...), and all by a ReLU
+    (relu1, ...).
 
     Source:
         Springenberg et al. 2015, arXiv:1412.6806, "All-CNN-C"; batch normalisation in place of dropout, as in
-        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9. The code of the latter also pads conv8 by one
-        pixel; here a 1x1 convolution keeps the size.
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9. Their code also pads conv8, a 1x1 convolution,
+        by one pixel; here its maps keep their size.
     """
 
 
@@ -63,9 +64,9 @@ def all_conv(
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
-        filters: number in each of the first three convolutions; the others have twice as many.
-        batch_norm: normalise after each convolution but the last.
+        classes: number of classes.
+        filters: number of filters in each of the first three convolutions; the others have twice as many.
+        batch_norm: whether to normalise after each convolution except the last.
 
     Source:
         Springenberg et al. 2015, arXiv:1412.6806; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.

@@ -37,11 +37,11 @@ def build(
     The global generator is restored.
 
     Args:
-        name: a function of this package, such as "simple_conv".
+        name: name of a network, such as "simple_conv".
         input_shape: (C, H, W).
         classes: number of classes.
         seed: seed of the initial weights.
-        options: keyword options of that function.
+        options: keyword options of that network.
     Raises:
         ValueError: unknown network or option, or an invalid input shape.
     """
@@ -60,7 +60,7 @@ def build(
 
 
 class Scaled(nn.Module):
-    """Multiply by a fixed number: small initial logits keep the first steps small."""
+    """Multiply by a fixed number, so that small initial logits keep the first steps small."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -81,14 +81,14 @@ def parameter_count(model: nn.Module) -> int:
 
 
 def chosen_width(what: str, width: int | None, input_shape: tuple[int, ...], grey: int, colour: int) -> int:
-    """Return the given width after a check, or the published one for grey or colour images."""
+    """Return the given width after checking it, or the published one for grey or colour images."""
     if width is None:
         return grey if input_shape[0] == 1 else colour
     return integer(what, width, least=1)
 
 
 def odd_kernel(size: int) -> int:
-    """Return a kernel size after a check that it is odd, so that padding can keep the image's size."""
+    """Return a kernel size after checking that it is odd, so that padding can keep the image's size."""
     if integer("kernel_size", size) % 2 == 0:
         raise ValueError(f"kernel_size must be odd, such as 3, 5 or 9; got {size!r}.")
     return size

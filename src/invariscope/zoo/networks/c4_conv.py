@@ -15,14 +15,14 @@ LAYERS = 3
 
 
 class TurnedConv(nn.Module):
-    """A convolution from images, or from fields of the regular representation of C4, to such fields.
+    """A convolution from an image, or from fields, to fields of the regular representation of C4.
 
-    Channel 4 i + g of the result is the response of filter i after g quarter turns. If the input is such a
-    field too, the slices of the filter are permuted as they turn.
+    Channel 4 i + g of the output is the response of filter i after g quarter turns. If the input consists of
+    such fields too, the four slices of the filter are permuted as they are turned.
 
     Args:
-        inputs: channels of an image, or fields of four channels each.
-        outputs: fields.
+        inputs: number of channels of an image, or of fields with four channels each.
+        outputs: number of fields of the output.
         kernel_size: odd; maps keep their size.
         lifting: whether the input is an image.
     """
@@ -36,7 +36,7 @@ class TurnedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images or fields to fields (sample, 4 fields, H, W)."""
+        """Map images or fields to fields of shape (sample, 4 * fields, H, W)."""
         size = self.weight.shape[-1]
         turned = [self.weight.roll(g % self.slices, 2).rot90(g, (3, 4)) for g in range(TURNS)]
         filters = torch.stack(turned, dim=1).flatten(0, 1).flatten(1, 2)
@@ -44,9 +44,9 @@ class TurnedConv(nn.Module):
 
 
 class TurnPool(nn.Module):
-    """Average the maxima of the four channels of a field, which is invariant to quarter turns.
+    """Average the maxima of the four channels of a field, which makes the result invariant to quarter turns.
 
-    Means over a mostly empty image differ so little between digits that training would hardly start.
+    Means over a mostly empty image differ so little between digits that training with them hardly starts.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,8 +69,8 @@ class C4Conv(nn.Sequential):
     after pool1. All layers from pool on are invariant. Because pool leaves only one number per field, conv3
     has more fields.
 
-    A hybrid has ordinary convolutions of the same widths after the first one or two; its maps are equivariant
-    only up to there, and no layer is invariant.
+    A hybrid network has ordinary convolutions of the same widths after one or two group convolutions. Its
+    maps are equivariant only up to the last group convolution, and no layer is invariant.
 
     Source:
         Cohen and Welling 2016, Group equivariant convolutional networks, arXiv:1602.07576.
@@ -88,12 +88,14 @@ def c4_conv(
 ) -> nn.Module:
     """Three group convolutions over quarter turns: 8, 8 and 32 fields of four orientations each.
 
-    A control: it is equivariant under the regular representation, but not if only positions move.
+    A control: the network is equivariant under the regular representation, but not under an action that only
+    moves positions.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        fields: number in each of the first two layers, four channels each; the third has four times as many.
+        classes: number of classes.
+        fields: number of fields, of four channels each, in the first two layers; the third has four times
+            as many.
         kernel_size: size of the filters, odd.
         equivariant: how many of the first convolutions are group convolutions. 3: the whole
             network is equivariant; 1 or 2: a hybrid; 0: an ordinary network of the same widths.

@@ -11,7 +11,7 @@ from invariscope.zoo.networks.base import chosen_width, network
 
 
 class FullyConnected(nn.Sequential):
-    """Hidden layers of equal width on the flattened image, each with a ReLU, and a linear layer.
+    """Hidden layers of equal width on the flattened image, each with a ReLU, then a linear layer.
 
     With three hidden layers: flatten, fc1, fc1_relu, fc2, fc2_relu, fc3, fc3_relu, fc4, log_softmax.
 
@@ -24,13 +24,13 @@ class FullyConnected(nn.Sequential):
 def fully_connected(
     input_shape: tuple[int, ...], classes: int, *, width: int = 64, depth: int = 3
 ) -> nn.Module:
-    """Three hidden layers of 64 units.
+    """Fully connected network with three hidden layers of 64 units.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        width: units of each hidden layer.
-        depth: hidden layers.
+        classes: number of classes.
+        width: number of units in each hidden layer.
+        depth: number of hidden layers.
 
     Source:
         Petrini et al. 2021, arXiv:2105.02468.

@@ -12,7 +12,7 @@ _PADDED_BELOW = 32
 
 
 class LeNet(nn.Sequential):
-    """Two 5x5 convolutions of 6 and 16 filters, each pooled, then 120 and 84 units and one per class.
+    """Two 5x5 convolutions with pooling (6 and 16 filters), then dense layers of 120 and 84 units and a head.
 
         conv1 relu1                    (6, 28, 28)
         pool1                          (6, 14, 14)
@@ -22,7 +22,8 @@ class LeNet(nn.Sequential):
         fc2 fc2_relu                   (84,)
         fc3 log_softmax                (classes,)
 
-    The shapes hold for 28 x 28 images, which conv1 pads by two pixels, and for 32 x 32, which it does not.
+    The shapes are those for 28 x 28 images, which conv1 pads by two pixels, and for 32 x 32 images, which it
+    does not pad.
 
     Source:
         LeCun et al. 1998, doi:10.1109/5.726791, "LeNet-5", with ReLUs in place of sigmoids, max-pooling in
@@ -36,7 +37,7 @@ def lenet(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 
     Args:
         input_shape: (C, H, W), at least 12 x 12; images with a side below 32 are padded by two pixels.
-        classes: how many.
+        classes: number of classes.
 
     Source:
         LeCun et al. 1998, doi:10.1109/5.726791; Petrini et al. 2021, arXiv:2105.02468.

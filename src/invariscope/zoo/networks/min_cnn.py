@@ -15,7 +15,7 @@ PADDINGS = ("zeros", "circular")
 class MinCNN(nn.Sequential):
     """One convolution, a ReLU, the mean over the image, and a linear layer.
 
-    With f filters, a 28 x 28 image of one channel passes
+    With f filters, a 28 x 28 image with one channel passes through
 
         conv relu                      (f, 28, 28)
         pool flatten                   (f,)
@@ -49,12 +49,12 @@ def min_cnn(
     kernel_size: int = 9,
     padding_mode: str = "zeros",
 ) -> nn.Module:
-    """One hidden layer with 32 filters of 9 x 9, large enough to be inspected.
+    """MinCNN with 32 filters of 9 x 9, which are large enough to inspect.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: hidden channels.
+        classes: number of classes.
+        filters: number of hidden channels.
         kernel_size: size of the filters, odd; the image keeps its size.
         padding_mode: "zeros" or "circular".
 

@@ -17,8 +17,8 @@ class LocallyConnected(nn.Module):
 
     .. math:: y_{o}(s) = b_o + \\sum_{c, r} w_{s, o, c, r}\\, x_c(s + r)
 
-    The weight is (position, out, in, k, k), with positions row by row; the image is padded by zeros. Weights
-    are drawn like those of a convolution with as many inputs. All positions share the bias.
+    The weight has the shape (position, out, in, k, k), with positions row by row; the image is padded with
+    zeros. Weights are drawn as in a convolution with the same filter size. All positions share the bias.
     """
 
     def __init__(self, input_shape: tuple[int, ...], filters: int, kernel_size: int) -> None:
@@ -31,13 +31,13 @@ class LocallyConnected(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw uniformly within ±1/√(inputs of a unit), like convolutions."""
+        """Draw weights uniformly within ±1/√(number of inputs of a unit), as in a convolution."""
         bound = 1 / math.sqrt(self.weight[0, 0].numel())
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
 
     def filter_bank(self) -> Tensor:
-        """All filters of each channel, (out, position and in, k, k)."""
+        """Return all filters of each output channel, (out, position * in, k, k)."""
         return self.weight.transpose(0, 1).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class LocallyConnected(nn.Module):
         if x.shape[-2:] != self.size:
             raise ValueError(
                 f"this layer has filters for images of {self.size[0]} x {self.size[1]}, got "
-                f"{x.shape[-2]} x {x.shape[-1]}: build the network with that input_shape."
+                f"{x.shape[-2]} x {x.shape[-1]}: build the network for images of this size."
             )
         patches = functional.unfold(x, self.kernel_size, padding=self.kernel_size // 2)
         # (position, n, input of a unit) @ (position, input of a unit, out)
@@ -71,8 +71,8 @@ def min_lcn(
 
     Args:
         input_shape: (C, H, W); the network accepts no other shape.
-        classes: how many.
-        filters: hidden channels.
+        classes: number of classes.
+        filters: number of hidden channels.
         kernel_size: size of the filters, odd; the image keeps its size.
 
     Source:

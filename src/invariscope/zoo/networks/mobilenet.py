@@ -22,10 +22,10 @@ _WIDTH, _HEAD = 32, 1280
 
 
 class InvertedResidual(nn.Sequential):
-    """bn3(project(relu2(bn2(depthwise(relu1(bn1(expand(x)))))))), plus x where the shapes agree.
+    """bn3(project(relu2(bn2(depthwise(relu1(bn1(expand(x)))))))), plus x if the shapes agree.
 
     `expand` and `project` are 1x1; `depthwise` is 3x3, one filter per channel. ReLUs are clipped at 6;
-    there is none after `project`. Without expansion the first three layers are missing.
+    there is none after `project`. Without expansion, the first three layers are missing.
 
     Source:
         Sandler et al. 2018, arXiv:1801.04381, table 1.
@@ -58,11 +58,11 @@ class MobileNetV2(nn.Sequential):
 
 @network
 def mobilenet_v2(input_shape: tuple[int, ...], classes: int, *, width: int = 32) -> nn.Module:
-    """MobileNetV2: seventeen inverted residuals.
+    """MobileNetV2 with seventeen inverted residuals.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first convolution; the stages are scaled in proportion, rounded to
             multiples of 8. The published width multiplier is width / 32.
 

@@ -13,7 +13,7 @@ TURNS = 4
 
 
 class OrbitPooling(nn.Sequential):
-    """Filters in all four orientations, and a second layer that averages the orientations of each filter.
+    """Filters in four orientations, and a second layer that averages over the orientations of each filter.
 
         conv1 relu1                    (4 orbits, 28, 28): channel 4 i + t is filter i after t quarter turns
         conv2 of 1x1, relu2            (orbits, 28, 28): the mean over the four turns of one filter
@@ -40,7 +40,7 @@ def orbit_pooling(
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         orbits: number of different filters, each in four orientations.
         kernel_size: size of the filters, odd; the image keeps its size.
 

@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """relu3(bn3(conv3(...)) + shortcut(x)): convolutions of 1x1, 3x3 and 1x1, the last four times as wide.
+    """relu3(bn3(conv3(...)) + shortcut(x)): convolutions of 1x1, 3x3 and 1x1, the third four times as wide.
 
     Source:
         He et al. 2016, arXiv:1512.03385, figure 5 right; the stride is in the 3x3 convolution.
@@ -73,7 +73,7 @@ class ResNet(nn.Sequential):
     strides 1, 2, 2, 2: images of 28 x 28 or 32 x 32 become 4 x 4 maps.
 
     Source:
-        He et al. 2016, arXiv:1512.03385, with the stem for 32 x 32 images of its section 4.2.
+        He et al. 2016, arXiv:1512.03385, with the stem for 32 x 32 images from section 4.2.
     """
 
 
@@ -113,7 +113,7 @@ def resnet18(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> 
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first stage.
 
     Source:
@@ -133,7 +133,7 @@ def resnet50(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> 
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels inside the bottlenecks of the first stage.
 
     Source:

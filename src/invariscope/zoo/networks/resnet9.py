@@ -23,7 +23,7 @@ class ResidualPair(nn.Sequential):
 
 
 class ResNet9(nn.Sequential):
-    """Four convolutions, three of them pooled, with a residual pair after the second and the fourth.
+    """Four convolutions, all but the first with pooling, and residual pairs after the second and the fourth.
 
         conv1 bn1 relu1                  (w, 32, 32)
         conv2 bn2 relu2 pool2 pair2      (2 w, 16, 16)
@@ -45,7 +45,7 @@ def resnet9(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> n
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
+        classes: number of classes.
         width: channels of the first convolution: 64 as published; 32 trains four times as fast.
 
     Source:

@@ -32,7 +32,7 @@ class SimpleConv(nn.Sequential):
     """Five 3x3 convolutions in blocks of two, two and one, then two fully connected layers.
 
     Each convolution is padded to keep the size and followed by a ReLU; 2x2 max-pooling ends the first two
-    blocks. With f filters, a 28 x 28 image of one channel passes
+    blocks. With f filters, a 28 x 28 image with one channel passes through
 
         conv1 relu1 conv2 relu2        (f, 28, 28)
         pool1                          (f, 14, 14)
@@ -52,7 +52,7 @@ class Design:
     """The options that define a SimpleConv; `simple_conv` documents them.
 
     Raises:
-        ValueError: an unknown activation or pooling, or a kernel without a centre.
+        ValueError: an unknown activation or pooling, or an even kernel size.
     """
 
     filters: int
@@ -85,7 +85,7 @@ class Design:
         return found
 
     def _stage(self, number: int, channels: int, width: int) -> OrderedDict[str, nn.Module]:
-        """Build a convolution and the layers after it; the second and the fourth also halve the image."""
+        """Build a convolution and the layers after it, which halve the image after convolutions 2 and 4."""
         pool = POOLING[self.pooling]() if number in (2, 4) else None
         stride = 2 if number in (2, 4) and pool is None else 1
         size = self.kernel_size
@@ -99,7 +99,7 @@ class Design:
         return found
 
     def _halved(self, size: int) -> int:
-        """Return the halved size: pooling drops an odd last row, a strided convolution keeps it."""
+        """Return the halved size: pooling rounds an odd size down, a strided convolution rounds it up."""
         return (size + 1) // 2 if self.pooling == "stride" else size // 2
 
 
@@ -119,18 +119,18 @@ def simple_conv(
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
-        filters: number in the first block; the second has twice, the third four times as many.
-        fc: units of the first fully connected layer.
-        batch_norm: normalise after each convolution; the published network does not.
+        classes: number of classes.
+        filters: number of filters in the first block; the second has twice and the third four times as many.
+        fc: number of units in the first fully connected layer.
+        batch_norm: whether to normalise after each convolution; the published network does not.
         activation: "relu", as published, or "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh",
             "sigmoid". Layers are named after it: `elu1`, `fc1_elu`.
-        pooling: "max", as published, "average", or "stride": no pooling layers, and a stride of 2 in the
-            convolution before each.
+        pooling: "max", as published, "average", or "stride": a stride of 2 in the second and the fourth
+            convolution instead of pooling layers.
         kernel_size: size of all convolutions, odd; 3 as published.
 
     Source:
-        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, "SimpleConv"; widths of its code.
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, "SimpleConv"; widths as in their code.
 
     >>> from invariscope.zoo.networks import build, parameter_count
     >>> parameter_count(build("simple_conv")), parameter_count(build("simple_conv", input_shape=(3, 32, 32)))

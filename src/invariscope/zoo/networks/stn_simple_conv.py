@@ -19,7 +19,7 @@ class Direction(nn.Linear):
         super().__init__(features, 2)
 
     def reset_parameters(self) -> None:
-        """Set the rotation to zero; nothing is drawn, so networks with random weights also start with it."""
+        """Set the rotation to zero, without drawing, so networks with random weights also start at zero."""
         with torch.no_grad():
             self.weight.zero_()
             self.bias.copy_(torch.tensor([1.0, 0.0]))
@@ -30,8 +30,8 @@ class Turn(nn.Module):
 
     .. math:: y(s) = x(R s), \\quad R = \\begin{pmatrix} c & -d \\\\ d & c \\end{pmatrix} / \\sqrt{c^2 + d^2}
 
-    with s in pixels from the centre, so that rectangles are not distorted. Interpolation is bilinear, with 0
-    outside the image. Differentiable with respect to the image and (c, d).
+    with s in pixels from the centre, so that images that are not square are not distorted. Interpolation is
+    bilinear, with 0 outside the image. The result is differentiable with respect to the image and (c, d).
     """
 
     def forward(self, x: Tensor, direction: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class Turn(nn.Module):
 class Correction(nn.Module):
     """Predict an angle with a small convolutional network, `localisation`, and rotate the image by it.
 
-    It uses ELUs, because most ReLUs would die early in training, which fixes the angle.
+    The small network uses ELUs: most ReLUs would die early in training, and the angle would stop changing.
 
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025, the transformer restricted to rotations.
@@ -103,14 +103,15 @@ def stn_simple_conv(
     The initial rotation is zero: with the same seed, the output is that of `simple_conv` up to rounding. The
     angle is learned only from the labels. It is predicted as a direction, so it is continuous on the circle.
 
-    Caveats: the corrected image is interpolated, so an input that was rotated before is interpolated twice.
-    Invariance of the layers after the correction may be due to the correction or to the layers themselves.
+    Caveats: the corrected image is interpolated, so an input that is itself a rotated image has been
+    interpolated twice. Invariance of the layers after the correction may be due to the correction or to the
+    layers themselves.
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
-        classes: how many.
+        classes: number of classes.
         filters, fc, batch_norm: options of SimpleConv.
-        localisation_filters: filters of the first of the two convolutions that predict the angle.
+        localisation_filters: number of filters in the first of the two convolutions that predict the angle.
 
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.

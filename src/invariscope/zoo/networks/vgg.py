@@ -18,9 +18,9 @@ _BLOCKS_11 = ((1, 1), (1, 2), (2, 4), (2, 8), (2, 8))
 class VGG(nn.Sequential):
     """Thirteen 3x3 convolutions in five blocks that end in 2x2 max-pooling, then three dense layers.
 
-    The layers of block b are conv{b}_{i}, bn{b}_{i}, relu{b}_{i} and pool{b}. Pooling keeps an odd last row,
-    so that all five pools apply to images of 28 x 28 (28, 14, 7, 4, 2, 1) and 32 x 32. They are followed by
-    flatten, fc1, fc1_relu, fc2, fc2_relu, fc3 and log_softmax.
+    The layers of block b are conv{b}_{i}, bn{b}_{i}, relu{b}_{i} and pool{b}. Pooling rounds odd sizes up, so
+    that images of 28 x 28 (28, 14, 7, 4, 2, 1) and 32 x 32 can be pooled five times. The blocks are followed
+    by flatten, fc1, fc1_relu, fc2, fc2_relu, fc3 and log_softmax.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556, configuration D; batch normalisation added.
@@ -65,11 +65,11 @@ def vgg16(
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
-        fc: units of the first two fully connected layers.
-        batch_norm: normalise after each convolution. Without it, thirteen layers hardly train from
-            random weights at the published learning rate of 1e-5.
+        classes: number of classes.
+        filters: number of filters in the first block; the others have 2, 4, 8 and 8 times as many.
+        fc: number of units in the first two fully connected layers.
+        batch_norm: whether to normalise after each convolution. Without it, the thirteen convolutions hardly
+            learn from random weights at the published learning rate of 1e-5.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
@@ -86,9 +86,9 @@ def vgg16(
 class PooledVGG(nn.Sequential):
     """Numbered layers `features.0`, `features.1` ..., then one linear layer on their mean over the image.
 
-    The numbers are those of torchvision's VGG with as many layers. With batch normalisation a convolution
-    uses three of them (itself, the normalisation, the ReLU), without it two; pooling uses one. `features` is
-    followed by avgpool, flatten, classifier and log_softmax. Pooling keeps an odd last row.
+    The numbers are those of torchvision's VGG with the same number of convolutions: each convolution,
+    normalisation, ReLU and pooling layer has its own. `features` is followed by avgpool, flatten, classifier
+    and log_softmax. Pooling rounds odd sizes up.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556; one linear layer, as in Petrini et al. 2021,
@@ -112,13 +112,15 @@ def _features(channels: int, blocks: Sequence[tuple[int, int]], filters: int, ba
 def vgg11(
     input_shape: tuple[int, ...], classes: int, *, filters: int = 64, batch_norm: bool = True
 ) -> nn.Module:
-    """VGG11 with torchvision's layer numbers; the receptive fields of `features.10` are 18 pixels, 4 apart.
+    """VGG11 with torchvision's layer numbers.
+
+    The receptive fields of `features.10` have a side of 18 pixels and are 4 pixels apart.
 
     Args:
         input_shape: (C, H, W).
-        classes: how many.
-        filters: number in the first block; the others have 2, 4, 8 and 8 times as many.
-        batch_norm: normalise after each convolution.
+        classes: number of classes.
+        filters: number of filters in the first block; the others have 2, 4, 8 and 8 times as many.
+        batch_norm: whether to normalise after each convolution.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556, configuration A; Tomasini et al. 2022,

@@ -1,4 +1,4 @@
-"""The kinds of cells, one file each: a new kind is a new file."""
+"""The kinds of cells, one per file: adding a file adds a kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base class of kinds of cells: options that can be checked, a run, and its cost."""
+"""The base class of all kinds of cells: options with checks, a way to run, and a cost estimate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CellContext:
         inputs: the folders of the finished cells that it needs, by name.
         data_dir: folder of the data sets; None: the default one.
         log: called with one line at a time.
-        device: where networks are trained and measured: "cpu" or "cuda".
+        device: device on which networks are trained and measured, "cpu" or "cuda".
     """
 
     folder: Path
@@ -49,15 +49,15 @@ class CellContext:
 
 
 class Kind(abc.ABC):
-    """A frozen dataclass whose fields are the options in TOML.
+    """A kind of cell: a frozen dataclass whose fields are the options in TOML.
 
     Class attributes:
-        gives: the outcome: a "network" that other cells may use, or a "result" for tables, claims and
-            figures.
-        takes_epochs: whether "CELL@K" as `model` is the network of CELL after epoch K.
-        revision: raised whenever the same options come to mean other numbers, for example if a default
-            changes, so that older cells are run again. A new option that changes nothing by default needs no
-            new revision.
+        gives: what the cell produces: a "network" that other cells may use, or a "result" for tables, claims
+            and figures.
+        takes_epochs: whether `model` may be "CELL@K", the network of CELL after epoch K.
+        revision: increased whenever the same options lead to different numbers, for example if a default
+            changes, so that older cells run again. A new option that changes nothing by default does not need
+            a new revision.
     """
 
     gives: ClassVar[Literal["network", "result"]] = "result"
@@ -71,7 +71,7 @@ class Kind(abc.ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the cells whose network this one uses: its option `model` or `start`."""
+        """Names of the cells whose network this one uses, from its option `model` or `start`."""
         named = getattr(self, "model", None) or getattr(self, "start", None)
         if named is None:
             return ()
@@ -80,14 +80,14 @@ class Kind(abc.ABC):
     @property
     @abc.abstractmethod
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """The (name, split) of all data that the cell reads."""
+        """The (name, split) pairs of all data that the cell reads."""
 
     @abc.abstractmethod
     def check(self) -> None:
         """Reject invalid options.
 
         Raises:
-            ValueError, TypeError: with the closest valid name.
+            ValueError, TypeError: an invalid option; for unknown names, with the closest valid one.
         """
 
     @abc.abstractmethod
@@ -109,7 +109,7 @@ class Kind(abc.ABC):
 
 @contextlib.contextmanager
 def about(option: str, text: str = "") -> Iterator[None]:
-    """Add to errors the option or text of the cell that they are about, so that its line can be found."""
+    """Add to errors a note with the option or text that caused them, so that its line can be found."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -119,7 +119,7 @@ def about(option: str, text: str = "") -> Iterator[None]:
 
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:
-    """Reject a network, or options of it, that the zoo does not have."""
+    """Reject unknown networks, and options that a network does not take."""
     from invariscope.zoo.networks import NETWORKS
 
     check_keywords(NETWORKS.get(name), options, f"the options of {name}")
@@ -145,13 +145,13 @@ def check_one_model(model: str | None, network: str | None, options: Mapping[str
 
 
 def architecture(cell: Any, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
-    """Return name and options of the network that a cell uses: its own, or that of its training cell."""
+    """Return the name and options of the network that a cell uses: its own, or its training cell's."""
     trained: Any = cell if cell.network is not None else other[cell.needs[0]]
     return trained.network, trained.network_options
 
 
 def check_data(name: str) -> None:
-    """Reject a data set that the zoo does not have."""
+    """Reject unknown data sets."""
     from invariscope.zoo import DATASETS
 
     if name not in DATASETS:
@@ -159,7 +159,7 @@ def check_data(name: str) -> None:
 
 
 def transform_of(text: str) -> Transform:
-    """Return the transform of a Python expression, or one of the zoo's tasks.
+    """Return the transform that a Python expression describes; "zoo.unit_displacements()" also works.
 
     Raises:
         ValueError, TypeError: as for `expressions.read_transform`.

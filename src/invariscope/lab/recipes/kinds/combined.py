@@ -1,4 +1,4 @@
-"""One result from several: all samples, each class measured separately, and the mean over the classes."""
+"""Combine a result over all samples with results of single classes, and add the mean over the classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invariscope.intervals import MISSING, jackknife
 from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
-    from invariscope.results.maps import MapKey
+    from invariscope.results.maps import DrawnMap, MapKey
 from invariscope.results.result import Result
 
 _Key = tuple[str, str, int]
@@ -22,14 +22,14 @@ def combined(whole: Result, parts: Mapping[str, Result]) -> Result:
     """Return the result over all samples, with the classes and their mean as further strata.
 
     Maps of the mean are per-unit means over the classes, ignoring values that are not finite; the layer value
-    of the mean is the mean over the units of its map.
+    of the stratum "mean" is the mean over the units of its map.
 
     Args:
-        whole: over all samples.
-        parts: by class, each measured separately.
+        whole: result over all samples.
+        parts: result of each class, measured separately.
     """
     rows = [*whole.rows]
-    arrays: dict[MapKey, np.ndarray] = dict(whole.arrays)
+    arrays: dict[MapKey, np.ndarray | DrawnMap] = dict(whole.arrays)
     for name, part in parts.items():
         rows += [replace(row, stratum=name) for row in part.rows]
         arrays |= {(m, layer, name, call): a for (m, layer, _, call), a in part.arrays.items()}
@@ -43,7 +43,7 @@ def combined(whole: Result, parts: Mapping[str, Result]) -> Result:
 
 def _mean_map(key: _Key, parts: Mapping[str, Result]) -> np.ndarray:
     measure, layer, call = key
-    stack = np.stack([part.arrays[measure, layer, "all", call] for part in parts.values()]).astype(float)
+    stack = np.stack([part.maps[measure, layer, "all", call] for part in parts.values()]).astype(float)
     finite = np.isfinite(stack)
     count = finite.sum(axis=0)
     total = np.where(finite, stack, 0.0).sum(axis=0)
@@ -61,7 +61,7 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> Row:
     )  # fmt: skip
     if not all(row.replicates for row in rows):
         return replace(found, note="no interval: a class has too few samples")
-    # The class values without one group each, shifted to lie around the mean of the map.
+    # Means over classes with one group left out at a time, shifted to be centred on the mean of the map.
     omitted = np.mean([row.replicates for row in rows], axis=0)
     omitted = omitted + value - np.mean([row.value for row in rows])
     sizes = np.sum([row.group_sizes for row in rows], axis=0).tolist()

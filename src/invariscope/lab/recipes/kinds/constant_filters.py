@@ -19,10 +19,10 @@ _FEW = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantFilters(Kind):
-    """The stability of every layer of `zoo.constant_filters` to displacements of bright pixels and to noise.
+    """A measurement of the stability of each layer of `zoo.constant_filters`.
 
-    The images are those of `zoo.scale_detection`, displaced by `zoo.unit_displacements`; the noise has the
-    norm of the displacement. Layer k is relu{k}.
+    The images are those of `zoo.scale_detection`, transformed by `zoo.unit_displacements` or by noise of the
+    same norm. Layer k is called relu{k}.
 
     Args:
         layers, dimensions, filter_size, stride: as in `zoo.constant_filters`.
@@ -47,7 +47,7 @@ class ConstantFilters(Kind):
         return ()
 
     def check(self) -> None:
-        """Reject invalid networks, and sizes that the strides do not divide."""
+        """Reject invalid networks, and sizes that are not divisible by the strides."""
         from invariscope.lab.training.constant_filters import constant_filters
 
         constant_filters(self.layers, **self._options)
@@ -62,7 +62,7 @@ class ConstantFilters(Kind):
         self.measured(self.samples).save(context.folder / RESULT)
 
     def measured(self, samples: int) -> Result:
-        """Return D, G and R of every layer over this number of images."""
+        """Return D, G and R of every layer, measured on `samples` images."""
         from invariscope import zoo
         from invariscope.engine.api import measure
         from invariscope.measures.stability import Stability
@@ -77,6 +77,7 @@ class ConstantFilters(Kind):
             seed=self.seed,
             label=self.label,
             progress=False,
+            rows="all",
         )
 
     @property
@@ -84,12 +85,12 @@ class ConstantFilters(Kind):
         return {name: getattr(self, name) for name in ("dimensions", "filter_size", "stride")}
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count images."""
+        """Count images as units of work."""
         parts = (self.layers, self.size, self.dimensions, self.filter_size, self.stride)
         return ("constant_filters", *map(str, parts)), float(self.samples)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Time the second measurement of a few images."""
+        """Time a repeated measurement of a few images."""
         self.measured(_FEW)
         started = time.perf_counter()
         self.measured(_FEW)

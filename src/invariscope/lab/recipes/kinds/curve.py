@@ -1,4 +1,4 @@
-"""A cell that measures a network at increasing sizes of deformation."""
+"""A cell that measures a network under deformations of increasing size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve(NetworkResult):
-    """Stability and predictions against the size of the displacement, as in `iv.stability_curve`.
+    """Stability and predictions against the size of the change of the input, as in `iv.stability_curve`.
 
     Args:
-        radii: the number of temperatures from T1/15 to 2·T2, or the temperatures themselves.
+        radii: number of temperatures from T1/15 to 2·T2, or a list of temperatures.
         cutoff, interpolation: as in `iv.stability_curve`.
         layers: patterns of layers to measure besides the output.
-        logits: take the input of the final log-softmax of the zoo's networks as the output, as published.
+        logits: use the input of the network's final log-softmax as the output, as in the publication.
         precision: as in `iv.measure`.
     """
 
@@ -36,7 +36,7 @@ class Curve(NetworkResult):
     precision: Literal["float32", "float64", "bf16"] = "float32"
 
     def check_own(self) -> None:
-        """Reject temperatures that no `DeformationLadder` accepts."""
+        """Reject temperatures that `DeformationLadder` does not accept."""
         from invariscope.transforms import DeformationLadder
 
         if isinstance(self.radii, list):
@@ -64,10 +64,11 @@ class Curve(NetworkResult):
             seed=self.seed,
             label=self.named,
             progress=False,
+            rows="all",
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count samples, each with all its versions."""
+        """Count samples as units of work; a unit includes all changed versions of the sample."""
         return self.units_of(other, "radii", "cutoff", "interpolation", "layers", "precision")
 
 

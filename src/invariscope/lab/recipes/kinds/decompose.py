@@ -31,20 +31,20 @@ Means = dict[str, np.ndarray]
 class Decompose(Kind):
     """Translation, compression, shear and rotation of random fields, as in `iv.local_decomposition`.
 
-    The layers of the result are the sizes of patches, "3 px" and so on. Its measures, each with an interval
-    over fields:
+    The layers of the result are the patch sizes, such as "3 px". Its measures, each with an interval over
+    fields, are:
 
     - `local_decomposition.translation`: mean displacement of a patch in pixels;
     - `.compression`, `.shear`, `.rotation`: mean norms;
     - `.share_compression`, `.share_shear`, `.share_rotation`: shares of the gradient's mean squared norm;
     - `.shear_to_compression`, `.rotation_to_compression`: ratios of mean norms;
-    - `.leftover`: share of the displacement within a patch, without translation, that is not linear.
+    - `.leftover`: nonlinear share of the squared displacement within a patch, without translation.
 
     Args:
-        transform: one with fields, such as "Diffeomorphism(1)"; its first element is used.
+        transform: a transform with fields, such as "Diffeomorphism(1)"; its first element is used.
         size: pixels per side of the fields.
         fields: number of fields.
-        patches: sides in pixels; patches lie side by side.
+        patches: sides of the patches in pixels; patches are adjacent and do not overlap.
         seed: seed of the draws.
         label: the name of the ensemble in figures.
     """
@@ -79,7 +79,7 @@ class Decompose(Kind):
         self._result().save(context.folder / RESULT)
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count fields."""
+        """Count fields as units of work."""
         return ("decompose", self.transform, str(self.size), str(self.patches)), float(self.fields)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
@@ -106,7 +106,7 @@ class Decompose(Kind):
         return found[:, 0].numpy()
 
     def _means(self, fields: np.ndarray) -> list[Means]:
-        """Return (field,) means over the patches, per size of patches."""
+        """Return (field,) means over the patches of each patch size."""
         from invariscope.studies.local_decomposition import local_decomposition
 
         return [_moments(fields, local_decomposition(fields, side), side) for side in self.patches]
@@ -156,7 +156,7 @@ class Decompose(Kind):
 
 
 def _moments(fields: np.ndarray, parts: LocalDecomposition, side: int) -> Means:
-    """Return (field,) means over patches, from which all measures follow."""
+    """Return the (field,) means over patches from which all measures are computed."""
     norms = {part: getattr(parts, f"{part}_norm") for part in PARTS}
     shift = np.linalg.norm(parts.translation, axis=-3)
     linear = np.square(parts.matrix).sum(axis=(-4, -3)) * (side**2 - 1) / 12
@@ -192,7 +192,7 @@ FORMULAS: dict[str, Callable[[Means], float]] = {
 
 
 def _point(row: Row, element: int, side: int) -> Point:
-    """Return a row as a point of the curve over the sizes of patches."""
+    """Return a row as a point of the curve over patch sizes."""
     return Point(
         measure=row.measure, layer="fields", call=0, stratum="all", element=element, label=row.layer,
         parameter=PATCH, x=float(side), value=row.value, ci_low=row.ci_low, ci_high=row.ci_high,

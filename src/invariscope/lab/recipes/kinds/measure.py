@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureCell(NetworkResult, name="measure"):
-    """Measures of a network, as in `iv.measure`.
+    """A measurement of a network, as in `iv.measure`.
 
     Args:
         transform, measures: Python expressions; "zoo.unit_displacements()" also works as a transform.
-        layers: patterns; None: all layers.
-        channels: "apart", or "mean" to replace each feature map by the mean over its channels, which leaves
-            out layers without feature maps.
-        by_class: "no"; "same_pass" to measure each class as well, in the same pass; "separate" to measure
-            each class on its own; with `standardize = "own"`, each is standardised by its own images.
+        layers: patterns of layers; None: all layers.
+        channels: "apart", or "mean" to average feature maps over their channels, which leaves out layers
+            without feature maps.
+        by_class: "no"; "same_pass" to also measure each class, in the same pass; "separate" to measure each
+            class in its own pass, standardised by its own images if `standardize` is "own".
         maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all strata.
         map_layers: patterns of the layers whose maps are kept; None: all layers.
         illustrated: store the orbit of one sample, and feature maps along it, for figures.
@@ -107,7 +107,7 @@ class MeasureCell(NetworkResult, name="measure"):
         return self.measured(model, self.own_standard(part), context)
 
     def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Measure in one pass."""
+        """Measure the images in one pass."""
         from invariscope.catalog.expressions import read_measures
         from invariscope.engine.api import measure
         from invariscope.readers.channel_mean import ChannelMean
@@ -126,10 +126,11 @@ class MeasureCell(NetworkResult, name="measure"):
             seed=self.seed,
             label=self.named,
             progress=False,
+            rows="all",
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count samples, each with its whole orbit."""
+        """Count samples as units of work; a unit includes the whole orbit of the sample."""
         passes = 2 if self.by_class == "separate" else 1
         named = ("transform", "measures", "by_class", "precision", "channels")
         return self.units_of(other, *named, passes=passes)

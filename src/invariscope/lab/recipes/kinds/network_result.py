@@ -1,4 +1,4 @@
-"""The common base of cells that measure a network on images."""
+"""The base class of cells that measure a network on images."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ _FEW, _MORE = 8, 24
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkResult(Kind):
-    """A cell whose outcome is a result about a network, trained in another cell or with random weights.
+    """A cell that measures a network trained in another cell, or one with random weights.
 
     Args:
-        model: a training cell; "CELL@K" is its network after epoch K, which it must keep; "CELL@0", the
-            network before training, is rebuilt if it was not kept. None: random weights.
-        network, network_options: the architecture with random weights.
-        data, split, samples: the images; None: the whole split. A subset is the first draw of `seed`.
+        model: a training cell; "CELL@K" is its network after epoch K, which that cell must keep;
+            "CELL@0", the network before training, is rebuilt if it was not kept. None: random weights.
+        network, network_options: the architecture, if the weights are random.
+        data, split, samples: the images; samples = None: the whole split. A subset is drawn with `seed`.
         corruption: applied to the images before they are standardised, such as "blur:3"; None: none.
-        standardize: "own": by mean and standard deviation of these images; "trained": as in the network's
+        standardize: "own": by the mean and standard deviation of these images; "trained": as in the network's
             training (with random weights: by the training images); "none".
-        normalization: statistics of batch normalisation: "stored", which normalise nothing at the start of a
-            training, or "calibrated" on the first of the images.
-        shuffled: seed of a permutation of each convolution's input channels, made before any calibration;
+        normalization: statistics of batch normalisation: "stored", which have no effect before training, or
+            "calibrated" on the first images.
+        shuffled: seed of a permutation of each convolution's input channels, applied before calibration;
             None: no permutation.
         averaged: a transform over whose orbit the outputs of the network are averaged (`iv.OrbitAverage`),
-            after all other changes; layers inside then have no samples of their own. None: no averaging.
+            after all other changes; inner layers then process whole orbits instead of samples. None: no
+            averaging.
         seed: seed of the draws, the subset and random weights.
         label: the name of the model in figures.
     """
@@ -82,11 +83,11 @@ class NetworkResult(Kind):
 
     @abc.abstractmethod
     def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Return the measurement with everything else that belongs to the cell.
+        """Return the complete result of the cell: the measurement, and what the kind adds to it.
 
         Args:
             model: the network.
-            data: standardised, unless `standardize` is "own".
+            data: the images, standardised unless `standardize` is "own".
             context: the environment.
         """
 
@@ -113,7 +114,7 @@ class NetworkResult(Kind):
         self.whole_result(model, data, context).save(context.folder / RESULT)
 
     def prepared(self, context: CellContext, samples: int | None) -> tuple[nn.Module, ImageData]:
-        """Return the network, and this number of images, corrupted and standardised as it expects them."""
+        """Return the network and this number of images, corrupted and standardised as in the options."""
         from invariscope import zoo
 
         data = context.data(self.data, self.split, samples, seed=self.seed)
@@ -133,12 +134,12 @@ class NetworkResult(Kind):
         return data.standardized() if self.standardize == "own" else data
 
     def units_of(self, other: Mapping[str, Kind], *options: str, passes: int = 1) -> tuple[Any, float]:
-        """Return `cost_units` counting samples, whose cost depends on network, data and these options."""
+        """Return `cost_units` for samples, whose cost depends on the network, the data and these options."""
         named = (self.data, *architecture(self, other), *(getattr(self, name) for name in options))
         return (type(self).__name__.lower(), *map(str, named)), float(passes * (self.samples or 10000))
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Time many and few samples: the difference excludes work that is done once."""
+        """Time a few samples and then more; the difference excludes work that is done only once."""
         from invariscope import zoo
 
         data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)

@@ -22,7 +22,7 @@ class Neurons(NetworkResult):
 
     Args:
         layers: the modules whose neurons are measured.
-        deformations: all four by default.
+        deformations: names of deformations; by default all four.
         patches: "random", "maximal" or "top_k".
         options: further options of `iv.neuron_stability`, such as neurons, top_k, pivot, draws, norm.
     """
@@ -67,5 +67,5 @@ class Neurons(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count images."""
+        """Count images as units of work."""
         return self.units_of(other, "layers", "deformations", "patches", "options")

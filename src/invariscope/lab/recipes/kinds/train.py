@@ -26,17 +26,17 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainingCell):
-    """The training of a classifier, as in `zoo.train`.
+    """A cell that trains a classifier, as in `zoo.train`.
 
     Args:
         augmentation: a transform, as a Python expression.
         tested: number of test images for the accuracy after each epoch; 0: none.
         start: a training cell whose network is trained further, possibly on other data.
-        fresh: patterns of parameters that are drawn anew despite `start`, such as "fc2.*".
+        fresh: patterns of parameters that are newly initialised despite `start`, such as "fc2.*".
         trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
             others keep their initial values.
         optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
-        keep_epochs: epochs after which the network is also saved, unrounded; 0: before training.
+        keep_epochs: epochs after which the network is also saved, without rounding; 0: before training.
         graded: measure the accuracy of the finished network on the whole test split.
     """
 
@@ -100,7 +100,7 @@ class Train(TrainingCell):
         self.save(context, model, card, {**found, "start": self.start, **self._grade(model, data, context)})
 
     def _grade(self, model: nn.Module, data: ImageData, context: CellContext) -> dict[str, Any]:
-        """Return accuracy and number of images of the whole test split; empty unless `graded`."""
+        """Return the accuracy on the whole test split and its number of images; empty unless `graded`."""
         from invariscope import zoo
 
         if not self.graded:
@@ -109,7 +109,7 @@ class Train(TrainingCell):
         return {"test_accuracy": zoo.evaluate(model, test), "test_images": len(test)}
 
     def _test_images(self, context: CellContext, data: ImageData, samples: int | None) -> ImageData:
-        """Return test images, standardised as the training images are."""
+        """Return test images, standardised like the training images."""
         test = context.data(self.data, "test", samples, seed=self.seed)
         return test.standardized(data.mean, data.std) if self.standardize else test
 

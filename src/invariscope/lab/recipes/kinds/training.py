@@ -1,4 +1,4 @@
-"""The common base of cells that train a network."""
+"""The base class of cells that train a network."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ _IMAGES = {"mnist_subset": 8000, "cifar10": 50000}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCell(Kind):
-    """A cell whose outcome is a trained network.
+    """A cell that trains a network.
 
     Args:
-        data: a data set of the zoo; its training split.
+        data: a data set of the zoo, whose training split is used.
         network, network_options: an architecture of the zoo.
         epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed also
             determines the initial weights and the subset.
         samples: size of a seeded subset of the training images; None: all.
-        standardize: whether each channel gets mean 0 and standard deviation 1, by the training images.
+        standardize: whether each channel is scaled to mean 0 and standard deviation 1, over the training
+            images.
         weights: "float16" rounds matrices and filters after training (`zoo.round_to_float16`), which halves
             the size of the network.
     """
@@ -55,14 +56,14 @@ class TrainingCell(Kind):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the options of the training besides data and epochs, rejecting invalid ones."""
+        """Return the training options other than data and epochs, and reject invalid ones."""
 
     @abstractmethod
     def trainer(self) -> Callable[..., Training]:
         """Return the training function of the zoo."""
 
     def check_training(self) -> None:
-        """Reject networks and data sets that do not exist, and numbers out of range."""
+        """Reject unknown networks and data sets, and numbers out of range."""
         check_network(self.network, self.network_options)
         check_data(self.data)
         for name in ("epochs", "batch_size", "lr"):
@@ -107,7 +108,7 @@ class TrainingCell(Kind):
         save_network(context.folder / NETWORK, model, replace(card, training=training))
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count training steps of one image."""
+        """Count images times epochs as units of work."""
         named = (type(self).__name__.lower(), self.data, self.network, self.network_options, self.precision)
         transforms = [v for v in self.settings().values() if not isinstance(v, int | float | str)]
         images = self.samples or _IMAGES.get(self.data, 60000)

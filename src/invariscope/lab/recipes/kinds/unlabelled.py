@@ -17,7 +17,7 @@ _SETTINGS = ("batch_size", "lr", "schedule", "precision", "channels_last", "seed
 
 @dataclass(frozen=True, kw_only=True)
 class _Unlabelled(TrainingCell):
-    """The training of all layers except the last linear one, which keeps its random weights.
+    """Training without labels of all layers except the last linear one, which keeps its random weights.
 
     A `train` cell that starts from this one, with `trained = ["fc2.*"]` or the name of that layer, fits a
     linear probe to the features. The architecture must end with a linear layer.
@@ -49,7 +49,7 @@ class Contrast(_Unlabelled):
     """Contrastive training: match two views of an image, as in `zoo.contrastive`.
 
     Args:
-        views: transforms, as Python expressions; each view is moved by an element of each.
+        views: transforms, as Python expressions; each view is transformed by one element of each.
         intensity, color, temperature, projection: as in `zoo.contrastive`.
     """
 
@@ -77,7 +77,7 @@ class Contrast(_Unlabelled):
 
 @dataclass(frozen=True, kw_only=True)
 class Recognize(_Unlabelled):
-    """Recognition of the element that moved an image, as in `zoo.recognize_elements`.
+    """Training to recognise which element transformed an image, as in `zoo.recognize_elements`.
 
     Args:
         transform: a Python expression; its elements are the classes.

@@ -25,8 +25,8 @@ class Findings:
     """The outcome of one analysis of one network, under the stratum "all".
 
     Args:
-        rows, points: those of a result.
-        maps: by measure and layer.
+        rows, points: rows and curve points, as in a result.
+        maps: maps by measure and layer.
     """
 
     rows: tuple[Row, ...]
@@ -38,8 +38,8 @@ def filter_spectrum(model: nn.Module, start: nn.Module | None, layers: Sequence[
     """Measure the power of each layer's filters per frequency, and its ratio to the start of training.
 
     `filter_spectrum.power` and `.ratio` are curves over the eigenvalues of the grid Laplacian.
-    `.mean_frequency` and `.pooling`, the ratio at the lowest eigenvalue over that at the highest, are values
-    per layer. Intervals are over output channels.
+    `.mean_frequency` and `.pooling` are values per layer; the latter is the ratio at the lowest eigenvalue
+    divided by the ratio at the highest. Intervals are over output channels.
     """
     from invariscope.weights._filters import filter_banks
     from invariscope.weights.spectrum import laplacian_modes, mean_frequency, mode_power
@@ -115,10 +115,11 @@ def rotation_coupling(
     permutations: int = 999,
     seed: int = 0,
 ) -> Findings:
-    """Test whether filters that are rotations of each other are read together by the next layer.
+    """Test whether rotations of the same filter are read by the same units of the next layer.
 
-    `layers` are the two convolutions; by default the first two. The interval of `.correlation` is over
-    filters, its null the mean over permuted filters; `.z` and `.p_value` compare it with those.
+    `layers` are the two convolutions; by default they are the first two. The interval of `.correlation`
+    is over filters, and its null is the mean over permutations of the filters; `.z` and `.p_value` compare it
+    with these permutations.
     """
     from invariscope import weights
 
@@ -147,7 +148,8 @@ def head_correlation(
     """Correlate the weights of each channel in the head with the mean frequency of its filters.
 
     `layers` names the convolution; by default the last one. The interval of `.correlation` is over channels,
-    its null the mean over permuted channels; `.z` and `.p_value` compare it with those.
+    and its null is the mean over permutations of the channels; `.z` and `.p_value` compare it with these
+    permutations.
     """
     from invariscope.weights import head_frequency_correlation
 
@@ -168,7 +170,7 @@ def check_analysis(name: str, settings: Mapping[str, Any]) -> None:
     """Reject unknown analyses, and settings that an analysis does not take.
 
     Raises:
-        ValueError: with the closest name.
+        ValueError: an unknown name; the message gives the closest known one.
     """
     if name not in ANALYSES:
         raise unknown("analysis of weights", name, ANALYSES)
@@ -177,7 +179,7 @@ def check_analysis(name: str, settings: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class _Jackknifed:
-    """Values (1 + groups, ...) of all filters and without one group each, and the sizes of the groups."""
+    """Values (1 + groups, ...) from all filters and from all but one group in turn, and the group sizes."""
 
     values: np.ndarray
     sizes: tuple[int, ...]
@@ -185,7 +187,7 @@ class _Jackknifed:
 
 
 def _jackknifed(count: int, formula: Callable[[np.ndarray], Any]) -> _Jackknifed:
-    """Evaluate a formula on all filters, then without every eighth filter, from each of eight offsets."""
+    """Evaluate a formula on all filters, then leaving out each of eight interleaved groups in turn."""
     groups = np.arange(count) % GROUPS
     kept = [np.ones(count, bool), *(groups != g for g in range(GROUPS) if count >= GROUPS)]
     sizes = tuple(np.bincount(groups, minlength=GROUPS).tolist()) if count >= GROUPS else ()
@@ -210,7 +212,7 @@ def _curve(measure: str, layer: str, x: np.ndarray, found: _Jackknifed) -> list[
 
 
 def _interval(values: np.ndarray, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Return the columns of a value: of all filters, its interval, and what paired differences need."""
+    """Return the columns of a value: the value, its interval, and replicates for paired differences."""
     omitted = values[1:].tolist()
     interval = jackknife(float(values[0]), omitted, sizes) if sizes else MISSING
     kept = {"replicates": omitted, "group_sizes": list(sizes)} if np.isfinite(interval.low) else {}

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class Weights(Kind):
     """An analysis of the weights of a network, from `invariscope.weights`, at stages of its training.
 
-    The stratum "all" is the trained network, "epoch K" the network after epoch K. Ratios are to the first of
-    the epochs.
+    The stratum "all" is the trained network, "epoch K" the network after epoch K. Ratios are
+    relative to the first of the epochs.
 
     Args:
         analysis: "filter_spectrum", "gabor", "rotation_coupling" or "head_correlation".
         model: a training cell. None: an untrained network.
         epochs: further epochs to analyse, among those that the training keeps; 0: before training.
-        network, network_options, seed: the untrained network, for digits of 28 x 28.
+        network, network_options, seed: the untrained network, for digits of 28 × 28 pixels.
         layers: names or patterns of convolutions; None: the default of the analysis.
         settings: further options of the analysis, such as angles or permutations.
         label: the name of the model in figures.
@@ -63,7 +63,7 @@ class Weights(Kind):
         self.analysed(self._stages(context), context).save(context.folder / RESULT)
 
     def analysed(self, stages: Iterator[tuple[int | None, nn.Module]], context: CellContext) -> Result:
-        """Analyse the (epoch, network) of each stage; ratios are to the first, the last is "all"."""
+        """Analyse (epoch, network) stages; ratios are relative to the first, and the last is "all"."""
         from invariscope.results.result import Result
 
         rows, points, arrays, epochs, start = [], [], {}, {}, None
@@ -98,7 +98,7 @@ class Weights(Kind):
         yield (card.training or {}).get("epochs"), model
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Count stages of training."""
+        """Count stages of training as units of work."""
         named = (*architecture(self, other), self.settings)
         return ("weights", self.analysis, *map(str, named)), 1.0 + len(self.epochs)
 

@@ -24,11 +24,11 @@ QUANTITIES: dict[str, Callable[..., Estimate]] = {}
 
 
 class NoValueError(ValueError):
-    """A quantity has no value, because a cell is missing or does not hold it."""
+    """Raised if a quantity has no value because a cell is missing or does not contain it."""
 
 
 class NotFinishedError(NoValueError):
-    """A quantity has no value yet, because a cell is unfinished."""
+    """Raised if a quantity has no value yet because a cell is unfinished."""
 
 
 class Results(Protocol):
@@ -45,19 +45,19 @@ class Results(Protocol):
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, its 95 % interval, and what paired differences need.
+    """A value with its 95 % interval, and the replicates that paired differences need.
 
     Args:
-        value: from all samples.
-        interval: over what `covers` names; bounds are NaN if there is no interval.
-        omitted: the values without one group of samples each; empty if unknown.
+        value: value from all samples.
+        interval: its interval; `covers` states what it is over, and bounds are NaN if there is no interval.
+        omitted: the values with each group of samples left out in turn; empty if unknown.
         sizes: sizes of those groups.
         pairing: equal for estimates from the same samples and elements.
-        over: what the outermost part of the interval is over.
+        over: what the outermost level of the interval is over, such as "samples" or "trainings".
         scale: "log" for ratios, which are averaged as logarithms.
         trainings: number of training runs that were combined.
-        inner: the same value with its interval over what is nested inside, such as samples within trainings;
-            its error is already part of this interval.
+        inner: the same value with the interval of the nested level, such as samples within trainings; its
+            error is already part of this interval.
     """
 
     value: float
@@ -95,7 +95,7 @@ class Estimate:
         return bool(self.omitted) and self.pairing == other.pairing and self.sizes == other.sizes
 
     def minus(self, other: Estimate) -> Estimate:
-        """Return the difference, paired if both come from the same samples, else of independent estimates."""
+        """Return the difference: paired if both come from the same samples, else treated as independent."""
         value = self.value - other.value
         if self.paired_with(other):
             omitted = np.subtract(self.omitted, other.omitted).tolist()
@@ -134,14 +134,14 @@ class Estimate:
         return Estimate(math.log(self.value), interval, over=self.over)
 
     def exponential(self) -> Estimate:
-        """Return the estimate of the exponential: a ratio, given its logarithm."""
+        """Return the estimate of the exponential, which turns the logarithm of a ratio into the ratio."""
         omitted = tuple(map(math.exp, self.omitted))
         interval = self.interval.exponential()
         return replace(self, value=math.exp(self.value), interval=interval, omitted=omitted, scale="log")
 
 
 def added(intervals: Sequence[Interval]) -> tuple[float, float]:
-    """Return the error of a sum of independent parts and its degrees of freedom after Satterthwaite.
+    """Return the error of a sum of independent parts and Satterthwaite's degrees of freedom.
 
     .. math:: \\nu = \\frac{(\\sum_i e_i^2)^2}{\\sum_i e_i^4 / \\nu_i}
 
@@ -187,7 +187,7 @@ def check(spec: dict[str, Any]) -> None:
     """Reject unknown quantities and arguments.
 
     Raises:
-        ValueError: with the closest name.
+        ValueError: an unknown name; the message gives the closest known one.
     """
     name = spec.get("quantity")
     if not isinstance(name, str):
@@ -204,10 +204,10 @@ def check(spec: dict[str, Any]) -> None:
 
 
 def evaluate(cells: Results, spec: dict[str, Any]) -> Estimate:
-    """Compute the quantity that a table in TOML names.
+    """Compute the quantity that a TOML table describes.
 
     Raises:
-        NoValueError: a cell is missing, or does not hold the quantity.
+        NoValueError: a cell is missing, or does not contain the quantity.
     """
     arguments = {key: value for key, value in spec.items() if key != "quantity"}
     return QUANTITIES[spec["quantity"]](cells, **arguments)
@@ -225,8 +225,8 @@ def rows_of(
     """Return the rows of a measure and a stratum in a cell, in the order of the layers.
 
     Args:
-        cells, cell: where to look.
-        measure, stratum: those of the rows.
+        cells, cell: the results, and the name of the cell.
+        measure, stratum: measure and stratum of the rows.
         layers: patterns of layers; None: all.
         finite: whether to leave out layers without a finite value.
     Raises:
@@ -234,7 +234,7 @@ def rows_of(
     """
     rows = [row for row in cells.result(cell).rows if (row["measure"], row["stratum"]) == (measure, stratum)]
     if not rows:
-        raise NoValueError(f"{cell} holds no {measure} of stratum {stratum!r}")
+        raise NoValueError(f"{cell} has no {measure} of stratum {stratum!r}")
     found = [
         row
         for row in rows
@@ -247,24 +247,24 @@ def rows_of(
 
 
 def bounded(estimate: Estimate, least: float, most: float) -> Estimate:
-    """Return the estimate with its interval clipped to the possible values."""
+    """Return the estimate with its interval clipped to [least, most]."""
     low, high = max(estimate.interval.low, least), min(estimate.interval.high, most)
     return replace(estimate, interval=replace(estimate.interval, low=low, high=high))
 
 
 def estimate_of(result: Result, values: np.ndarray, sizes: Sequence[int]) -> Estimate:
-    """Return the estimate from (1 + groups,) values: of all samples, then without one group each."""
+    """Return an estimate from (1 + groups,) values: from all samples, then leaving out each group in turn."""
     return Estimate.of(values[0], values[1:].tolist(), sizes, pairing_of(result))
 
 
 def pairing_of(result: Result) -> str:
-    """Return a text that is equal for results of the same samples under the same elements."""
+    """Return a string that is equal for results from the same samples and elements."""
     parts = [result.provenance.get(part, {}).get("fingerprint") for part in ("data", "transform")]
     return "/".join(map(str, parts))
 
 
 def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
-    """Return (1 + groups, layer) values, of all samples and without one group each, and the group sizes."""
+    """Return (1 + groups, layer) values, from all samples and with each group left out, and group sizes."""
     values = np.array([[row.value for row in rows]], float)
     if not all(row.replicates for row in rows):
         return values, []
@@ -273,7 +273,7 @@ def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
 
 
 def slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the least-squares slopes of y (..., point) over x (point,); NaN if x does not vary."""
+    """Return the least-squares slopes of y (..., point) against x (point,); NaN if x does not vary."""
     along = x - x.mean()
     return y @ along / (along @ along) if along.any() else np.full(y.shape[:-1], np.nan)
 

@@ -1,4 +1,4 @@
-"""Quantities read off curves, between the measured points."""
+"""Quantities interpolated between the measured points of curves."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def curve_ratio(
 ) -> Estimate:
     """Ratio of a curve in one cell to the same curve in another, at the same x.
 
-    Between two measured points the logarithm of the value is linear in the logarithm of x, so power laws are
-    interpolated exactly. Paired if both curves come from the same samples with jackknife values; otherwise
-    the errors add up.
+    Between two measured points, the logarithm of the value is interpolated linearly in the logarithm of x,
+    which is exact for power laws. The ratio is paired if both curves come from the same samples and have
+    jackknife values; otherwise both are treated as independent.
 
     Args:
         cells: the results.
         cell, to: cells with curves.
-        x: where to compare: for stability curves the radius, the norm by which inputs are moved.
-        measure: the curve.
-        layer: whose curve.
+        x: position on the x axis; for stability curves, the norm of the displacement of the inputs.
+        measure: measure of the curve.
+        layer: layer of the curve.
     """
     above, below = (_read_off(cells.result(name), name, measure, layer, x) for name in (cell, to))
     return quotient(above, below)
@@ -55,9 +55,10 @@ def curve_ratio(
 
 @quantity
 def departure(cells: Results, *, cell: str, way: Literal["noise", "toward"] = "noise") -> Estimate:
-    """Ratio of G/r² at the radius at which half of the predictions have flipped to that at the smallest.
+    """Ratio of G/r² at the radius where half of the predictions have flipped to G/r² at the smallest radius.
 
-    1 if the output is still linear there. The curve is evaluated at the nearest measured radius.
+    A ratio of 1 means that the output is still linear in the input at that radius. The curve is evaluated at
+    the nearest measured radius.
     """
     if way not in _WAYS:
         raise unknown("way", way, _WAYS)
@@ -93,7 +94,7 @@ def _read_off(result: Result, cell: str, measure: str, layer: str, x: float) -> 
     """Return the value of a curve at x.
 
     Raises:
-        NoValueError: fewer than two positive points, or x outside of them.
+        NoValueError: fewer than two positive points, or x outside their range.
     """
     points = _positive(result, measure, layer)
     places = np.array([point.x for point in points])
@@ -110,8 +111,8 @@ def _read_off(result: Result, cell: str, measure: str, layer: str, x: float) -> 
 def _between(points: list[Point], weights: np.ndarray, pairing: str) -> Estimate:
     """Return the weighted geometric mean of two points.
 
-    Without jackknife values the errors are treated as fully correlated, which is conservative: neighbouring
-    points come from the same samples.
+    Without jackknife values, the errors are treated as fully correlated, because neighbouring points come
+    from the same samples; this is conservative.
     """
     values, sizes = replicates_of(points)
     if sizes and (values > 0).all():

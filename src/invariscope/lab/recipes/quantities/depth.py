@@ -32,11 +32,11 @@ def depth_slope(
     law: str = "exponential",
     stratum: str = "all",
 ) -> Estimate:
-    """Least-squares slope of the logarithm of a positive value along the depth.
+    """Least-squares slope of the logarithm of a positive value against depth.
 
-    With k counting the matching layers from 1, "exponential" is the slope of log2(value) over k (-1 means
-    that the value halves from layer to layer), and "power" that of log(value) over log(k), the exponent of a
-    power law. Layers before `first` and after `last` are left out; `last = 0` keeps all.
+    With k counting the matching layers from 1, "exponential" is the slope of log2(value) against k (-1 means
+    that the value halves from layer to layer), and "power" that of log(value) against log(k), the exponent of
+    a power law. Layers before `first` and after `last` are left out; `last = 0` keeps all.
     """
     if law not in LAWS:
         raise unknown("law", law, LAWS)
@@ -58,9 +58,9 @@ def depth_slope(
 def mean_ratio(
     cells: Results, *, among: list[str], to: str, measure: str, layer: str, stratum: str = "all"
 ) -> Estimate:
-    """Geometric mean over several cells of the ratio of a layer's value to that in one cell.
+    """Geometric mean, over several cells, of the ratio of a layer's value to that in the cell `to`.
 
-    For repeated draws of one experiment; the interval is over the draws.
+    The cells are repeated draws of one experiment, and the interval is over these draws.
     """
     logs = _log_ratios(cells, among, to, measure, [layer], stratum)[:, 0]
     return spread_over(logs.tolist(), "draws").exponential()
@@ -77,9 +77,10 @@ def late_ratio(
     share: float = 0.5,
     stratum: str = "all",
 ) -> Estimate:
-    """Ratio of `mean_ratio` over the last share of the layers to `mean_ratio` over the layers before.
+    """Ratio of `mean_ratio` over the last share of the layers to `mean_ratio` over the earlier layers.
 
-    Above 1, the cells differ more in late layers than in early ones. The interval is over the draws.
+    A value above 1 means that the ratio is higher in late layers than in early ones. The interval is over the
+    draws.
     """
     logs = _log_ratios(cells, among, to, measure, layers, stratum)
     before = round((1 - share) * logs.shape[1])

@@ -1,4 +1,4 @@
-"""Quantities of one network: over all layers, of one layer, of one point of a curve."""
+"""Quantities of one network: over all layers, of one layer, or at one point of a curve."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FEWEST_LAYERS = 4
 
 @quantity
 def overall(cells: Results, *, cell: str, measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over all units of a network with a finite value, so that large layers weigh more."""
+    """Mean over all units of a network that have a finite value; large layers weigh more."""
     result = cells.result(cell)
     rows = rows_of(cells, cell, measure, stratum, finite=True)
     values, sizes = replicates_of(rows)
@@ -49,7 +49,7 @@ def layer_mean(
 def layer_value(
     cells: Results, *, cell: str, measure: str = NV, layer: str = "output", stratum: str = "all"
 ) -> Estimate:
-    """Value of one layer; for predictions the mean over elements, for flips without the identity."""
+    """Value of one layer; for predictions, the mean over elements (for flips, without the identity)."""
     result = cells.result(cell)
     rows = [row for row in rows_of(cells, cell, measure, stratum) if row["layer"] == layer]
     if not rows:
@@ -95,18 +95,18 @@ def depth_contrast(
 
 @quantity
 def own_class_contrast(cells: Results, *, cell: str, layer: str, measure: str = NV) -> Estimate:
-    """Mean over classes of the value of the class's own output unit minus the mean of the other units.
+    """Mean, over classes, of the value of the class's own output unit minus the mean of the other units.
 
     For an output layer with one unit per class. The interval is over the classes.
     """
     result = cells.result(cell)
     data = result.provenance.get("data", {})
     if not data.get("classes_ordered", True):
-        raise NoValueError(f"which unit of {layer} of {cell} belongs to which class is unknown")
+        raise NoValueError(f"{cell} does not state the order of its classes, which the units of {layer} need")
     classes = [str(name) for name in data.get("classes", ())]
     for name in classes:
         if (measure, layer, name, 0) not in result.maps:
-            raise NoValueError(f"{cell} holds no map of {layer} for class {name}")
+            raise NoValueError(f"{cell} has no map of {layer} for class {name}")
     matrix = np.array([result.maps[measure, layer, name].ravel() for name in classes], float)
     if matrix.shape != (len(classes), len(classes)):
         raise NoValueError(f"{layer} of {cell} has {matrix.shape[-1]} units for {len(classes)} classes")
@@ -121,8 +121,9 @@ def rank_agreement(
 ) -> Estimate:
     """Spearman's rank correlation over layers between two measures of one cell.
 
-    Layers without a finite value of both are left out. 1 means the same order of layers, -1 the opposite
-    order, as for a measure that grows with invariance and one that falls. Coarse with few layers.
+    Layers without a finite value of both measures are left out. A correlation of 1 means the same order of
+    layers, -1 the opposite order, as expected if one measure grows with invariance and the other falls. The
+    correlation can take only few values if there are few layers.
     """
     from scipy.stats import rankdata
 
@@ -145,23 +146,23 @@ def rank_agreement(
 def beyond_chance(
     cells: Results, *, cell: str, measure: str, layer: str | None = None, stratum: str = "all"
 ) -> Estimate:
-    """The z of a correlation against permuted labels.
+    """The z-score of a correlation relative to permuted labels.
 
-    The interval is ± 1.96, because z is standard normal if there is no relation; it does not describe other
-    draws of the weights.
+    The interval is z ± 1.96, because z is standard normal if there is no relation. It does not cover the
+    variation between draws of the weights.
 
     Args:
         cells: the results.
-        cell: one that analyses weights.
+        cell: a cell that analyses weights.
         measure: "rotation_coupling.z" or "head_correlation.z".
         layer: the layer; None: the first.
-        stratum: "all" for the trained network, or "epoch 0" and so on.
+        stratum: "all" for the trained network, or a stage such as "epoch 0".
     """
     from scipy import special
 
     rows = rows_of(cells, cell, measure, stratum)
     values = [row.value for row in rows if layer in (None, row.layer) and math.isfinite(row.value)]
     if not values:
-        raise NoValueError(f"{cell} holds no finite {measure} of {layer or 'any layer'}")
+        raise NoValueError(f"{cell} has no finite {measure} of {layer or 'any layer'}")
     z, reach = values[0], float(special.ndtri(0.5 + LEVEL / 2))
     return Estimate(z, Interval(z - reach, z + reach, z, 1.0, math.inf), over="permutations")

@@ -1,4 +1,4 @@
-"""One estimate from those of several training runs."""
+"""Combine the estimates of several training runs into one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
     .. math:: \\mathrm{error}^2 = \\frac{s^2}{K} + e^2, \\qquad
         \\nu = \\frac{\\mathrm{error}^4}{(s^2/K)^2/(K-1) + e^4/\\nu_e}
 
-    with s the standard deviation over the K training runs and e the error over samples of their mean. Runs
-    measured on the same samples share their sampling error: e is the jackknife error of the mean of the K
-    values without group g. If their groups cannot be matched, e is the root mean square of the errors of the
-    runs, an upper bound. Without any error over samples e is 0, and the interval is over runs only.
-    Ratios are averaged as logarithms. The part of s that comes from the interaction of sample and run is
-    counted twice, which makes intervals wider. For normal values, 93 to 96 % of the intervals cover the truth
+    where s is the standard deviation over the K training runs and e the error of their mean over samples.
+    Runs measured on the same samples share their sampling error, so e is the jackknife error of the mean over
+    the runs. If the groups of the runs cannot be matched, e is the root mean square of their errors, an upper
+    bound. If no error over samples is known, e is 0, and the interval is over runs only. Ratios are averaged
+    as logarithms. The part of s that comes from the interaction of sample and run is counted twice, which
+    widens the intervals. For normally distributed values, 93 to 96 % of the intervals cover the true value
     for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); coverage is lowest if the error over
     samples is about a third of that over runs.
 
     Args:
-        estimates: one per training; with a single one there is no interval.
+        estimates: one per training run; a single one gives no interval.
     Raises:
         NoValueError: a value is not finite, or a ratio is not positive.
 
@@ -38,7 +38,7 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
     (2.0, 0.5774, 'trainings', 3)
     """
     if not all(math.isfinite(estimate.value) for estimate in estimates):
-        raise NoValueError("a training has no finite value")
+        raise NoValueError("a training run has no finite value")
     ratios = all(estimate.scale == "log" for estimate in estimates)
     parts = [estimate.logarithm() for estimate in estimates] if ratios else list(estimates)
     found = spread_over([part.value for part in parts], TRAININGS).holding(_within(parts))
@@ -46,7 +46,7 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _within(parts: Sequence[Estimate]) -> Estimate | None:
-    """Return the mean with its interval over what the runs share; None if that is unknown."""
+    """Return the mean with its interval over the samples that all runs share; None if that is unknown."""
     first, mean = parts[0], float(np.mean([part.value for part in parts]))
     if all(first.paired_with(part) for part in parts):
         omitted = np.mean([part.omitted for part in parts], axis=0).tolist()

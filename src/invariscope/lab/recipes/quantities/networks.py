@@ -1,4 +1,4 @@
-"""Quantities of several networks together."""
+"""Quantities that summarise several networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from invariscope.lab.recipes.quantities.layers import overall
 def spread_contrast(
     cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all", share: float = 1 / 3
 ) -> Estimate:
-    """Standard deviation over networks in their last layers minus that in the layers before.
+    """Standard deviation over networks in the last layers minus the standard deviation in the earlier layers.
 
     The profile of each network is interpolated at 30 relative depths. The standard deviation over the
     networks is averaged over the last share of the depths, and over the others.
@@ -61,7 +61,7 @@ def mean_over(cells: Results, *, among: list[str], measure: str = NV, stratum: s
 def relative_spread(cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all") -> Estimate:
     """Standard deviation of the overall values of several networks, relative to their mean.
 
-    The interval is that of the standard deviation of normal values.
+    The interval is that of a standard deviation, and assumes normally distributed values.
     """
     from scipy import special
 

@@ -1,4 +1,4 @@
-"""Quantities that relate numbers: ratios of two, and slopes and correlations over networks."""
+"""Quantities that relate values: ratios of two, and slopes and correlations over networks."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def ratio(
 ) -> Estimate:
     """Ratio of the value in one cell to that in another, paired if both come from the same samples.
 
-    The interval is that of the difference of logarithms. `to_layer` is the layer of the denominator, if it
-    differs; both layers may belong to the same cell.
+    The interval is that of the difference of logarithms. `to_layer` is the layer of the denominator if it
+    differs from that of the numerator; both layers may belong to the same cell.
     """
     above = _value(cells, cell, measure, layer, stratum)
     return quotient(above, _value(cells, to, measure, to_layer or layer, stratum))
@@ -70,11 +70,11 @@ def log_slope(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Slope of the least-squares line through log(of) over log(against), one point per network.
+    """Slope of the least-squares line of log(of) against log(against), with one point per network.
 
-    The interval is a jackknife over networks. With several patterns it leaves out all networks that match
-    one of them, because networks of one family, or training runs of one network, are not independent. The
-    error over samples that all networks share is added if it is known.
+    The interval is a jackknife over networks. With several patterns, networks that match the same
+    pattern are left out together, because networks of one family, or training runs of one network, are not
+    independent. The error over samples that all networks share is added if it is known.
     """
     return _over_networks(cells, among, (of, of_layer), (against, layer), slopes)
 
@@ -89,7 +89,7 @@ def log_correlation(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Pearson's correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    """Pearson's correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
     return bounded(_over_networks(cells, among, (of, of_layer), (against, layer), pearson), -1.0, 1.0)
 
 
@@ -103,7 +103,7 @@ def log_explained(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Squared correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    """Squared correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
     found = _over_networks(cells, among, (of, of_layer), (against, layer), lambda x, y: pearson(x, y) ** 2)
     return bounded(found, 0.0, 1.0)
 
@@ -151,7 +151,7 @@ def _over_networks(
 def _over_samples(
     pairs: list[list[Estimate]], statistic: Callable[[np.ndarray, np.ndarray], Any]
 ) -> Estimate | None:
-    """Return the statistic with its jackknife over samples, leaving out group g in all networks at once.
+    """Return the statistic with its jackknife over samples, leaving out the same group in all networks.
 
     None if the networks do not share their samples: sampling errors are then part of the spread over
     networks.

@@ -1,0 +1,55 @@
+"""`invariscope merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.errors import Debug, command
+from invariscope.cli.folders import staged_folder
+
+_USUAL = Path("run")
+
+
+@command
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of all shards, written by `measure --shard`, or the folder that holds them.",
+            show_default=False,
+        ),
+    ],
+    out: shared.Out = _USUAL,
+    overwrite: shared.Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Join the shards of a measurement to the result that a single process gives.
+
+    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`. A
+    shard that is missing, given twice, or of another measurement is an error.
+
+    Examples:
+
+        invariscope merge shards
+        invariscope merge shards/shard-* --out runs/plain
+    """
+    import invariscope as iv
+    from invariscope.cli.commands.measure import show_result
+
+    with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
+        result = iv.merge([part for folder in folders for part in _shards(folder)])
+        result.save(stage)
+        result.report(stage / "report.html")
+    show_result(result, out)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Return the folders of shards in a folder, or the folder itself if there are none."""
+    from invariscope.results.shard import SHARD_NAME
+
+    return sorted(path.parent for path in folder.glob(f"*/{SHARD_NAME}")) or [folder]

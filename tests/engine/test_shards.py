@@ -1,0 +1,198 @@
+"""Shards give the numbers of a single process, however many there are."""
+
+import functools
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from shard_cases import Images, assert_same, images, measured, merged, network
+from torch import nn
+
+import invariscope as iv
+from invariscope.measures.base import MEASURES
+from invariscope.results.shard import load_shard
+from invariscope.statistics.counts.bin_pilot import BinPilot
+
+FIRST = [(name, cls.examples()[0]) for name, cls in sorted(MEASURES.classes().items())]
+OTHERS = [
+    pytest.param(measure, id=f"{name}-{number}")
+    for name, cls in sorted(MEASURES.classes().items())
+    for number, measure in enumerate(cls.examples()[1:], start=1)
+]
+REFUSED = ("hold objects", "file's own order", "random_net")
+
+
+def fitting(measure):
+    """The options with which a measure applies to the small case."""
+    if measure.name == "equivariance_psnr":
+        return {"model": filters()}
+    return {"by_class": True}
+
+
+@functools.cache
+def filters():
+    """A network that returns images."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)).double().eval()
+
+
+def compare(measure, counts):
+    options = fitting(measure)
+    expected = measured(images(), measure, **options)
+    for count in counts:
+        found = merged(images(), count, measure, **options)
+        # Systems of equations from few samples are ill-conditioned: they amplify rounding.
+        assert_same(found, expected, tolerance=1e-9 if "fitted" in measure.label else 1e-12)
+
+
+@pytest.mark.parametrize("measure", [pytest.param(measure, id=name) for name, measure in FIRST])
+def test_any_number_of_shards_gives_the_numbers_of_one_process(measure):
+    compare(measure, (1, 2, 3, 7))
+
+
+@pytest.mark.parametrize("measure", OTHERS)
+def test_variants_too_give_the_numbers_of_one_process(measure):
+    try:
+        compare(measure, (3,))
+    except ValueError as error:
+        if not any(reason in str(error) for reason in REFUSED):
+            raise
+        with pytest.raises(ValueError, match=r"torchrun|without shards"):
+            measured(images(), measure, shard=(0, 2))
+
+
+def test_intervals_and_nulls_are_compared_above():
+    rows = measured(images(200), by_class=True).rows
+    assert all(np.isfinite([row.ci_low, row.ci_high, row.null]).all() for row in rows if row.stratum == "all")
+    conv = next(row for row in rows if row.layer == "relu")
+    assert conv.dead_units > 0
+    assert conv.sparse_units > 0
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_intervals_of_classes_survive_shards(count):
+    data, measures = images(400), ("normalized_variance", "anova", "prediction")
+    expected = measured(data, measures, by_class=True, batch_size=256)
+    assert any(np.isfinite(row.ci_low) for row in expected.rows if row.stratum not in ("all", "mean"))
+    assert_same(merged(data, count, measures, by_class=True, batch_size=256), expected)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_clusters_are_never_divided(count):
+    x, y = images(90)
+    clusters = (np.arange(90) * 7) % 23
+    measures = ("normalized_variance", "equivariance_error", "stability")
+    expected = measured((x, y), measures, clusters=clusters)
+    assert_same(merged((x, y), count, measures, clusters=clusters), expected)
+    parts = [measured((x, y), shard=(k, count), clusters=clusters) for k in range(count)]
+    held = [{row[1] for row in part.shard.arrays["clusters"].tolist()} for part in parts]
+    assert not set.intersection(*held)
+
+
+def test_shards_hold_whole_pairs_and_together_every_sample():
+    ranges = [measured(images(), shard=(k, 7)).shard.document["ranks"] for k in range(7)]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == 61
+    assert all(low[1] == high[0] for low, high in itertools.pairwise(ranges))
+    assert all(low % 2 == 0 for low, _ in ranges)
+
+
+def test_references_come_from_the_first_samples_of_the_whole_walk():
+    """A unit whose usual response differs between the first samples of two shards is as sparse as alone."""
+    x, y = images(64)
+    order = iv.measure(network(), (x, y), iv.QuarterTurns(), progress=False, shard=(0, 1)).shard
+    assert order.document["ranks"] == [0, 64]
+    constant = x.clone()
+    constant[:] = x.mean(
+        0
+    )  # equal images: every unit is sparse, and only the first five decide what is usual
+    constant[::9] = x[::9]
+    assert_same(merged((constant, y), 7, by_class=True), measured((constant, y), by_class=True))
+
+
+def test_a_dataset_gives_the_numbers_of_its_array_in_any_number_of_shards():
+    x, y = images()
+    whole = Images(x, y)
+    expected = measured(whole, ("normalized_variance", "prediction"), by_class=True)
+    found = merged(whole, 3, ("normalized_variance", "prediction"), by_class=True)
+    assert_same(found, expected)
+    assert found.provenance["data"] == expected.provenance["data"]
+    iv.compare(found, expected)
+
+
+def test_words_and_float32_and_floors_agree_too():
+    x, y = images(double=False)
+    words = np.array(["cat", "dog", "emu"])[y.numpy()]
+    options = {"model": network(double=False), "by_class": True, "floor": True}
+    names = ["cat", "dog", "emu"]
+    measures = ("normalized_variance", "same_equivariance", "prediction")
+    expected = measured((x, words), measures, classes=names, **options)
+    assert_same(merged((x, words), 3, measures, classes=names, **options), expected, tolerance=1e-5)
+
+
+def test_drawn_units_and_bfloat16_agree_too():
+    for options in ({"units": 8}, {"precision": "bf16", "model": network(double=False)}):
+        data = images(double="units" in options)
+        tolerance = 1e-12 if "units" in options else 1e-5
+        assert_same(merged(data, 3, **options), measured(data, **options), tolerance=tolerance)
+
+
+def test_the_provenance_is_that_of_one_process_with_more_forwards():
+    expected = measured(images(), ("information",), by_class=True).provenance
+    found = merged(images(), 3, ("information",), by_class=True).provenance
+    same = ("seed", "model", "data", "transform", "measures", "notes", "skipped", "unused", "versions")
+    assert {name: found[name] for name in same} == {name: expected[name] for name in same}
+    assert found["options"]["forwarded_inputs"] >= expected["options"]["forwarded_inputs"]
+    assert found["shards"]["count"] == 3
+    assert "shard" not in found
+
+
+def test_a_shard_measured_again_has_the_same_bits(tmp_path):
+    for name in ("first", "again"):
+        measured(images(), ("normalized_variance", "cka"), shard=(1, 3)).save(tmp_path / name)
+    first, again = (load_shard(tmp_path / name) for name in ("first", "again"))
+    assert first.arrays.keys() == again.arrays.keys()
+    assert all(first.arrays[name].tobytes() == again.arrays[name].tobytes() for name in first.arrays)
+
+
+def test_shards_from_folders_and_from_results_give_the_same(tmp_path):
+    parts = [measured(images(), ("normalized_variance", "cka"), shard=(k, 3)) for k in range(3)]
+    folders = [part.save(tmp_path / f"shard-{k}") for k, part in enumerate(parts)]
+    assert_same(iv.merge(folders), iv.merge(*parts), tolerance=0)
+    assert_same(iv.merge([str(folders[0]), parts[1], folders[2]]), iv.merge(parts), tolerance=0)
+
+
+def test_a_checkpoint_belongs_to_one_shard(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(done, total):
+        if done > 8:
+            raise Stop
+
+    from invariscope.engine import checkpoint
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "_EVERY_SECONDS", -1.0)
+        with pytest.raises(Stop):
+            measured(images(), shard=(1, 2), checkpoint=tmp_path / "sums", by_class=True, progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["sums.1-of-2"]
+    resumed = measured(images(), shard=(1, 2), checkpoint=tmp_path / "sums", by_class=True)
+    first = measured(images(), shard=(0, 2), checkpoint=tmp_path / "sums", by_class=True)
+    assert not list(tmp_path.iterdir())
+    assert_same(iv.merge(first, resumed), measured(images(), by_class=True))
+
+
+@pytest.mark.parametrize("of", ["array", "dataset"])
+def test_bins_come_from_the_same_few_samples_at_every_world_size(of, monkeypatch):
+    x, y = images(150)
+    data = (x, y) if of == "array" else Images(x, y)
+    few = iv.Information(pilot=40)
+    expected = measured(data, few, by_class=True)
+    assert "a pilot pass forwarded 40 additional untransformed inputs" in expected.provenance["notes"]
+    assert_same(merged(data, 3, few, by_class=True), expected)
+    monkeypatch.setattr(BinPilot, "needed", lambda pilot, keys: None)
+    whole = measured(data, few, by_class=True)
+    assert "a pilot pass forwarded 150 additional untransformed inputs" in whole.provenance["notes"]
+    assert_same(whole, expected)
