@@ -35,7 +35,7 @@ class Numbers:
 
     @classmethod
     def of(cls, part: Values) -> Numbers:
-        """Return the numbers of a part with a value per layer, computed once; missing values have no error."""
+        """Return the numbers of a part that has a value per layer, computed once."""
         known = vars(part).get("_numbers")
         if known is None:
             known = vars(part)["_numbers"] = cls._of(part)
@@ -43,6 +43,7 @@ class Numbers:
 
     @classmethod
     def _of(cls, part: Values) -> Numbers:
+        """Return the numbers of a part; a missing value has no error."""
         layer, ratio = layer_replicates(part), {}
         if isinstance(part, UnitValues) and part.ratio is not None:
             known = np.isfinite(part.ratio[0])
