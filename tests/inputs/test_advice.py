@@ -116,3 +116,25 @@ def test_a_function_of_several_arguments_is_no_model_of_one_tensor():
 def test_pooling_is_left_to_a_function():
     with pytest.raises(TypeError, match="pool= does not apply to functions: pool the rows inside"):
         as_reader(summed, preprocess=tokenized, pool=iv.Pool("mean", mask="attention_mask"))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_the_layer_whose_mask_is_wrong_is_named_and_the_model_not_blamed(later):
+    def weighted(given: list[str]) -> dict[str, Tensor]:
+        batch = tokenized(given)
+        marks = batch["attention_mask"] / 2 if len(given) > 3 or not later else batch["attention_mask"]
+        return batch | {"marks": marks}
+
+    class Marked(TextModel):
+        def forward(self, marks: Tensor, **fields: Tensor) -> dict[str, Tensor]:
+            return super().forward(**fields)
+
+    pool = {"*": iv.Pool("mean", mask="marks")}
+    with pytest.raises(ValueError, match=r"^pool of layer '\w+': the mask 'marks' must hold 1"):
+        iv.measure(Marked(), texts(12), WORDS, preprocess=weighted, pool=pool, batch_size=8, progress=False)
+
+
+def test_an_unknown_mask_is_named_with_its_layer():
+    pool = {"embedding": iv.Pool("mean", mask="attention")}
+    with pytest.raises(ValueError, match=r"^pool of layer 'embedding': unknown field 'attention'"):
+        iv.measure(TextModel(), texts(4), WORDS, preprocess=tokenized, pool=pool, progress=False)
