@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -221,12 +222,14 @@ def page(found: dict[str, list[Row]]) -> str:
         difference = largest_difference({"torch": found["torch"], framework: rows})
         lines.append(" | ".join([title, versions, *values, f"{difference:.1e}"]))
     table = "\n".join(f"| {line} |" for line in lines)
+    about = (
+        f"The table shows normalized variance under quarter turns, for {SAMPLES} random images of {CHANNELS} "
+        f"× {SIDE} × {SIDE} and the same weights everywhere. The last column is the largest difference from "
+        "torch, over the values and nulls of the four layers."
+    )
     return (
-        "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\nThe "
-        f"table shows normalized variance under quarter turns, for {SAMPLES} random images of shape "
-        f"{CHANNELS} × {SIDE} × {SIDE} and the same weights in every framework. The last column is the "
-        "largest difference from torch, over the values and nulls of the four "
-        f"layers.\n\n{table}\n\nLargest difference: {largest_difference(found):.1e}.\n"
+        "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\n"
+        f"{textwrap.fill(about, 116)}\n\n{table}\n\nLargest difference: {largest_difference(found):.1e}.\n"
     )
 
 

@@ -136,7 +136,7 @@ def test_a_head_that_the_checkpoint_lacks_is_refused():
     classifier()
     weights = load_file("bert/model.safetensors")
     save_file({k: v for k, v in weights.items() if "classifier" not in k}, "bert/model.safetensors")
-    with pytest.raises(ValueError, match=r"bert lacks classifier\.bias, classifier\.weight, so that BertFor"):
+    with pytest.raises(ValueError, match=r"bert lacks classifier\.bias, classifier\.weight, so BertFor"):
         load_model("hf:bert")
 
 

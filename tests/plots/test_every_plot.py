@@ -66,7 +66,7 @@ def test_an_interactive_chart_carries_both_themes_and_no_template_made_of_names(
     from bokeh.models import HoverTool
 
     chart = PLOTS.get(name).prepare(sample).chart()
-    tagged = [tag["theme"] for model in chart.references() for tag in model.tags]
+    tagged = [tag["theme"] for model in chart.references() for tag in model.tags if "theme" in tag]
     assert tagged
     assert all(form.keys() == {"light", "dark"} for form in tagged)
     hovers = [model for model in chart.references() if isinstance(model, HoverTool)]

@@ -27,6 +27,7 @@ class Needs:
         pools: whether feature maps are treated differently from flat layers with the same values.
         labels: whether labels are required.
         orbits: whether transformed inputs are forwarded; if not, only untransformed inputs are.
+        of_tensors: names of the measures that need the inputs as one tensor.
     """
 
     layers: tuple[Statistic, ...]
@@ -35,6 +36,7 @@ class Needs:
     pools: bool = False
     labels: bool = False
     orbits: bool = True
+    of_tensors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, measures: Iterable[Measure]) -> Needs:
@@ -47,6 +49,7 @@ class Needs:
             pools=any(getattr(m, "pool", None) or m.needs_action or m.maps_differ for m in wanted),
             labels=any(m.needs_labels for m in wanted),
             orbits=any(m.needs_orbit for m in wanted),
+            of_tensors=tuple(m.label for m in wanted if _takes_tensors(m)),
         )
 
     @property
@@ -84,6 +87,12 @@ class Needs:
     def distances(self) -> bool:
         """Whether the distance of each input from its untransformed sample is needed."""
         return any(statistic.measures_inputs for statistic in self.layers + self.output)
+
+
+def _takes_tensors(measure: Measure) -> bool:
+    """Return whether a measure needs the inputs as one tensor, to add noise to them or compare them."""
+    probes = any(not isinstance(probe, Untransformed) for probe in measure.probes)
+    return probes or any(statistic.measures_inputs for statistic in measure.statistics())
 
 
 def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ from invariscope.engine.validation import (
 from invariscope.intervals import SEQUENTIAL_REACH
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.batch_dependence import PredictingForward, Responses, distinct_rows, examine
+from invariscope.readers.feeding import refuse_other_fields
 from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
@@ -144,6 +145,8 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     if is_structured(x):
         few = first.part(0, min(_CHECKED, len(first)))
         x = few.inputs
+        if getattr(walk.reader, "preprocess", None) is None and isinstance(x[0], Mapping):
+            refuse_other_fields(x)
         refuse_what_needs_tensors(x, needs, options)
     else:
         walk.transform.check(x)

@@ -14,7 +14,6 @@ from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
 from invariscope.readers.base import FailedForward, Inspection, LayerKey, Reader
 from invariscope.readers.batch_dependence import Dependence
-from invariscope.statistics.probes import Untransformed
 
 
 def finite_samples(block: Block) -> tuple[Block, int]:
@@ -89,13 +88,11 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
 
 def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None:
     """Raise TypeError for measures and options that require all inputs to be in one tensor."""
-    asked = [f"the probe {probe.name!r}" for probe in needs.probes if not isinstance(probe, Untransformed)]
-    asked += ["the distance of inputs"] if needs.distances else []
-    asked += ["floor=True"] if options.floor else []
+    asked = [*needs.of_tensors, *(["floor=True"] if options.floor else [])]
     if asked:
         raise TypeError(
-            f"{listed(asked)} needs each sample to be a single tensor; got {kind_of(x[0])}. Choose other "
-            "measures or options, or pass tensors"
+            f"{listed(asked)} need{'s' * (len(asked) == 1)} each sample to be a single tensor; got "
+            f"{kind_of(x[0])}. Choose other measures or options, or pass tensors"
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +18,7 @@ from invariscope.common.samples import Inputs
 from invariscope.readers.feeding import described_batch
 from invariscope.readers.model_factories import makes_models, no_model
 from invariscope.readers.model_files import model_of_file
+from invariscope.readers.options import refuse_options
 from invariscope.readers.prediction import OutputChoice, PredictionSelector
 from invariscope.readers.torch.outputs import dtype_name
 
@@ -169,8 +169,8 @@ def _reason(reason: object, copied_for: str) -> str:
         )
     elif isinstance(reason, TypeError) and _MISSING.search(words):
         words += (
-            ". Models are called with the batch alone: pass the other arguments with "
-            "call=lambda model, batch: model(batch, ...)"
+            ". Models are called with the batch alone: add the other arguments to the batch in preprocess=, "
+            "or pass them with call=lambda model, batch: model(batch, ...)"
         )
     elif isinstance(reason, TypeError) and _UNEXPECTED.search(words):
         words += (
@@ -382,21 +382,13 @@ def as_reader(
             named = ", ".join(f"{name}=" for name in given)
             raise TypeError(f"a reader is created with its own {named}: pass them to its constructor")
         return model
-    if isinstance(model, type) or makes_models(model):
+    if isinstance(model, type) or makes_models(model, of_batches=bool(preprocess or call)):
         raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
-            _refuse_options(cls, given)
+            refuse_options(cls, given)
             return cls(model, **given)  # type: ignore[call-arg]
     raise TypeError(
         f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Keras or Flax model, an exported "
         "program, the path of a model's file, a Reader, or a callable that returns {layer: array}"
     )
-
-
-def _refuse_options(cls: type[Reader], given: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option that the reader does not have."""
-    taken = inspect.signature(cls).parameters
-    for name in given:
-        if name not in taken:
-            raise TypeError(f"{name}= does not apply to models that {cls.__name__} reads")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.registry import closest
-from invariscope.common.samples import Inputs, copied, is_structured, kind_of, leaves
+from invariscope.common.samples import Inputs, copied, is_image, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
 
 TRUNCATED = (
@@ -92,9 +92,9 @@ def _wrong_fields(model: Any, batch: Mapping[Any, Any]) -> str:
     if not wrong or any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return ""
     near = closest(wrong[0], [name for name in accepted if name not in batch])
-    hint = f" Closest to {wrong[0]!r}: {', '.join(map(repr, near))}." if near else ""
+    hint = f". Closest to {wrong[0]!r}: {', '.join(map(repr, near))}" if near else ""
     takes = ", ".join(map(repr, accepted)) or "no arguments"
-    return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}.{hint}"
+    return f"The model takes {takes}; the batch also has {', '.join(map(repr, wrong))}{hint}"
 
 
 def _truncated(batch: Any) -> bool:
@@ -134,8 +134,14 @@ def _refuse_other_number(batch: Any, rows: int) -> None:
     indexed = any(_is_index(tensor, rows) for tensor in tensors)
     lengths = {len(tensor) for tensor in tensors}
     if len(lengths) == 1 and rows not in lengths and not indexed:
+        found = lengths.pop()
+        entries = ""
+        if isinstance(batch, list | tuple) and len(batch) == rows:
+            kind = type(batch).__name__
+            entries = f". Entries of a {kind} are arguments of the model: collate the samples into one batch"
         raise ValueError(
-            f"preprocess returned {lengths.pop()} rows for {rows} samples; it must return one row per sample"
+            f"preprocess returned {found} row{'s' * (found != 1)} for {rows} samples; it must return one row "
+            f"per sample{entries}"
         )
 
 
@@ -163,7 +169,7 @@ def _stacked(samples: list[Any], what: str) -> Any:
     if isinstance(first, bool | int | float | np.number):
         return torch.tensor(samples)
     if isinstance(first, Mapping):
-        _refuse_other_fields(samples)
+        refuse_other_fields(samples)
         return {name: _stacked([s[name] for s in samples], f"field {name!r}") for name in first}
     if isinstance(first, tuple):
         return tuple(_stacked(list(part), f"part {k}") for k, part in enumerate(zip(*samples, strict=True)))
@@ -174,22 +180,33 @@ def _stacked(samples: list[Any], what: str) -> Any:
 
         return Batch.from_data_list(samples)
     raise TypeError(
-        f"{what} of type {kind_of(first)} cannot be stacked into a batch. Pass preprocess=, a function from "
-        "a list of samples to the batch that the model takes, such as preprocess=lambda texts: "
-        "tokenizer(texts, return_tensors='pt', padding=True)"
+        f"{what} of type {kind_of(first)} cannot be stacked into a batch. Pass preprocess= (--preprocess "
+        "file.py:function on the command line), a function from a list of samples to the batch that the "
+        f"model takes{_example(first, whole=what == 'samples')}"
     )
+
+
+def _example(sample: Any, *, whole: bool) -> str:
+    """Return an example of a preprocess= for texts or images; "" for other samples, and for parts of them."""
+    if whole and isinstance(sample, str):
+        return ", such as preprocess=lambda texts: tokenizer(texts, return_tensors='pt', padding=True)"
+    if whole and is_image(sample):
+        return ", such as preprocess=lambda images: torch.stack([to_tensor(image) for image in images])"
+    return ""
 
 
 def _stacked_arrays(tensors: list[Tensor], what: str) -> Tensor:
     shapes = sorted({tuple(tensor.shape) for tensor in tensors})
     if len(shapes) > 1:
+        verb = "have" if what == "samples" else "has"
         raise ValueError(
-            f"{what} have different shapes, {shapes[0]} and {shapes[-1]}: pad or resize them in preprocess="
+            f"{what} {verb} different shapes, {shapes[0]} and {shapes[-1]}: pad or resize them in preprocess="
         )
     return torch.stack(tensors)
 
 
-def _refuse_other_fields(samples: list[Mapping[Any, Any]]) -> None:
+def refuse_other_fields(samples: Sequence[Mapping[Any, Any]]) -> None:
+    """Raise ValueError unless all samples have the same fields."""
     for place, sample in enumerate(samples):
         if sample.keys() != samples[0].keys():
             differ = sorted(map(repr, sample.keys() ^ samples[0].keys()))

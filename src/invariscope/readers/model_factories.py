@@ -23,8 +23,13 @@ def no_model(maker: Any) -> TypeError:
     )
 
 
-def makes_models(function: Any) -> bool:
-    """Return whether a function is annotated to return a module, or cannot be called with inputs alone."""
+def makes_models(function: Any, *, of_batches: bool = False) -> bool:
+    """Return whether a function is annotated to return a module, or cannot be called with inputs alone.
+
+    Args:
+        function: what was passed as a model.
+        of_batches: whether it is called with a batch, whose fields may be several arguments.
+    """
     if not inspect.isroutine(function):
         return False
     try:
@@ -34,6 +39,8 @@ def makes_models(function: Any) -> bool:
     if isinstance(returned, type) and issubclass(returned, nn.Module):
         return True
     parameters = _parameters(function)
+    if of_batches:
+        return not parameters
     needed = [p for p in parameters if p.default is p.empty and p.kind in _POSITIONAL]
     keywords = [p for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
     takes_inputs = any(p.kind in (*_POSITIONAL, p.VAR_POSITIONAL) for p in parameters)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.random_state import Streams, global_generators, put_back
+from invariscope.common.samples import is_structured, kind_of
 from invariscope.readers.base import (
     OK,
     AxisChoice,
@@ -123,6 +124,12 @@ class RecordedReader(Reader):
     ) -> Inspection:
         """Run the model on two, then three inputs, and return the readable layers; see `Reader.inspect`."""
         self._check_place(device, precision)
+        if is_structured(x):
+            raise TypeError(
+                f"{self.framework} models are read from inputs that are one tensor; samples are "
+                f"{kind_of(x[0])}. Pass a function of a batch's fields that returns "
+                "{layer: array}, with preprocess= to make batches"
+            )
         with self.opened() as model:
             self._plans[:] = [self._plan(model, x)]
         return self._plans[0].inspection

@@ -179,7 +179,7 @@ class On(Linear):
 def _refuse_role(name: Any, role: Any, transform: Transform) -> None:
     """Raise unless the transform supports this role for a field."""
     if isinstance(role, str) and role not in ROLES:
-        raise unknown(f"role of field {name!r}", role, ROLES)
+        raise unknown("role", role, ROLES, hint=f"It was given for the field {name!r}.")
     known = isinstance(role, str) or callable(role) or hasattr(role, "D_from_matrix")
     if not known:
         raise TypeError(

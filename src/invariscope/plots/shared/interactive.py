@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +32,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MANY, MIN_WIDTH = 24, 300
 # Minimum number of pixels per column for upright and for slanted names.
 UPRIGHT, SLANTED = 14, 20
-EDGES = 80
+EDGES, CHARACTER = 80, 7
 M = TypeVar("M", bound=Any)
 
 
@@ -120,6 +121,16 @@ def name_columns(chart: Any, labels: Sequence[str]) -> None:
         chart.min_border_left = max(chart.min_border_left, min(64, int(4.4 * len(texts[0]))))
         fitted(chart.xaxis[0], below, major_label_orientation=(math.pi / 2, 0.75))
         fitted(chart, below, height=(upright, slanted))
+    else:
+        below = EDGES + _level_width(texts)
+        fitted(chart.xaxis[0], below, major_label_orientation=(0.75, "horizontal"))
+        fitted(chart, below, height=(slanted, chart.height))
+
+
+def _level_width(texts: Sequence[str]) -> int:
+    """Return the width of columns whose level names do not touch, in pixels."""
+    widest = max((len(a) + len(b) for a, b in pairwise(texts)), default=0)
+    return int(len(texts) * (CHARACTER * widest / 2 + CHARACTER))
 
 
 def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:

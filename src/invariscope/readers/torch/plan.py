@@ -144,7 +144,10 @@ class Trials:
             run = None if other is None else other.events.get(event.key)
             if other is not None and run is not None and run.tensor is not None:
                 trials.append((run.tensor, other.fed, other.batch))
-        return locate(pooling, trials)
+        try:
+            return locate(pooling, trials)
+        except ValueError as error:
+            raise ValueError(f"pool of layer {name!r}: {error}") from error
 
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
         before = self.small.events.get(event.key)

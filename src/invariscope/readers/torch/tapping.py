@@ -135,7 +135,12 @@ class Taps:
         """Pool one tensor and pass it on; return why it cannot be pooled, or ""."""
         if not isinstance(tensor, Tensor):
             return _misshapen(slot, tensor, self.batch)
-        if problem := axis.problem(tensor, self.fed, self.batch):
+        try:
+            problem = axis.problem(tensor, self.fed, self.batch)
+        except ValueError as error:  # of the mask or the index, not of the model
+            self.refusal = ValueError(f"pool of layer {slot.layer!r}: {error}")
+            raise
+        if problem:
             return problem
         values = axis.arrange(tensor.detach(), self.fed, self.batch)
         row_of = axis.row_of(self.fed, self.batch)
