@@ -141,3 +141,29 @@ def test_half_precision_is_read():
 def test_another_device_is_refused(net):
     with pytest.raises(ValueError, match="Keras places its models itself"):
         as_reader(net).inspect(torch.ones(3, 3, 6, 8), device="meta")
+
+
+def test_samples_of_other_types_are_refused_with_a_way_to_measure_them(net):
+    with pytest.raises(TypeError, match=r"Keras models are read from inputs .* samples are str"):
+        iv.measure(net, ["a", "b", "c"], [str, str.upper], progress=False)
+    with pytest.raises(TypeError, match="preprocess= does not apply to Keras models"):
+        iv.measure(net, ["a", "b", "c"], [str, str.upper], preprocess=len, progress=False)
+
+
+def test_a_function_of_a_batch_measures_a_model_of_several_inputs():
+    one, two = keras.Input((4,), name="one"), keras.Input((4,), name="two")
+    model = keras.Model({"one": one, "two": two}, layers.Dense(2)(one * two))
+    samples = [{"one": row, "two": row + 1} for row in np.random.default_rng(0).random((9, 4), np.float32)]
+
+    def read(one, two):
+        return {"dense": ops.convert_to_numpy(model({"one": ops.array(one), "two": ops.array(two)}))}
+
+    def batch(given):
+        return {name: np.stack([sample[name] for sample in given]) for name in ("one", "two")}
+
+    turned = iv.On(iv.Elements([np.copy, np.flip]), "one")
+    found = iv.measure(read, samples, turned, preprocess=batch, progress=False).table["value"].item()
+    flipped = [{"one": s["one"][::-1], "two": s["two"]} for s in samples]
+    responses = np.stack([read(**batch(part))["dense"] for part in (samples, flipped)], 1).astype(np.float64)
+    expected = (responses.var(1, ddof=1).mean(0) / responses.var(0, ddof=1).mean(0)).mean()
+    assert found == pytest.approx(expected, rel=1e-5)
