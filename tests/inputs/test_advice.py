@@ -80,7 +80,7 @@ def test_a_list_of_batches_is_not_a_batch():
 
 
 def test_the_measure_that_needs_tensors_is_named():
-    with pytest.raises(TypeError, match=r"^lie_derivative needs inputs that are one tensor"):
+    with pytest.raises(TypeError, match=r"^lie_derivative needs each sample to be a single tensor"):
         iv.measure(TextModel(), texts(4), WORDS, measures="lie_derivative", preprocess=tokenized)
 
 

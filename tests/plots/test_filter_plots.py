@@ -83,7 +83,7 @@ def test_what_cannot_be_drawn_is_refused():
         FilterSpectra.prepare(table()[["epoch", "layer"]])
     with pytest.raises(ValueError, match=r"unknown layer 'conv2'. Closest: 'conv1'"):
         FilterSpectra.prepare(table(), layers=("conv2",))
-    with pytest.raises(ValueError, match=r"got \{'start': \(2, 1, 3, 3\)\}: flatten"):
+    with pytest.raises(ValueError, match=r"got \{'start': \(2, 1, 3, 3\)\}: merge the axes"):
         FilterImages.prepare({"start": np.ones((2, 1, 3, 3))})
     with pytest.raises(ValueError, match="all rows must hold the same filters"):
         FilterImages.prepare({"a": np.ones((2, 3, 3)), "b": np.ones((3, 3, 3))})

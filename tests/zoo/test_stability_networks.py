@@ -45,7 +45,7 @@ def test_the_filters_of_one_place_of_a_locally_connected_layer_act_there_alone()
 
 
 def test_a_locally_connected_layer_refuses_images_of_another_size():
-    with pytest.raises(ValueError, match=r"images of 28 x 28, got 28 x 30: build the network with"):
+    with pytest.raises(ValueError, match=r"images of 28 x 28, got 28 x 30: build the network for"):
         build("min_lcn", filters=2)(torch.rand(1, 1, 28, 30))
 
 
