@@ -46,7 +46,7 @@ _HOMES = {
     "load": "invariscope.results.storage",
     "local_decomposition": "invariscope.studies.local_decomposition",
     "measure": "invariscope.engine.api",
-    "merge": "invariscope.engine.merging",
+    "merge": "invariscope.engine.sharding.merging",
     "neuron_stability": "invariscope.studies.neurons.stability",
     "plot": "invariscope.plots",
     "receptive_field": "invariscope.anatomy.receptive_field",

@@ -25,7 +25,7 @@ from invariscope.checking.assertions import assert_equivariant as assert_equivar
 from invariscope.checking.assertions import assert_invariant as assert_invariant
 from invariscope.checking.verdict import SymmetryError as SymmetryError
 from invariscope.engine.api import measure as measure
-from invariscope.engine.merging import merge as merge
+from invariscope.engine.sharding.merging import merge as merge
 from invariscope.measures.anova import Anova as Anova
 from invariscope.measures.cka import CKA as CKA
 from invariscope.measures.consistency import Consistency as Consistency

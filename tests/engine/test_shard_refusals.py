@@ -10,7 +10,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.data.sources import as_source
-from invariscope.engine.shards import as_shard
+from invariscope.engine.sharding.shards import as_shard
 
 
 @pytest.fixture(scope="module")

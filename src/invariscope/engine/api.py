@@ -11,7 +11,7 @@ from invariscope.common.default_device import without_default_device
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
 from invariscope.engine.pipeline import measured
-from invariscope.engine.processes import bare
+from invariscope.engine.sharding.processes import bare
 from invariscope.measures.base import as_measures
 from invariscope.readers.base import Precision
 from invariscope.results.result import Result

@@ -24,11 +24,11 @@ from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
-from invariscope.engine.processes import launched, team
-from invariscope.engine.shards import as_shard, share_of
+from invariscope.engine.sharding.processes import launched, team
+from invariscope.engine.sharding.shards import as_shard, share_of
+from invariscope.engine.sharding.together import measured_together
 from invariscope.engine.state import MAX_ORBIT_VALUES
 from invariscope.engine.task import Task
-from invariscope.engine.together import measured_together
 from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure

@@ -143,7 +143,7 @@ def measure(
         invariscope measure nets/plain mnist_subset -t quarter_turns --shard 3/16
     """
     from invariscope.engine.options import Options
-    from invariscope.engine.processes import is_first_process
+    from invariscope.engine.sharding.processes import is_first_process
 
     options = Options(**vars(settings) | {"baseline": _baseline(settings.baseline)})
     work = partial(_measured, model, data, origin, transform, measures, options)
@@ -165,7 +165,7 @@ def measure(
 
 def _write_shard(work: Callable[[], Result], options: Options, out: Path, *, overwrite: bool) -> None:
     """Measure a shard, and write it to a folder of its own."""
-    from invariscope.engine.shards import as_shard
+    from invariscope.engine.sharding.shards import as_shard
     from invariscope.results.shard import SHARD_NAME
 
     shard = as_shard(options.shard)

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from invariscope.engine.merging import COMPARED, merged, refuse_foreign
-from invariscope.engine.processes import Team
-from invariscope.engine.shards import share_of
+from invariscope.engine.sharding.merging import COMPARED, merged, refuse_foreign
+from invariscope.engine.sharding.processes import Team
+from invariscope.engine.sharding.shards import share_of
 from invariscope.engine.task import Task
 from invariscope.results.result import Result
 from invariscope.results.shard import Shard, plain

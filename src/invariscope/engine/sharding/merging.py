@@ -15,10 +15,10 @@ from invariscope.data.window import added
 from invariscope.engine.annotating import annotated
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.compact import compacted
-from invariscope.engine.joining import dead_of, joined, run_of, statistics_of
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin_of_merged
-from invariscope.engine.shards import measure_of
+from invariscope.engine.sharding.joining import dead_of, joined, run_of, statistics_of
+from invariscope.engine.sharding.shards import measure_of
 from invariscope.engine.state import MAX_ORBIT_VALUES, Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure

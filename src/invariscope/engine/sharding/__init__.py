@@ -1,0 +1,1 @@
+"""Divide a measurement among processes, and merge their shares."""
