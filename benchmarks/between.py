@@ -80,10 +80,13 @@ def ratios(tree: Path, name: str, pairs: int) -> dict[str, np.ndarray]:
     assert there.stdout is not None
     titles = here.stdout.readline().strip().split("|")
     there.stdout.readline()
-    found = np.array([[timed(here, k) / timed(there, k) for k in range(len(titles))] for _ in range(pairs)]).T
+    found = []
+    for pair in range(pairs):
+        found.append([timed(here, k) / timed(there, k) for k in range(len(titles))])
+        print(f"{name}, pair {pair + 1}: {np.round(found[-1], 3)}", file=sys.stderr, flush=True)
     for process in (here, there):
         process.terminate()
-    return dict(zip(titles, found, strict=True))
+    return dict(zip(titles, np.array(found).T, strict=True))
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
