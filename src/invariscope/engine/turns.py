@@ -1,4 +1,4 @@
-"""Walk classes in turn, a few at a time, so that memory does not grow with their number."""
+"""Walk classes in turn, a few at a time, to limit the memory that many classes take."""
 
 from __future__ import annotations
 
