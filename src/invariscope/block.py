@@ -180,11 +180,15 @@ class Block:
         if self.values.ndim == 1:
             object.__setattr__(self, "values", self.values[:, None])
 
-    @cached_property
+    @property
     def drawn(self) -> Block:
         """The block with the drawn units only, as (row, drawn) values; the block itself without a draw."""
-        if self.draw is None:
-            return self
+        # A block that cached itself would keep its layer's responses until the garbage collector runs.
+        return self if self.draw is None else self._drawn
+
+    @cached_property
+    def _drawn(self) -> Block:
+        assert self.draw is not None
         return replace(self, values=self.draw.take(self.values), draw=None)
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
