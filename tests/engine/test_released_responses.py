@@ -11,6 +11,8 @@ from torch import nn
 import invariscope as iv
 
 LAYERS = 8
+OF_OUTPUTS = {"prediction", "consistency", "equivariance_psnr"}
+MEASURES = sorted(set(iv.list_measures()) - OF_OUTPUTS)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ class Watched(nn.Module):
 
 
 @pytest.mark.parametrize("units", ["all", 8])
-@pytest.mark.parametrize("measure", sorted(set(iv.list_measures()) - {"prediction", "consistency", "equivariance_psnr"}))
+@pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.usefixtures("without_collector")
 def test_a_layer_is_released_before_the_network_ends(measure, units):
     torch.manual_seed(0)
