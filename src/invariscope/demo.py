@@ -10,10 +10,9 @@ print(shown.sentence)
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import invariscope
 from invariscope import zoo
 from invariscope.common.files import write_json
+from invariscope.common.publishing import entries, filling, settle
 from invariscope.engine.api import measure
 from invariscope.report import findings, write_report
 from invariscope.results.compare import compare
@@ -37,7 +37,6 @@ MEASURE = "normalized_variance"
 ROTATION = Rotation.circle(16)
 
 _MARK = "demo.json"
-_SCRATCH = ".unfinished"
 
 Tick = Callable[[int, "int | None"], None]
 Bars = Callable[[str], Tick]
@@ -120,7 +119,7 @@ def run(
     settings, folder = settings or DemoSettings(), Path(folder)
     mark = asdict(settings) | {"invariscope": invariscope.__version__}
     earlier = _earlier_mark(folder)
-    with _staged(folder) as scratch:
+    with filling(folder, last=_MARK, patience_s=0.0) as scratch:
         reused = earlier == mark and _networks_kept(folder, scratch)
         if earlier is not None:
             log(f"{folder} contains an earlier demonstration: {_takeover(reused)}")
@@ -190,7 +189,8 @@ def _train(name: str, folder: Path, settings: DemoSettings, tick: Tick) -> None:
 
 def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     """Return the settings of an earlier demonstration; None for a new, empty or unfinished folder."""
-    if not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_SCRATCH}):
+    settle(folder)
+    if not folder.exists() or (folder.is_dir() and not entries(folder)):
         return None
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
@@ -218,26 +218,6 @@ def _takeover(reused: bool) -> str:
     if reused:
         return "its networks are reused, and everything else is replaced."
     return "its settings differ or its networks are missing, so everything is replaced."
-
-
-@contextmanager
-def _staged(folder: Path) -> Iterator[Path]:
-    """Yield a scratch folder inside `folder`; on success, its entries replace those of the same name."""
-    scratch = folder / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)  # left behind by a killed run
-    scratch.mkdir(parents=True)
-    try:
-        yield scratch
-        # The settings file is removed first and moved last, because it marks the folder as complete.
-        (folder / _MARK).unlink(missing_ok=True)
-        for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
-            if (folder / entry.name).is_dir():
-                shutil.rmtree(folder / entry.name)
-            os.replace(entry, folder / entry.name)
-    finally:
-        shutil.rmtree(scratch)
-        if not any(folder.iterdir()):
-            folder.rmdir()
 
 
 def _no_bars() -> AbstractContextManager[Bars]:

@@ -76,7 +76,7 @@ def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
 def test_damaged_networks_are_trained_anew_and_give_the_same_numbers(shown, tmp_path):
     folder = tmp_path / "made"
     shutil.copytree(shown.folder, folder)
-    (folder / ".unfinished" / "networks").mkdir(parents=True)  # what a killed run leaves
+    (folder / ".unfinished-1-0" / "networks").mkdir(parents=True)  # what a killed run leaves
     (folder / "notes.txt").write_text("precious")
     (folder / "networks" / "plain" / "weights.safetensors").write_bytes(b"damaged")
     said: list[str] = []

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from invariscope.common.files import filling, replacing
+from invariscope.common.files import replacing
+from invariscope.common.publishing import filling, kind_of, written
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+
+REPORT = "report.html"
+SHARD_FILES = ("shard.json", "sums.safetensors")
+RESULT_FILES = ("result.json", "maps.safetensors", REPORT)
 
 
 @contextmanager
 def staged_folder(
-    out: Path, *, usual: Path, overwrite: bool = False, last: str = "result.json"
+    out: Path,
+    *,
+    usual: Path | None = None,
+    overwrite: bool = False,
+    last: str = "result.json",
+    removes: Sequence[str] = (),
 ) -> Iterator[Path]:
     """Yield a scratch folder whose files move to `out` if the block ends without an exception.
 
     Args:
-        out: the destination, filled as described in `common.files.filling`.
+        out: the destination, filled as described in `common.publishing.filling`.
         usual: the default of `--out`; if `out` is the default, the error says so.
         overwrite: whether files may be replaced.
         last: the file that marks the folder as complete.
+        removes: files and subfolders of an earlier run, to remove when the new files appear.
 
     Raises:
-        FileExistsError: `out` is not empty, and `overwrite` is not set. Raised before the block runs.
+        FileExistsError: `out` is not empty, and `overwrite` is not set.
+        InUseError: another process is writing to `out`.
+        OSError: `out` cannot be written to. All are raised before the block runs.
     """
     from invariscope.results.storage import refuse_used_folder
 
     called = f"{out}, the default of --out," if out == usual else ""
-    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite", called=called)
-    with filling(out, last=last) as scratch:
+    check = partial(refuse_used_folder, out, overwrite=overwrite, remedy="--overwrite", called=called)
+    with filling(out, last=last, removes=removes, check=check, patience_s=0.0) as scratch:
         yield scratch
 
 
@@ -40,8 +59,37 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         FileExistsError: `out` exists, and `overwrite` is not set. Raised before the block runs.
     """
     if out.is_dir():
-        raise FileExistsError(f"{out} is a folder; give a file name, such as {out / 'report.html'}")
+        raise FileExistsError(f"{out} is a folder; give a file name, such as {out / REPORT}")
+    if out.exists() and not out.is_file():
+        raise FileExistsError(f"{out} is {kind_of(out)}; give the name of a file with --out")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} already exists. Give another name with --out, or add --overwrite.")
     with replacing(out) as scratch:
         yield scratch
+
+
+def put(result: Result, stage: Path, out: Path) -> None:
+    """Write a finished result and its report to the scratch folder of `out`, or else to a temporary folder.
+
+    Raises:
+        OSError: the scratch folder cannot be written to; the message says where the result is.
+    """
+    try:
+        with written(out):
+            result.save(stage)
+            if result.shard is None:
+                result.report(stage / REPORT)
+    except OSError as error:
+        if not any((stage / name).exists() for name in (RESULT_FILES[0], SHARD_FILES[0])):
+            error.add_note(_rescued(result))
+        raise
+
+
+def _rescued(result: Result) -> str:
+    """Save a result in a temporary folder, and say where."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="invariscope-"))
+        result.save(folder)
+    except OSError as error:
+        return f"The result is lost, because no temporary folder can be written to either ({error})."
+    return f"The result is kept in {folder}."

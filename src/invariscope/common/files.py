@@ -1,14 +1,19 @@
-"""Write files and folders atomically, so that they appear complete or not at all."""
+"""Write files atomically, so that they appear complete or not at all; `publishing` does so for folders."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+from invariscope.common.locks import held
+from invariscope.common.publishing import kind_of, left_behind, new_folder, open_up
+
+_LONGEST = 150  # characters of the name of a file in the name of its scratch folder
 
 
 @contextmanager
@@ -16,49 +21,49 @@ def scratch_beside(path: Path) -> Iterator[Path]:
     """Yield an empty folder on the same disk as `path`, and remove it when the block ends.
 
     It is created in the nearest existing folder above `path`, so that moving it to `path` is a single rename.
+    Folders that killed processes have left there for the same path are removed.
     """
     path = path.absolute()
     parent = next(folder for folder in path.parents if folder.exists())
-    prefix = f".{path.name}-"
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as outer:
-        scratch = Path(outer) / path.name  # unlike the outer folder, this one has the usual permissions
-        scratch.mkdir()
-        yield scratch
+    prefix = str(parent / f".{path.name[:_LONGEST]}.scratch-")
+    _sweep(prefix)
+    with ExitStack() as stack:
+        while True:
+            scratch = new_folder(prefix)
+            if stack.enter_context(held(scratch)) is not False:  # False: just swept by another process
+                break
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sweep(prefix: str) -> None:
+    """Remove scratch folders that no process holds any more."""
+    for left in left_behind(prefix):
+        with held(left) as abandoned:
+            if abandoned is True:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; the file written there becomes `path` if the block ends without an exception.
 
-    Missing folders are created. After an exception, including Ctrl-C, `path` is unchanged.
+    Missing folders are created, and a symbolic link is written through. After an exception, including Ctrl-C,
+    `path` is unchanged.
+
+    Raises:
+        FileExistsError: `path` is something else than a file. Raised before the block runs.
     """
-    with scratch_beside(path) as folder:
-        yield folder / path.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _open_up(folder)
-        os.replace(folder / path.name, path)
-
-
-@contextmanager
-def filling(folder: Path, *, last: str) -> Iterator[Path]:
-    """Yield a scratch folder whose files move into `folder` if the block ends without an exception.
-
-    A new folder appears in one step. In an existing folder, files with the same names are replaced one by
-    one, and other files stay. After an exception, including Ctrl-C, `folder` is unchanged.
-
-    Args:
-        last: the file that marks the folder as complete; it is removed first and moved last.
-    """
-    with scratch_beside(folder) as scratch:
-        yield scratch
-        _open_up(scratch)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        if not folder.exists():
-            os.replace(scratch, folder)
-            return
-        (folder / last).unlink(missing_ok=True)
-        for path in sorted(scratch.iterdir(), key=lambda path: path.name == last):
-            os.replace(path, folder / path.name)
+    place = Path(os.path.realpath(path))
+    if os.path.lexists(place) and not place.is_file():
+        raise FileExistsError(f"{path} is {kind_of(place)}; give the path of a file")
+    with scratch_beside(place) as folder:
+        yield folder / place.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        open_up(folder)
+        os.replace(folder / place.name, place)
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -82,11 +87,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); it may be truncated") from error
-
-
-def _open_up(folder: Path) -> None:
-    """Give files the usual permissions; safetensors writes files that only their owner can read."""
-    mode = folder.stat().st_mode & 0o666
-    for path in folder.iterdir():
-        if path.is_file():
-            path.chmod(mode)

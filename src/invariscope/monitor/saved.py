@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from invariscope.common.files import read_json, write_json
+from invariscope.common.publishing import filling, settle
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
@@ -63,10 +65,11 @@ def save_history(history: History, folder: str | Path, *, overwrite: bool = Fals
         FileExistsError: the folder is not empty, and `overwrite` is not set.
     """
     folder = Path(folder)
-    storage.refuse_used_folder(folder, overwrite=overwrite)
-    for epoch, result in history.results.items():
-        save_result(folder, epoch, result)
-    save_index(folder, history)
+    check = partial(storage.refuse_used_folder, folder, overwrite=overwrite)
+    with filling(folder, last=JSON_NAME, check=check) as scratch:
+        for epoch, result in history.results.items():
+            save_result(scratch, epoch, result)
+        save_index(scratch, history)
     return folder
 
 
@@ -79,6 +82,7 @@ def load_history(folder: str | Path) -> History:
     """
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
+    settle(folder)
     document = _read_index(folder / JSON_NAME)
     results = SavedResults(folder, tuple(document["epochs"]))
     rows = tuple({"epoch": epoch, **row} for epoch, result in results.items() for row in result.rows)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.files import filling, read_json, write_json
+from invariscope.common.files import read_json, write_json
+from invariscope.common.publishing import filling, settle, written
 
 SHARD_NAME, SUMS_NAME = "shard.json", "sums.safetensors"
 SHARD_SCHEMA = 1
@@ -49,11 +50,14 @@ class Shard:
         """Raise ValueError for anything that needs rows."""
         raise ValueError(f"no {what}: this is {self!r}. {self.remedy}")
 
-    def save(self, folder: Path) -> Path:
-        """Write shard.json and sums.safetensors to `folder`: either both or neither."""
+    def save(self, folder: Path, **options: Any) -> Path:
+        """Write shard.json and sums.safetensors to `folder`: either both or neither.
+
+        Options are those of `common.publishing.filling`.
+        """
         from safetensors.numpy import save_file
 
-        with filling(folder, last=SHARD_NAME) as scratch:
+        with filling(folder, last=SHARD_NAME, **options) as scratch, written(folder):
             save_file(dict(self.arrays), scratch / SUMS_NAME)
             parts = {"schema": SHARD_SCHEMA, "shard": [self.index, self.count]}
             write_json(scratch / SHARD_NAME, parts | {"document": self.document})
@@ -72,6 +76,7 @@ def load_shard(folder: Path, *, sums: bool = True) -> Shard:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    settle(folder)
     path = folder / SHARD_NAME
     if not path.is_file():
         raise FileNotFoundError(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from invariscope.common.files import filling, read_json, write_json
+from invariscope.common.files import read_json, write_json
+from invariscope.common.publishing import entries, filling, settle, written
 from invariscope.results.maps import DrawnMap
 from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE
-from invariscope.results.shard import SHARD_NAME, Shard, load_shard, plain
+from invariscope.results.shard import SHARD_NAME, SUMS_NAME, Shard, load_shard, plain
 from invariscope.unit_draw import UnitDraw
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
@@ -25,10 +27,13 @@ _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     """Write `result` to `folder`; raise FileExistsError for existing files unless `overwrite` is set."""
-    refuse_used_folder(folder, overwrite=overwrite)
+    check = partial(refuse_used_folder, folder, overwrite=overwrite)
     if result.shard is not None:
-        return shard_of(result).save(folder)
-    with filling(folder, last=JSON_NAME) as scratch:
+        return shard_of(result).save(folder, removes=(JSON_NAME, MAPS_NAME), check=check)
+    with (
+        filling(folder, last=JSON_NAME, removes=(SHARD_NAME, SUMS_NAME), check=check) as scratch,
+        written(folder),
+    ):
         _write(result, scratch)
     return folder
 
@@ -51,9 +56,7 @@ def refuse_used_folder(
         remedy: how to allow overwriting, for the message.
         called: name of the folder in the message, by default its path.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
-    if overwrite or not folder.exists() or not any(folder.iterdir()):
+    if overwrite or not folder.exists() or not entries(folder):
         return
     named = {JSON_NAME: "a saved result", SHARD_NAME: "a saved shard"}
     what = next((what for name, what in named.items() if (folder / name).exists()), "other files")
@@ -98,6 +101,7 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
     """
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
+    settle(folder)
     if not (folder / JSON_NAME).is_file():
         if (folder / SHARD_NAME).is_file():
             load_shard(folder, sums=False).refuse(f"{JSON_NAME} in {folder}")

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from invariscope.common.files import replacing
+from invariscope.common.publishing import written
 from invariscope.common.wording import listed
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -19,7 +20,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     """Write tensors and text atomically: the file is created, or replaced, only when it is complete."""
     # Copies, because safetensors rejects tensors that share memory, such as tied weights.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with replacing(path) as scratch:
+    with written(path), replacing(path) as scratch:
         save_file(own, scratch, metadata)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.common.files import filling, write_json
+from invariscope.common.files import write_json
+from invariscope.common.publishing import entries, filling, settle, written
 from invariscope.common.versions import versions
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import build
@@ -85,8 +86,8 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
     folder = Path(folder)
     if found := differences(_shapes(card), model.state_dict()):
         raise ValueError(f"the card describes another network ({card.network}, {card.options}). {found}.")
-    _refuse_used(folder, overwrite)
-    with filling(folder, last=CARD) as scratch:
+    check = partial(_refuse_used, folder, overwrite)
+    with filling(folder, last=CARD, check=check) as scratch, written(folder):
         write_tensors(scratch / WEIGHTS, {name: _compact(t) for name, t in model.state_dict().items()})
         write_json(scratch / CARD, asdict(card))
     return folder
@@ -141,6 +142,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
         raise ValueError(
             f"{path} has no card; give a folder with {WEIGHTS} and {CARD}, as written by save_network."
         )
+    settle(folder)
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}; give the folder that save_network wrote.")
@@ -163,6 +165,7 @@ def load_card(folder: str | Path) -> Card:
         FileNotFoundError: no card.
         ValueError: a damaged or newer card.
     """
+    settle(Path(folder))
     if not (Path(folder) / CARD).is_file():
         raise FileNotFoundError(f"no {CARD} in {folder}; give the folder that save_network wrote.")
     return read_card(Path(folder) / CARD)
@@ -258,7 +261,5 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder for the network.")
-    if not overwrite and folder.exists() and any(folder.iterdir()):
+    if not overwrite and folder.exists() and entries(folder):
         raise FileExistsError(f"{folder} is not empty. Give an empty or new folder, or overwrite=True.")

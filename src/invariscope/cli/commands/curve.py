@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, command
-from invariscope.cli.folders import staged_folder
+from invariscope.cli.folders import SHARD_FILES, put, staged_folder
 from invariscope.cli.options import opt
 
 if TYPE_CHECKING:
@@ -50,13 +50,12 @@ def curve(
     import invariscope as iv
     from invariscope.cli.models import loaded
 
-    with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
+    with staged_folder(out, usual=_USUAL, overwrite=overwrite, removes=SHARD_FILES) as stage:
         named, inputs = loaded(model, data, origin, seed=settings.seed)
         options = {"radii": radii, "cutoff": cutoff, "layers": layers or "output"}
         options |= settings.keywords(named.label) | named.feeding
         found = named.summary(iv.stability_curve(named.model, inputs, **options))
-        found.save(stage)
-        found.report(stage / "report.html")
+        put(found, stage, out)
     _show(found, out)
 
 

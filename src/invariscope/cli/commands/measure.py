@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
-from invariscope.cli.folders import staged_folder
+from invariscope.cli.folders import RESULT_FILES, SHARD_FILES, put, staged_folder
 from invariscope.cli.options import flag, number_or_word, opt, shard_of
 
 if TYPE_CHECKING:
@@ -154,10 +154,9 @@ def measure(
         if not is_first_process():
             work()
             return
-        with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
+        with staged_folder(out, usual=_USUAL, overwrite=overwrite, removes=SHARD_FILES) as stage:
             result = work()
-            result.save(stage)
-            result.report(stage / "report.html")
+            put(result, stage, out)
     except KeyboardInterrupt:
         raise Interrupted(_left(settings.checkpoint)) from None
     show_result(result, out)
@@ -172,9 +171,9 @@ def _write_shard(work: Callable[[], Result], options: Options, out: Path, *, ove
     assert shard is not None
     out = _SHARDS if out == _USUAL else out
     folder = out / f"shard-{shard[0]}"
-    with staged_folder(folder, usual=_USUAL, overwrite=overwrite, last=SHARD_NAME) as stage:
+    with staged_folder(folder, overwrite=overwrite, last=SHARD_NAME, removes=RESULT_FILES) as stage:
         result = work()
-        result.save(stage)
+        put(result, stage, folder)
     show_line(f"{result.shard!r}: {folder}")
     show_line(f"to join all {shard[1]}: invariscope merge {out}")
 

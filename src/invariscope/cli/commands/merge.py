@@ -9,7 +9,7 @@ import typer
 
 from invariscope.cli import options as shared
 from invariscope.cli.errors import Debug, command
-from invariscope.cli.folders import staged_folder
+from invariscope.cli.folders import SHARD_FILES, put, staged_folder
 
 _USUAL = Path("run")
 
@@ -41,15 +41,17 @@ def merge(
     import invariscope as iv
     from invariscope.cli.commands.measure import show_result
 
-    with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
+    with staged_folder(out, usual=_USUAL, overwrite=overwrite, removes=SHARD_FILES) as stage:
         result = iv.merge([part for folder in folders for part in _shards(folder)])
-        result.save(stage)
-        result.report(stage / "report.html")
+        put(result, stage, out)
     show_result(result, out)
 
 
 def _shards(folder: Path) -> list[Path]:
     """Return the folders of shards in a folder, or the folder itself if there are none."""
+    from invariscope.common.publishing import settle
     from invariscope.results.shard import SHARD_NAME
 
+    for inside in folder.glob("*/"):
+        settle(inside)
     return sorted(path.parent for path in folder.glob(f"*/{SHARD_NAME}")) or [folder]

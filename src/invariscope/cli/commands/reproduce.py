@@ -13,6 +13,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.options import flag, opt
+from invariscope.common.publishing import claimed, kind_of
 
 if TYPE_CHECKING:
     from invariscope.lab.recipes import Archive, Cell, Store
@@ -111,9 +112,10 @@ def reproduce(
         words += ["--data-dir", str(data_dir)] if data_dir else []
         words += ["--archive", str(store.archive.root)] if store.archive else []
         words += ["--device", device] if device != "cpu" else []
-        outcome = _run_all(store, chosen, [*recipes.own_command(), *words], jobs, threads)
-        page = recipes.Page(recipes.Outcomes(store), data_note, outcome.failed)
-        show_line(str(page.write(out / f"{Path(name).stem}.md")))
+        with claimed(out, patience_s=0.0):  # the processes of single cells have locks of their own
+            outcome = _run_all(store, chosen, [*recipes.own_command(), *words], jobs, threads)
+            page = recipes.Page(recipes.Outcomes(store), data_note, outcome.failed)
+            show_line(str(page.write(out / f"{Path(name).stem}.md")))
         if outcome.failed:
             complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page gives the reasons.")
             raise typer.Exit(FAILED)
@@ -167,12 +169,12 @@ def _integers(text: str | None) -> list[int] | None:
 
 def _refuse_unwritable(out: Path) -> None:
     """Raise ValueError for a folder that cannot be created or written to, without creating it."""
-    path = out.absolute()
-    there = next(place for place in (path, *path.parents) if place.exists())
-    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+    path = Path(os.path.realpath(out))
+    there = next(place for place in (path, *path.parents) if os.path.lexists(place))
+    if (kind := kind_of(there)) == "a folder" and os.access(there, os.W_OK | os.X_OK):
         return
     where = "it" if there == path else str(there)
-    why = "is not writable" if there.is_dir() else "is a file"
+    why = "is not writable" if kind == "a folder" else f"is {kind}"
     raise ValueError(f"--out {out} cannot hold the cells: {where} {why}. Give a writable folder.")
 
 

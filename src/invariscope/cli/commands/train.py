@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +16,17 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, progress_bars, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
+from invariscope.cli.folders import staged_folder
 from invariscope.cli.options import flag, opt
+from invariscope.common.publishing import beside, kind_of, written
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from invariscope.monitor import Monitor
     from invariscope.zoo import Card, ImageData, Training
+
+_CURVES = "monitor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,34 +117,58 @@ def train(
             --optimizer sgd --lr 0.4 --schedule one_cycle --weight-decay 5e-4 --label-smoothing 0.1 \\
             --flip --crop 4 --precision auto
     """
-    from invariscope.results.storage import refuse_used_folder
+    checkpoint, curves = beside(out, ".safetensors"), beside(out, ".monitor")
+    options = vars(settings) | {"checkpoint": checkpoint}
+    watch, removes = None, () if monitor else (_CURVES,)
+    try:
+        with (
+            staged_folder(out, overwrite=overwrite, last="card.json", removes=removes) as stage,
+            _resumable(checkpoint, curves, resume=resume),
+        ):
+            images, held_out = _images(data, test, data_dir, standardize)
+            images = images if samples is None else images.subset(samples, seed=settings.seed)
+            card = _card(network, images, settings.seed)
+            if monitor:
+                probes = images if held_out is None else held_out
+                watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
+                options["monitor"] = partial(_visit, watch, settings.epochs)
+            model, trained = _trained(card, images, held_out, augmentation, device, options)
+            _put(model, replace(card, training=trained.describe()), watch, stage, out)
+    except KeyboardInterrupt:
+        raise Interrupted(_left(checkpoint)) from None
+    checkpoint.unlink(missing_ok=True)
+    shutil.rmtree(curves, ignore_errors=True)
+    _show(trained, watch, out)
 
-    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
-    checkpoint = out.with_name(f"{out.name}.unfinished.safetensors")
-    curves = out.with_name(f"{out.name}.unfinished.monitor")
+
+@contextmanager
+def _resumable(checkpoint: Path, curves: Path, *, resume: bool) -> Iterator[None]:
+    """Remove the state of an earlier run unless it is to be resumed; errors say where that of this run is."""
+    for path, wanted in ((checkpoint, "a file"), (curves, "a folder")):
+        if os.path.lexists(path) and (kind := kind_of(path)) != wanted:
+            raise FileExistsError(f"{path}, where the training state is saved, is {kind}; move it away")
     if not resume:
         checkpoint.unlink(missing_ok=True)
         shutil.rmtree(curves, ignore_errors=True)
-    options = vars(settings) | {"checkpoint": checkpoint}
     try:
-        images, held_out = _images(data, test, data_dir, standardize)
-        images = images if samples is None else images.subset(samples, seed=settings.seed)
-        card = _card(network, images, settings.seed)
-        watch = None
-        if monitor:
-            probes = images if held_out is None else held_out
-            watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
-            options["monitor"] = partial(_visit, watch, settings.epochs)
-        trained = _trained(card, images, held_out, augmentation, out, overwrite, device, options)
-    except KeyboardInterrupt:
-        raise Interrupted(_left(checkpoint)) from None
+        yield
+    except OSError as error:
+        if checkpoint.exists():
+            error.add_note(f"The same command with --resume continues from {checkpoint}.")
+        raise
     finally:
         if not checkpoint.exists():
             shutil.rmtree(curves, ignore_errors=True)
-    checkpoint.unlink(missing_ok=True)
-    if watch is not None:
-        _keep_curves(watch, curves, out / "monitor", overwrite)
-    _show(trained, out)
+
+
+def _put(model: nn.Module, card: Card, watch: Monitor | None, stage: Path, out: Path) -> None:
+    """Write the network and its curves to the scratch folder of `out`."""
+    from invariscope import zoo
+
+    with written(out):
+        if watch is not None:
+            watch.save(stage / _CURVES)
+        zoo.save_network(stage, model, card, overwrite=True)
 
 
 def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
@@ -181,11 +214,9 @@ def _trained(
     images: ImageData,
     held_out: ImageData | None,
     augmentation: str | None,
-    out: Path,
-    overwrite: bool,
     device: str,
     options: dict[str, Any],
-) -> Training:
+) -> tuple[nn.Module, Training]:
     from invariscope import zoo
     from invariscope.cli.expressions import read_transform
 
@@ -201,8 +232,7 @@ def _trained(
             progress=lambda at: tick((at.epoch - 1) * at.batches + at.batch, at.epochs * at.batches),
             **options,
         )
-    zoo.save_network(out, model, replace(card, training=trained.describe()), overwrite=overwrite)
-    return trained
+    return model, trained
 
 
 def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Path) -> Monitor:
@@ -217,23 +247,19 @@ def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:
     return monitor.measure(model, epoch) if epoch == epochs else monitor(model, epoch)
 
 
-def _keep_curves(monitor: Monitor, unfinished: Path, folder: Path, overwrite: bool) -> None:
-    from invariscope.cli.curves import curve_tables, overhead_text
-
-    monitor.save(folder, overwrite=overwrite)
-    shutil.rmtree(unfinished)
-    for table in curve_tables(monitor.history):
-        show(table)
-    notice(overhead_text(monitor.history))
-
-
 def _left(checkpoint: Path) -> str:
     if checkpoint.exists():
         return f"no network was written; the same command with --resume continues from {checkpoint}."
     return "nothing was written."
 
 
-def _show(trained: Training, out: Path) -> None:
+def _show(trained: Training, watch: Monitor | None, out: Path) -> None:
+    from invariscope.cli.curves import curve_tables, overhead_text
+
+    if watch is not None:
+        for table in curve_tables(watch.history):
+            show(table)
+        notice(overhead_text(watch.history))
     notice(f"accuracy over the batches of the last epoch: {trained.accuracy:.1%}")
     if trained.test_accuracy is not None:
         notice(f"accuracy on the test data: {trained.test_accuracy:.1%}")

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.locks import InUseError, locked
+from invariscope.common.publishing import reason_of
 from invariscope.common.versions import versions
 from invariscope.lab.recipes.archive import MANIFEST, Archive, appear, lacks_weights
 from invariscope.lab.recipes.cells import Cell, RecipePlan
@@ -24,8 +27,7 @@ from invariscope.lab.recipes.text import default_of
 
 SCHEMA = 1
 DIGESTS, LOG = "data.json", "log.txt"
-_KEPT, _LOCK = "kept", "lock"
-_PAUSE_S = 0.1
+_KEPT, _LOCK, _UNPUBLISHED = "kept", "lock", "unpublished"
 
 
 class BusyError(RuntimeError):
@@ -163,7 +165,8 @@ class Store:
             part.mkdir()
             try:
                 yield part, scratch / _KEPT
-                self._finish(cell, part, time.perf_counter() - started, threads, device)
+                with _kept_on_failure(part, cell.name):
+                    self._finish(cell, part, time.perf_counter() - started, threads, device)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
             # Still within the lock, so that a waiting process then finds the finished cell.
@@ -195,6 +198,22 @@ class Store:
         appear(part, self.folder(cell))
 
 
+@contextlib.contextmanager
+def _kept_on_failure(part: Path, name: str) -> Iterator[None]:
+    """Keep the files of a cell if they cannot be moved to its folder, until a later run finishes the cell."""
+    try:
+        yield
+    except OSError as error:
+        kept = part.with_name(_UNPUBLISHED)
+        shutil.rmtree(kept, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.replace(part, kept)
+        where = kept if kept.exists() else part
+        raise OSError(
+            f"{name} cannot be finished ({reason_of(error)}); its files are kept in {where}"
+        ) from error
+
+
 def telling(options: Kind) -> Mapping[str, Any]:
     """Return the options that differ from their defaults, except the label, which affects no number.
 
@@ -207,22 +226,13 @@ def telling(options: Kind) -> Mapping[str, Any]:
 
 @contextlib.contextmanager
 def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
-    """Hold an exclusive lock on a cell; the operating system releases it when the process ends."""
-    try:
-        import fcntl
-    except (
-        ImportError
-    ):  # Windows has no such lock: two processes may run the same cell, and the first to finish counts
-        yield
-        return
-    deadline = time.monotonic() + patience_s
-    with path.open("w") as stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() >= deadline:
-                    raise BusyError(f"{name} is being run by another process") from error
-            time.sleep(_PAUSE_S)
+    """Hold an exclusive lock on a cell.
+
+    Where there are no locks, as on Windows, two processes may run a cell, and the first to finish counts.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, name, patience_s=patience_s))
+        except InUseError as error:
+            raise BusyError(str(error)) from error
         yield
