@@ -190,7 +190,7 @@ def _train(name: str, folder: Path, settings: DemoSettings, tick: Tick) -> None:
 def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     """Return the settings of an earlier demonstration; None for a new, empty or unfinished folder."""
     settle(folder)
-    if not folder.exists() or (folder.is_dir() and not entries(folder)):
+    if not folder.is_dir() or not entries(folder):
         return None
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))

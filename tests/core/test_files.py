@@ -56,22 +56,39 @@ def test_a_new_folder_appears_in_one_step(tmp_path, monkeypatch):
     assert names(tmp_path / "run") == ["data", "index"]
 
 
-def test_the_file_that_marks_a_folder_as_complete_goes_first_and_comes_last(tmp_path, monkeypatch):
-    for name in ("index", "other", "zebra"):
+def test_files_of_other_names_stay(tmp_path):
+    for name in ("index", "other"):
         (tmp_path / name).write_text("older")
-    moved = []
-    replace = os.replace
-
-    def watched(a, b):
-        moved.append((Path(b).name, (tmp_path / "index").exists()))
-        replace(a, b)
-
-    monkeypatch.setattr(os, "replace", watched)
     with filling(tmp_path, last="index") as scratch:
         for name in ("index", "zebra"):
             (scratch / name).write_text("newer")
-    assert moved == [("zebra", False), ("index", False)]
     assert [(tmp_path / name).read_text() for name in names(tmp_path)] == ["newer", "older", "newer"]
+
+
+def test_a_symbolic_link_to_a_file_is_written_through(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    for text in ("new", "newer"):
+        with replacing(tmp_path / "link") as scratch:
+            scratch.write_text(text)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "target").read_text() == text
+
+
+def test_a_named_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(FileExistsError, match="pipe is a named pipe"), replacing(tmp_path / "pipe"):
+        pass
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_scratch_folders_of_killed_processes_are_removed_but_none_in_use(tmp_path):
+    abandoned = tmp_path / ".page.html.scratch-1-0"
+    abandoned.mkdir()
+    (abandoned / "half").write_text("x")
+    with scratch_beside(tmp_path / "page.html") as first, scratch_beside(tmp_path / "page.html") as second:
+        assert not abandoned.exists()
+        assert (first.is_dir(), second.is_dir()) == (True, True)
+    assert names(tmp_path) == []
 
 
 def test_numbers_that_json_lacks_are_refused_and_leave_nothing(tmp_path):

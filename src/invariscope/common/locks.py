@@ -39,9 +39,11 @@ def locked(path: Path, what: str, *, patience_s: float = 0.0) -> Iterator[bool]:
     finally:
         if descriptor in _HELD:  # not in a forked child, which does not hold the lock
             _HELD.discard(descriptor)
-            with contextlib.suppress(OSError):  # the folder has become read-only, or was removed
-                path.unlink()
-            os.close(descriptor)
+            try:
+                with contextlib.suppress(OSError):  # the folder has become read-only, or was removed
+                    path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager

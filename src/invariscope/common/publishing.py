@@ -130,8 +130,8 @@ def beside(folder: Path, ending: str) -> Path:
     """Return the path for the unfinished state of a folder: beside it or, if that is not writable, inside."""
     place = Path(os.path.realpath(folder))
     if not place.is_dir() or os.access(place.parent, os.W_OK | os.X_OK):
-        place = place if place != folder.absolute() else folder
-        return place.with_name(f"{place.name}{_UNFINISHED}{ending}")
+        name = f"{place.name}{_UNFINISHED}{ending}"
+        return folder.with_name(name) if folder.name and place == folder.absolute() else place.with_name(name)
     return folder / f"{_UNFINISHED}{ending}"
 
 
