@@ -14,7 +14,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench test-models test-worlds stubs docs campaign help again
+.PHONY: demo test coverage lint bench kills test-models test-worlds stubs docs campaign help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -34,6 +34,9 @@ lint: $(VENV)/.dev  ## check style, formatting and types
 
 bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
 	$(BENCH)/bin/python -m benchmarks.overhead
+
+kills: $(VENV)/.dev  ## kill commands 100 times and compare their results with undisturbed runs (about 10 minutes)
+	$(BIN)/python -m benchmarks.kills --seed $(SEED)
 
 test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTorch Geometric against plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
