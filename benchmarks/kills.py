@@ -203,16 +203,9 @@ def test(job: Job, kills: int, draw: random.Random, work: Path) -> None:
     """Kill runs of a job, and count what happens."""
     folder, whole = work / "killed", job.prepare(work / "whole")
     older = published(whole) if job.older is not None else {}
-    for again in (False, True):  # the first run also imports modules
-        since = time.monotonic()
-        if code := ended(started(job.action, job.prepare(whole))):
-            raise RuntimeError(
-                f"{job.name} fails with code {code}: {Path(f'{whole}.log').read_text()[-500:]}"
-            )
-        seconds = time.monotonic() - since
-        if not again:
-            first = contents(whole)
-    expected, results = contents(whole), published(whole)
+    first, _ = undisturbed(job, whole)
+    expected, seconds = undisturbed(job, whole)
+    results = published(whole)
     job.faults += _differences("two undisturbed runs", first, expected)
     while job.kills < kills:
         job.prepare(folder)
@@ -234,6 +227,15 @@ def test(job: Job, kills: int, draw: random.Random, work: Path) -> None:
             job.faults += wrong
         else:
             job.faults.append(f"ends with code {code}: {said[-300:]}")
+
+
+def undisturbed(job: Job, folder: Path) -> tuple[dict[str, str], float]:
+    """Return the contents of a folder after a run without kills, and the duration of the run in seconds."""
+    job.prepare(folder)
+    since = time.monotonic()
+    if code := ended(started(job.action, folder)):
+        raise RuntimeError(f"{job.name} fails with code {code}: {Path(f'{folder}.log').read_text()[-500:]}")
+    return contents(folder), time.monotonic() - since
 
 
 def _differences(what: str, expected: dict[str, str], found: dict[str, str]) -> list[str]:

@@ -6,12 +6,11 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from invariscope.common.locks import held
-from invariscope.common.publishing import kind_of, left_behind, new_folder, open_up
+from invariscope.common.publishing import kind_of, new_folder, open_up, sweep
 
 _LONGEST = 150  # characters of the name of a file in the name of its scratch folder
 
@@ -26,24 +25,12 @@ def scratch_beside(path: Path) -> Iterator[Path]:
     path = path.absolute()
     parent = next(folder for folder in path.parents if folder.exists())
     prefix = str(parent / f".{path.name[:_LONGEST]}.scratch-")
-    _sweep(prefix)
-    with ExitStack() as stack:
-        while True:
-            scratch = new_folder(prefix)
-            if stack.enter_context(held(scratch)) is not False:  # False: just swept by another process
-                break
+    sweep(prefix)
+    with new_folder(prefix) as scratch:
         try:
             yield scratch
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _sweep(prefix: str) -> None:
-    """Remove scratch folders that no process holds any more."""
-    for left in left_behind(prefix):
-        with held(left) as abandoned:
-            if abandoned is True:
-                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from invariscope.common.locks import InUseError, locked
+from invariscope.common.locks import InUseError, held, locked
 
 PATIENCE_S = 5.0
 _DECIDED, _REMOVED = ".publishing", "removed.json"
@@ -62,7 +62,7 @@ def filling(
         place = stack.enter_context(claimed(folder, patience_s=patience_s))
         check()
         with _clearly(folder):
-            scratch = new_folder(_prefix(place))
+            scratch = stack.enter_context(new_folder(_inside(place) if place.is_dir() else _outside(place)))
         try:
             yield scratch
             with _clearly(folder):
@@ -94,10 +94,10 @@ def claimed(folder: Path, *, patience_s: float = PATIENCE_S) -> Iterator[Path]:
         stack.callback(_remove_empty, made)
         with _clearly(folder):
             made += _make(place.parent)
-            alone = stack.enter_context(locked(_lock_of(place), str(folder), patience_s=patience_s))
+            stack.enter_context(locked(_lock_of(place), str(folder), patience_s=patience_s))
             _move_into_place(place)
-        if alone:
-            _sweep(place)
+        for prefix in (_inside(place), _outside(place)):
+            sweep(prefix)
         yield place
 
 
@@ -149,22 +149,31 @@ def kind_of(path: Path) -> str:
     return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
-def new_folder(prefix: str) -> Path:
-    """Make a folder whose path starts with a prefix, followed by a number of the process."""
-    for number in itertools.count():
-        path = Path(f"{prefix}{os.getpid()}-{number}")
-        with contextlib.suppress(FileExistsError):
-            path.mkdir()
-            return path
-    raise AssertionError("unreachable")
+@contextlib.contextmanager
+def new_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder whose path starts with a prefix, and hold it so that `sweep` spares it."""
+    with contextlib.ExitStack() as stack:
+        for number in itertools.count():
+            path = Path(f"{prefix}{os.getpid()}-{number}")
+            try:
+                path.mkdir()
+            except FileExistsError:
+                continue
+            if stack.enter_context(held(path)) is not False:  # False: another process has just swept it
+                break
+        yield path
 
 
-def left_behind(prefix: str) -> list[Path]:
-    """Return the paths that start with a prefix, or none if they cannot be listed."""
+def sweep(prefix: str) -> None:
+    """Remove the folders of killed processes whose path starts with a prefix, but none with kept files."""
     try:
-        return [path for path in Path(prefix).parent.iterdir() if str(path).startswith(prefix)]
-    except OSError:
-        return []
+        left = [path for path in Path(prefix).parent.iterdir() if str(path).startswith(prefix)]
+    except OSError:  # it does not exist, or cannot be listed
+        return
+    for path in left:
+        with held(path) as abandoned:
+            if abandoned and not (path / _KEPT).exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -229,25 +238,14 @@ def _lock_of(place: Path) -> Path:
     return place.parent / f".{place.name[:_LONGEST]}{_LOCK}"
 
 
-def _prefix(place: Path) -> str:
-    """Return how the path of a scratch folder on the disk of a folder starts."""
-    return _inside(place) if place.is_dir() else _outside(place)
-
-
 def _inside(place: Path) -> str:
+    """Return how the paths of scratch folders in an existing folder start."""
     return str(place / f"{_UNFINISHED}-")
 
 
 def _outside(place: Path) -> str:
+    """Return how the paths of scratch folders beside a new folder start."""
     return str(place.parent / f".{place.name[:_LONGEST]}{_UNFINISHED}-")
-
-
-def _sweep(place: Path) -> None:
-    """Remove the scratch folders of killed processes, but none with files that were kept after an error."""
-    for prefix in (_inside(place), _outside(place)):
-        for path in left_behind(prefix):
-            if not (path / _KEPT).exists():
-                shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(scratch: Path, place: Path, removes: Sequence[str]) -> None:
