@@ -9,7 +9,6 @@ and is completed by whoever opens the folder next.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -153,7 +152,9 @@ def kind_of(path: Path) -> str:
 def new_folder(prefix: str) -> Iterator[Path]:
     """Make a folder whose path starts with a prefix, and hold it so that `sweep` spares it."""
     with contextlib.ExitStack() as stack:
-        for number in itertools.count():
+        number = -1
+        while True:
+            number += 1
             path = Path(f"{prefix}{os.getpid()}-{number}")
             try:
                 path.mkdir()

@@ -175,8 +175,13 @@ class Result:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Write result.json and maps.safetensors, or the sums of a shard, to `folder`: all or nothing.
 
+        An older result is replaced as a whole: if the process is killed, the folder loads as the older result
+        or as the new one. Files of other names stay.
+
         Raises:
             FileExistsError: the folder is not empty, and `overwrite` is not set.
+            OSError: the folder cannot be written to, or another process is writing to it. If all files were
+                finished, they are kept, and the message says where.
         """
         from invariscope.results import storage
 
