@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +108,29 @@ def test_a_folder_with_other_files_is_refused(result, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="other files"):
         result.save(tmp_path)
+
+
+def test_a_replacement_that_was_interrupted_after_it_was_decided_loads_as_the_new_result(
+    result, tmp_path, monkeypatch
+):
+    result.save(tmp_path / "run")
+    move, moved = os.replace, []
+
+    def interrupted(source, target):
+        if Path(source).parent.name == ".publishing":
+            if moved:
+                raise KeyboardInterrupt
+            moved.append(Path(target).name)
+        move(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            result.labelled("newer").save(tmp_path / "run", overwrite=True)
+    assert moved == ["maps.safetensors"]
+    assert "label" not in json.loads((tmp_path / "run" / "result.json").read_text())["provenance"]["model"]
+    assert storage.load(tmp_path / "run").name == "newer"
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"result.json", "maps.safetensors"}
 
 
 def test_an_interrupted_save_leaves_nothing_behind(result, tmp_path, monkeypatch):

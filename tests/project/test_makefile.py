@@ -118,6 +118,7 @@ def test_help_names_every_target(checkout):
         "coverage",
         "lint",
         "bench",
+        "kills",
         "test-models",
         "test-worlds",
         "stubs",

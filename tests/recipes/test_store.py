@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import resource
 import subprocess
@@ -147,6 +148,29 @@ def test_two_processes_do_not_run_the_same_cell(out, recipe):
         pytest.raises(BusyError, match=r"random/0 is in use by another process \(process \d+, since"),
     ):
         run(store, "random/0")
+
+
+def test_a_cell_that_cannot_be_moved_into_place_is_kept_until_it_is_finished(recipe, tmp_path, monkeypatch):
+    store = store_of(tmp_path, recipe())
+    cell = store.plan["train/all_conv"]
+
+    def fill() -> None:
+        with store.making(cell, 1) as (folder, _):
+            (folder / "weights").write_text("precious")
+
+    def denied(part, folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(part))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("invariscope.lab.recipes.store.appear", denied)
+        with pytest.raises(OSError, match="train/all_conv cannot be finished") as raised:
+            fill()
+    kept = Path(str(raised.value).partition("its files are kept in ")[2])
+    assert (kept / "weights").read_text() == "precious"
+    assert store.manifest(cell) is None
+    fill()
+    assert (store.folder(cell) / "weights").read_text() == "precious"
+    assert not kept.exists()
 
 
 def test_a_network_kept_during_training_can_be_measured(out, recipe):
