@@ -9,7 +9,6 @@ print(shown.sentence)
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import invariscope
 from invariscope import zoo
 from invariscope.common.files import write_json
+from invariscope.common.reading import read_json
 from invariscope.engine.api import measure
 from invariscope.report import findings, write_report
 from invariscope.results.compare import compare
@@ -193,7 +193,7 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     if not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_SCRATCH}):
         return None
     try:
-        mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        mark = read_json(folder / _MARK)
     except (OSError, ValueError):
         mark = None
     if not isinstance(mark, dict) or "invariscope" not in mark:

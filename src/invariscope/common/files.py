@@ -72,18 +72,6 @@ def write_json(path: Path, document: Any) -> None:
         scratch.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: the file is not valid JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); it may be truncated") from error
-
-
 def _open_up(folder: Path) -> None:
     """Give files the usual permissions; safetensors writes files that only their owner can read."""
     mode = folder.stat().st_mode & 0o666

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariscope.common.files import read_json, write_json
+from invariscope.common.sealing import read_sealed_json, write_sealed_json
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
 from invariscope.results.storage import encoded
 
-SCHEMA = 1
+SCHEMA = 2
 JSON_NAME = "monitor.json"
 
 
@@ -53,7 +53,7 @@ def save_index(folder: Path, history: History) -> None:
         "times": encoded(history.time_rows),
         "epochs": list(history.results),
     }
-    write_json(folder / JSON_NAME, document)
+    write_sealed_json(folder / JSON_NAME, document)
 
 
 def save_history(history: History, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -79,24 +79,23 @@ def load_history(folder: str | Path) -> History:
     """
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
-    document = _read_index(folder / JSON_NAME)
+    document = read_index(folder / JSON_NAME)
     results = SavedResults(folder, tuple(document["epochs"]))
     rows = tuple({"epoch": epoch, **row} for epoch, result in results.items() for row in result.rows)
     times = tuple({k: math.nan if v is None else v for k, v in row.items()} for row in document["times"])
     return History(rows, times, results, document["settings"])
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def read_index(path: Path) -> dict[str, Any]:
+    """Return the entries of monitor.json.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, malformed or of a newer version.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no {JSON_NAME} in {path.parent}; pass the folder that a Monitor wrote")
-    document = read_json(path)
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise ValueError(f"{path} is not the index of a monitor: it has no schema number")
-    if document["schema"] > SCHEMA:
-        raise ValueError(
-            f"{path} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
-            "update invariscope"
-        )
+    document = read_sealed_json(path, newest=SCHEMA, what="the index of a monitor").document
     if not _well_formed(document):
         raise ValueError(f"{path} is malformed: it needs settings, times with {TIME_COLUMNS}, and epochs")
     return document
