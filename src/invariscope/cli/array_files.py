@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
 
     refuse_irregular(path)
     refuse_large(path, path.stat().st_size, max(memory_limit(), _physical_memory()))
-    damage = (*_DAMAGE, ValueError, zipfile.BadZipFile, zlib.error, SafetensorError)
+    damage = (*_DAMAGE, OSError, ValueError, zipfile.BadZipFile, zlib.error, SafetensorError)
     try:
         return READERS[path.suffix](path)
     except RecursionError:
@@ -46,8 +47,8 @@ def read_arrays(path: Path) -> dict[str, Any]:
 
 def _unreadable(path: Path, why: object) -> ValueError:
     return ValueError(
-        f"cannot read arrays from {path} ({why}). The file may be truncated or in another format; pickled "
-        "objects are never read."
+        f"cannot read arrays from {path} ({shorten(str(why), 200)}). The file may be truncated or in another "
+        "format; pickled objects are never read."
     )
 
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from invariscope.cli.array_files import READERS, read_arrays
 from invariscope.cli.references import is_reference, load_reference
-from invariscope.common.reading import memory_limit, read_text
+from invariscope.common.reading import memory_limit, read_text, refuse_irregular, refuse_large
 from invariscope.common.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MEMORY_OF_TEXT = 8  # bytes per byte of a file, for short lines
 INPUT_NAMES, LABEL_NAMES = ("x", "images", "inputs"), ("y", "labels", "targets")
 
 
@@ -77,7 +78,9 @@ def _load_file(path: Path) -> FileData:
 
 def _lines(path: Path) -> list[str]:
     """Return the non-blank lines of a text file."""
-    lines = read_text(path, memory_limit() // 8).removeprefix("\ufeff").splitlines()
+    refuse_irregular(path)
+    refuse_large(path, _MEMORY_OF_TEXT * path.stat().st_size, memory_limit())
+    lines = read_text(path).removeprefix("\ufeff").splitlines()
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise ValueError(f"{path} contains no text; write one sample per line")

@@ -39,11 +39,14 @@ def refuse_irregular(path: Path) -> None:
 
     Raises:
         FileNotFoundError: nothing has this path.
+        OSError: it cannot be reached.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         raise FileNotFoundError(f"no file {path}") from None
+    except OSError as error:  # no permission, or links in a circle
+        raise OSError(f"{path} cannot be read ({error.strerror})") from error
     if stat.S_ISREG(mode):
         return
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
@@ -67,12 +70,15 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
         ValueError: not a regular file, or too large.
     """
     refuse_irregular(path)
-    limit = memory_limit() if limit is None else limit
-    refuse_large(path, path.stat().st_size, limit)
-    with path.open("rb") as stream:
-        content = stream.read(limit + 1)
-    refuse_large(path, len(content), limit)  # files in /proc have no size
-    return content
+    size = path.stat().st_size
+    refuse_large(path, size, memory_limit())
+    most = memory_limit() if limit is None else limit
+    if size <= most:
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
+        if len(content) <= most:  # files in /proc claim to be empty
+            return content
+    raise ValueError(f"{path} has more than {most:,} bytes, unlike any file of this kind")
 
 
 def read_text(path: Path, limit: int | None = None, *, form: str = "UTF-8 text") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariscope.common.sealing import read_sealed_json, write_sealed_json
+from invariscope.common.sealing import read_sealed_json, stated_digest, write_sealed_json
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
@@ -20,13 +20,22 @@ JSON_NAME = "monitor.json"
 class SavedResults(Mapping[int, Result]):
     """Mapping from epochs to the results saved in a folder, loaded on access."""
 
-    def __init__(self, folder: Path, epochs: tuple[int, ...]) -> None:
-        self._folder, self._epochs = folder, epochs
+    def __init__(
+        self, folder: Path, epochs: tuple[int, ...], digests: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._epochs, self._digests = folder, epochs, digests or {}
 
     def __getitem__(self, epoch: int) -> Result:
         if epoch not in self._epochs:
             raise KeyError(f"epoch {epoch!r} was not measured; measured epochs: {list(self._epochs)}")
-        return storage.load(result_folder(self._folder, epoch))
+        folder = result_folder(self._folder, epoch)
+        result = storage.load(folder)
+        if self._digests.get(str(epoch)) not in (None, stated_digest(folder / storage.JSON_NAME)):
+            raise ValueError(
+                f"{folder} does not match {JSON_NAME}, which records another SHA-256 for epoch {epoch}. Were "
+                "results of two epochs or monitors mixed?"
+            )
+        return result
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._epochs)
@@ -52,8 +61,13 @@ def save_index(folder: Path, history: History) -> None:
         "settings": dict(history.settings),
         "times": encoded(history.time_rows),
         "epochs": list(history.results),
+        "digests": {str(epoch): _digest(folder, epoch) for epoch in history.results},
     }
     write_sealed_json(folder / JSON_NAME, document)
+
+
+def _digest(folder: Path, epoch: int) -> str:
+    return stated_digest(result_folder(folder, epoch) / storage.JSON_NAME)
 
 
 def save_history(history: History, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -80,7 +94,7 @@ def load_history(folder: str | Path) -> History:
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
     document = read_index(folder / JSON_NAME)
-    results = SavedResults(folder, tuple(document["epochs"]))
+    results = SavedResults(folder, tuple(document["epochs"]), document.get("digests", {}))
     rows = tuple({"epoch": epoch, **row} for epoch, result in results.items() for row in result.rows)
     times = tuple({k: math.nan if v is None else v for k, v in row.items()} for row in document["times"])
     return History(rows, times, results, document["settings"])
@@ -108,6 +122,7 @@ def _well_formed(document: dict[str, Any]) -> bool:
         and isinstance(times, list)
         and all(isinstance(row, dict) and set(row) == set(TIME_COLUMNS) for row in times)
         and all(isinstance(row[name], float | int | None) for row in times for name in TIME_COLUMNS)
+        and isinstance(document.get("digests", {}), dict)
         and isinstance(epochs, list)
         and all(isinstance(epoch, int) and epoch >= 0 for epoch in epochs)
     )

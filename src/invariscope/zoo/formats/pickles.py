@@ -15,7 +15,7 @@ _PLAIN: _Item = (1, 1)
 _EXTENDING = {"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"}
 
 
-def refuse_costly(stream: BinaryIO) -> None:
+def refuse_costly(stream: BinaryIO, *, most_steps: int = _MOST_STEPS) -> None:
     """Raise ValueError for a pickle that takes long to build, and leave the stream at its end.
 
     A few hundred bytes suffice for tuples of tuples that share their parts, whose hash or text takes years,
@@ -24,8 +24,8 @@ def refuse_costly(stream: BinaryIO) -> None:
     stack: list[_Item | None] = []  # None marks the start of a sequence
     memo: dict[int, _Item] = {}
     for step, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        if step > _MOST_STEPS:
-            raise ValueError(f"its pickle has more than {_MOST_STEPS:,} steps")
+        if step > most_steps:
+            raise ValueError(f"its pickle has more than {most_steps:,} steps")
         name = opcode.name
         if name.endswith("PUT") or name == "MEMOIZE":
             place = len(memo) if name == "MEMOIZE" else int(argument)  # type: ignore[arg-type]
