@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from invariscope.common.reading import refuse_irregular
 from invariscope.common.sealing import read_sealed_json, verified
-from invariscope.monitor import saved as histories
-from invariscope.results import shard as shards
-from invariscope.results import storage
-from invariscope.zoo import weights
 
 _SUFFIX = ".safetensors"
 OK, NO_DIGEST, WRONG = "ok", "no digest", "wrong"
@@ -33,16 +30,26 @@ class _Kind:
     read: Callable[[Path], Any]
 
 
-_KINDS = {
-    storage.JSON_NAME: _Kind(
-        "a saved result", storage.SCHEMA, lambda path: storage.load(path.parent, maps=False)
-    ),
-    shards.SHARD_NAME: _Kind(
-        "a shard", shards.SHARD_SCHEMA, lambda path: shards.load_shard(path.parent, sums=False)
-    ),
-    weights.CARD: _Kind("the card of a network", weights.SCHEMA, weights.read_card),
-    histories.JSON_NAME: _Kind("the index of a monitor", histories.SCHEMA, histories.read_index),
-}
+@cache
+def _kinds() -> dict[str, _Kind]:
+    """Return the kinds of JSON files by name."""
+    from invariscope.monitor import saved as histories
+    from invariscope.results import shard as shards
+    from invariscope.results import storage
+    from invariscope.zoo import weights
+
+    def result(path: Path) -> Any:
+        return storage.load(path.parent, maps=False)
+
+    def shard(path: Path) -> Any:
+        return shards.load_shard(path.parent, sums=False)
+
+    return {
+        storage.JSON_NAME: _Kind("a saved result", storage.SCHEMA, result),
+        shards.SHARD_NAME: _Kind("a shard", shards.SHARD_SCHEMA, shard),
+        weights.CARD: _Kind("the card of a network", weights.SCHEMA, weights.read_card),
+        histories.JSON_NAME: _Kind("the index of a monitor", histories.SCHEMA, histories.read_index),
+    }
 
 
 @dataclass(frozen=True)
@@ -78,8 +85,8 @@ def findings(path: Path) -> Iterator[Finding]:
     """
     if not path.is_dir():
         refuse_irregular(path)
-        if path.suffix == ".json" and path.name not in _KINDS:
-            raise ValueError(f"{path} is not a file with a digest; these are {', '.join(_KINDS)}")
+        if path.suffix == ".json" and path.name not in _kinds():
+            raise ValueError(f"{path} is not a file with a digest; these are {', '.join(_kinds())}")
         yield _state(path)
         return
     for folder in sorted({path, *(found for found in path.rglob("*") if found.is_dir())}):
@@ -89,7 +96,7 @@ def findings(path: Path) -> Iterator[Finding]:
 
 def _in_folder(folder: Path) -> Iterator[Finding]:
     for path in sorted(folder.iterdir()):
-        if path.name in _KINDS or (path.suffix == _SUFFIX and not path.name.startswith(".")):
+        if path.name in _kinds() or (path.suffix == _SUFFIX and not path.name.startswith(".")):
             yield _state(path)
     missing = {name for name in _recorded(folder) if not (folder / name).exists()}
     yield from (Finding(folder / name, WRONG, "missing") for name in sorted(missing))
@@ -97,14 +104,14 @@ def _in_folder(folder: Path) -> Iterator[Finding]:
 
 def _state(path: Path) -> Finding:
     try:
-        digest = _json_digest(path) if path.name in _KINDS else _tensors_digest(path)
+        digest = _json_digest(path) if path.name in _kinds() else _tensors_digest(path)
     except (ValueError, OSError) as error:
         return Finding(path, WRONG, str(error).removeprefix(f"{path} "))
     return Finding(path, OK if digest else NO_DIGEST)
 
 
 def _json_digest(path: Path) -> str:
-    kind = _KINDS[path.name]
+    kind = _kinds()[path.name]
     digest = read_sealed_json(path, newest=kind.newest, what=kind.what).digest
     kind.read(path)
     return digest
@@ -128,7 +135,7 @@ def _tensors_digest(path: Path) -> str:
 def _recorded(folder: Path) -> dict[str, str]:
     """Return the digests of files that the JSON files of a folder contain; none from damaged ones."""
     found: dict[str, str] = {}
-    for name, kind in _KINDS.items():
+    for name, kind in _kinds().items():
         try:
             document = read_sealed_json(folder / name, newest=kind.newest, what=kind.what).document
         except (ValueError, OSError):
