@@ -28,7 +28,7 @@ BLANKS = {NAME: BLANK}
 _HEAD = re.compile(r'\{\n "sha256": "([0-9a-f]{64})",\n')
 _HEAD_BYTES = 100
 _IN_HEADER = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-_MOST_HEADER = 32 << 20  # bytes; the header of a checkpoint with 10,000 states has 2 million
+_MOST_HEADER = 100_000_000  # bytes, the limit of safetensors
 _CHUNK = 1 << 20
 
 

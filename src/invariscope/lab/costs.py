@@ -83,9 +83,10 @@ class Costs:
 
     def _all(self) -> dict[str, dict[str, float]]:
         try:
-            return read_json(self.memory)
+            found = read_json(self.memory)
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def _remember(self, kind: str, seconds: float) -> None:
         found = self._all()

@@ -28,9 +28,10 @@ class Digests:
     ) -> None:
         self._memory, self._data_dir, self._archived = memory, data_dir, known or {}
         try:
-            self._known: dict[str, str] = read_json(memory)
+            known = read_json(memory)
         except (OSError, ValueError):
-            self._known = {}
+            known = {}
+        self._known: dict[str, str] = known if isinstance(known, dict) else {}
 
     def entry(self, name: str, split: str) -> dict[str, Any]:
         """Return the "digests" and the "note" of one split.
