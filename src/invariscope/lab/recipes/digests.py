@@ -28,10 +28,10 @@ class Digests:
     ) -> None:
         self._memory, self._data_dir, self._archived = memory, data_dir, known or {}
         try:
-            known = read_json(memory)
+            found = read_json(memory)
         except (OSError, ValueError):
-            known = {}
-        self._known: dict[str, str] = known if isinstance(known, dict) else {}
+            found = {}
+        self._known: dict[str, str] = found if isinstance(found, dict) else {}
 
     def entry(self, name: str, split: str) -> dict[str, Any]:
         """Return the "digests" and the "note" of one split.
