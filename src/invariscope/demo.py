@@ -9,7 +9,6 @@ print(shown.sentence)
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +20,7 @@ import invariscope
 from invariscope import zoo
 from invariscope.common.files import write_json
 from invariscope.common.publishing import entries, filling, settle
+from invariscope.common.reading import read_json
 from invariscope.engine.api import measure
 from invariscope.report import findings, write_report
 from invariscope.results.compare import compare
@@ -193,7 +193,7 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     if not folder.is_dir() or not entries(folder):
         return None
     try:
-        mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+        mark = read_json(folder / _MARK)
     except (OSError, ValueError):
         mark = None
     if not isinstance(mark, dict) or "invariscope" not in mark:

@@ -1,7 +1,5 @@
 """What cannot be measured in shards, or does not belong together, is refused with what to do."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,6 +7,7 @@ from shard_cases import Images, assert_same, images, measured, network
 from torch import nn
 
 import invariscope as iv
+from invariscope.common.sealing import read_sealed_json, write_sealed_json
 from invariscope.data.sources import as_source
 from invariscope.engine.sharding.shards import as_shard
 
@@ -82,9 +81,9 @@ def test_a_shard_of_another_measurement_is_named(parts, different, options):
 
 def test_a_shard_of_another_version_is_named(parts, tmp_path):
     folder = parts[1].save(tmp_path / "old")
-    saved = json.loads((folder / "shard.json").read_text())
+    saved = read_sealed_json(folder / "shard.json", newest=2, what="a shard").document
     saved["document"]["identity"]["versions"] = "0.0.1"
-    (folder / "shard.json").write_text(json.dumps(saved))
+    write_sealed_json(folder / "shard.json", saved)
     with pytest.raises(ValueError, match=r"shard 1 .* their versions differ \(.* and 0.0.1\)"):
         iv.merge(parts[0], folder, parts[2])
 
@@ -106,7 +105,7 @@ def test_different_class_names_are_refused():
 def test_damaged_folders_are_refused(parts, tmp_path):
     folder = parts[1].save(tmp_path / "damaged")
     (folder / "sums.safetensors").write_bytes(b"x")
-    with pytest.raises(ValueError, match="is damaged or not a shard"):
+    with pytest.raises(ValueError, match=r"sums\.safetensors is truncated, damaged or not"):
         iv.merge(parts[0], folder, parts[2])
     with pytest.raises(FileNotFoundError, match=r"no shard.json in"):
         iv.merge([tmp_path])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import invariscope as iv
+from invariscope.results.storage import UNSEALED
 
 from . import reach, saved
 from .capture import leaves
@@ -65,7 +66,9 @@ def _as_saved(found):
 
 
 def test_a_saved_result_gives_the_numbers_that_are_measured_anew():
-    found, expected = (_as_saved(leaves(one)) for one in (iv.load(SAVED / "result"), saved.measured()))
+    loaded = iv.load(SAVED / "result")
+    assert loaded.provenance["notes"].pop() == UNSEALED
+    found, expected = (_as_saved(leaves(one)) for one in (loaded, saved.measured()))
     assert max(differences(expected, found).values()) < 1e-9
 
 

@@ -334,7 +334,7 @@ def test_a_folder_with_measurements_of_another_kind_is_refused(tmp_path, change,
     [
         ("{", "is not valid JSON"),
         ("[]", "not the index of a monitor"),
-        ('{"schema": 99}', "schema 99, but this version reads up to 1"),
+        ('{"schema": 99}', "schema 99, but this version reads up to 2"),
         ('{"schema": 1, "settings": {}, "times": [], "epochs": ["../elsewhere"]}', "malformed"),
         ('{"schema": 1, "settings": {}, "times": [{"epoch": 1}], "epochs": []}', "malformed"),
     ],

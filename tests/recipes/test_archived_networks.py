@@ -1,11 +1,10 @@
 """Networks that an archive can keep: rounded to float16, graded, and started again from their seed."""
 
-import json
-
 import pytest
 import torch
 
 from invariscope import zoo
+from invariscope.common.sealing import read_sealed_json, write_sealed_json
 from invariscope.lab.recipes.kinds import CellContext
 from invariscope.lab.recipes.kinds.train import Train
 from invariscope.lab.recipes.kinds.training import NETWORK, network_after
@@ -65,10 +64,10 @@ def test_the_network_before_training_is_built_again_from_its_seed(cell):
 
 
 def test_the_start_of_a_training_that_began_elsewhere_must_have_been_kept(cell, tmp_path):
-    card = json.loads((cell / NETWORK / "card.json").read_text())
+    card = read_sealed_json(cell / NETWORK / "card.json", newest=2, what="a card").document
     card["training"]["start"] = "train/other"
     (tmp_path / NETWORK).mkdir()
-    (tmp_path / NETWORK / "card.json").write_text(json.dumps(card))
+    write_sealed_json(tmp_path / NETWORK / "card.json", card)
     with pytest.raises(ValueError, match="after epoch 0: add it to keep_epochs"):
         network_after(tmp_path, 0)
 

@@ -176,11 +176,12 @@ def test_a_falling_rate_cannot_be_prolonged(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda content: content[:-50], "truncated, damaged or not a safetensors"),
+        (lambda content: content[:-50], "truncated or damaged: its SHA-256"),
+        (lambda content: content[:50], "truncated, damaged or not a safetensors"),
         (lambda content: b"\x80\x04" + content, "is a pickle"),
         (
-            lambda content: content.replace(b"invariscope-checkpoint-1", b"invariscope-checkpoint-9"),
-            "not a checkpoint",
+            lambda content: content.replace(b"invariscope-checkpoint-2", b"invariscope-checkpoint-9"),
+            "truncated or damaged: its SHA-256",
         ),
     ],
 )

@@ -18,6 +18,7 @@ from invariscope.cli.commands.merge import merge
 from invariscope.cli.commands.report import report
 from invariscope.cli.commands.reproduce import reproduce
 from invariscope.cli.commands.train import train
+from invariscope.cli.commands.verify import verify
 
 app = typer.Typer(
     name="invariscope",
@@ -44,6 +45,6 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, merge, curve, report, compare, check, reproduce, explain):
+for _command in (demo, train, measure, merge, curve, report, compare, check, verify, reproduce, explain):
     app.command()(_command)
 app.add_typer(listing, name="list")

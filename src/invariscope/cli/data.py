@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.cli.array_files import READERS, read_arrays
 from invariscope.cli.references import is_reference, load_reference
+from invariscope.common.reading import memory_limit, read_text, refuse_irregular, refuse_large
 from invariscope.common.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_MEMORY_OF_TEXT = 8  # bytes per byte of a file, for short lines
 INPUT_NAMES, LABEL_NAMES = ("x", "images", "inputs"), ("y", "labels", "targets")
 
 
@@ -53,7 +55,7 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
         )
     if is_reference(name) and not name.startswith("zoo:"):
         return load_reference(name)
-    if Path(name).suffix in _READERS:
+    if Path(name).suffix in READERS:
         return _load_file(Path(name))
     if Path(name).suffix == ".txt":
         return _lines(Path(name))
@@ -64,9 +66,7 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
 
 
 def _load_file(path: Path) -> FileData:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    arrays = _read(path)
+    arrays = read_arrays(path)
     inputs = _chosen(arrays, INPUT_NAMES, path)
     if inputs is None:
         raise ValueError(
@@ -78,12 +78,9 @@ def _load_file(path: Path) -> FileData:
 
 def _lines(path: Path) -> list[str]:
     """Return the non-blank lines of a text file."""
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}); save it as UTF-8") from error
+    refuse_irregular(path)
+    refuse_large(path, _MEMORY_OF_TEXT * path.stat().st_size, memory_limit())
+    lines = read_text(path).removeprefix("\ufeff").splitlines()
     texts = [line for line in lines if line.strip()]
     if not texts:
         raise ValueError(f"{path} contains no text; write one sample per line")
@@ -107,33 +104,3 @@ def _floating(values: Any) -> Tensor:
         raise ValueError(f"the inputs must be numbers, got an array of {values.dtype}")
     tensor = as_tensor(values, "inputs")
     return tensor.float() if tensor.dtype == torch.float64 else tensor
-
-
-def _read_npz(path: Path) -> dict[str, Any]:
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        return dict(archive)
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors.torch import load_file
-
-    return load_file(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-
-    try:
-        return _READERS[path.suffix](path)
-    except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, AttributeError) as error:
-        raise ValueError(
-            f"cannot read arrays from {path} ({error}). The file may be truncated or in another format; "
-            "pickled objects are never read."
-        ) from error
-
-
-_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    ".npz": _read_npz,
-    ".npy": lambda path: {"x": np.load(path, allow_pickle=False)},
-    ".safetensors": _read_safetensors,
-}

@@ -62,15 +62,3 @@ def write_json(path: Path, document: Any) -> None:
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        ValueError: the file is not valid JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); it may be truncated") from error

@@ -10,7 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from invariscope.common.reading import read_bytes, refuse_irregular
+
 _ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+_MOST_PIXELS = 1 << 26  # 67 million, which take 200 MB in RGB
 
 
 class LabelledImage(NamedTuple):
@@ -60,7 +65,7 @@ class ImageFolder:
     @cached_property
     def keys(self) -> np.ndarray:
         """(sample,) digests of the files."""
-        found = (hashlib.blake2b(path.read_bytes(), digest_size=8).digest() for path in self.files)
+        found = (hashlib.blake2b(read_bytes(path), digest_size=8).digest() for path in self.files)
         return np.frombuffer(b"".join(found), np.int64)
 
     def __len__(self) -> int:
@@ -68,12 +73,24 @@ class ImageFolder:
 
     def __getitem__(self, place: int) -> Any:
         """Return the image, in RGB or greyscale, and the name of its subfolder, if any."""
-        from PIL import Image
-
         path = self.files[place]
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read as an image ({error}); repair or remove it") from error
+        image = _opened(path)
         return LabelledImage(image, path.parent.name) if self.labelled else image
+
+
+def _opened(path: Path) -> Any:
+    """Return the image in a file.
+
+    Raises:
+        ValueError: not an image that can be read, or more than 67 million pixels.
+    """
+    from PIL import Image
+
+    refuse_irregular(path)
+    try:
+        with Image.open(path) as opened:
+            if opened.width * opened.height > _MOST_PIXELS:
+                raise ValueError(f"it has {opened.width:,} × {opened.height:,} pixels")
+            return opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
+    except Exception as error:  # a damaged image can fail in any way
+        raise ValueError(f"{path} cannot be read as an image ({error}); repair or remove it") from error

@@ -31,6 +31,7 @@ class RankRange(Source):
     def __init__(self, whole: ArraySource | DatasetSource, index: int, count: int) -> None:
         self.whole, self.index, self.count = whole, index, count
         self.name, self.labelling, self.collate = whole.name, whole.labelling, whole.collate
+        self.note = whole.note
         self.order: Order | None = whole.order
         self.low, self.high = bounds(whole.order.pairs, index, count)
 

@@ -20,12 +20,14 @@ class Source(abc.ABC):
     Args:
         order: keys, ranks, pairs and groups, if they are known before the walk.
         collate: function that makes a batch from structured samples, if the data provide one.
+        note: a remark on the data for the result, if the data have one.
     """
 
     name: str = "data"
     labelling: Labelling
     order: Order | None = None
     collate: Callable[[Any], Any] | None = None
+    note: str = ""
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -309,7 +309,10 @@ def as_source(
         )
     if source.length is not None and source.length < 2:
         raise _too_few(source, few)
-    return source if samples is None else _subset(source, samples, seed)
+    found = source if samples is None else _subset(source, samples, seed)
+    if isinstance(note := getattr(data, "note", ""), str):
+        found.note = note
+    return found
 
 
 def _too_few(source: Source, few: str) -> ValueError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.sealing import BLANKS, seal, verified
 from invariscope.common.wording import listed
 from invariscope.engine.packing import packed, unpack
 
@@ -53,7 +54,8 @@ class Checkpoint:
         document |= {"digest": self.digest, "data": data, "walked": [windows, blocks]}
         scratch = self.path.with_name(f".{self.path.name}.part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, scratch, metadata={"run": json.dumps(document)})
+        save_file(arrays, scratch, metadata={"run": json.dumps(document)} | BLANKS)
+        seal(scratch)
         os.replace(scratch, self.path)
         self._written = time.monotonic()
 
@@ -110,11 +112,16 @@ def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
+    from invariscope import __version__
+
+    sealed = verified(path)
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {})["run"])
+            if not sealed:
+                raise ValueError(f"it has no SHA-256: an earlier build of version {__version__} wrote it")
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged or not a checkpoint ({error}); remove it to start over"
         ) from error

@@ -165,6 +165,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
         labelling=walk.labelling,
         class_maps=options.class_maps,
     )
+    run.notes += [walk.source.note] if walk.source.note else []
     run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
     checked = _check_dependence(walk, first, run)
     run.notes += padding_notes(walk.transform, first.part(0, min(64, len(first))).inputs, seed=options.seed)

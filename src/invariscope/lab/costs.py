@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from invariscope.common.files import write_json
+from invariscope.common.reading import read_json
 from invariscope.lab import recipes
 from invariscope.lab.agenda import Job
 from invariscope.lab.log import Log, alike
@@ -83,9 +83,10 @@ class Costs:
 
     def _all(self) -> dict[str, dict[str, float]]:
         try:
-            return json.loads(self.memory.read_text(encoding="utf-8"))
+            found = read_json(self.memory)
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
     def _remember(self, kind: str, seconds: float) -> None:
         found = self._all()

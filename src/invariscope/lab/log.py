@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.reading import read_json
 from invariscope.lab.recipes import Cell, Store
 from invariscope.lab.recipes.kinds.training import NETWORK
 from invariscope.lab.recipes.store import telling
@@ -63,7 +64,7 @@ def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, 
     copied = ("seconds", "threads", "device", "machine", "versions", "finished")
     line = {**_named(store, cell), **{name: manifest[name] for name in copied}}
     if cell.options.gives == "network":
-        card = json.loads((store.folder(cell) / NETWORK / "card.json").read_text(encoding="utf-8"))
+        card = read_json(store.folder(cell) / NETWORK / "card.json")
         known = card["training"]
         line["test_accuracy"] = known.get("test_accuracy")
         line["seconds"] = round(max(line["seconds"], known.get("seconds") or 0.0), 1)
@@ -102,6 +103,6 @@ def _named(store: Store, cell: Cell) -> dict[str, Any]:
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "key" in found else None

@@ -8,27 +8,36 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from invariscope.common.files import read_json, write_json
 from invariscope.common.publishing import filling, settle
+from invariscope.common.sealing import read_sealed_json, stated_digest, write_sealed_json
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
 from invariscope.results.storage import encoded
 
-SCHEMA = 1
+SCHEMA = 2
 JSON_NAME = "monitor.json"
 
 
 class SavedResults(Mapping[int, Result]):
     """Mapping from epochs to the results saved in a folder, loaded on access."""
 
-    def __init__(self, folder: Path, epochs: tuple[int, ...]) -> None:
-        self._folder, self._epochs = folder, epochs
+    def __init__(
+        self, folder: Path, epochs: tuple[int, ...], digests: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._epochs, self._digests = folder, epochs, digests or {}
 
     def __getitem__(self, epoch: int) -> Result:
         if epoch not in self._epochs:
             raise KeyError(f"epoch {epoch!r} was not measured; measured epochs: {list(self._epochs)}")
-        return storage.load(result_folder(self._folder, epoch))
+        folder = result_folder(self._folder, epoch)
+        result = storage.load(folder)
+        if self._digests.get(str(epoch)) not in (None, stated_digest(folder / storage.JSON_NAME)):
+            raise ValueError(
+                f"{folder} does not match {JSON_NAME}, which records another SHA-256 for epoch {epoch}. Were "
+                "results of two epochs or monitors mixed?"
+            )
+        return result
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._epochs)
@@ -54,8 +63,13 @@ def save_index(folder: Path, history: History) -> None:
         "settings": dict(history.settings),
         "times": encoded(history.time_rows),
         "epochs": list(history.results),
+        "digests": {str(epoch): _digest(folder, epoch) for epoch in history.results},
     }
-    write_json(folder / JSON_NAME, document)
+    write_sealed_json(folder / JSON_NAME, document)
+
+
+def _digest(folder: Path, epoch: int) -> str:
+    return stated_digest(result_folder(folder, epoch) / storage.JSON_NAME)
 
 
 def save_history(history: History, folder: str | Path, *, overwrite: bool = False) -> Path:
@@ -83,24 +97,23 @@ def load_history(folder: str | Path) -> History:
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
     settle(folder)
-    document = _read_index(folder / JSON_NAME)
-    results = SavedResults(folder, tuple(document["epochs"]))
+    document = read_index(folder / JSON_NAME)
+    results = SavedResults(folder, tuple(document["epochs"]), document.get("digests", {}))
     rows = tuple({"epoch": epoch, **row} for epoch, result in results.items() for row in result.rows)
     times = tuple({k: math.nan if v is None else v for k, v in row.items()} for row in document["times"])
     return History(rows, times, results, document["settings"])
 
 
-def _read_index(path: Path) -> dict[str, Any]:
+def read_index(path: Path) -> dict[str, Any]:
+    """Return the entries of monitor.json.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, malformed or of a newer version.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no {JSON_NAME} in {path.parent}; pass the folder that a Monitor wrote")
-    document = read_json(path)
-    if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise ValueError(f"{path} is not the index of a monitor: it has no schema number")
-    if document["schema"] > SCHEMA:
-        raise ValueError(
-            f"{path} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
-            "update invariscope"
-        )
+    document = read_sealed_json(path, newest=SCHEMA, what="the index of a monitor").document
     if not _well_formed(document):
         raise ValueError(f"{path} is malformed: it needs settings, times with {TIME_COLUMNS}, and epochs")
     return document
@@ -113,6 +126,7 @@ def _well_formed(document: dict[str, Any]) -> bool:
         and isinstance(times, list)
         and all(isinstance(row, dict) and set(row) == set(TIME_COLUMNS) for row in times)
         and all(isinstance(row[name], float | int | None) for row in times for name in TIME_COLUMNS)
+        and isinstance(document.get("digests", {}), dict)
         and isinstance(epochs, list)
         and all(isinstance(epoch, int) and epoch >= 0 for epoch in epochs)
     )

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invariscope.common.reading import refuse_irregular, refuse_zip_bomb
 from invariscope.readers.base import (
     AxisChoice,
     Forward,
@@ -171,10 +172,12 @@ def _class_name(cls: Any) -> str:
 
 
 def _refuse_objects(path: Path) -> None:
+    refuse_irregular(path)
     try:
         with zipfile.ZipFile(path) as archive:
+            refuse_zip_bomb(path, archive)
             names = archive.namelist()
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"{path} is truncated or not a .pt2 archive ({error})") from error
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:

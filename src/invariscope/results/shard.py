@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.files import read_json, write_json
 from invariscope.common.publishing import filling, settle, written
+from invariscope.common.sealing import BLANKS, read_sealed_json, seal, verified, write_sealed_json
 
 SHARD_NAME, SUMS_NAME = "shard.json", "sums.safetensors"
-SHARD_SCHEMA = 1
+SHARD_SCHEMA = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +58,10 @@ class Shard:
         from safetensors.numpy import save_file
 
         with filling(folder, last=SHARD_NAME, **options) as scratch, written(folder):
-            save_file(dict(self.arrays), scratch / SUMS_NAME)
+            save_file(dict(self.arrays), scratch / SUMS_NAME, BLANKS)
             parts = {"schema": SHARD_SCHEMA, "shard": [self.index, self.count]}
-            write_json(scratch / SHARD_NAME, parts | {"document": self.document})
+            parts |= {"files": {SUMS_NAME: seal(scratch / SUMS_NAME)}}
+            write_sealed_json(scratch / SHARD_NAME, parts | {"document": self.document})
         return folder
 
 
@@ -73,23 +74,45 @@ def load_shard(folder: Path, *, sums: bool = True) -> Shard:
         FileNotFoundError: the folder holds no shard.
         ValueError: the files are damaged, or of a newer version.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     settle(folder)
     path = folder / SHARD_NAME
     if not path.is_file():
         raise FileNotFoundError(
             f"no {SHARD_NAME} in {folder}; give the folders that `measure --shard` or Result.save wrote"
         )
-    found = read_json(path)
+    found = read_sealed_json(path, newest=SHARD_SCHEMA, what="a shard").document
     try:
-        schema, (index, count), document = found["schema"], found["shard"], dict(found["document"])
-        if schema > SHARD_SCHEMA:
-            raise ValueError(f"{path} has schema {schema}, but this version reads up to {SHARD_SCHEMA}")
-        return Shard(int(index), int(count), document, load_file(folder / SUMS_NAME) if sums else {})
-    except (KeyError, TypeError, OSError, SafetensorError) as error:
+        (index, count), document = found["shard"], dict(found["document"])
+        arrays = read_arrays(folder / SUMS_NAME, found.get("files"), SHARD_NAME) if sums else {}
+        return Shard(int(index), int(count), document, arrays)
+    except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"{folder} is damaged or not a shard ({error}); measure this shard again") from error
+
+
+def read_arrays(path: Path, digests: Any, index: str) -> dict[str, np.ndarray]:
+    """Read a safetensors file next to the JSON file `index`, which holds its digest.
+
+    Args:
+        path: the safetensors file.
+        digests: digests by file name; None for files of earlier versions, which have no digests.
+        index: name of the JSON file, for error messages.
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, not a safetensors file, or of another result than the JSON file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    digest = verified(path)
+    if isinstance(digests, dict) and digests.get(path.name) != digest:
+        raise ValueError(
+            f"{path} is damaged or does not match its {index}, which records another SHA-256. Were files of "
+            "two results mixed?"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or does not match its {index}: {error}") from error
 
 
 def plain(document: Mapping[str, Any]) -> dict[str, Any]:

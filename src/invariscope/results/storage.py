@@ -11,16 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.files import read_json, write_json
 from invariscope.common.publishing import entries, filling, settle, written
+from invariscope.common.sealing import BLANKS, read_sealed_json, seal, write_sealed_json
 from invariscope.results.maps import DrawnMap
-from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE
-from invariscope.results.shard import SHARD_NAME, SUMS_NAME, Shard, load_shard, plain
+from invariscope.results.shard import SHARD_NAME, SUMS_NAME, Shard, load_shard, plain, read_arrays
 from invariscope.unit_draw import UnitDraw
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
+SCHEMA = 2
+UNSEALED = (
+    "loaded from files of an earlier version, which have no SHA-256: damage to them cannot be noticed. "
+    "Saving the result again adds digests"
+)
 _ROWS = ("rows", "curves", "baseline")
 _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -76,9 +80,10 @@ def _write(result: Result, folder: Path) -> None:
         f"contrasts:{i}": row.contrasts for i, row in enumerate(result.rows) if row.contrasts is not None
     }
     arrays |= {f"example:{name}": np.ascontiguousarray(a) for name, a in result.examples.items()}
-    save_file(arrays, folder / MAPS_NAME)
+    save_file(arrays, folder / MAPS_NAME, BLANKS)
     document = {
         "schema": SCHEMA,
+        "files": {MAPS_NAME: seal(folder / MAPS_NAME)},
         "rows": result.rows,
         "curves": result.curve_rows,
         "baseline": result.baseline_rows,
@@ -86,7 +91,7 @@ def _write(result: Result, folder: Path) -> None:
         "draws": {i: [one.draw.shape, one.draw.count, one.draw.seed] for i, one in drawn.items()},
         "provenance": result.provenance,
     }
-    write_json(folder / JSON_NAME, encoded(document))
+    write_sealed_json(folder / JSON_NAME, encoded(document))
 
 
 def load(folder: str | Path, *, maps: bool = True) -> Result:
@@ -97,7 +102,7 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
         maps: whether to load maps and examples; if False, their file may be missing.
     Raises:
         FileNotFoundError: the folder does not contain result.json.
-        ValueError: the files are truncated, malformed, or of a newer schema.
+        ValueError: the files are damaged, malformed, of a newer schema, or of two different results.
     """
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
@@ -107,11 +112,6 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
             load_shard(folder, sums=False).refuse(f"{JSON_NAME} in {folder}")
         raise FileNotFoundError(f"no {JSON_NAME} in {folder}; give the folder that Result.save wrote")
     document = _read_json(folder / JSON_NAME)
-    if document["schema"] > SCHEMA:
-        raise ValueError(
-            f"{folder / JSON_NAME} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
-            "update invariscope"
-        )
     arrays, examples = _read_arrays(folder / MAPS_NAME, document) if maps else ({}, {})
     rows = {"rows": document["rows"], "curve_rows": document["curves"], "baseline_rows": document["baseline"]}
     try:
@@ -121,9 +121,10 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    document = read_json(path)
-    needed = {"schema": int, "rows": list, "curves": list, "maps": list, "provenance": dict}
-    if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
+    found = read_sealed_json(path, newest=SCHEMA, what="a saved result")
+    document = found.document
+    needed = {"rows": list, "curves": list, "maps": list, "provenance": dict}
+    if not all(isinstance(document.get(k), t) for k, t in needed.items()):
         raise ValueError(f"{path} is not a saved result; it needs the entries {sorted(needed)}")
     document.setdefault("baseline", [])  # missing in files of earlier versions
     document.setdefault("draws", {})
@@ -136,24 +137,29 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is malformed: provenance must hold objects for model, data, transform and measures"
         )
+    if not found.digest:
+        document["provenance"] = _noted(parts)
     return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
+
+
+def _noted(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance with a note that the files have no digests."""
+    notes = provenance.get("notes", [])
+    return provenance | {"notes": [*notes, UNSEALED] if isinstance(notes, list) else [UNSEALED]}
 
 
 def _read_arrays(path: Path, document: dict[str, Any]) -> tuple[dict, dict]:
     """Read maps and examples, and set the contrasts of the rows, which are stored in the same file."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is missing; it contains the maps listed in {JSON_NAME}")
+    arrays = read_arrays(path, document.get("files"), JSON_NAME)
     try:
-        arrays = load_file(path)
         draws = {int(i): _draw(*facts) for i, facts in document["draws"].items()}
         maps = {
             tuple(key): DrawnMap(arrays[f"map:{i}"], draws[i]) if i in draws else arrays[f"map:{i}"]
             for i, key in enumerate(document["maps"])
         }
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or does not match its {JSON_NAME}: {error}") from error
     for i, row in enumerate(document["rows"]):
         row |= {"contrasts": arrays[name]} if (name := f"contrasts:{i}") in arrays else {}

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invariscope.common.sealing import NAME
 from invariscope.zoo.tensors import differences, read_tensors, write_tensors
 
-_SCHEMA = "invariscope-checkpoint-1"
+_SCHEMA, _UNSEALED = "invariscope-checkpoint-2", "invariscope-checkpoint-1"
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ def named_tensors(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]
 
 def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     other = ValueError(f"{path} is not a checkpoint of this version; give a new path, or delete the file.")
-    if metadata.get("schema") != _SCHEMA:
+    if metadata.get("schema") != (_SCHEMA if NAME in metadata else _UNSEALED):
         raise other
     try:
         document = json.loads(metadata.get("document", ""))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise other from error
     if not isinstance(document, dict) or not {"settings", "history"} <= set(document):
         raise other

@@ -18,6 +18,7 @@ from invariscope.common.registry import unknown
 from invariscope.zoo.catalogue import DATASETS, Dataset, FileLayout
 from invariscope.zoo.download import DownloadFailed, fetch
 from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.published import note_unless_original
 
 VARIABLE = "INVARISCOPE_DATA"
 SPLITS = ("train", "test")
@@ -70,7 +71,8 @@ def _read(name: str, split: str, data_dir: str | Path | None) -> ImageData:
     _check(name, images, labels, paths)
     scaled = torch.from_numpy(images.astype(np.float32)).div_(255)
     classes = DATASETS[name].classes
-    return ImageData(name, split, scaled, torch.from_numpy(labels.astype(np.int64)), classes)
+    note = note_unless_original(name, paths)
+    return ImageData(name, split, scaled, torch.from_numpy(labels.astype(np.int64)), classes, note=note)
 
 
 def files(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> list[Path]:

@@ -26,6 +26,7 @@ class ImageData:
         classes: names of the classes.
         mean, std: mean and standard deviation by which each channel was standardised; empty for images that
             were not standardised.
+        note: a remark on the files, such as that they are not the original ones.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ImageData:
     classes: tuple[str, ...]
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    note: str = ""
 
     def __repr__(self) -> str:
         """Return a one-line summary."""

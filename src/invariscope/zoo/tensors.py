@@ -11,31 +11,43 @@ from torch import Tensor
 
 from invariscope.common.files import replacing
 from invariscope.common.publishing import written
+from invariscope.common.reading import refuse_irregular
+from invariscope.common.sealing import BLANKS, seal, verified
 from invariscope.common.wording import listed
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write tensors and text atomically: the file is created, or replaced, only when it is complete."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:
+    """Write tensors and text with a digest, and return the digest.
+
+    Atomic: the file is created, or replaced, only when it is complete.
+    """
     # Copies, because safetensors rejects tensors that share memory, such as tied weights.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with written(path), replacing(path) as scratch:
-        save_file(own, scratch, metadata)
+        save_file(own, scratch, {**BLANKS, **(metadata or {})})
+        return seal(scratch)
 
 
 def is_pickle(path: Path) -> bool:
-    """Return whether a file starts like a pickle, or like the zip archives in which torch stores pickles."""
+    """Return whether a file starts like a pickle, or like the zip archives in which torch stores pickles.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a regular file.
+    """
+    refuse_irregular(path)
     with path.open("rb") as stream:
         return stream.read(4).startswith(_PICKLES)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the text of a safetensors file.
+    """Read the tensors and the text of a safetensors file; the text includes its digest, if there is one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: truncated, damaged, a pickle, or another format.
+        ValueError: truncated, damaged, not equal to its digest, a pickle, or another format.
     """
     if is_pickle(path):
         raise ValueError(
@@ -43,10 +55,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             "can run any code. For a state dict of your own model, use "
             "invariscope.zoo.load_weights(model, path)."
         )
+    verified(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path} is truncated, damaged or not a safetensors file ({error}).") from error
 
 

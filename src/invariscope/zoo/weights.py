@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
@@ -12,14 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.common.files import write_json
 from invariscope.common.publishing import entries, filling, settle, written
+from invariscope.common.reading import refuse_zip_bomb
+from invariscope.common.sealing import NAME, read_sealed_json, write_sealed_json
 from invariscope.common.versions import versions
+from invariscope.zoo.formats.pickles import refuse_costly
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import build
 from invariscope.zoo.tensors import differences, is_pickle, read_tensors, write_tensors
 
-SCHEMA = 1
+SCHEMA = 2
+_LEGACY_PICKLES = 5  # at the start of a file in torch's format before version 1.6
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 
@@ -88,8 +92,11 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
         raise ValueError(f"the card describes another network ({card.network}, {card.options}). {found}.")
     check = partial(_refuse_used, folder, overwrite)
     with filling(folder, last=CARD, check=check) as scratch, written(folder):
-        write_tensors(scratch / WEIGHTS, {name: _compact(t) for name, t in model.state_dict().items()})
-        write_json(scratch / CARD, asdict(card))
+        digest = write_tensors(
+            scratch / WEIGHTS, {name: _compact(t) for name, t in model.state_dict().items()}
+        )
+        document = {**asdict(card), "schema": SCHEMA, "files": {WEIGHTS: digest}}
+        write_sealed_json(scratch / CARD, document)
     return folder
 
 
@@ -146,8 +153,13 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}; give the folder that save_network wrote.")
-    card = read_card(folder / CARD)
-    tensors = read_tensors(folder / WEIGHTS)[0]
+    card, digest = _read_card(folder / CARD)
+    tensors, metadata = read_tensors(folder / WEIGHTS)
+    if digest is not None and metadata.get(NAME) != digest:
+        raise ValueError(
+            f"{folder / WEIGHTS} is damaged or does not match its {CARD}, which records another SHA-256. "
+            "Were files of two networks mixed?"
+        )
     try:
         shapes = _shapes(card)
     except (TypeError, RuntimeError, ValueError) as error:
@@ -204,17 +216,15 @@ def read_card(path: Path) -> Card:
     Raises:
         ValueError: not JSON, entries missing or unknown, or written by a newer version.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is truncated or not JSON ({error}).") from error
-    if not isinstance(entries, dict) or not isinstance(entries.get("schema"), int):
-        raise ValueError(f"{path} is not the card of a network: it has no schema number.")
-    if entries["schema"] > SCHEMA:
-        raise ValueError(
-            f"{path} has schema {entries['schema']}, but this version reads up to {SCHEMA}: "
-            "upgrade invariscope."
-        )
+    return _read_card(path)[0]
+
+
+def _read_card(path: Path) -> tuple[Card, str | None]:
+    """Return the card, and the digest of the weights that it records; None for cards of earlier versions."""
+    found = read_sealed_json(path, newest=SCHEMA, what="the card of a network")
+    entries = found.document
+    files = entries.pop("files", {})
+    digest = files.get(WEIGHTS) if isinstance(files, dict) else None
     missing = {"network", "input_shape", "classes"} - set(entries)
     extra = set(entries) - {f.name for f in fields(Card)}
     if missing or extra:
@@ -228,7 +238,8 @@ def read_card(path: Path) -> Card:
         entries.get("training") or {}, dict
     ):
         raise ValueError(f"{path}: options and training must be objects with names and values.")
-    return Card(input_shape=tuple(shape), classes=tuple(classes), **entries)
+    card = Card(input_shape=tuple(shape), classes=tuple(classes), **entries)
+    return card, (str(digest) if found.digest else None)
 
 
 def _shapes(card: Card) -> dict[str, Tensor]:
@@ -244,6 +255,7 @@ def _refuse_misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], pa
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
+        _refuse_costly(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or forged pickle can fail in any way
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -258,6 +270,22 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
             f"{path} is not a state dict: expected names and tensors, got {type(content).__name__}."
         )
     return content
+
+
+def _refuse_costly(path: Path) -> None:
+    """Raise an exception for a file of torch whose pickles take long, or whose archive expands greatly."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            refuse_zip_bomb(path, archive)
+            if damaged := archive.testzip():  # torch does not compare checksums
+                raise ValueError(f"the CRC-32 of {damaged} is wrong")
+            for name in archive.namelist():
+                if name.endswith(".pkl"):
+                    refuse_costly(io.BytesIO(archive.read(name)))
+        return
+    with path.open("rb") as stream:
+        for _ in range(_LEGACY_PICKLES):
+            refuse_costly(stream)
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:

@@ -182,6 +182,8 @@ def _images(data: str, test: str | None, data_dir: Path | None, standardize: boo
         held_out = _as_images(load_data(test), test)
     else:
         held_out = load_data(data, split="test", data_dir=data_dir) if named else None
+    for note in dict.fromkeys(one.note for one in (images, held_out) if one is not None and one.note):
+        notice(f"note: {note}")
     if standardize:
         images = images.standardized()
         held_out = held_out and held_out.standardized(images.mean, images.std)

@@ -239,6 +239,7 @@ class LookSource(Source):
 
     def __post_init__(self) -> None:
         self.name, self.labelling, self.order = self.whole.name, self.whole.labelling, self.whole.order
+        self.note = self.whole.note
 
     @property
     def length(self) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.files import replacing, scratch_beside
+from invariscope.common.reading import parsed_json, read_json, refuse_zip_bomb
 from invariscope.lab.recipes.cells import Cell
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Archive:
         """
         path = self.root / DATA
         try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            return read_json(path) if path.exists() else {}
         except ValueError as error:
             raise ValueError(f"{path} is damaged ({error}): restore it from the repository") from error
 
@@ -127,7 +128,7 @@ class Archive:
             return None
         try:
             return _checked(path, key)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+        except Exception as error:  # a damaged archive can fail in any way
             if key not in self._damaged:
                 self._damaged.add(key)
                 self.report(f"{path} is damaged and not used: {error}")
@@ -178,8 +179,9 @@ def lacks_weights(manifest: Mapping[str, Any]) -> bool:
 
 def _checked(path: Path, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     with zipfile.ZipFile(path) as file:
+        refuse_zip_bomb(path, file)
         content = {name: file.read(name) for name in file.namelist()}
-    manifest = json.loads(content[MANIFEST])
+    manifest = parsed_json(content[MANIFEST].decode(), path)
     if manifest["key"] != key:
         raise ValueError(f"it contains the cell {manifest['key']}")
     files = dict(manifest["files"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from invariscope.common.files import write_json
+from invariscope.common.reading import read_json
+from invariscope.zoo.published import note_unless_original, unpacked_digest
 
 NOTE = "NOTE.txt"
 
@@ -28,9 +28,10 @@ class Digests:
     ) -> None:
         self._memory, self._data_dir, self._archived = memory, data_dir, known or {}
         try:
-            self._known: dict[str, str] = json.loads(memory.read_text(encoding="utf-8"))
+            found = read_json(memory)
         except (OSError, ValueError):
-            self._known = {}
+            found = {}
+        self._known: dict[str, str] = found if isinstance(found, dict) else {}
 
     def entry(self, name: str, split: str) -> dict[str, Any]:
         """Return the "digests" and the "note" of one split.
@@ -44,7 +45,8 @@ class Digests:
         if archived is not None and not datasets.present(name, split=split, data_dir=self._data_dir):
             return dict(archived)
         paths = datasets.files(name, split=split, data_dir=self._data_dir)
-        return {"digests": [self._digest(path) for path in paths], "note": _note_beside(paths)}
+        note = _note_beside(paths) or note_unless_original(name, paths)
+        return {"digests": [self._digest(path) for path in paths], "note": note}
 
     def _digest(self, path: Path) -> str:
         found = path.stat()
@@ -64,10 +66,7 @@ def file_digest(path: Path) -> str:
 
 def _content_digest(path: Path) -> str:
     """Return the SHA-256 of the unpacked content, so that compressing the data does not change keys."""
-    if path.suffix != ".gz":
-        return file_digest(path)
-    with gzip.open(path) as stream:
-        return hashlib.sha256(stream.read()).hexdigest()
+    return unpacked_digest(path, "sha256")
 
 
 def _note_beside(paths: list[Path]) -> str:

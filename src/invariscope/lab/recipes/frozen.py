@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.reading import read_json
 from invariscope.lab.recipes.recipe import FOLDER, Claim, Recipe
 from invariscope.lab.recipes.text import default_of
 
@@ -97,7 +98,7 @@ def history(name: str, recipe: Recipe, path: Path = FROZEN) -> FreezeHistory:
 
 def read_frozen(path: Path = FROZEN) -> dict[str, list[dict[str, Any]]]:
     """Return the entries of the file: all freezes, by the name of the recipe."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def recipe_hash(recipe: Recipe) -> str:

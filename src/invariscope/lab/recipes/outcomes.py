@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.reading import read_json
 from invariscope.lab.recipes.archive import LEFT_OUT, MAPS
 from invariscope.lab.recipes.cells import Cell, RecipePlan
 from invariscope.lab.recipes.floors import Learned, floor_of, trained_below
@@ -78,8 +78,7 @@ class Outcomes:
 
     def training(self, cell: Cell) -> dict[str, Any]:
         """Return the training record from the card of a finished training cell."""
-        card = self.store.folder(cell) / NETWORK / "card.json"
-        return json.loads(card.read_text(encoding="utf-8"))["training"]
+        return read_json(self.store.folder(cell) / NETWORK / "card.json")["training"]
 
     def learned(self, name: str) -> tuple[Learned, ...]:
         """Return the trained networks that a measuring cell uses; none if it is unfinished."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from invariscope.common.locks import InUseError, locked
 from invariscope.common.publishing import reason_of
+from invariscope.common.reading import read_json
 from invariscope.common.versions import versions
 from invariscope.lab.recipes.archive import MANIFEST, Archive, appear, lacks_weights
 from invariscope.lab.recipes.cells import Cell, RecipePlan
@@ -109,7 +110,7 @@ class Store:
         if not folder.exists() and not (self.archive and self.archive.get(self.key(cell), folder)):
             return None
         try:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = read_json(folder / MANIFEST)
             files = dict(manifest["files"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{folder / MANIFEST} is missing or damaged") from error

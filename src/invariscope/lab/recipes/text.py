@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,12 @@ from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from invariscope.common.reading import read_text, read_toml
 from invariscope.common.registry import closest
 
 T = TypeVar("T")
+
+_MOST_BYTES = 1 << 20
 
 _HEADER = re.compile(r"\s*\[+\s*([\w.\-]+)\s*\]+")
 # TOML keys that cannot, or should not, be names of Python fields.
@@ -37,22 +39,23 @@ class Text:
         """Read a file.
 
         Raises:
-            RecipeError: the file is not UTF-8 text.
+            FileNotFoundError: no such file.
+            RecipeError: not a regular file, larger than 1 MiB, or not UTF-8 text.
         """
         try:
-            return cls(path.name, path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is not UTF-8 text ({error})") from error
+            return cls(path.name, read_text(path, _MOST_BYTES))
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
 
     def parsed(self) -> dict[str, Any]:
         """Parse the text and return its tables.
 
         Raises:
-            RecipeError: invalid TOML; tomllib's message gives the line.
+            RecipeError: invalid TOML, or tables nested too deeply; tomllib's message gives the line.
         """
         try:
-            return tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
+            return read_toml(self.text)
+        except ValueError as error:
             raise RecipeError(f"{self.name}: {error}") from error
 
     def line(self, word: str, section: str = "", number: int = 0) -> int:

@@ -9,9 +9,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from invariscope.common.reading import read_bytes
+from invariscope.zoo.formats.pickles import refuse_costly
+
 _PIXELS = 3 * 32 * 32
 _RECORD = 1 + _PIXELS
 _CLASSES = 10
+_MOST_STEPS = 300_000  # of a pickle; the published files have about 60,000
+_LARGEST = 1 << 27  # bytes; the published files have 31 million
 
 
 def read_binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -19,13 +24,13 @@ def read_binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: an incomplete record, or labels beyond the ten classes.
+        ValueError: too large, an incomplete record, or labels beyond the ten classes.
 
     Source:
         Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; "Binary version" on the web
         page of the data set.
     """
-    content = np.fromfile(path, dtype=np.uint8)
+    content = np.frombuffer(read_bytes(path, _LARGEST), dtype=np.uint8)
     if not content.size or content.size % _RECORD:
         raise ValueError(
             f"{path} is truncated or not a CIFAR-10 batch: {content.size:,} bytes are not a multiple of the "
@@ -46,10 +51,11 @@ def read_python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         FileNotFoundError: no such file.
         ValueError: not a CIFAR pickle, or one with unexpected objects or contents.
     """
-    content = path.read_bytes()
+    content = read_bytes(path, _LARGEST)
     try:
+        refuse_costly(io.BytesIO(content), most_steps=_MOST_STEPS)
         batch = _Restricted(io.BytesIO(content), encoding="bytes").load()
-        pixels, labels = _entry(batch, "data").array(), np.asarray(_entry(batch, "labels"), dtype=np.int64)
+        pixels, labels = _entry(batch, "data").array(), _integers(_entry(batch, "labels"))
     except _Refused as error:
         raise ValueError(
             f"{path} was rejected: its pickle uses {error}, which no CIFAR-10 batch needs and which could "
@@ -75,6 +81,12 @@ def _checked(path: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.nda
             f"{labels.max(initial=0)}. Is it CIFAR-100, or another file?"
         )
     return pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+
+
+def _integers(labels: Any) -> np.ndarray:
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise ValueError("its labels are not a list of integers")
+    return np.array(labels, dtype=np.int64)
 
 
 def _entry(batch: Any, key: str) -> Any:
@@ -106,7 +118,7 @@ class _Dtype:
     """Stand-in for a NumPy dtype while unpickling: stores its code, such as "u1"."""
 
     def __init__(self, code: Any = b"", *_: Any) -> None:
-        self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
 
     def __setstate__(self, state: Any) -> None:
         """Ignore the byte order and other details, which are irrelevant for single bytes."""

@@ -11,9 +11,11 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from invariscope.common.reading import refuse_irregular
+
 _GZIP = b"\x1f\x8b"
 _UINT8 = 8
-_LARGEST = 2**31  # bytes; MNIST's largest file has 47 million
+_LARGEST = 1 << 27  # bytes; MNIST's largest file has 47 million
 
 
 def read_idx(path: Path, *, ndim: int) -> np.ndarray:
@@ -42,6 +44,7 @@ def read_idx(path: Path, *, ndim: int) -> np.ndarray:
 
 
 def _open(path: Path) -> BinaryIO:
+    refuse_irregular(path)
     with path.open("rb") as stream:
         compressed = stream.read(2) == _GZIP
     return cast(BinaryIO, gzip.open(path)) if compressed else path.open("rb")
