@@ -15,7 +15,7 @@ from invariscope.measures.base import Measure
 from invariscope.transforms.base import Transform
 
 SAMPLES = 256
-_OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint"}
+_OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint", "checkpoint_every"}
 _FURTHER = sorted(set(Options.__dataclass_fields__) - _OWN)
 _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable", "output")
 
