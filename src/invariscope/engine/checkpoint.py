@@ -47,6 +47,10 @@ class Position:
     ahead: str = ""
 
 
+def _now() -> float:
+    return time.monotonic()
+
+
 @dataclass
 class Checkpoint:
     """A file that is replaced atomically at intervals, and removed once the measurement is complete.
@@ -60,7 +64,7 @@ class Checkpoint:
     path: Path
     identities: Identities
     every: float = EVERY_SECONDS
-    _written: float = field(default_factory=time.monotonic)
+    _written: float = field(default_factory=_now)
     _unsaved: tuple[Run, Position] | None = None
     _failed: bool = False
 
@@ -71,7 +75,7 @@ class Checkpoint:
 
     def due(self) -> bool:
         """Return whether it is time to write again."""
-        return time.monotonic() - self._written >= self.every
+        return _now() - self._written >= self.every
 
     @contextlib.contextmanager
     def block(self, run: Run, position: Position) -> Iterator[None]:
@@ -111,7 +115,7 @@ class Checkpoint:
         document |= {"digest": self.digest, "identity": stored(self.identities)}
         document |= {"data": position.data, "walked": [position.windows, position.blocks]}
         document |= {"room": position.room, "ahead": position.ahead}
-        self._written = time.monotonic()
+        self._written = _now()
         if failure := save(self.path, document, arrays):
             text = f"the checkpoint {self.path} cannot be written ({failure}); the measurement continues"
             if not self._failed:

@@ -49,6 +49,7 @@ class Passes:
     identities: Identities = field(default_factory=dict)
     data: str = ""
     finished: dict[str, Pass] = field(default_factory=dict)
+    _failed: bool = False
 
     @classmethod
     def of(cls, task: Task) -> Passes:
@@ -109,10 +110,12 @@ class Passes:
         arrays = {
             f"{name}/{own}": array for name, one in self.finished.items() for own, array in one.arrays.items()
         }
-        if failure := save(self.path, document, arrays):
+        failure = save(self.path, document, arrays)
+        if failure and not self._failed:
             warnings.warn(
                 f"{self.path} cannot be written ({failure}); the measurement continues", stacklevel=2
             )
+        self._failed |= bool(failure)
 
     def _read(self, source: Source) -> None:
         assert self.path is not None

@@ -135,8 +135,14 @@ class _Digests:
         return _sha(kind, *(self.of(v, f"{where}[{k}]") for k, v in enumerate(values)))
 
     def _named(self, kind: str, parts: Iterable[tuple[str, Any]], where: str) -> bytes:
-        """Digest named parts in the given order."""
-        return _sha(kind, *(part for name, v in parts for part in (name, self.of(v, f"{where}.{name}"))))
+        """Digest named parts in the given order; a method that is overridden has its name twice."""
+        digests: list[Any] = []
+        places: set[str] = set()
+        for name, value in parts:
+            place = f"{where}.{name}" + " (inherited)" * (name in places)
+            places.add(name)
+            digests += [name, self.of(value, place)]
+        return _sha(kind, *digests)
 
     def _not_seen(self, value: Any, where: str) -> bytes:
         self.unseen.append(f"{where} ({type(value).__qualname__})")
