@@ -8,7 +8,7 @@ from typing import Any
 from invariscope.common.wording import listed
 
 _ABSENT = "absent"
-_LONGEST = 60
+_LONGEST = 120
 
 
 def flat(value: Any, place: str) -> dict[str, str]:

@@ -107,7 +107,7 @@ def stored(identities: Mapping[str, Identity]) -> dict[str, Any]:
 def difference(there: Mapping[str, Any], now: Mapping[str, Identity]) -> str:
     """Return in words how stored identities differ from those of this measurement."""
     found: list[str] = []
-    for name, identity in now.items():
+    for name, identity in now.items() if there else ():
         digest, parts = there.get(name, ["", {}])
         if digest != identity.digest:
             found += differences(parts, identity.parts) or [f"the {name} differs"]

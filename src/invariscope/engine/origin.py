@@ -13,10 +13,8 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK
-from invariscope.readers.fingerprint import identify
 from invariscope.readers.prediction import name_of
 from invariscope.results.provenance import NONFINITE, digest, provenance
-from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
@@ -41,18 +39,12 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         seed=options.seed,
         model=task.reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
         data={"name": source.name, **_samples(run), **source.walked(), "fingerprint": run.fingerprint},
-        transform=described | {"fingerprint": digest(draws), **_content(transform)},
+        transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in task.measures},
         **further,
         **_remarks(run, task.measures, feeding=of_feeding(task)),
     )
-
-
-def _content(transform: Transform) -> dict[str, Any]:
-    """Return a digest of the functions and values of a transform, whose names its description holds."""
-    found = identify(transform, "transform", by_name=("invariscope",))
-    return {"identity": found.digest[:24]} | ({"unseen": list(found.unseen)} if found.unseen else {})
 
 
 def of_feeding(task: Task) -> Iterator[str]:

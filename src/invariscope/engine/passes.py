@@ -72,7 +72,8 @@ class Passes:
         identities = identities_of_walk(model, task.source, task.transform, needs, options, first)
         identities["baseline"] = identify(options.baseline, "baseline")
         refuse_unseen(unseen(identities))
-        found = cls(checkpoint.with_name(f"{checkpoint.name}.passes"), identities)
+        found = cls(path := checkpoint.with_name(f"{checkpoint.name}.passes"), identities)
+        refuse_unwritable(path)
         found._read(task.source)
         return found
 

@@ -134,12 +134,6 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
                 f"({in_words(found, _CONTENT[part])}); a paired comparison needs the same samples and the "
                 "same transform"
             )
-    ours, theirs = (_content_of(result) for result in (first, other))
-    if ours and theirs and ours[0] == theirs[0] and ours[1] != theirs[1]:
-        raise ValueError(
-            f"{first.name} and {other.name} were measured with different transform "
-            f"({_CONTENT['transform']}); a paired comparison needs the same transform"
-        )
     for name in _options(first).keys() & _options(other).keys():
         ours, theirs = _options(first)[name], _options(other)[name]
         if ours != theirs:
@@ -151,7 +145,7 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
 
 _CONTENT = {
     "data": "the values, labels, order or groups of the samples differ",
-    "transform": "its functions have the same names, but their code, defaults or values differ",
+    "transform": "its draws differ",
 }
 _KEYS = {
     "data": ("samples", "shape", "keys", "order"),
@@ -161,13 +155,6 @@ _KEYS = {
 
 def _described(part: str, known: Mapping[str, Any]) -> dict[str, str]:
     return flat({name: known[name] for name in _KEYS[part] if name in known}, part)
-
-
-def _content_of(result: Result) -> tuple[str, str] | None:
-    """Return the version of Python, whose bytecode is compared, and the digest of the transform, if known."""
-    digest = result.provenance.get("transform", {}).get("identity")
-    python = str(result.provenance.get("versions", {}).get("python", ""))
-    return None if digest is None else (python.rpartition(".")[0], str(digest))
 
 
 def _options(result: Result) -> dict[str, Any]:
