@@ -202,7 +202,7 @@ def test_a_failing_write_warns_once_and_the_measurement_goes_on(file, monkeypatc
     expected = measured()
     monkeypatch.setattr("safetensors.numpy.save_file", full)
     with pytest.warns(
-        UserWarning, match="cannot be written .No space left on device.; the measurement"
+        UserWarning, match="cannot be written .No space left on device.: an interruption"
     ) as met:
         found = measured(checkpoint=file, checkpoint_every=0)
     assert len(met) == 1

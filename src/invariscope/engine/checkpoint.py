@@ -117,7 +117,9 @@ class Checkpoint:
         document |= {"room": position.room, "ahead": position.ahead}
         self._written = _now()
         if failure := save(self.path, document, arrays):
-            text = f"the checkpoint {self.path} cannot be written ({failure}); the measurement continues"
+            text = (
+                f"the checkpoint {self.path} cannot be written ({failure}): an interruption loses later sums"
+            )
             if not self._failed:
                 run.note_once(text)
                 warnings.warn(text, stacklevel=2)

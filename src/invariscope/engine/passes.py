@@ -114,7 +114,7 @@ class Passes:
         failure = save(self.path, document, arrays)
         if failure and not self._failed:
             warnings.warn(
-                f"{self.path} cannot be written ({failure}); the measurement continues", stacklevel=2
+                f"{self.path} cannot be written ({failure}): an interruption loses later passes", stacklevel=2
             )
         self._failed |= bool(failure)
 
