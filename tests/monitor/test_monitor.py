@@ -338,14 +338,14 @@ def test_elements_with_the_same_labels_and_other_functions_are_refused(tmp_path)
     monitors = [partial(Monitor, DIGITS, one, samples=72, layers="fc2", folder=tmp_path) for one in flips]
     monitors[0]()(net(), 0)
     assert len(monitors[1]().table) > 0
-    with pytest.raises(ValueError, match=r"with different settings: elements\."):
+    with pytest.raises(ValueError, match=r"with different settings: transform\."):
         monitors[2]()
 
 
 def test_a_folder_of_an_earlier_version_lacks_some_settings(tmp_path):
     watched(folder=tmp_path)(net(), 0)
     index = json.loads((tmp_path / "monitor.json").read_text())
-    for name in ("elements", "units", "floor", "preprocess", "call", "pool"):
+    for name in ("units", "floor", "preprocess", "call", "pool"):
         del index["settings"][name]
     (tmp_path / "monitor.json").write_text(json.dumps(index))
     assert len(watched(folder=tmp_path).table) > 0

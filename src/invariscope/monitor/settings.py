@@ -19,7 +19,7 @@ SAMPLES = 256
 _OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint", "checkpoint_every"}
 _FURTHER = sorted(set(Options.__dataclass_fields__) - _OWN)
 # Settings that runs of earlier versions lack.
-_LATER = ("units", "floor", "elements", "preprocess", "call", "pool")
+_LATER = ("units", "floor", "preprocess", "call", "pool")
 _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable", "output")
 
 
@@ -61,16 +61,15 @@ def described(
         "measures": [repr(measure) for measure in measures],
         "seed": options.seed,
         **{name: options.described().get(name) for name in (*_DESCRIBED, "units", "floor")},
-        **_contents(transform, options),
+        **_contents(options),
     }
     # A round trip through JSON turns tuples into lists, as in saved settings.
     return json.loads(json.dumps(settings))
 
 
-def _contents(transform: Transform, options: Options) -> dict[str, str]:
-    """Return digests of functions and values, of which the other settings only hold the names."""
-    parts = {"elements": transform, "preprocess": options.preprocess, "call": options.call}
-    parts |= {"pool": options.pool}
+def _contents(options: Options) -> dict[str, str]:
+    """Return digests of the options that may be functions."""
+    parts = {"preprocess": options.preprocess, "call": options.call, "pool": options.pool}
     return {name: identify(part, name, by_name=("invariscope",)).digest[:16] for name, part in parts.items()}
 
 
