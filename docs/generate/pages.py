@@ -41,6 +41,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
         {"Many processes": "scale.md"},
+        {"Interrupted measurements": "resuming.md"},
         {"Monitoring": "monitoring.md"},
         {"Penalties": "penalties.md"},
         {"Concepts": "concepts.md"},

@@ -175,7 +175,7 @@ def test_a_flattened_layer_has_the_units_of_the_layer_that_it_repeats(drawn):
 
 
 def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(net, images, drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr("invariscope.engine.checkpoint._EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("invariscope.engine.checkpoint.Checkpoint.due", lambda self: True)
     path, done = tmp_path / "run.part", itertools.count()
 
     def interrupt(walked, total):
@@ -190,7 +190,7 @@ def test_a_resumed_run_has_the_numbers_of_an_uninterrupted_one(net, images, draw
 
 
 def test_a_checkpoint_of_another_draw_is_refused(net, images, tmp_path, monkeypatch):
-    monkeypatch.setattr("invariscope.engine.checkpoint._EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("invariscope.engine.checkpoint.Checkpoint.due", lambda self: True)
     path = tmp_path / "run.part"
 
     def interrupt(walked, total):

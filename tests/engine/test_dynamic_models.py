@@ -136,7 +136,7 @@ def test_a_layer_left_out_in_the_middle_of_a_run_is_in_no_part_of_the_result(opt
 
 def test_a_resumed_run_leaves_out_what_was_left_out_before(tmp_path, monkeypatch):
     """Interrupted after the late input, which the rest of the run does not meet again."""
-    monkeypatch.setattr("invariscope.engine.checkpoint._EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("invariscope.engine.checkpoint.Checkpoint.due", lambda self: True)
     whole = measured(LateDrop(), stream(odd=16), layers=None, batch_size=24)
 
     def interrupt(done, total):

@@ -199,7 +199,7 @@ def test_curves_compare_words_by_their_names_and_refuse_them_without():
 
 
 def test_a_checkpoint_of_other_classes_is_not_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("invariscope.engine.checkpoint._EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("invariscope.engine.checkpoint.Checkpoint.due", lambda self: True)
     wanted = {"measures": ["prediction"], "checkpoint": tmp_path / "sums", "batch_size": 15}
 
     def stop(done, total):

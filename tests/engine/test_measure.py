@@ -299,7 +299,7 @@ def test_a_checkpoint_of_another_measurement_is_refused(net, digits, tmp_path, m
     with pytest.raises(ValueError, match="another measurement"):
         quick(net, digits, checkpoint=tmp_path / "sums", seed=7)
     with pytest.raises(ValueError, match="different data"):
-        quick(net, digits[0] + 1, checkpoint=tmp_path / "sums")
+        quick(net, (digits[0] + 1, digits[1]), checkpoint=tmp_path / "sums")
     (tmp_path / "sums").write_bytes(b"junk")
     with pytest.raises(ValueError, match="damaged"):
         quick(net, digits, checkpoint=tmp_path / "sums")

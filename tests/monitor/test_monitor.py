@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -321,12 +322,33 @@ def test_epochs_that_do_not_fit_are_refused():
         ({"measures": "sample_variance"}, "measures"),
         ({"layers": "conv*"}, "layers"),
         ({"by_class": True}, "by_class"),
+        ({"units": 8}, "units"),
+        ({"preprocess": torch.abs}, "preprocess"),
+        ({"call": lambda model, x: model(x)}, "call"),
     ],
 )
 def test_a_folder_with_measurements_of_another_kind_is_refused(tmp_path, change, named):
     watched(folder=tmp_path)(net(), 0)
     with pytest.raises(ValueError, match=f"with different settings: {named}\\."):
         watched(folder=tmp_path, **change)
+
+
+def test_elements_with_the_same_labels_and_other_functions_are_refused(tmp_path):
+    flips = [iv.Elements([torch.abs, lambda x, axis=axis: x.flip(axis)]) for axis in (2, 2, 3)]
+    monitors = [partial(Monitor, DIGITS, one, samples=72, layers="fc2", folder=tmp_path) for one in flips]
+    monitors[0]()(net(), 0)
+    assert len(monitors[1]().table) > 0
+    with pytest.raises(ValueError, match=r"with different settings: transform\."):
+        monitors[2]()
+
+
+def test_a_folder_of_an_earlier_version_lacks_some_settings(tmp_path):
+    watched(folder=tmp_path)(net(), 0)
+    index = json.loads((tmp_path / "monitor.json").read_text())
+    for name in ("units", "floor", "preprocess", "call", "pool"):
+        del index["settings"][name]
+    (tmp_path / "monitor.json").write_text(json.dumps(index))
+    assert len(watched(folder=tmp_path).table) > 0
 
 
 @pytest.mark.parametrize(

@@ -434,3 +434,65 @@ def test_functions_decorated_by_a_context_are_identified_by_how_it_is_made():
 
     assert made(2.0).unseen == ()
     assert made(2.0).digest == made(2.0).digest != made(3.0).digest
+
+
+# Parts, for messages
+
+
+class Overriding(Configured):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * 3
+
+
+def test_parts_name_values_by_place() -> None:
+    parts = (
+        TorchReader(Configured({"factor": 2.5, "names": ["a"], "made": nn.LeakyReLU(0.2)})).identity().parts
+    )
+    assert parts["Configured.held['factor']"] == "2.5"
+    assert parts["Configured.held['names'][0]"] == "'a'"
+    assert parts["Configured.held['made'].negative_slope"] == "0.2"
+    assert parts["Configured.layer.in_features"] == "2"
+    assert parts["Configured.layer.weight"].startswith("float32 (2, 2) #")
+    assert parts["Configured"].startswith("Configured #")
+
+
+def test_an_overridden_method_has_a_place_of_its_own() -> None:
+    plain, other = (TorchReader(kind(None)).identity().parts for kind in (Configured, Overriding))
+    assert plain["Configured.forward.code"] != other["Overriding.forward.code"]
+    assert other["Overriding.forward (inherited).code"] == plain["Configured.forward.code"]
+
+
+def test_long_containers_and_texts_are_digested_as_a_whole() -> None:
+    parts = identify({"many": list(range(1000)), "text": "a" * 1000}, "held").parts
+    assert set(parts) == {"held", "held['many']", "held['text']"}
+    assert parts["held['text']"].startswith("'aaa")
+    assert max(map(len, parts.values())) < 100
+    assert identify(["b" * 1000, "a" * 1000], "x").parts["x[1]"] == parts["held['text']"]
+
+
+def test_code_of_a_package_can_be_identified_by_name() -> None:
+    by_name = functools.partial(identify, name="transform", by_name=("invariscope",))
+    turns, others = iv.QuarterTurns(), iv.Rotation([0, 90])
+    assert by_name(turns).digest != identify(turns, "transform").digest
+    assert by_name(turns).digest == by_name(iv.QuarterTurns()).digest != by_name(others).digest
+    assert not any(place.endswith(".code") for place in by_name(turns).parts)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (iv.Elements([abs], labels=["a"]), iv.Elements([abs], labels=["b"])),
+        (iv.Elements([abs, abs], identity=0), iv.Elements([abs, abs], identity=1)),
+        (iv.On(iv.QuarterTurns(), "x"), iv.On(iv.QuarterTurns(), "x").inverse()),
+    ],
+)
+def test_private_fields_that_define_a_transform_count(one: iv.Transform, other: iv.Transform) -> None:
+    assert identify(one, "transform").digest != identify(other, "transform").digest
+    assert identify(one, "transform") == identify(one, "transform")
+
+
+def test_caches_of_a_transform_do_not_count() -> None:
+    elements = iv.Elements([torch.abs, torch.neg])
+    before = identify(elements, "transform").digest
+    elements.orbit(torch.ones(3, 2))
+    assert identify(elements, "transform").digest == before

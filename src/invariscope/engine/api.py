@@ -9,7 +9,7 @@ from typing import Any
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
 from invariscope.engine.malloc import kept_memory
-from invariscope.engine.options import Options
+from invariscope.engine.options import EVERY_SECONDS, Options
 from invariscope.engine.pipeline import measured
 from invariscope.engine.sharding.processes import bare
 from invariscope.measures.base import as_measures
@@ -35,6 +35,7 @@ def measure(
     precision: Precision = "float32",
     seed: int = 0,
     checkpoint: str | Path | None = None,
+    checkpoint_every: float = EVERY_SECONDS,
     progress: bool | Callable[[int, int | None], None] = True,
     intervals: bool = True,
     nonfinite: str = "raise",
@@ -96,8 +97,12 @@ def measure(
             `torch.autocast` has no effect on the model; one inside the model's own `forward` does.
         seed: seed of the transform's draws and of the subset; the same seed gives the same numbers
             whatever the batch size.
-        checkpoint: file in which to save the running sums every 30 seconds. The same call resumes from it
-            after an interruption, and removes it at the end. Shards add their numbers to the file's name.
+        checkpoint: file in which to save the running sums at intervals, and when Ctrl-C or an error ends the
+            run between two blocks. The same call resumes from it, with the numbers of an uninterrupted run,
+            and removes it at the end; a call with other arguments raises an error that says what differs.
+            Shards add their numbers to the file's name. Finished passes of random networks are kept beside
+            it, in a file with the suffix `.passes`. Classes are not walked in turn.
+        checkpoint_every: seconds between two writes of the checkpoint; 0 writes after every block.
         progress: True shows a bar on the terminal; a function is called with (samples done, total samples).
         intervals: compute intervals, for which the sums take eight times as much memory.
         nonfinite: "raise" an error for NaN or infinite responses, or "skip" such samples and count them.
@@ -115,11 +120,11 @@ def measure(
             Forward passes take more memory, since each keeps its graph.
         label: the model's name in tables and plots.
         baseline: "random" also measures networks of the same architecture with random weights, for
-            `result.baseline`. Each network takes one pass before the model's own; checkpoints do not include
-            these passes. Weights are drawn by the modules' own initialisers (`reset_parameters`,
-            `_init_weights` of transformers, `init_weights` of timm); a weight that none of them sets raises
-            an error. For such a model, pass a function without arguments that returns the same architecture
-            with new weights at each call. Global random generators are seeded before each call.
+            `result.baseline`. Each network takes one pass before the model's own. Weights are drawn by the
+            modules' own initialisers (`reset_parameters`, `_init_weights` of transformers, `init_weights` of
+            timm); a weight that none of them sets raises an error. For such a model, pass a function without
+            arguments that returns the same architecture with new weights at each call. Global random
+            generators are seeded before each call.
         draws: number of random networks.
         floor: also measure inputs that were transformed and transformed back. The column `floor` holds the
             value measured on them, which interpolation and padding alone cause; it is NaN for a transform
@@ -184,6 +189,8 @@ def measure(
     >>> result.table["layer"].tolist()
     ['0', '1']
     """
+    if checkpoint is None and checkpoint_every != EVERY_SECONDS:
+        raise ValueError("checkpoint_every= says how often a checkpoint is written: pass checkpoint= too")
     options = Options(
         layers=layers,
         by_class=by_class,
@@ -194,6 +201,7 @@ def measure(
         precision=precision,
         seed=seed,
         checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
         progress=progress,
         intervals=intervals,
         nonfinite=nonfinite,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,70 +16,137 @@ import numpy as np
 
 from invariscope.common.sealing import BLANKS, seal, verified
 from invariscope.common.wording import listed
+from invariscope.engine.identity import Identities, difference, digest_of, stored
+from invariscope.engine.options import EVERY_SECONDS
 from invariscope.engine.packing import packed, unpack
+from invariscope.engine.shielding import shielded
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
     from invariscope.statistics.base import Statistic
 
-_EVERY_SECONDS = 30.0
+OTHER_DATA = "the checkpoint was made with different data"
+REMEDY = "Pass another checkpoint file, or remove this one"
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a walk has come.
+
+    Args:
+        windows: number of the current window.
+        blocks: number of its blocks that the sums include.
+        data: digest of the samples of all windows up to this one.
+        room: number of samples per block, on which the division into blocks depends.
+        ahead: digest of the samples that were read before the walk, for thresholds, bins and means.
+    """
+
+    windows: int
+    blocks: int
+    data: str
+    room: int | None = None
+    ahead: str = ""
+
+
+def _now() -> float:
+    return time.monotonic()
 
 
 @dataclass
 class Checkpoint:
-    """A file that is replaced atomically every 30 seconds, and removed once the measurement is complete.
+    """A file that is replaced atomically at intervals, and removed once the measurement is complete.
 
     Args:
         path: path of the file.
-        identity: what must not change if the measurement is to resume: model, transform, measures, options.
+        identities: what must not change if the measurement is to resume.
+        every: seconds between two writes; 0 writes after every block.
     """
 
     path: Path
-    identity: dict[str, Any]
-    _written: float = field(default_factory=time.monotonic)
+    identities: Identities
+    every: float = EVERY_SECONDS
+    _written: float = field(default_factory=_now)
+    _unsaved: tuple[Run, Position] | None = None
+    _failed: bool = False
 
     @property
     def digest(self) -> str:
-        """Return a short digest of the identity."""
-        text = json.dumps(self.identity, sort_keys=True, default=str)
-        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+        """Return a short digest of the identities."""
+        return digest_of(self.identities)
 
     def due(self) -> bool:
         """Return whether it is time to write again."""
-        return time.monotonic() - self._written > _EVERY_SECONDS
+        return _now() - self._written >= self.every
 
-    def write(self, run: Run, *, windows: int, blocks: int, data: str) -> None:
-        """Save the run's states after `blocks` blocks of window number `windows`."""
-        from safetensors.numpy import save_file
+    @contextlib.contextmanager
+    def block(self, run: Run, position: Position) -> Iterator[None]:
+        """Add a block to the sums of a run; Ctrl-C and SIGTERM take effect afterwards.
 
+        Args:
+            position: the position after the block.
+        """
+        with shielded():
+            self._unsaved = None  # half of a block cannot be saved
+            yield
+            self._unsaved = run, position
+            if self.due():
+                self.write(run, position)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Save the sums if an exception ends the context between two blocks."""
+        try:
+            yield
+        except BaseException:
+            if self._unsaved is not None:
+                with shielded():
+                    self.write(*self._unsaved)
+            raise
+
+    @contextlib.contextmanager
+    def complete(self) -> Iterator[None]:
+        """Do what follows the walk, then delete the file; an exception saves the sums."""
+        with self.kept():
+            yield
+        self.remove()
+
+    def write(self, run: Run, position: Position) -> None:
+        """Save the run's states at a position; warn once if that is impossible."""
         document, arrays = packed(run)
-        document |= {"digest": self.digest, "data": data, "walked": [windows, blocks]}
-        scratch = self.path.with_name(f".{self.path.name}.part")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, scratch, metadata={"run": json.dumps(document)} | BLANKS)
-        seal(scratch)
-        os.replace(scratch, self.path)
-        self._written = time.monotonic()
+        document |= {"digest": self.digest, "identity": stored(self.identities)}
+        document |= {"data": position.data, "walked": [position.windows, position.blocks]}
+        document |= {"room": position.room, "ahead": position.ahead}
+        self._written = _now()
+        if failure := save(self.path, document, arrays):
+            text = (
+                f"the checkpoint {self.path} cannot be written ({failure}): an interruption loses later sums"
+            )
+            if not self._failed:
+                run.note_once(text)
+                warnings.warn(text, stacklevel=2)
+            self._failed = True
+            return
+        self._unsaved = None
 
-    def read(self, run: Run, statistics: tuple[Statistic, ...]) -> tuple[int, int, str] | None:
-        """Restore the run from the file; return its window, block and data digest, or None without a file.
+    def read(self, run: Run, statistics: tuple[Statistic, ...]) -> Position | None:
+        """Restore the run from the file; return its position, or None without a file.
 
         Raises:
             ValueError: the file is damaged, or belongs to another measurement.
         """
+        refuse_unwritable(self.path)
         if not self.path.exists():
             return None
-        if self.path.is_dir():
-            raise ValueError(f"checkpoint={str(self.path)!r} is a folder; pass the path of a file")
-        document, arrays = _load(self.path)
+        document, arrays = load(self.path)
         if document["digest"] != self.digest:
             raise ValueError(
-                f"{self.path} belongs to another measurement (different model, transform, measures or "
-                "options). Pass another checkpoint file, or remove this one."
+                f"{self.path} belongs to another measurement "
+                f"({difference(document.get('identity', {}), self.identities)}). {REMEDY}."
             )
         self._refuse_other_sums(document, statistics)
         unpack(run, document, arrays, statistics)
-        return document["walked"][0], document["walked"][1], document["data"]
+        windows, blocks = document["walked"]
+        return Position(windows, blocks, document["data"], document.get("room"), document.get("ahead", ""))
 
     def _refuse_other_sums(self, document: dict[str, Any], statistics: tuple[Statistic, ...]) -> None:
         """Raise ValueError if the file holds states that this version does not have."""
@@ -91,7 +160,28 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Delete the file after the measurement is complete."""
-        self.path.unlink(missing_ok=True)
+        self._unsaved = None
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Raise ValueError for a folder, OSError for a place where no file can be written.
+
+    Removes what a killed run left half-written.
+    """
+    if path.is_dir():
+        raise ValueError(f"checkpoint={str(path)!r} is a folder; pass the path of a file")
+    scratch = _scratch(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch.write_bytes(b"")
+        scratch.unlink()
+    except OSError as error:
+        raise OSError(
+            f"checkpoint={str(path)!r} cannot be written ({error.strerror or error}); pass the path of a "
+            "file in a folder that you may write to"
+        ) from error
 
 
 def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
@@ -109,7 +199,34 @@ def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
         )
 
 
-def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def save(path: Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
+    """Replace a file atomically; return why that failed, or an empty text."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    scratch = _scratch(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, scratch, metadata={"run": json.dumps(document)} | BLANKS)
+        seal(scratch)
+        os.replace(scratch, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        return str(getattr(error, "strerror", None) or error)
+    return ""
+
+
+def _scratch(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `save` wrote.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     from invariscope import __version__

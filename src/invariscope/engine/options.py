@@ -20,6 +20,7 @@ from invariscope.readers.prediction import OutputChoice, as_output_choice, descr
 PRECISIONS = get_args(Precision)
 _DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
 _DESCRIBED += ("unstable", "floor", "units")
+EVERY_SECONDS = 30.0  # between two writes of a checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Options:
     precision: Precision = "float32"
     seed: int = 0
     checkpoint: str | Path | None = None
+    checkpoint_every: float = EVERY_SECONDS
     progress: bool | Callable[[int, int | None], None] = True
     intervals: bool = True
     nonfinite: str = "raise"
@@ -78,6 +80,7 @@ class Options:
         set_integers(self, units=2, besides=("auto", "all"))
         set_integers(self, seed=0, draws=2, repeats=1, at_least=GROUPS * MIN_PER_GROUP)
         _refuse_baseline(self.baseline)
+        _refuse_wrong_interval(self.checkpoint_every)
         self._refuse_wrong_width()
         as_output_choice(self.output)
         as_pooling(self.pool)
@@ -151,6 +154,14 @@ def _refuse_baseline(baseline: Any) -> None:
         raise TypeError(
             "baseline must be 'random', or a function without arguments that returns a network with new "
             f"weights; got {type(baseline).__name__}"
+        )
+
+
+def _refuse_wrong_interval(seconds: Any) -> None:
+    """Raise ValueError unless checkpoints are to be written after a number of seconds, or every block."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds < math.inf:
+        raise ValueError(
+            f"checkpoint_every must be a number of seconds, 0 for after every block; got {seconds!r}"
         )
 
 

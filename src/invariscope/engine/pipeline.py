@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
+from invariscope.engine.passes import Passes
 from invariscope.engine.sharding.processes import launched, team
 from invariscope.engine.sharding.shards import as_shard, share_of
 from invariscope.engine.sharding.together import measured_together
@@ -73,34 +74,38 @@ def _whole(task: Task, started: float) -> Result:
     """Measure all samples in this process."""
     source = task.source
     refuse_streams(task)
-    references = random_references(task)
-    band = random_band(task, references=references)
+    passes = Passes.of(task)
+    references = random_references(task, passes)
+    band = random_band(task, references=references, passes=passes)
     check = check_precision(task)
     found = partial(assembled, task, references=references, dead=check.dead)
     watch = watching(task, lambda run: found(run).rows)
     if watch is not None:
         task = replace(task, source=LookSource(source, watch.stopping))
-    run = walk(task, enough=watch, turns=Turns(task, references, check.dead))
-    chance = chance_values(task)
-    whole = found(run)
-    compact = compacted(whole, run, rows=task.options.rows, named=named_layers(task.reader))
-    part = compact.part
-    run.notes[:0] = check.notes
-    grids = grid_texts(task, run, samples=run.samples)
-    rows = with_chance(annotated(part.rows, task.measures, run, grids), chance)
-    run.notes += compact.notes
-    further = {} if watch is None else watch.account(run, whole.rows, source.length)
-    further |= compact.described
-    further |= {"precision_error": check.error} if check.error else {}
-    seconds = time.perf_counter() - started
-    return Result(
-        rows=tuple(rows),
-        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn | compact.repeats),
-        curve_rows=tuple(part.points),
-        arrays=part.maps,
-        provenance=origin(task, run, seconds=seconds, **further),
-        examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
-    )
+    run = walk(task, enough=watch, turns=Turns(task, references, check.dead), unfinished=True)
+    with nullcontext() if run.checkpoint is None else run.checkpoint.complete():
+        chance = chance_values(task)
+        whole = found(run)
+        compact = compacted(whole, run, rows=task.options.rows, named=named_layers(task.reader))
+        part = compact.part
+        run.notes[:0] = check.notes
+        grids = grid_texts(task, run, samples=run.samples)
+        rows = with_chance(annotated(part.rows, task.measures, run, grids), chance)
+        run.notes += compact.notes
+        further = {} if watch is None else watch.account(run, whole.rows, source.length)
+        further |= compact.described
+        further |= {"precision_error": check.error} if check.error else {}
+        seconds = time.perf_counter() - started
+        result = Result(
+            rows=tuple(rows),
+            baseline_rows=tuple(row for row in band if row.key not in run.withdrawn | compact.repeats),
+            curve_rows=tuple(part.points),
+            arrays=part.maps,
+            provenance=origin(task, run, seconds=seconds, **further),
+            examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
+        )
+    passes.remove()
+    return result
 
 
 @contextmanager

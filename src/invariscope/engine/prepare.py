@@ -13,9 +13,8 @@ from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured, shape_of
 from invariscope.data.labels import Labelling
-from invariscope.data.rank_range import RankRange
 from invariscope.data.sources import Source, refuse_second_walk
-from invariscope.data.window import Window
+from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.arrival import UNKNOWN
 from invariscope.engine.budget import (
     Size,
@@ -26,10 +25,11 @@ from invariscope.engine.budget import (
     notes_on,
     settle,
 )
-from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
+from invariscope.engine.checkpoint import OTHER_DATA, REMEDY, Checkpoint, Position, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
 from invariscope.engine.feature_motion import as_it_is
+from invariscope.engine.identity import identities_of_walk, unseen
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
 from invariscope.engine.pace import Pace
@@ -52,11 +52,11 @@ from invariscope.intervals import SEQUENTIAL_REACH
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.batch_dependence import PredictingForward, Responses, distinct_rows, examine
 from invariscope.readers.feeding import refuse_other_fields
-from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.unit_draw import UnitDraw
 
+AHEAD = "thresholds, bins or means were computed"
 _CHECKED = 16  # samples spread over the first window
 
 Pilot = Mapping[tuple[LayerKey, Statistic], Any]
@@ -104,8 +104,9 @@ class WalkPlan:
         budget: bytes that the sums may take.
         unit_bytes: bytes that a state may take per unit.
         checkpoint: file for the sums, if requested.
-        resumed: window, block and data digest to resume from; None to start from the beginning.
+        resumed: position to resume from; None to start from the beginning.
         largest: number of units of the largest layer.
+        ahead: digest of the samples that were read before the walk.
     """
 
     walk: Walk
@@ -115,8 +116,9 @@ class WalkPlan:
     budget: int
     unit_bytes: float
     checkpoint: Checkpoint | None
-    resumed: tuple[int, int, str] | None
+    resumed: Position | None
     largest: int
+    ahead: str
 
     def pace(self) -> Pace:
         """Return how blocks are divided among forwards.
@@ -210,8 +212,12 @@ def predicting(walk: Walk, run: Run, forward: Forward, inputs: Inputs) -> Predic
     return PredictingForward(forward, run.inspection.prediction, padded)
 
 
-def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
-    """Choose the sizes of blocks and sums, settle probes, and read the checkpoint into the run."""
+def prepared(walk: Walk, run: Run, pilot: Pilot, first: Window) -> WalkPlan:
+    """Choose the sizes of blocks and sums, settle probes, and read the checkpoint into the run.
+
+    Args:
+        first: the first samples.
+    """
     options, needs = walk.options, walk.needs
     read = [info for info in run.inspection.layers if info.status == OK]
     sizes = [int(np.prod(info.shape)) for info in read]
@@ -231,13 +237,18 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
             states = {key: size.twice for key, size in states.items()}
     run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent)
     run.notes += notes_on(run.strata, run.coarser, len(read))
-    checkpoint = _checkpoint(walk) if options.checkpoint else None
+    checkpoint = _checkpoint(walk, first) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
-    settled = replace(walk, needs=_settled(walk, whole_fours(room)))
+    if resumed is not None and resumed.room is not None:
+        room = resumed.room  # less memory may be free now, but the blocks must be the same
+    settled, means_of = _settled(walk, whole_fours(room))
+    ahead = run.pilot_data + means_of
+    if resumed is not None and resumed.ahead != ahead:
+        raise ValueError(f"{OTHER_DATA}: not all samples are the same as those from which {AHEAD}. {REMEDY}.")
     if not needs.output:
         refuse_unreadable(run.inspection)
     return WalkPlan(
-        settled,
+        replace(walk, needs=settled),
         pilot,
         room,
         states,
@@ -246,6 +257,7 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
         checkpoint,
         resumed,
         max(sizes, default=1),
+        ahead,
     )
 
 
@@ -264,22 +276,24 @@ def _take_turns(run: Run, few: int, why: str) -> None:
     run.notes.append(f"classes were walked in turn, {few} at a time, because {why}")
 
 
-def _settled(walk: Walk, size: int) -> Needs:
-    """Return the needs with their probes settled on all inputs, without forwarding any."""
+def _settled(walk: Walk, size: int) -> tuple[Needs, str]:
+    """Return the needs with their probes settled on all inputs, without forwarding any, and their digest."""
     needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
     if not any(probe.unsettled for probe in needs.probes):
-        return needs
-    source = walk.source.complete
+        return needs, ""
+    source, digest = walk.source.complete, Fingerprint()
     refuse_second_walk(source, "a mean over all inputs must be known before the first forward")
 
     def orbits() -> Iterator[tuple[Tensor, Tensor]]:
         for window in source.windows():
+            digest.add(window)
             for low in range(0, len(window), size):
                 part = window.part(low, min(low + size, len(window)))
                 x = part.inputs
                 yield x, transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
 
-    return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
+    probes = tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes)
+    return replace(needs, probes=probes), digest.hexdigest()
 
 
 def _sizes(read: Sequence[LayerInfo], walk: Walk, run: Run, pilot: Pilot) -> dict[StateKey, Size]:
@@ -319,24 +333,10 @@ def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:
     return strata.cells_of(source.order.groups, source.labels)
 
 
-def _checkpoint(walk: Walk) -> Checkpoint:
-    """Return the checkpoint, with the identity that a resumed measurement must share."""
+def _checkpoint(walk: Walk, first: Window) -> Checkpoint:
+    """Return the checkpoint, with the identities that a resumed measurement must share."""
     options = walk.options
-    identities = {
-        "model": walk.reader.identity(),
-        "elements": identify(walk.transform, "transform"),
-        "statistics": identify(walk.needs, "measures"),
-        "layers": identify(options.layers, "layers"),
-        "output": identify(options.output, "output"),
-        "feeding": identify((options.preprocess, options.call, options.pool), "preprocess"),
-    }
-    refuse_unseen([place for identity in identities.values() for place in identity.unseen])
-    identity = {
-        "transform": walk.transform.describe(),
-        "needs": repr(walk.needs),
-        "options": options.described() | {"seed": options.seed, "layers": None},
-    }
-    digests = {name: identity.digest for name, identity in identities.items()}
-    if isinstance(walk.source, RankRange):
-        identity["shard"] = [walk.source.index, walk.source.count]
-    return Checkpoint(Path(str(options.checkpoint)), identity | digests)
+    model = walk.reader.identity()
+    identities = identities_of_walk(model, walk.source, walk.transform, walk.needs, options, first)
+    refuse_unseen(unseen(identities))
+    return Checkpoint(Path(str(options.checkpoint)), identities, options.checkpoint_every)

@@ -18,6 +18,7 @@ from invariscope.unit_draw import UnitDraw
 
 if TYPE_CHECKING:
     from invariscope.engine.assemble import MeasureMean
+    from invariscope.engine.checkpoint import Checkpoint
     from invariscope.engine.outputs import Part
 
 OUTPUT: LayerKey = ("output", 0)
@@ -69,6 +70,8 @@ class Run:
         small: names of the classes that have fewer than two samples.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
+        pilot_data: digest of the samples of a pilot pass.
+        checkpoint: file of the sums, which is removed once there is a result.
     """
 
     strata: Strata
@@ -98,6 +101,8 @@ class Run:
     small: dict[str, None] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
+    pilot_data: str = ""
+    checkpoint: Checkpoint | None = None
 
     def strata_of(self, key: LayerKey, statistic: Statistic) -> Strata:
         """Return the strata whose buckets the statistic's state of a layer has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -15,6 +16,7 @@ from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.budget import refuse_too_large
+from invariscope.engine.checkpoint import OTHER_DATA, REMEDY, Position
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
@@ -43,12 +45,14 @@ def walk(
     enough: Callable[[Run, int], bool] | None = None,
     turns: Turns | None = None,
     watch: Callable[[], None] | None = None,
+    unfinished: bool = False,
 ) -> Run:
     """Walk the source once for all measures; stop early if `enough` returns True.
 
     Args:
         turns: finishes classes, if they may be walked one after the other.
         watch: called after every block; it may raise to end the walk.
+        unfinished: whether the checkpoint is still needed after the walk.
     """
     options, source = task.options, task.source
     needs = with_floor(Needs.of(task.measures), task)
@@ -62,6 +66,8 @@ def walk(
         given = task.reader, source, task.transform, needs, options, source.total, enough, turns
         run = walked(Walk(*given), tick)
     run.notes += [*floor_notes(task), *drawing_notes(run)]
+    if run.checkpoint is not None and not unfinished:
+        run.checkpoint.remove()
     return run
 
 
@@ -76,7 +82,8 @@ def walked(walk: Walk, tick: Tick) -> Run:
     if first is None:
         raise ValueError("the data are empty: the iterable yielded no batch")
     run, inputs, responses = begun(walk, first)
-    plan = prepared(walk, run, _piloted(walk, run))
+    plan = prepared(walk, run, _piloted(walk, run), first)
+    run.checkpoint = plan.checkpoint
     windows = chain([first], windows) if before is None else windows
     del first, before  # a window of a stream may be large
     with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
@@ -85,13 +92,13 @@ def walked(walk: Walk, tick: Tick) -> Run:
             model = predicting(walk, run, forward, inputs)
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
         loop.refer()
-        run.fingerprint = loop.over(windows)
+        with nullcontext() if plan.checkpoint is None else plan.checkpoint.kept():
+            run.fingerprint = loop.over(windows)
+        loop.finish()
     if run.samples < 2:
         raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
     if not walk.needs.output:
         refuse_unreadable(run.inspection)
-    if plan.checkpoint is not None:
-        plan.checkpoint.remove()
     return run
 
 
@@ -114,6 +121,7 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     }
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
+    run.pilot_data = pilot.fingerprint
     run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
     run.notes.append(f"a pilot pass forwarded {pilot.forwards} additional untransformed inputs")
     run.notes += dict.fromkeys(note for (_, s), final in finals.items() for note in s.notes(final))
@@ -159,11 +167,24 @@ class _Loop:
             self._window(number, window, digest.hexdigest())
             if enough is not None and enough(self.run, self.done):
                 break
-        if self.audit is not None:
-            self.audit.finish()
+        if self.done != self.run.samples:
+            raise ValueError(
+                f"{OTHER_DATA}: these end after {self.done:,} samples, but it includes "
+                f"{self.run.samples:,}. {REMEDY}."
+            )
+        return digest.hexdigest()
+
+    def finish(self) -> None:
+        """Check that responses are still the same, and replace the sums of classes walked in turn."""
+        try:
+            if self.audit is not None:
+                self.audit.finish()
+        except ValueError:  # sums of an unstable model must not be resumed
+            if self.plan.checkpoint is not None:
+                self.plan.checkpoint.remove()
+            raise
         if self.walk.turns is not None and self.run.turned is not None:
             self.walk.turns.end(self.run)
-        return digest.hexdigest()
 
     def _window(self, number: int, window: Window, digest: str) -> None:
         run, plan = self.run, self.plan
@@ -174,10 +195,10 @@ class _Loop:
                 self.reduction.count_in(cells)
                 if places is not None:
                     frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
-                self._block(window, chosen, frame)
-                run.samples += len(chosen)
-                if plan.checkpoint is not None and plan.checkpoint.due():
-                    plan.checkpoint.write(run, windows=number, blocks=block + 1, data=digest)
+                position = Position(number, block + 1, digest, plan.room, plan.ahead)
+                with nullcontext() if plan.checkpoint is None else plan.checkpoint.block(run, position):
+                    self._block(window, chosen, frame)
+                    run.samples += len(chosen)
             self.done += len(chosen)
             self.tick(self.done, self.walk.source.length)
 
@@ -229,10 +250,12 @@ class _Loop:
         """Return whether the checkpoint already includes this block."""
         if self.plan.resumed is None:
             return False
-        windows, blocks, data = self.plan.resumed
-        if number == windows and digest != data:
-            raise ValueError("the checkpoint was made with different data; pass another checkpoint file")
-        return (number, block) < (windows, blocks)
+        there = self.plan.resumed
+        if number == there.windows and digest != there.data:
+            raise ValueError(
+                f"{OTHER_DATA}: the values, labels, groups or number of its first samples differ. {REMEDY}."
+            )
+        return (number, block) < (there.windows, there.blocks)
 
     def _enlarge(self) -> None:
         """Enlarge the states for new classes of a stream."""

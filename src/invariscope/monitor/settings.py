@@ -12,11 +12,14 @@ from invariscope.data.sources import Source, as_source, held
 from invariscope.data.window import Fingerprint
 from invariscope.engine.options import Options
 from invariscope.measures.base import Measure
+from invariscope.readers.fingerprint import identify
 from invariscope.transforms.base import Transform
 
 SAMPLES = 256
-_OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint"}
+_OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint", "checkpoint_every"}
 _FURTHER = sorted(set(Options.__dataclass_fields__) - _OWN)
+# Settings that runs of earlier versions lack.
+_LATER = ("units", "floor", "preprocess", "call", "pool")
 _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable", "output")
 
 
@@ -57,15 +60,24 @@ def described(
         "transform": transform.describe(),
         "measures": [repr(measure) for measure in measures],
         "seed": options.seed,
-        **{name: options.described().get(name) for name in _DESCRIBED},
+        **{name: options.described().get(name) for name in (*_DESCRIBED, "units", "floor")},
+        **_contents(options),
     }
     # A round trip through JSON turns tuples into lists, as in saved settings.
     return json.loads(json.dumps(settings))
 
 
+def _contents(options: Options) -> dict[str, str]:
+    """Return digests of the options that may be functions."""
+    parts = {"preprocess": options.preprocess, "call": options.call, "pool": options.pool}
+    return {name: identify(part, name, by_name=("invariscope",)).digest[:16] for name, part in parts.items()}
+
+
 def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raise ValueError if the settings of a saved run differ."""
-    other = [name for name in wanted if found.get(name) != wanted[name]]
+    other = [
+        name for name in wanted if found.get(name) != wanted[name] and (name in found or name not in _LATER)
+    ]
     if other:
         raise ValueError(
             f"{folder} holds measurements with different settings: {', '.join(other)}. Pass another folder, "

@@ -68,11 +68,13 @@ class Identity:
         digest: hexadecimal SHA-256.
         weights: for a module, the digest of its weights and buffers alone; otherwise equal to `digest`.
         unseen: places in the object that the digest does not cover, with the type found there.
+        parts: values, and types with short digests, by place, for messages that say what differs.
     """
 
     digest: str
     weights: str
     unseen: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class ExportedReader(Reader):
         program = self.model
         weights = {**program.state_dict, **program.constants}
         whole = identify((program.graph_module.code, self.name, weights), self.name)
-        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
+        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen, whole.parts)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"

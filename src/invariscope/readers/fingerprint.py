@@ -10,9 +10,9 @@ import threading
 import warnings
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Set
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
@@ -36,10 +36,12 @@ _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
 _CONTEXT = type(contextmanager(iter)(()))
 _DEEPEST = 80
+# Parts are kept for messages only: not those of code, nor the entries of longer containers.
+_LONGEST, _MOST_PARTS = 64, 20_000
 _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
-def identify(value: Any, name: str) -> Identity:
+def identify(value: Any, name: str, *, by_name: Collection[str] = ()) -> Identity:
     """Return the identity of a model or function, or of any object that holds models, functions or values.
 
     For modules, the digest covers classes, configuration, weights, buffers, hooks and the code of `forward`
@@ -50,9 +52,10 @@ def identify(value: Any, name: str) -> Identity:
 
     Args:
         value: the object to identify.
-        name: its name in `unseen`.
+        name: its name in `unseen` and `parts`.
+        by_name: further packages whose code is identified by name.
     """
-    found = _Digests()
+    found = _Digests(frozenset(by_name))
     digest = weights = _sha(found.of(value, name), *sorted(found.of_reached())).hex()
     if isinstance(value, nn.Module):
         named = [
@@ -60,17 +63,20 @@ def identify(value: Any, name: str) -> Identity:
             *value.named_buffers(remove_duplicate=False),
         ]
         weights = _sha(*(part for n, tensor in named for part in (n, found.of(tensor, n)))).hex()
-    return Identity(digest, weights, tuple(dict.fromkeys(found.unseen)))
+    return Identity(digest, weights, tuple(dict.fromkeys(found.unseen)), found.parts)
 
 
 class _Digests:
     """Digests by content; a reference to an enclosing object is digested as the number of levels up to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_name: Set[str] = frozenset()) -> None:
+        self.by_name = by_name
         self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, to keep their ids valid
         self.around: dict[int, int] = {}
         self.reached: dict[int, tuple[str, Any]] = {}
         self.unseen: list[str] = []
+        self.parts: dict[str, str] = {}
+        self.within_code = 0
 
     def of_reached(self) -> list[bytes]:
         """Digest functions and classes that others name as globals, without recursion."""
@@ -83,6 +89,7 @@ class _Digests:
     def of(self, value: Any, where: str) -> bytes:
         """Return the SHA-256 of a value; `where` is its place, for `unseen`."""
         if type(value) in _ATOMS:
+            self._keep_part(where, repr(value))
             return _sha(type(value).__name__, repr(value))
         if id(value) in self.known:
             return self.known[id(value)][1]
@@ -91,12 +98,25 @@ class _Digests:
         if len(self.around) >= _DEEPEST:
             return self._not_seen(value, f"{where[:60]}...")
         self.around[id(value)] = len(self.around)
+        self.within_code += (silent := _holds_much(value))
         try:
             digest = self._compound(value, where)
         finally:
             del self.around[id(value)]
+            self.within_code -= silent
         self.known[id(value)] = value, digest
+        self._keep_part(where, f"{_kind(value)} #{digest.hex()[:8]}")
         return digest
+
+    def _keep_part(self, where: str, text: str) -> None:
+        """Keep what is at a place; a whole replaces those of its parts that have no place of their own."""
+        if not self.within_code and (where in self.parts or len(self.parts) < _MOST_PARTS):
+            self.parts[where] = text if len(text) <= _LONGEST else f"{text[:40]}... #{_sha(text).hex()[:8]}"
+
+    def _by_name(self, value: Any) -> bool:
+        """Return whether a function or class is identified by its name."""
+        home = str(getattr(value, "__module__", None) or "").partition(".")[0]
+        return is_library(value) or home in self.by_name
 
     def _compound(self, value: Any, where: str) -> bytes:
         for kinds, digest in _KINDS:
@@ -115,8 +135,14 @@ class _Digests:
         return _sha(kind, *(self.of(v, f"{where}[{k}]") for k, v in enumerate(values)))
 
     def _named(self, kind: str, parts: Iterable[tuple[str, Any]], where: str) -> bytes:
-        """Digest named parts in the given order."""
-        return _sha(kind, *(part for name, v in parts for part in (name, self.of(v, f"{where}.{name}"))))
+        """Digest named parts in the given order; a method that is overridden has its name twice."""
+        digests: list[Any] = []
+        places: set[str] = set()
+        for name, value in parts:
+            place = f"{where}.{name}" + " (inherited)" * (name in places)
+            places.add(name)
+            digests += [name, self.of(value, place)]
+        return _sha(kind, *digests)
 
     def _not_seen(self, value: Any, where: str) -> bytes:
         self.unseen.append(f"{where} ({type(value).__qualname__})")
@@ -162,7 +188,7 @@ class _Digests:
     # --- code -----------------------------------------------------------------------------------------------
 
     def _function(self, value: FunctionType, where: str) -> bytes:
-        if is_library(value):
+        if self._by_name(value):
             return _sha("function", value.__module__, value.__qualname__)
         named = list(global_parts(value))
         for name, part in named:
@@ -176,17 +202,21 @@ class _Digests:
         bound = None if owner is None or isinstance(owner, ModuleType) else owner
         return _sha("builtin", str(value.__module__), value.__qualname__, self.of(bound, where))
 
+    def _class(self, value: type, where: str) -> bytes:
+        if value.__module__.partition(".")[0] in self.by_name:
+            return _sha("class", value.__module__, value.__qualname__)
+        return self._named("class", [("name", value.__qualname__), *class_parts(value)], where)
+
     # --- objects and modules --------------------------------------------------------------------------------
 
     def _object(self, value: Any, where: str) -> bytes:
         kind: Any = type(value)
         if kind.__module__.startswith("torch.distributed"):  # these only distribute work
             return self._idle(value, where)
-        if is_dataclass(value) and kind.__module__.startswith(
-            "invariscope."
-        ):  # other dataclasses may cache in attributes
-            own = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")]
-            return self._named("dataclass", [("class", kind), *own], where)
+        if is_dataclass(value) and (own := _own_fields(kind)) is not None:
+            return self._named(
+                "dataclass", [("class", kind), *((name, getattr(value, name)) for name in own)], where
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -244,6 +274,37 @@ class _Digests:
         plain = [(name, value) for name, value in named if not isinstance(value, torch._C.ScriptObject)]
         own = [*plain, ("constants", constants.const_mapping)]
         return _sha("scripted", _MANGLED.sub("", code), self._named("attributes", own, where))
+
+
+def _holds_much(value: Any) -> bool:
+    """Return whether parts of a value are no help in messages."""
+    if isinstance(value, CodeType):
+        return True
+    try:
+        return isinstance(value, (dict, list, tuple, set, frozenset, deque)) and len(value) > _LONGEST
+    except Exception:  # some containers have no length
+        return True
+
+
+def _kind(value: Any) -> str:
+    """Return what to call a value in messages."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return type(value).__name__
+
+
+def _own_fields(kind: type) -> list[str] | None:
+    """Return the fields that define a dataclass of this package, or one derived from it; else None.
+
+    Its other attributes are caches, and so are fields with "_" that nobody passes.
+    """
+    if not any(is_dataclass(base) and base.__module__.startswith("invariscope.") for base in kind.__mro__):
+        return None
+    return [
+        one.name
+        for one in fields(kind)
+        if not one.name.startswith("_") or (one.init and one.default_factory is MISSING)
+    ]
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
@@ -313,7 +374,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     # For a contextlib context manager, digest how it is created, not its generator.
     (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
     (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
-    (type, lambda own, v, at: own._named("class", [("name", v.__qualname__), *class_parts(v)], at)),
+    (type, _Digests._class),
     ((staticmethod, classmethod), lambda own, v, at: own._all(type(v).__name__, (v.__func__,), at)),
     (property, lambda own, v, at: own._all("property", (v.fget, v.fset), at)),
     (ModuleType, lambda own, v, at: _sha("module", v.__name__)),

@@ -120,7 +120,7 @@ class JaxReader(RecordedReader):
         ]
         modules = [(path, own_code(module, *_JAX)) for path, module in self._paths()]
         whole = identify((modules, str(graph), weights), self.name)
-        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
+        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen, whole.parts)
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:

@@ -111,7 +111,7 @@ class KerasReader(RecordedReader):
         whole = identify(
             (own_code(self.model, *_LIBRARIES), classes, _config(self.model), weights), self.name
         )
-        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
+        return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen, whole.parts)
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:

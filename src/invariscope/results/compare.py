@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import hypot, inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.differences import differences, flat, in_words
 from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE, Row
@@ -119,12 +120,19 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
             f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, so their "
             "pairs and groups of samples differ; measure both with the same seed"
         )
+    names = [f"for {first.name}", f"for {other.name}"]
+    if first.name == other.name:
+        names = ["in the first result", "in the second"]
     for part in ("data", "transform"):
-        ours, theirs = (r.provenance.get(part, {}).get("fingerprint") for r in (first, other))
-        if ours != theirs:
+        ours, theirs = (result.provenance.get(part, {}) for result in (first, other))
+        if ours.get("fingerprint") != theirs.get("fingerprint"):
+            found = differences(
+                *(_described(part, own) for own in (ours, theirs)), there=names[0], now=names[1]
+            )
             raise ValueError(
                 f"{first.name} and {other.name} were measured with different {part} "
-                f"({ours} and {theirs}); a paired comparison needs the same samples and the same transform"
+                f"({in_words(found, _CONTENT[part])}); a paired comparison needs the same samples and the "
+                "same transform"
             )
     for name in _options(first).keys() & _options(other).keys():
         ours, theirs = _options(first)[name], _options(other)[name]
@@ -133,6 +141,20 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
                 f"{name} was measured with {ours} for {first.name} and with {theirs} for {other.name}; "
                 "measure both with the same options"
             )
+
+
+_CONTENT = {
+    "data": "the values, labels, order or groups of the samples differ",
+    "transform": "its draws differ",
+}
+_KEYS = {
+    "data": ("samples", "shape", "keys", "order"),
+    "transform": ("family", "options", "labels", "parameters"),
+}
+
+
+def _described(part: str, known: Mapping[str, Any]) -> dict[str, str]:
+    return flat({name: known[name] for name in _KEYS[part] if name in known}, part)
 
 
 def _options(result: Result) -> dict[str, Any]:

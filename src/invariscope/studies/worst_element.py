@@ -86,7 +86,7 @@ def worst_element(
     Source:
         Engstrom et al. 2019, arXiv:1712.02779, the worst-case transformation, applied to representations.
     """
-    for name in ("measures", "by_class", "checkpoint"):
+    for name in ("measures", "by_class", "checkpoint", "checkpoint_every"):
         if name in options:
             raise TypeError(
                 f"worst_element does not take {name}=; call iv.measure to measure the listed elements"

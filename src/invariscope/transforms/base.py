@@ -232,7 +232,10 @@ class Transform(ABC):
         return self.apply(maps, motion)
 
     def describe(self) -> dict[str, Any]:
-        """Return the family, options, labels and parameters as values that JSON can represent."""
+        """Return the family, options, labels and parameters as values that JSON can represent.
+
+        Functions and objects are described by name and digest: see `readers.fingerprint.identify`.
+        """
         assert is_dataclass(self)
         return {
             "family": snake_case(type(self).__name__),
@@ -284,4 +287,16 @@ def _plain(value: Any) -> Any:
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
     home = getattr(named, "__module__", None)  # methods of built-in types have no `__module__`
-    return f"{home}.{named.__qualname__}" if home else str(named.__qualname__)
+    name = f"{home}.{named.__qualname__}" if home else str(named.__qualname__)
+    return f"{name} {_content(value)}".rstrip()
+
+
+def _content(value: Any) -> str:
+    """Return a digest of what a function does, or of what an object holds; "" for code of libraries."""
+    from invariscope.readers.code import is_library
+    from invariscope.readers.fingerprint import identify
+
+    own = str(getattr(value, "__module__", "")).partition(".")[0] == "invariscope"
+    if hasattr(value, "__qualname__") and (own or is_library(value)):
+        return ""
+    return identify(value, "value", by_name=("invariscope",)).digest[:12]

@@ -104,6 +104,8 @@ class SavedTraining:
 
 def _marks(model: nn.Module, data: ImageData, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     """Return the values that must agree for one training run to continue another."""
+    from invariscope.readers.fingerprint import identify  # takes long to import
+
     # Schedules other than a constant rate depend on the number of epochs.
     fixed = {} if settings["schedule"] == "constant" else {"epochs": epochs}
     # The settings only name the data and the starting weights; digests identify their values.
@@ -112,6 +114,8 @@ def _marks(model: nn.Module, data: ImageData, settings: Mapping[str, Any], epoch
         **fixed,
         "images and labels": _digest([data.images, data.labels]),
         "starting weights": _digest(list(model.state_dict().values())),
+        "network": identify(model, "network", by_name=("invariscope",)).digest[:16],
+        "shape": [str(data.images.dtype), *data.images.shape],
     }
 
 

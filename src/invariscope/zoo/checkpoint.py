@@ -15,6 +15,8 @@ from invariscope.common.sealing import NAME
 from invariscope.zoo.tensors import differences, read_tensors, write_tensors
 
 _SCHEMA, _UNSEALED = "invariscope-checkpoint-2", "invariscope-checkpoint-1"
+_OTHER_NETWORK = "the network's weights, configuration or code differ"
+_LATER = ("network", "shape")  # checkpoints of earlier versions lack these settings
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,11 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
 
 def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:
     other = [
-        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
+        _OTHER_NETWORK
+        if key == "network"
+        else f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
         for key in sorted({*wanted, *found})
-        if wanted.get(key) != found.get(key)
+        if wanted.get(key) != found.get(key) and (key in found or key not in _LATER)
     ]
     if other:
         shown = "; ".join(text if len(text) < 120 else text.split(" ", 1)[0] + " differs" for text in other)

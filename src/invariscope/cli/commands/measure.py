@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from invariscope.cli import options as shared
-from invariscope.cli.console import notice, show, show_line
+from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import RESULT_FILES, SHARD_FILES, put, staged_folder
 from invariscope.cli.options import flag, number_or_word, opt, shard_of
@@ -98,6 +99,9 @@ class MeasureSettings(shared.BatchSettings):
             shown="none",
         ),
     ] = None
+    checkpoint_every: Annotated[
+        float, opt("With --checkpoint: seconds between two writes; 0 writes after every block.", "SECONDS")
+    ] = 30.0
     shard: Annotated[
         str | None,
         opt(
@@ -159,6 +163,9 @@ def measure(
             put(result, stage, out)
     except KeyboardInterrupt:
         raise Interrupted(_left(settings.checkpoint)) from None
+    except SystemExit:  # SIGTERM
+        complain(_left(settings.checkpoint), word="terminated")
+        raise
     show_result(result, out)
 
 
@@ -186,8 +193,11 @@ def _baseline(text: str | None) -> Any:
 
 
 def _left(checkpoint: Path | None) -> str:
-    if checkpoint is not None and checkpoint.exists():
-        return f"no result was written; the same command resumes from {checkpoint}."
+    if checkpoint is not None:
+        name, folder = checkpoint.name, checkpoint.parent
+        of_parts = [*folder.glob(f"{glob.escape(name)}.*-of-*"), *folder.glob(f"{glob.escape(name)}.pass*")]
+        if of_parts or checkpoint.exists():
+            return f"no result was written; the same command resumes from {checkpoint}."
     return "nothing was written."
 
 
