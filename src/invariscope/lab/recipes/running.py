@@ -256,5 +256,5 @@ def tail(log: Path, count: int = TAIL) -> list[str]:
 
 
 def own_command() -> list[str]:
-    """Return the command line that starts this program."""
-    return [sys.executable, "-m", "invariscope"]
+    """Return the command line that starts this program, without importing from the working folder."""
+    return [sys.executable, "-P", "-m", "invariscope"]
