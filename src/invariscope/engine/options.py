@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from invariscope.readers.prediction import OutputChoice, as_output_choice, descr
 PRECISIONS = get_args(Precision)
 _DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
 _DESCRIBED += ("unstable", "floor", "units")
+_MOST_PASSES = 10_000  # over all samples: of random networks, or repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,9 @@ class Options:
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
         set_integers(self, units=2, besides=("auto", "all"))
-        set_integers(self, seed=0, draws=2, repeats=1, at_least=GROUPS * MIN_PER_GROUP)
+        set_integers(self, seed=0, at_least=GROUPS * MIN_PER_GROUP)
+        set_integers(self, draws=2, repeats=1, most=_MOST_PASSES)
+        _refuse_memory(self.memory_gb)
         _refuse_baseline(self.baseline)
         self._refuse_wrong_width()
         as_output_choice(self.output)
@@ -140,6 +144,14 @@ class Options:
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
         return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes} | chosen
+
+
+def _refuse_memory(memory_gb: Any) -> None:
+    """Raise ValueError unless a budget is a positive number of GiB."""
+    if memory_gb is None:
+        return
+    if isinstance(memory_gb, bool) or not isinstance(memory_gb, numbers.Real) or not 0 < memory_gb <= 1e9:
+        raise ValueError(f"memory_gb must be a positive number of GiB, or None; got {memory_gb!r}")
 
 
 def _refuse_baseline(baseline: Any) -> None:
