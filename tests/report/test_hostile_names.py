@@ -1,4 +1,4 @@
-"""Names that try to become script, markup, terminal commands or a different text, in every place they have."""
+"""Names that try to become script, markup, terminal commands or other text, in every place they have."""
 
 import asyncio
 import json

@@ -80,7 +80,8 @@ class Result:
             return f"<{self.shard!r} of {visible(self.name)}; iv.merge([...]) joins the shards to one result>"
         layers = dict.fromkeys(row.key for row in self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
-        return f"<Result of {visible(self.name)}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
+        counted = f"{len(layers)} layers, {len(self.rows)} rows in .table"
+        return f"<Result of {visible(self.name)}: {measures}; {counted}>"
 
     @property
     def name(self) -> str:

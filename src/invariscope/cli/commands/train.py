@@ -113,15 +113,17 @@ def train(
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
     checkpoint = out.with_name(f"{out.name}.unfinished.safetensors")
     curves = out.with_name(f"{out.name}.unfinished.monitor")
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(curves, ignore_errors=True)
+    _refuse_unfinished(out, checkpoint, resume=resume, overwrite=overwrite)
     options = vars(settings) | {"checkpoint": checkpoint}
+    started = False
     try:
         images, held_out = _images(data, test, data_dir, standardize)
         images = images if samples is None else images.subset(samples, seed=settings.seed)
         card = _card(network, images, settings.seed)
-        watch = None
+        if not resume:
+            checkpoint.unlink(missing_ok=True)
+            shutil.rmtree(curves, ignore_errors=True)
+        started, watch = True, None
         if monitor:
             probes = images if held_out is None else held_out
             watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
@@ -130,12 +132,21 @@ def train(
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
     finally:
-        if not checkpoint.exists():
+        if started and not checkpoint.exists():
             shutil.rmtree(curves, ignore_errors=True)
     checkpoint.unlink(missing_ok=True)
     if watch is not None:
         _keep_curves(watch, curves, out / "monitor", overwrite)
     _show(trained, out)
+
+
+def _refuse_unfinished(out: Path, checkpoint: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise FileExistsError for the state of an interrupted run, unless an option says what to do with it."""
+    if checkpoint.exists() and not resume and not overwrite:
+        raise FileExistsError(
+            f"{checkpoint} holds an interrupted run of {out}: add --resume to continue it, or --overwrite to "
+            "start again from the beginning"
+        )
 
 
 def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
