@@ -108,6 +108,7 @@ def train(
             --optimizer sgd --lr 0.4 --schedule one_cycle --weight-decay 5e-4 --label-smoothing 0.1 \\
             --flip --crop 4 --precision auto
     """
+    from invariscope.cli.expressions import read_transform
     from invariscope.results.storage import refuse_used_folder
 
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
@@ -119,16 +120,18 @@ def train(
     try:
         images, held_out = _images(data, test, data_dir, standardize)
         images = images if samples is None else images.subset(samples, seed=settings.seed)
-        card = _card(network, images, settings.seed)
+        card, moved = _card(network, images, settings.seed), augmentation and read_transform(augmentation)
+        watched = read_transform(monitor_transform) if monitor else None
+        model = card.build().to(device)
         if not resume:
             checkpoint.unlink(missing_ok=True)
             shutil.rmtree(curves, ignore_errors=True)
         started, watch = True, None
-        if monitor:
+        if watched is not None:
             probes = images if held_out is None else held_out
-            watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
+            watch = _monitor(probes, watched, monitor_every, settings.seed, curves)
             options["monitor"] = partial(_visit, watch, settings.epochs)
-        trained = _trained(card, images, held_out, augmentation, out, overwrite, device, options)
+        trained = _trained(card, model, images, held_out, moved, out, overwrite, options)
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
     finally:
@@ -189,19 +192,16 @@ def _card(network: str, images: ImageData, seed: int) -> Card:
 
 def _trained(
     card: Card,
+    model: Any,
     images: ImageData,
     held_out: ImageData | None,
-    augmentation: str | None,
+    moved: Any,
     out: Path,
     overwrite: bool,
-    device: str,
     options: dict[str, Any],
 ) -> Training:
     from invariscope import zoo
-    from invariscope.cli.expressions import read_transform
 
-    moved = None if augmentation is None else read_transform(augmentation)
-    model = card.build().to(device)
     with progress_bars() as bar:
         tick = bar(f"training {card.network}")
         trained = zoo.train(
@@ -216,11 +216,10 @@ def _trained(
     return trained
 
 
-def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Path) -> Monitor:
-    from invariscope.cli.expressions import read_transform
+def _monitor(data: ImageData, transform: Any, every: int, seed: int, folder: Path) -> Monitor:
     from invariscope.monitor import Monitor
 
-    return Monitor(data, read_transform(transform), every=every, seed=seed, folder=folder)
+    return Monitor(data, transform, every=every, seed=seed, folder=folder)
 
 
 def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:
