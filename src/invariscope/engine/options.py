@@ -150,7 +150,8 @@ def _refuse_memory(memory_gb: Any) -> None:
     """Raise ValueError unless a budget is a positive number of GiB."""
     if memory_gb is None:
         return
-    if isinstance(memory_gb, bool) or not isinstance(memory_gb, numbers.Real) or not 0 < memory_gb <= 1e9:
+    number = isinstance(memory_gb, numbers.Real) and not isinstance(memory_gb, bool)
+    if not number or not 0 < float(memory_gb) <= 1e9:
         raise ValueError(f"memory_gb must be a positive number of GiB, or None; got {memory_gb!r}")
 
 
