@@ -14,7 +14,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-models test-worlds stubs docs campaign help again
+.PHONY: demo test coverage lint bench kills test-models test-worlds stubs docs campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -55,6 +55,11 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 DATA ?= $(INVARISCOPE_DATA)
+
+MINUTES ?= 60
+
+soak: $(VENV)/.demo  ## repeat small measurements for MINUTES=60, and check that nothing accumulates
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED)
 
 campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=folder (a day on one core)
 	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1

@@ -13,6 +13,16 @@ which lists all names for editors and type checkers.
 
 from __future__ import annotations
 
+import itertools  # built into the interpreter, as is sys
+import sys
+
+# `python -m invariscope` puts the working folder first on the path, where a `random.py` would replace the
+# standard library's. While Python looks for the module to run, `sys.argv[0]` is "-m".
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path:
+    _named = [name.split(".")[0] for word, name in itertools.pairwise(sys.orig_argv) if word.endswith("m")]
+    if __name__ in _named:
+        del sys.path[0]
+
 import importlib
 import warnings
 from typing import Any

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from invariscope.checking.session import Session, using
+from invariscope.common.wording import visible
 
 _PROPERTY = "invariscope"
 _RAN = ("passed", "failed", "xfailed", "xpassed")
@@ -63,4 +64,4 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if lines:
         terminalreporter.section("symmetry (invariscope)")
     for line in lines:
-        terminalreporter.line(line)
+        terminalreporter.line(visible(line))

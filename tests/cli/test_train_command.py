@@ -98,6 +98,26 @@ def test_an_interrupted_training_leaves_no_network_and_resumes(invoke, monkeypat
     assert [path.name for path in Path("nets").iterdir()] == ["plain"]
 
 
+def test_an_interrupted_run_is_neither_continued_nor_deleted_without_being_asked(invoke, fails, monkeypatch):
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        assert invoke(*TRAIN, "--monitor", "--monitor-transform", "quarter_turns").exit_code == 130
+
+    def left():
+        return {path: path.read_bytes() for path in Path("nets").rglob("*") if path.is_file()}
+
+    before = left()
+    assert len(before) > 1
+    said = fails(*TRAIN)
+    assert "nets/plain.unfinished.safetensors holds an interrupted run" in said
+    assert "--resume" in said
+    assert "--overwrite" in said
+    assert "unknown network" in fails(TRAIN[0], "simple_cnov", *TRAIN[2:], "--overwrite")
+    assert left() == before
+    assert invoke(*TRAIN, "--overwrite").exit_code == 0
+    assert [path.name for path in Path("nets").iterdir()] == ["plain"]
+
+
 def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
     interrupted_after(0, monkeypatch)
     done = invoke(*TRAIN)

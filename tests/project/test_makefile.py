@@ -59,6 +59,7 @@ def installs(commands: list[str]) -> list[str]:
     [
         ("demo", ["torch", "."]),
         ("campaign", ["torch", "."]),
+        ("soak", ["torch", "."]),
         ("test", ["torch", ".[dev,docs]"]),
         ("lint", ["torch", ".[dev,docs]"]),
         ("docs", ["torch", ".[dev,docs]"]),
@@ -123,6 +124,7 @@ def test_help_names_every_target(checkout):
         "test-worlds",
         "stubs",
         "docs",
+        "soak",
         "campaign",
         "help",
     ]

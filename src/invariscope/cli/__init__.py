@@ -17,8 +17,7 @@ def main() -> None:
     # torch reads this on import. Threads that spin while waiting made training five times slower on a busy
     # machine and gain almost nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Turn SIGTERM into an exception, so that a terminated command removes its scratch folder.
-    signal.signal(signal.SIGTERM, _terminated)
+    end_on_signals()
     # Layer names may contain any character. One that the terminal's encoding lacks is printed as `?`.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -26,6 +25,16 @@ def main() -> None:
     from invariscope.cli.app import app
 
     app(prog_name="invariscope")
+
+
+def end_on_signals() -> None:
+    """Turn SIGTERM, and the SIGHUP of a closed terminal, into an exception.
+
+    A command then removes its scratch folder and ends its children. `nohup` ignores SIGHUP, which stays so.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminated)
 
 
 def _terminated(number: int, _: Any) -> None:

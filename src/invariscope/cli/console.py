@@ -6,15 +6,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderHook
+from rich.segment import Segment
 from rich.text import Text
+
+from invariscope.common.wording import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _UNLIMITED = 10_000
+_LAYOUT = "\n\t"
 
 Tick = Callable[[int, "int | None"], None]
+
+
+class _Visible:
+    """What another object renders to, with escapes for characters that the terminal would obey."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self._inner, options):
+            yield Segment(text if control else visible(text, keep=_LAYOUT), style, control)
+
+
+class _Escaping(RenderHook):
+    """Lets no text of a user's names reach the terminal as a command, whatever prints it."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_Visible(inner) for inner in renderables]
+
+
+def _console(*, stderr: bool = False) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    console.push_render_hook(_Escaping())
+    return console
 
 
 def show(*things: Any) -> None:
@@ -23,7 +51,8 @@ def show(*things: Any) -> None:
     A table wider than the terminal is printed at its full width, since a name that is cut off cannot be
     copied.
     """
-    console = Console(highlight=False)
+    console = _console()
+    things = tuple(Text(visible(it, keep=_LAYOUT)) if isinstance(it, str) else it for it in things)
     console.width = max([console.width, *(_needed(thing, console) for thing in things)])
     console.print(*things, crop=False)
 
@@ -37,18 +66,18 @@ def _needed(thing: Any, console: Console) -> int:
 
 def show_line(text: str) -> None:
     """Print one line of results without wrapping, so that a path in it can be copied."""
-    Console(highlight=False).print(Text(text), soft_wrap=True)
+    _console().print(Text(visible(text)), soft_wrap=True)
 
 
 def notice(text: str) -> None:
     """Print a status message to standard error."""
-    Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+    _console(stderr=True).print(Text(visible(text, keep=_LAYOUT), style="dim"), soft_wrap=True)
 
 
 def complain(text: str, *, word: str = "error") -> None:
     """Print an error in red, without interpreting brackets in the text as markup."""
-    line = Text.assemble((f"{word}: ", "bold red"), (text, "red"))
-    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+    line = Text.assemble((f"{word}: ", "bold red"), (visible(text, keep=_LAYOUT), "red"))
+    _console(stderr=True).print(line, soft_wrap=True)
 
 
 @contextmanager
@@ -57,7 +86,7 @@ def progress_bars() -> Iterator[Callable[[str], Tick]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -74,7 +103,7 @@ class _Bar:
     """One progress bar, added at its first tick."""
 
     def __init__(self, bars: Progress, title: str) -> None:
-        self._bars, self._title = bars, title
+        self._bars, self._title = bars, visible(title)
         self._task: TaskID | None = None
 
     def __call__(self, done: int, total: int | None) -> None:

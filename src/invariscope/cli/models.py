@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -186,8 +187,14 @@ def _guarded(load: Callable[[str, Request], Named]) -> Callable[[str, Request], 
     def guarded(name: str, request: Request) -> Named:
         from invariscope.readers.exported import only_tensors
 
-        with only_tensors(), _seeded(request.seed):
-            return load(name, request)
+        try:
+            with only_tensors(), _seeded(request.seed):
+                return load(name, request)
+        except pickle.UnpicklingError:  # torch's own message recommends loading with weights_only=False
+            raise ValueError(
+                f"the weights of {name} contain objects that could run code; they were not loaded. "
+                "Use a checkpoint in safetensors."
+            ) from None
 
     return guarded
 

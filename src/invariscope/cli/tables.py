@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from invariscope.common.wording import listed
+from invariscope.common.wording import listed, visible
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
     for_tables,
@@ -41,9 +41,14 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     Words wrap at spaces in narrow terminals. Numbers and single words, such as names of layers, never do,
     because a truncated number would be misread and a truncated name could not be copied.
     """
-    cells = [tuple(map(Text, row)) for row in rows]
+    columns = [visible(column) for column in columns]
+    cells = [tuple(Text(visible(text)) for text in row) for row in rows]
     table = Table(
-        title=Text(title, style="bold"), title_justify="left", header_style="bold", box=None, pad_edge=False
+        title=Text(visible(title), style="bold"),
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for index, column in enumerate(columns):
         words = index < text

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
+import reprlib
+from collections.abc import Iterable, Sized
 from typing import Any
 
 from invariscope.common.registry import unknown
 
+MOST_ELEMENTS = 100_000
+"""Largest number of elements of a transform, and of other lists that are held in memory."""
 
-def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] = (), what: str = "") -> Any:
+_SHORT = reprlib.Repr()
+_SHORT.maxlong = _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def integer(
+    name: str,
+    value: Any,
+    *,
+    least: int = 1,
+    most: int | None = None,
+    besides: tuple[Any, ...] = (),
+    what: str = "",
+) -> Any:
     """Return an integer option as a Python int, or another allowed value unchanged.
 
     Args:
         name: name of the option, shown in the message.
-        least: the smallest allowed integer.
+        least, most: the smallest and the largest allowed integer.
         besides: other allowed values, such as None or "auto".
         what: what the option counts, such as "samples", shown in the message.
     Raises:
@@ -34,21 +51,58 @@ def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] =
     if found is None or found < least:
         counted = f" ({what})" if what else ""
         also = "".join(f", or {other!r}" for other in besides)
-        raise ValueError(f"{name} must be an integer{counted}, at least {least}{also}; got {value!r}")
+        raise ValueError(f"{name} must be an integer{counted}, at least {least}{also}; got {shown(value)}")
+    if most is not None and found > most:
+        raise ValueError(f"{name} must be at most {most:,}; got {shown(value)}")
     return found
 
 
-def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = "", **least: int) -> None:
+def elements(name: str, value: Any, *, least: int = 1) -> int:
+    """Return a number of elements as an int; raise ValueError unless it is from `least` to `MOST_ELEMENTS`.
+
+    >>> elements("m", 10**8)
+    Traceback (most recent call last):
+    ValueError: m must be at most 100,000; got 100000000
+    """
+    return integer(name, value, least=least, most=MOST_ELEMENTS)
+
+
+def bounded(name: str, values: Iterable[Any]) -> list[Any]:
+    """Return a list of entries; raise ValueError for more than `MOST_ELEMENTS`, without reading them all."""
+    found = list(itertools.islice(values, MOST_ELEMENTS + 1))
+    if len(found) > MOST_ELEMENTS:
+        came = f"got {len(values):,}" if isinstance(values, Sized) else "got more"
+        raise ValueError(f"{name} must have at most {MOST_ELEMENTS:,} entries, one per element; {came}")
+    return found
+
+
+def shown(value: Any) -> str:
+    """Return the representation of a value, shortened so that a message stays one line.
+
+    >>> shown([0] * 1000)
+    '[0, 0, 0, 0, 0, 0, ...]'
+    """
+    return _SHORT.repr(value)
+
+
+def set_integers(
+    instance: Any,
+    *,
+    besides: tuple[Any, ...] = (),
+    what: str = "",
+    most: int | None = None,
+    **least: int,
+) -> None:
     """Check integer fields of a frozen dataclass and store them as Python ints.
 
     Args:
-        besides, what: as for `integer`.
+        besides, what, most: as for `integer`.
         least: the smallest allowed integer of each field.
     Raises:
         ValueError: as for `integer`, for the first invalid field.
     """
     for name, smallest in least.items():
-        value = integer(name, getattr(instance, name), least=smallest, besides=besides, what=what)
+        value = integer(name, getattr(instance, name), least=smallest, most=most, besides=besides, what=what)
         object.__setattr__(instance, name, value)
 
 

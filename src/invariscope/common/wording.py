@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+
+# C0 and C1 controls, soft hyphens, marks and overrides of direction, invisible characters, line separators,
+# noncharacters, lone surrogates, tags.
+_OBEYED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") -> str:
@@ -15,3 +23,22 @@ def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") ->
     before = "" if separator.startswith(",") else separator.rstrip()
     more = f"{before} and {len(texts) - limit} more" if len(texts) > limit else ""
     return separator.join(texts[:limit]) + more
+
+
+def visible(text: str, *, keep: str = "") -> str:
+    r"""Return text in which characters that a terminal or browser would obey are shown as escapes.
+
+    These are control characters such as those of ANSI sequences, marks that reverse or hide text, and lone
+    surrogates, which cannot be written to a file.
+
+    Args:
+        keep: characters to leave as they are, such as newlines.
+
+    >>> print(visible("conv\x1b[31m\n"), visible("a\u202eb"), visible("\ud800"))
+    conv\x1b[31m\n a\u202eb \ud800
+    """
+    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else _escaped(found[0]), text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -31,6 +31,7 @@ from invariscope.data.order import (
 )
 from invariscope.data.source import Source
 from invariscope.data.window import Window, chosen_window, window_of
+from invariscope.data.workers import delivered
 from invariscope.statistics.pairs import partners
 
 WINDOW_SAMPLES = 2048
@@ -205,7 +206,7 @@ class StreamSource(Source):
 
     def _batches(self) -> Iterator[Batch]:
         left = self.limit
-        for batch in self.batches:
+        for batch in delivered(self.batches):
             inputs, labels = read(batch, self.labelling, self.label)
             yield inputs[:left], None if labels is None else labels[:left]
             if left is not None and (left := left - len(inputs)) <= 0:

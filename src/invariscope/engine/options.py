@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ PRECISIONS = get_args(Precision)
 _DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
 _DESCRIBED += ("unstable", "floor", "units")
 EVERY_SECONDS = 30.0  # between two writes of a checkpoint
+_MOST_PASSES = 10_000  # over all samples: of random networks, or repeats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,9 @@ class Options:
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
         set_integers(self, units=2, besides=("auto", "all"))
-        set_integers(self, seed=0, draws=2, repeats=1, at_least=GROUPS * MIN_PER_GROUP)
+        set_integers(self, seed=0, at_least=GROUPS * MIN_PER_GROUP)
+        set_integers(self, draws=2, repeats=1, most=_MOST_PASSES)
+        _refuse_memory(self.memory_gb)
         _refuse_baseline(self.baseline)
         _refuse_wrong_interval(self.checkpoint_every)
         self._refuse_wrong_width()
@@ -143,6 +147,15 @@ class Options:
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
         return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes} | chosen
+
+
+def _refuse_memory(memory_gb: Any) -> None:
+    """Raise ValueError unless a budget is a positive number of GiB."""
+    if memory_gb is None:
+        return
+    number = isinstance(memory_gb, numbers.Real) and not isinstance(memory_gb, bool)
+    if not number or not 0 < float(memory_gb) <= 1e9:
+        raise ValueError(f"memory_gb must be a positive number of GiB, or None; got {memory_gb!r}")
 
 
 def _refuse_baseline(baseline: Any) -> None:

@@ -40,7 +40,11 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         model=task.reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
         data={"name": source.name, **_samples(run), **source.walked(), "fingerprint": run.fingerprint},
         transform=described | {"fingerprint": digest(draws)},
-        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
+        options=options.described()
+        | _drawn(options)
+        | {"forwarded_inputs": run.forwards}
+        | steps
+        | _dtypes(run),
         measures={measure.label: _described(measure) for measure in task.measures},
         **further,
         **_remarks(run, task.measures, feeding=of_feeding(task)),
@@ -92,7 +96,14 @@ def _remarks(run: Run, measures: Iterable[Measure], *, feeding: Iterable[str] = 
 
 def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:
     """Return the steps that a sample goes through, in order, because their order affects the numbers."""
-    return {} if preprocess is None else {"steps": [data, transform, name_of(preprocess), "model"]}
+    between = [] if preprocess is None else [name_of(preprocess)]
+    return {"steps": [data, transform, *between, "model"]}
+
+
+def _dtypes(run: Run) -> dict[str, list[str]]:
+    """Return the dtypes of the layers, which a model's own autocast may choose, unless all are float32."""
+    found = sorted({info.dtype for info in run.inspection.layers if info.status == OK})
+    return {} if found in ([], ["float32"]) else {"layer_dtypes": found}
 
 
 def _skipped(run: Run) -> Iterator[dict[str, Any]]:

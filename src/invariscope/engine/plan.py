@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from invariscope.block import Membership
+from invariscope.common.available import available_memory
 from invariscope.intervals import GROUPS
 from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.moments.references import FIRST
@@ -137,17 +136,7 @@ def available_bytes(memory_gb: float | None) -> int:
     """Return the budget for sums: the given one, or half of the available memory."""
     if memory_gb is not None:
         return int(memory_gb * 2**30)
-    return (_available() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
-
-
-def _available() -> int:
-    """Return the bytes that Linux could give to a program, including its file cache; 0 on other systems."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 0
-    found = next((line for line in lines if line.startswith("MemAvailable:")), "x: 0")
-    return 1024 * int(found.split()[1])
+    return available_memory() // 2
 
 
 def by_cell(cells: np.ndarray, strata: Strata, room: int, *, overall: bool = False) -> list[np.ndarray]:

@@ -33,7 +33,7 @@ FAILED, BAD_INPUT = 1, 2
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised when the campaign receives SIGTERM."""
+    """Raised when the campaign receives SIGTERM or SIGHUP."""
 
 
 @dataclass(frozen=True)
@@ -189,17 +189,21 @@ def _show(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> N
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does."""
+    """Let SIGTERM, and the SIGHUP of a closed terminal, end the block as Ctrl-C does."""
+    numbers = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}
+    numbers = {number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
 
     def stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
         raise Stopped
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

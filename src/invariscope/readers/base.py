@@ -169,6 +169,8 @@ def _reason(reason: object, copied_for: str) -> str:
             "it differentiates inside its forward pass, which runs without autograd unless gradients=True "
             f"is passed (--gradients on the command line): {words}"
         )
+    elif isinstance(reason, MemoryError) or re.search("out of memory|t allocate memory", words):
+        words += ". Memory is short: give a smaller batch_size, or fewer layers"
     elif isinstance(reason, TypeError) and _MISSING.search(words):
         words += (
             ". Models are called with the batch alone: add the other arguments to the batch in preprocess=, "

@@ -113,10 +113,11 @@ def load_exported(path: Path) -> torch.export.ExportedProgram:
         with only_tensors(), _quiet():
             return torch.export.load(path)
     except Exception as error:  # torch does not document which exception a damaged archive raises
+        # Without torch's own message, which may recommend loading with weights_only=False.
         raise ValueError(
             f"{path} is truncated or not an exported program that this version of torch reads "
             f"({type(error).__name__}). Save it again with torch.export.save, with a dynamic batch dimension."
-        ) from error
+        ) from None
 
 
 def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:

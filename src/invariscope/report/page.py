@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.files import replacing
+from invariscope.common.wording import visible
 from invariscope.plots.shared.labels import OUTSIDE, as_results, measure_title
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import comparison, facts, figures, findings, tables
 from invariscope.report.digits import with_places
+from invariscope.results.readable import readable
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
@@ -57,6 +59,8 @@ def _refuse(results: Sequence[Result], path: Path) -> None:
 
 def render(results: Sequence[Result], *, title: str | None = None) -> str:
     """Render the page as text."""
+    results = [readable(result) for result in results]
+    title = None if title is None else visible(title)
     differences = comparison.compare_all(results)
     sections, charts = figures.sections(results)
     if differences.rows is not None:

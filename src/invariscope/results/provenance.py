@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.results.environment import environment
+
 SCHEMA = 1
 NONFINITE = "nonfinite"
 """Entry "kind" of layers in `skipped` for which all samples have non-finite responses."""
@@ -57,6 +59,7 @@ def provenance(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
+        "environment": environment(),
         "model": model,
         "data": data,
         "transform": transform,

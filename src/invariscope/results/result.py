@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.wording import visible
 from invariscope.results.maps import DrawnMap, MapKey, Maps
 from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
 from invariscope.results.shard import Shard
@@ -76,10 +77,11 @@ class Result:
     def __repr__(self) -> str:
         """Return one line that says what was measured."""
         if self.shard is not None:
-            return f"<{self.shard!r} of {self.name}; iv.merge([...]) joins the shards to one result>"
+            return f"<{self.shard!r} of {visible(self.name)}; iv.merge([...]) joins the shards to one result>"
         layers = dict.fromkeys(row.key for row in self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
-        return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
+        counted = f"{len(layers)} layers, {len(self.rows)} rows in .table"
+        return f"<Result of {visible(self.name)}: {measures}; {counted}>"
 
     @property
     def name(self) -> str:

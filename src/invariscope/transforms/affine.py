@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from invariscope.common.checks import bounded
 from invariscope.common.draws import Draws
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery.affine import SampledTransform
@@ -78,8 +79,9 @@ class Affine(SampledTransform):
 
 
 def _checked(matrices: Any) -> np.ndarray:
+    listed = bounded("matrices", matrices) if isinstance(matrices, Iterable) else matrices
     try:
-        found = np.array(matrices, dtype=float)
+        found = np.array(listed, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(
             "matrices must be a list of 2 × 3 matrices of numbers, [[xx, xy, x], [yx, yy, y]]."

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import elements
 from invariscope.common.draws import Draws
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery import modes as ensemble
@@ -76,7 +76,7 @@ class DeformationLadder(Deforming):
                 f"at c = {c}, since c ≥ 2n/π. "
                 "Lower c, or give temperatures."
             )
-        return cls(np.geomspace(low * first, high * last, integer("count", count)).tolist(), c=c, **options)
+        return cls(np.geomspace(low * first, high * last, elements("count", count)).tolist(), c=c, **options)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

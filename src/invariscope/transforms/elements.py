@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.checks import bounded
 from invariscope.common.samples import is_structured
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
@@ -196,7 +197,13 @@ class Elements(Transform):
 
 
 def _callables(name: str, given: Any) -> Callables:
-    found = (given,) if callable(given) else tuple(given) if isinstance(given, list | tuple) else None
+    found = (
+        (given,)
+        if callable(given)
+        else tuple(bounded(name, given))
+        if isinstance(given, list | tuple)
+        else None
+    )
     if found is None:
         raise TypeError(
             f"{name} must be a list of callables on batches, one per element; got {type(given).__name__}."

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from invariscope.common.checks import elements
 from invariscope.transforms.base import Transform
 from invariscope.transforms.flip import Flip
 from invariscope.transforms.inverse import Inverse
@@ -55,6 +57,7 @@ class Grid(Combination):
         if not parts:
             raise ValueError("Grid needs at least one part; got none. Write Grid(a, b), not Grid([a, b]).")
         found = tuple(as_transform(part) for part in parts)
+        elements("the number of combinations of the parts' elements", math.prod(map(len, found)))
         self._keep(parts=found, factors=found)
 
     @classmethod

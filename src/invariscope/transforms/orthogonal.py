@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import integer, set_integers
+from invariscope.common.checks import MOST_ELEMENTS, elements, set_integers
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
 from invariscope.transforms.machinery.along_axis import Turning
@@ -60,7 +60,7 @@ class Orthogonal(Turning):
     @classmethod
     def turns(cls, m: int, *, dimension: int = 3, axis: int = -1) -> Orthogonal:
         """Return `m` evenly spaced rotations of the first two coordinates: a cyclic group."""
-        angles = 2 * np.pi * np.arange(integer("m", m)) / m
+        angles = 2 * np.pi * np.arange(elements("m", m)) / m
         found = np.broadcast_to(np.eye(dimension), (m, dimension, dimension)).copy()
         found[:, 0, 0] = found[:, 1, 1] = np.cos(angles)
         found[:, 1, 0], found[:, 0, 1] = np.sin(angles), -np.sin(angles)
@@ -136,7 +136,7 @@ class RandomOrthogonal(Turning):
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        set_integers(self, draws=1, dimension=2)
+        set_integers(self, draws=1, dimension=2, most=MOST_ELEMENTS)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

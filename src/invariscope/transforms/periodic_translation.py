@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from invariscope.common.checks import set_integers
+from invariscope.common.checks import elements, set_integers
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
 from invariscope.transforms.machinery.along_axis import gathered
@@ -47,6 +47,7 @@ class PeriodicTranslation(Transform):
 
     def __post_init__(self) -> None:
         set_integers(self, rows=1, columns=1)
+        elements("the number of shifts, rows × columns,", self.rows * self.columns)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import integer, set_integers
+from invariscope.common.checks import MOST_ELEMENTS, bounded, integer, set_integers, shown
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
 from invariscope.transforms.machinery.along_axis import Permuting
 from invariscope.transforms.machinery.traits import traits_of_draws
 
+_MOST_ENTRIES = 10_000_000  # of all listed permutations together
 _MOST = 6  # 720 elements; one more entry would make 5,040
 
 
@@ -60,6 +61,11 @@ class Permutations(Permuting):
         """Return the cyclic shifts of a sequence by multiples of `step`."""
         if integer("size", size) % integer("step", step):
             raise ValueError(f"step must divide size for the shifts to form a group; got {step} and {size}.")
+        if (entries := size * (size // step)) > _MOST_ENTRIES:
+            raise ValueError(
+                f"size={size} and step={step} give permutations with {entries:,} entries in all; "
+                f"at most {_MOST_ENTRIES:,} are possible. Raise step."
+            )
         places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
         return cls(places, axis=axis)
 
@@ -160,7 +166,7 @@ class RandomPermutations(Permuting):
             )
         draws = draws if draws is not None else counts[0] if counts else 8
         self._keep(draws=draws, size=size, axis=axis)
-        set_integers(self, draws=1)
+        set_integers(self, draws=1, most=MOST_ELEMENTS)
         set_integers(self, size=1, besides=(None,))
 
     @classmethod
@@ -186,10 +192,13 @@ class RandomPermutations(Permuting):
 
 
 def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:
+    listed = bounded("places", places) if isinstance(places, Iterable) else places
     try:
-        found = tuple(tuple(int(place) for place in one) for one in places)
+        found = tuple(tuple(int(place) for place in one) for one in listed)
     except (TypeError, ValueError):
-        raise TypeError(f"places must be a list of permutations, one per element; got {places!r}.") from None
+        raise TypeError(
+            f"places must be a list of permutations, one per element; got {shown(places)}."
+        ) from None
     if not found or not found[0]:
         raise ValueError("places is empty: a transform needs at least one element with at least one entry.")
     for k, one in enumerate(found):

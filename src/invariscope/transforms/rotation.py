@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import elements, shown
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.checks import evenly, number, numbers
 from invariscope.transforms.machinery.jittered import Jittered, Numbers
@@ -60,7 +60,7 @@ class Rotation(Jittered):
     def circle(cls, m: int, *, start_deg: float = 0.0, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
         """Return `m` evenly spaced angles around the circle; they form a cyclic group if `start_deg` is 0."""
         start = number("start_deg", start_deg)
-        degrees = [start + 360.0 * k / m for k in range(integer("m", m))]
+        degrees = [start + 360.0 * k / m for k in range(elements("m", m))]
         return cls(degrees, jitter_deg=jitter_deg, **sampling)
 
     @classmethod
@@ -71,7 +71,7 @@ class Rotation(Jittered):
     @classmethod
     def uniform(cls, m: int, **sampling: Any) -> Rotation:
         """Return `m` angles drawn per sample, uniform around the circle: the Haar measure of SO(2)."""
-        return cls([0.0] * integer("m", m), jitter_deg=180.0, **sampling)
+        return cls([0.0] * elements("m", m), jitter_deg=180.0, **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -85,7 +85,7 @@ class Rotation(Jittered):
 
     def _kept(self) -> tuple[float, ...]:
         given: Any = self.degrees
-        return numbers("degrees", given, f"Rotation.circle({given}) or Rotation([{given}])?")
+        return numbers("degrees", given, f"Rotation.circle({shown(given)}) or Rotation([{shown(given)}])?")
 
     def _maps(self, numbers: np.ndarray) -> np.ndarray:
         return rotated(numbers)

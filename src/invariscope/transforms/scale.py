@@ -8,11 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import elements
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.checks import evenly, need_range, number, numbers
 from invariscope.transforms.machinery.jittered import Jittered, Numbers
 from invariscope.transforms.machinery.matrices import linear
+
+_SMALLEST = 1e-6  # of a factor; the largest is its reciprocal
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Scale(Jittered):
         if high <= low:
             raise ValueError(f"hi must be greater than lo; got lo={low:g} and hi={high:g}.")
         middle = float(np.sqrt(low * high))
-        return cls([middle] * integer("m", m), jitter=float(np.sqrt(high / low)), **sampling)
+        return cls([middle] * elements("m", m), jitter=float(np.sqrt(high / low)), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -92,4 +94,6 @@ def _positive(name: str, value: Any) -> float:
         raise ValueError(
             f"{name} is negative, {factor:g}: combine Scale with Rotation([180]) or Flip instead."
         )
+    if not _SMALLEST <= factor <= 1 / _SMALLEST:
+        raise ValueError(f"{name} must be from {_SMALLEST:g} to {1 / _SMALLEST:g}; got {factor:g}.")
     return factor

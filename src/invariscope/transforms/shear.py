@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import elements
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.checks import choice, evenly, need_range, number, numbers
 from invariscope.transforms.machinery.jittered import Jittered, Numbers
@@ -70,7 +70,7 @@ class Shear(Jittered):
             ValueError: `reach` is missing.
         """
         need_range("Shear", "Shear.uniform(8, 0.3), factors from −0.3 to 0.3", reach)
-        return cls([0.0] * integer("m", m), jitter=number("reach", reach), **options)
+        return cls([0.0] * elements("m", m), jitter=number("reach", reach), **options)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import bounded, elements, integer, shown
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.checks import choice, evenly, need_range, number, numbers
 from invariscope.transforms.machinery.jittered import Jittered, Numbers
@@ -72,6 +72,7 @@ class Translation(Jittered):
         if integer("radius", radius) < integer("step", step):
             raise ValueError(f"step must not exceed radius; got {step} px and {radius} px.")
         reach = radius // step
+        elements(f"the number of shifts up to radius={radius}", (2 * reach + 1) ** 2)
         steps = [step * k for k in range(-reach, reach + 1)]
         return cls([(dx, dy) for dy in steps for dx in steps], **sampling)
 
@@ -83,7 +84,7 @@ class Translation(Jittered):
             ValueError: `reach_px` is missing.
         """
         need_range("Translation", "Translation.uniform(8, 3), up to 3 px each way", reach_px)
-        return cls([(0.0, 0.0)] * integer("m", m), jitter_px=number("reach_px", reach_px), **sampling)
+        return cls([(0.0, 0.0)] * elements("m", m), jitter_px=number("reach_px", reach_px), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -100,8 +101,10 @@ class Translation(Jittered):
     def _kept(self) -> tuple[Shift, ...]:
         shifts: Any = self.shifts_px
         if isinstance(shifts, str) or not hasattr(shifts, "__iter__"):
-            raise TypeError(f"shifts_px must be a list of (dx, dy) pairs, one per element; got {shifts!r}.")
-        found = tuple(_pair(f"shifts_px[{k}]", shift) for k, shift in enumerate(shifts))
+            raise TypeError(
+                f"shifts_px must be a list of (dx, dy) pairs, one per element; got {shown(shifts)}."
+            )
+        found = tuple(_pair(f"shifts_px[{k}]", shift) for k, shift in enumerate(bounded("shifts_px", shifts)))
         if not found:
             raise ValueError("shifts_px is empty: a transform needs at least one element.")
         return found

@@ -10,6 +10,7 @@ from invariscope.common.checks import set_integers
 from invariscope.common.registry import unknown
 from invariscope.zoo.schedules import SCHEDULES
 
+_LARGEST = 1e6  # of learning rates and weight decay
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bf16", "auto")
 # Settings that `describe` always includes. It includes others only if they differ from their defaults, so
@@ -47,7 +48,9 @@ class TrainConfig:
         set_integers(self, epochs=1, batch_size=1, crop_px=0)
         if not self.lr > 0:
             raise ValueError(f"lr must be positive; got {self.lr}.")
-        if not self.weight_decay >= 0 or (self.weight_decay and self.optimizer != "sgd"):
+        if self.lr > _LARGEST:
+            raise ValueError(f"lr must be at most {_LARGEST:g}; got {self.lr:g}.")
+        if not 0 <= self.weight_decay <= _LARGEST or (self.weight_decay and self.optimizer != "sgd"):
             raise ValueError(
                 f'weight_decay must be at least 0, and is only supported by optimizer="sgd"; got '
                 f"weight_decay={self.weight_decay} with optimizer={self.optimizer!r}."

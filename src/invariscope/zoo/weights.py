@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -258,11 +259,11 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
         _refuse_costly(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or forged pickle can fail in any way
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        # Without torch's own message, which recommends loading with weights_only=False.
         raise ValueError(
-            f"{path} is truncated, or contains objects that could run code; it was not loaded "
-            f"({first}). Save only the state dict, preferably as safetensors."
-        ) from error
+            f"{path} is truncated, or contains objects that could run code{_culprit(error)}; it was not "
+            "loaded. Save only the state dict, preferably as safetensors."
+        ) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -286,6 +287,12 @@ def _refuse_costly(path: Path) -> None:
     with path.open("rb") as stream:
         for _ in range(_LEGACY_PICKLES):
             refuse_costly(stream)
+
+
+def _culprit(error: Exception) -> str:
+    """Return the name of the object that torch refuses to load, in parentheses; empty if there is none."""
+    found = re.search(r"GLOBAL ([\w.]+)", str(error))
+    return f" (it refers to {found[1]})" if found else ""
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:

@@ -117,22 +117,30 @@ def train(
             --optimizer sgd --lr 0.4 --schedule one_cycle --weight-decay 5e-4 --label-smoothing 0.1 \\
             --flip --crop 4 --precision auto
     """
+    from invariscope.cli.expressions import read_transform
+
     checkpoint, curves = beside(out, ".safetensors"), beside(out, ".monitor")
+    _refuse_unfinished(out, checkpoint, resume=resume, overwrite=overwrite)
     options = vars(settings) | {"checkpoint": checkpoint}
     watch, removes = None, () if monitor else (_CURVES,)
     try:
         with (
             staged_folder(out, overwrite=overwrite, last="card.json", removes=removes) as stage,
-            _resumable(checkpoint, curves, resume=resume),
+            _resumable(checkpoint, curves),
         ):
             images, held_out = _images(data, test, data_dir, standardize)
             images = images if samples is None else images.subset(samples, seed=settings.seed)
-            card = _card(network, images, settings.seed)
-            if monitor:
+            card, moved = _card(network, images, settings.seed), augmentation and read_transform(augmentation)
+            watched = read_transform(monitor_transform) if monitor else None
+            model = card.build().to(device)
+            if not resume:  # only now that nothing is wrong with the data and options
+                checkpoint.unlink(missing_ok=True)
+                shutil.rmtree(curves, ignore_errors=True)
+            if watched is not None:
                 probes = images if held_out is None else held_out
-                watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
+                watch = _monitor(probes, watched, monitor_every, settings.seed, curves)
                 options["monitor"] = partial(_visit, watch, settings.epochs)
-            model, trained = _trained(card, images, held_out, augmentation, device, options)
+            trained = _trained(card, model, images, held_out, moved, options)
             _put(model, replace(card, training=trained.describe()), watch, stage, out)
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
@@ -142,14 +150,11 @@ def train(
 
 
 @contextmanager
-def _resumable(checkpoint: Path, curves: Path, *, resume: bool) -> Iterator[None]:
-    """Remove the state of an earlier run unless it is to be resumed; errors say where that of this run is."""
+def _resumable(checkpoint: Path, curves: Path) -> Iterator[None]:
+    """Let errors say where the state of an unfinished run is; remove curves without such a state."""
     for path, wanted in ((checkpoint, "a file"), (curves, "a folder")):
         if os.path.lexists(path) and (kind := kind_of(path)) != wanted:
             raise FileExistsError(f"{path}, where the training state is saved, is {kind}; move it away")
-    if not resume:
-        checkpoint.unlink(missing_ok=True)
-        shutil.rmtree(curves, ignore_errors=True)
     try:
         yield
     except OSError as error:
@@ -169,6 +174,15 @@ def _put(model: nn.Module, card: Card, watch: Monitor | None, stage: Path, out: 
         if watch is not None:
             watch.save(stage / _CURVES)
         zoo.save_network(stage, model, card, overwrite=True)
+
+
+def _refuse_unfinished(out: Path, checkpoint: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise FileExistsError for the state of an interrupted run, unless an option says what to do with it."""
+    if checkpoint.exists() and not resume and not overwrite:
+        raise FileExistsError(
+            f"{checkpoint} holds an interrupted run of {out}: add --resume to continue it, or --overwrite to "
+            "start again from the beginning"
+        )
 
 
 def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
@@ -213,17 +227,14 @@ def _card(network: str, images: ImageData, seed: int) -> Card:
 
 def _trained(
     card: Card,
+    model: Any,
     images: ImageData,
     held_out: ImageData | None,
-    augmentation: str | None,
-    device: str,
+    moved: Any,
     options: dict[str, Any],
-) -> tuple[nn.Module, Training]:
+) -> Training:
     from invariscope import zoo
-    from invariscope.cli.expressions import read_transform
 
-    moved = None if augmentation is None else read_transform(augmentation)
-    model = card.build().to(device)
     with progress_bars() as bar:
         tick = bar(f"training {card.network}")
         trained = zoo.train(
@@ -234,14 +245,13 @@ def _trained(
             progress=lambda at: tick((at.epoch - 1) * at.batches + at.batch, at.epochs * at.batches),
             **options,
         )
-    return model, trained
+    return trained
 
 
-def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Path) -> Monitor:
-    from invariscope.cli.expressions import read_transform
+def _monitor(data: ImageData, transform: Any, every: int, seed: int, folder: Path) -> Monitor:
     from invariscope.monitor import Monitor
 
-    return Monitor(data, read_transform(transform), every=every, seed=seed, folder=folder)
+    return Monitor(data, transform, every=every, seed=seed, folder=folder)
 
 
 def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:

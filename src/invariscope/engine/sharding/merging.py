@@ -197,7 +197,14 @@ def _result(
     further = {
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": max(seconds),
-        "shards": {"count": len(documents), "seconds": seconds},
+        "shards": {
+            "count": len(documents),
+            "seconds": seconds,
+            "samples": [document["provenance"]["data"]["samples"] for document in documents],
+            "forwarded_inputs": [
+                document["provenance"]["options"]["forwarded_inputs"] for document in documents
+            ],
+        },
         **compact.described,
     }
     return Result(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from invariscope.common.files import replacing
-from invariscope.common.wording import listed
+from invariscope.common.wording import listed, visible
 from invariscope.lab.recipes.case_tables import (
     RULE,
     accuracy_column,
@@ -48,7 +48,7 @@ class Page:
         """Write the page and its figures, and return its path."""
         drawn = list(draw_all(self.outcomes, path.parent))
         with replacing(path) as part:
-            part.write_text(self.text(drawn), encoding="utf-8")
+            part.write_text(visible(self.text(drawn), keep="\n"), encoding="utf-8")
         return path
 
     def text(self, drawn: Sequence[DrawnFigure]) -> str:

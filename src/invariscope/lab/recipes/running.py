@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from invariscope.lab.recipes.archive import lacks_weights
 from invariscope.lab.recipes.cells import Cell
 from invariscope.lab.recipes.kinds import CellContext
-from invariscope.lab.recipes.stopping import GRACE_S, parent_named
+from invariscope.lab.recipes.stopping import ending, parent_named
 from invariscope.lab.recipes.store import LOG, MadeMeanwhileError, Store
 
 TAIL = 12
@@ -164,7 +163,7 @@ class CellRunner:
         """Run all of these cells, finished or not."""
         outcome, waiting, total = RunSummary(), list(cells), len(cells)
         running: dict[str, _Process] = {}
-        with _ended(running):
+        with ending(running):
             while waiting or running:
                 waiting = self._start(waiting, running, outcome, total)
                 self._collect(running, outcome)
@@ -231,22 +230,6 @@ class _Process:
     since: float
 
 
-@contextmanager
-def _ended(running: dict[str, Any]) -> Iterator[None]:
-    """End all processes when the block ends."""
-    try:
-        yield
-    finally:
-        for started in running.values():
-            started.process.terminate()
-        for started in running.values():
-            try:
-                started.process.wait(2 * GRACE_S)
-            except subprocess.TimeoutExpired:
-                started.process.kill()
-                started.process.wait()
-
-
 def tail(log: Path, count: int = TAIL) -> list[str]:
     """Return the last lines of a log; none if there is no log."""
     try:
@@ -256,5 +239,5 @@ def tail(log: Path, count: int = TAIL) -> list[str]:
 
 
 def own_command() -> list[str]:
-    """Return the command line that starts this program."""
-    return [sys.executable, "-m", "invariscope"]
+    """Return the command line that starts this program, without importing from the working folder."""
+    return [sys.executable, "-P", "-m", "invariscope"]

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from invariscope.common.checks import integer
+from invariscope.common.checks import bounded, elements, shown
 from invariscope.common.registry import unknown
 
 _MOST_COLOURS = 4
+_LARGEST = 1e12  # beyond, float32 coordinates and values lose all digits
 _CONVERT = "Convert first, e.g. x.float() / 255, or x.float() if the model scales its inputs itself."
 
 
@@ -25,9 +26,9 @@ def numbers(name: str, values: Any, hint: str = "") -> tuple[float, ...]:
         hint: what to write instead of a single number.
     """
     if isinstance(values, str | int | float) or not isinstance(values, Iterable):
-        hint = hint or f"Write [{values}]?"
-        raise TypeError(f"{name} must be a list of numbers, one per element; got {values!r}. {hint}")
-    found = tuple(number(f"{name}[{k}]", value) for k, value in enumerate(values))
+        hint = hint or f"Write [{shown(values)}]?"
+        raise TypeError(f"{name} must be a list of numbers, one per element; got {shown(values)}. {hint}")
+    found = tuple(number(f"{name}[{k}]", value) for k, value in enumerate(bounded(name, values)))
     if not found:
         raise ValueError(f"{name} is empty: a transform needs at least one element.")
     return found
@@ -37,10 +38,12 @@ def number(name: str, value: Any) -> float:
     """Return a finite number as a float."""
     try:
         found = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number; got {value!r}.") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number; got {shown(value)}.") from None
     if not math.isfinite(found):
         raise ValueError(f"{name} must be finite; got {found}.")
+    if abs(found) > _LARGEST:
+        raise ValueError(f"{name} must be at most {_LARGEST:g} in size; got {found:g}.")
     return found
 
 
@@ -66,7 +69,7 @@ def nested(values: np.ndarray) -> tuple[Any, ...]:
 
 def evenly(lo: Any, hi: Any, m: Any, spaced: Callable[..., np.ndarray] = np.linspace) -> list[float]:
     """Return `m` numbers from `lo` to `hi`, both included."""
-    return spaced(number("lo", lo), number("hi", hi), integer("m", m)).tolist()
+    return spaced(number("lo", lo), number("hi", hi), elements("m", m)).tolist()
 
 
 def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from invariscope.common.checks import integer
 from invariscope.common.draws import Draws
 from invariscope.transforms.machinery.checks import choice, positive
 
+MOST_MODES = 2_000  # half waves per side; the sums over modes are of this size squared
 CUTOFFS = ("code", "paper")
 DISPLACEMENTS = ("nominal", "exact")
 
@@ -24,7 +25,7 @@ def spectrum(c: int, cutoff: str = "code") -> np.ndarray:
     for i, j = 1, 2, ... with √(i² + j²) < c + ½ ("code") or i² + j² ≤ c² ("paper").
     """
     choice("cutoff", cutoff, CUTOFFS)
-    i = np.arange(1, integer("c", c) + 1)
+    i = np.arange(1, integer("c", c, most=MOST_MODES) + 1)
     squares = i[:, None] ** 2 + i**2
     inside = squares < (c + 0.5) ** 2 if cutoff == "code" else squares <= c**2
     kept = int(inside.any(axis=0).sum())
@@ -111,7 +112,7 @@ def _square_at_one(n: int, c: int, displacement: str, cutoff: str) -> float:
     size = integer("n", n, least=3)
     if displacement == "exact":
         return size**2 * float((spectrum(c, cutoff) ** 2).sum()) / 2
-    if integer("c", c) == 1:
+    if integer("c", c, most=MOST_MODES) == 1:
         raise ValueError(
             "at c = 1 the nominal displacement is zero at every temperature (ln 1 = 0): use "
             "displacement='exact' with cutoff='code', or c of at least 2."

@@ -8,12 +8,16 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from invariscope.common.available import available_memory
 from invariscope.common.checks import integer
 from invariscope.common.registry import Registry, unknown
 
 # Functions, not classes: one architecture can have several published sizes.
 NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks", listing="models")
+
+_ADVICE = "give smaller widths, or smaller images"
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
@@ -55,8 +59,28 @@ def build(
         if option not in known:
             raise unknown(f"option of {name}", option, known)
     with torch.random.fork_rng(devices=[]):
+        _refuse_huge(name, lambda: factory(shape, classes, **options))
         torch.default_generator.manual_seed(seed)
         return factory(shape, classes, **options)
+
+
+def _refuse_huge(name: str, make: Callable[[], nn.Module]) -> None:
+    """Raise ValueError if the weights do not fit in memory, without allocating them."""
+    try:
+        with torch.device("meta"):
+            tensors = [*(model := make()).parameters(), *model.buffers()]
+        needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors if not is_lazy(tensor))
+    except (RuntimeError, TypeError, OverflowError) as error:
+        if "overflow" not in str(error).lower():
+            return  # a network that cannot be built without memory
+        raise ValueError(
+            f"{name} with these options has more weights than fit in memory: {_ADVICE}"
+        ) from None
+    if needed > (free := available_memory()):
+        raise ValueError(
+            f"the weights of {name} with these options need {needed / 2**30:,.1f} GiB, but "
+            f"{free / 2**30:,.1f} GiB of memory are available: {_ADVICE}"
+        )
 
 
 class Scaled(nn.Module):

@@ -7,6 +7,7 @@ from math import prod
 
 from torch import nn
 
+from invariscope.common.checks import integer
 from invariscope.zoo.networks.base import chosen_width, network
 
 
@@ -40,7 +41,7 @@ def fully_connected(
     59210
     """
     width = chosen_width("width", width, input_shape, 64, 64)
-    depth = chosen_width("depth", depth, input_shape, 3, 3)
+    depth = integer("depth", depth, most=1_000)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     features = prod(input_shape)
     for number in range(1, depth + 1):

@@ -1,0 +1,101 @@
+"""Names of a result in a form that can be shown: without control characters, and not endless."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from invariscope.common.wording import visible
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+
+LONGEST = 200
+_START, _END = 120, 50
+
+Row = TypeVar("Row")
+
+
+def readable(result: Result) -> Result:
+    """Return a copy of a result whose names and texts can be shown in a report.
+
+    Control characters, marks that reverse the direction of text and lone surrogates become escapes such as
+    `\\x1b`. Names of more than 200 characters are shortened, and marked with a digest so that they stay
+    different.
+    """
+    return replace(
+        result,
+        rows=tuple(map(_row, result.rows)),
+        curve_rows=tuple(map(_row, result.curve_rows)),
+        baseline_rows=tuple(map(_row, result.baseline_rows)),
+        arrays={tuple(map(_entry, key)): value for key, value in result.arrays.items()},  # type: ignore[misc]
+        examples={shown_name(key): value for key, value in result.examples.items()},
+        provenance=_provenance(result.provenance),
+    )
+
+
+@lru_cache(maxsize=4096)
+def shown_name(name: str) -> str:
+    """Return a name with escapes for what cannot be seen, shortened if it is very long.
+
+    >>> shown_name("conv1"), shown_name("a\\x1b[31m"), len(shown_name("x" * 10_000)) < 200
+    ('conv1', 'a\\\\x1b[31m', True)
+    """
+    text = visible(name)
+    if len(text) <= LONGEST:
+        return text
+    mark = hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=4).hexdigest()
+    return f"{text[:_START]}…[{mark}]…{text[-_END:]}"
+
+
+def _entry(value: Any) -> Any:
+    return shown_name(value) if isinstance(value, str) else value
+
+
+def _row(row: Row) -> Row:
+    found = {}
+    for entry in fields(row):  # type: ignore[arg-type]
+        value = getattr(row, entry.name)
+        if isinstance(value, str) and value:
+            text = visible(value, keep="\n") if entry.name in ("note", "caution") else shown_name(value)
+            if text != value:
+                found[entry.name] = text
+    return replace(row, **found) if found else row  # type: ignore[type-var]
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record with visible texts; names that rows repeat are shown as in the rows."""
+    found = {key: _texts(value) for key, value in record.items()}
+    for part, name in (("model", "label"), ("model", "name"), ("data", "name"), ("transform", "family")):
+        if isinstance(about := record.get(part), Mapping) and isinstance(about.get(name), str):
+            found[part][name] = shown_name(about[name])
+    for part, name in (("data", "classes"), ("transform", "labels")):
+        if isinstance(about := record.get(part), Mapping) and isinstance(about.get(name), list | tuple):
+            found[part][name] = [_entry(value) for value in about[name]]
+    if isinstance(measures := record.get("measures"), Mapping):
+        found["measures"] = {shown_name(str(name)): _texts(about) for name, about in measures.items()}
+    if isinstance(skipped := record.get("skipped"), list | tuple):
+        found["skipped"] = [_skipped(entry) for entry in skipped]
+    if isinstance(unused := record.get("unused"), list | tuple):
+        found["unused"] = [_entry(layer) for layer in unused]
+    return found
+
+
+def _skipped(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return _texts(entry)
+    return {
+        key: _entry(value) if key in ("layer", "measure") else _texts(value) for key, value in entry.items()
+    }
+
+
+def _texts(value: Any) -> Any:
+    """Return plain data with visible texts."""
+    if isinstance(value, str):
+        return visible(value, keep="\n\t")
+    if isinstance(value, Mapping):
+        return {_texts(key): _texts(entry) for key, entry in value.items()}
+    return [_texts(entry) for entry in value] if isinstance(value, list | tuple) else value
