@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from invariscope.statistics.moments.orbit_state import (
     in_layer_shape,
 )
 from invariscope.statistics.moments.references import FIRST, References
+from invariscope.statistics.moments.strata_moments import finalized_strata
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.visits import Visits
 
@@ -254,6 +256,14 @@ class OrbitMoments(Statistic):
             row_deviations=deviations,
             element_deviation=squares,
         )
+
+    def finalize_strata(self, state: OrbitState, buckets: np.ndarray) -> Sequence[Moments]:
+        """Return the moments of several strata, computed together; see `Statistic.finalize_strata`."""
+        self._lend(state)
+        state.spare = None
+        if state.device is not None:
+            state.on_host()
+        return finalized_strata(state, buckets, standard=self._standard)
 
 
 def _refuse_another_shape(block: Block, state: OrbitState) -> None:
