@@ -12,7 +12,7 @@ from invariscope.statistics.counts.firing_kernel import count_firing, keep_large
 from invariscope.statistics.moments.group_kernel import group_products
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
-from invariscope.statistics.moments.references import take_reference
+from invariscope.statistics.moments.references import take_references
 from invariscope.statistics.sample_spread import add_offsets
 from invariscope.statistics.visits import Visits
 
@@ -91,28 +91,31 @@ def test_groups_that_do_not_fit_the_sums_are_refused(changed):
     "changed",
     [
         {"rows": ROWS[:, :4]},
-        {"starts": np.arange(6)},
-        {"starts": np.array([-1])},
-        {"starts": np.array([len(ROWS) - 2])},
+        {"starts": np.arange(6)[None]},
+        {"starts": np.array([[-1]])},
+        {"starts": np.array([[len(ROWS) - 2]])},
         {"step": len(ROWS)},
-        {"pivot": np.ones((ELEMENTS, 4))},
-        {"usual": np.ones((2, 4))},
+        {"strata": np.array([1])},
+        {"strata": np.array([0, 0])},
+        {"pivots": np.ones((1, ELEMENTS, 4))},
+        {"usual": np.ones((1, 2, 4))},
         {"weights": np.ones(4)},
     ],
 )
 def test_references_of_another_size_are_refused(changed):
     given = {
         "rows": ROWS,
-        "starts": np.array([0, ELEMENTS]),
+        "starts": np.array([[0, ELEMENTS]]),
         "step": 1,
         "weights": np.ones(ELEMENTS),
         "share": 1e-10,
-        "pivot": np.ones((ELEMENTS, UNITS)),
-        "usual": np.ones((2, UNITS)),
+        "strata": np.array([0]),
+        "pivots": np.ones((1, ELEMENTS, UNITS)),
+        "usual": np.ones((1, 2, UNITS)),
     }
-    take_reference(**given)
+    take_references(**given)
     with REFUSED:
-        take_reference(**given | changed)
+        take_references(**given | changed)
 
 
 @pytest.mark.parametrize(
