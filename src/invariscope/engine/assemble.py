@@ -205,13 +205,12 @@ class LayerStates:
             self._place(measure),
         )
         whole = found.setdefault(measure.label, Part())
-        mean = None if means is None else means.setdefault(measure.label, MeasureMean(measure))
+        first = len(whole.rows)
         for stratum, own, below in zip(strata, values, floors, strict=True):
-            first = len(whole.rows)
             for output, part in own.items():
                 whole.add(place(output, stratum).part(part, below.get(output)))
-            if mean is not None:
-                mean.add(stratum, own, whole.rows[first:])
+        if means is not None:
+            means.setdefault(measure.label, MeasureMean(measure)).add(strata, values, whole.rows[first:])
 
     def _whole(self, measure: Measure) -> Stratum:
         """Return the stratum of all samples."""
@@ -365,20 +364,24 @@ class MeasureMean:
     reason: str = ""
     means: dict[str, ClassMean] = field(default_factory=dict)
 
-    def add(self, stratum: Stratum, values: Mapping[str, Values], rows: Sequence[Row]) -> None:
-        """Add a class.
+    def add(
+        self, strata: Sequence[Stratum], values: Sequence[Mapping[str, Values]], rows: Sequence[Row]
+    ) -> None:
+        """Add some classes.
 
         Args:
-            rows: its rows, which hold the floors.
+            rows: their rows, which hold the floors.
         """
         if self.sizes is None:
-            kinds = {name: self.measure.output(name).kind for name in values}
-            self.means = means_of(values, kinds)
-        self.sizes = stratum.sizes + (0 if self.sizes is None else self.sizes)
-        self.reason = self.reason or stratum.reason
-        floors = {row.output: row.floor for row in rows}
+            kinds = {name: self.measure.output(name).kind for name in values[0]}
+            self.means = means_of(values[0], kinds)
+        sizes = sum(stratum.sizes for stratum in strata)
+        self.sizes = sizes if self.sizes is None else sizes + self.sizes
+        self.reason = self.reason or next((stratum.reason for stratum in strata if stratum.reason), "")
+        floors = {(row.output, row.stratum): row.floor for row in rows}
         for output, mean in self.means.items():
-            mean.add(values[output], floors[output])
+            own = [floors[output, stratum.label] for stratum in strata]
+            mean.add([parts[output] for parts in values], own)
 
 
 def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:
