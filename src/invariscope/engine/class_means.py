@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ class ClassMean:
             self.maps.add(np.stack([values.values[0] for values in units]))
             self.counted = np.logical_or.reduce([values.counted for values in units]) | self.counted
             self.nulls += [values.layer_null() for values in units]
-            self.first = self.first or units[0]
+            self.first = self.first or _without_values(units[0])
         undefined = left_out([values for values in classes if isinstance(values, LayerValues)])
         if undefined is not ABSENT:
             self.undefined = undefined + (0.0 if self.undefined is ABSENT else self.undefined)
@@ -198,6 +198,11 @@ class ClassMean:
 def layer_replicates(part: Values) -> np.ndarray:
     """Return the (replicate,) values of the layer."""
     return part.values if isinstance(part, LayerValues) else part.layer_values()  # type: ignore[union-attr]
+
+
+def _without_values(units: UnitValues) -> UnitValues:
+    """Return the facts about the units alone, because arrays may be views of those of many classes."""
+    return replace(units, values=np.empty(0), counted=units.counted.copy(), ratio=None, null=None)
 
 
 def _stacked(replicates: Sequence[np.ndarray]) -> np.ndarray:

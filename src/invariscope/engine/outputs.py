@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from math import prod
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -320,7 +321,7 @@ def _first_reason(small: str, uncovered: str) -> str:
 def _note(value: float, why: str, own: str, empty: str) -> str:
     if not np.isfinite(value):
         return own or empty or (_NOTHING if np.isnan(value) else _INFINITE)
-    return "; ".join(filter(None, (why, own)))
+    return intern("; ".join(filter(None, (why, own))))  # many rows have the same note
 
 
 def _beyond_float32(values: np.ndarray) -> bool:
