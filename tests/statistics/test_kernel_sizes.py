@@ -9,7 +9,7 @@ from test_orbit_moments import accumulated
 from invariscope.block import Membership
 from invariscope.statistics.counts.bin_kernel import BINS, count_bins
 from invariscope.statistics.counts.firing_kernel import count_firing, keep_largest
-from invariscope.statistics.moments.group_kernel import group_products
+from invariscope.statistics.moments.group_kernel import group_products, strata_products
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.references import take_references
@@ -85,6 +85,30 @@ def test_groups_that_do_not_fit_the_sums_are_refused(changed):
     group_products(**given)
     with REFUSED:
         group_products(**given | changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"buckets": np.array([[[0], [2]]])},
+        {"buckets": np.array([[[-1], [1]]])},
+        {"counts": np.array([1])},
+        {"pivots": np.zeros((1, ELEMENTS, UNITS - 1))},
+        {"references": np.array([1])},
+        {"references": np.array([0, 0])},
+    ],
+)
+def test_strata_that_do_not_fit_the_sums_are_refused(changed):
+    given = {
+        "columns": np.zeros((2, ELEMENTS, UNITS)),
+        "buckets": np.array([[[0], [1]]]),
+        "counts": np.array([1, 1]),
+        "pivots": np.zeros((1, ELEMENTS, UNITS)),
+        "references": np.array([0]),
+    }
+    strata_products(**given)
+    with REFUSED:
+        strata_products(**given | changed)
 
 
 @pytest.mark.parametrize(
