@@ -375,7 +375,7 @@ class MeasureMean:
         if self.sizes is None:
             kinds = {name: self.measure.output(name).kind for name in values[0]}
             self.means = means_of(values[0], kinds)
-        sizes = sum(stratum.sizes for stratum in strata)
+        sizes = np.sum([stratum.sizes for stratum in strata], axis=0)
         self.sizes = sizes if self.sizes is None else sizes + self.sizes
         self.reason = self.reason or next((stratum.reason for stratum in strata if stratum.reason), "")
         floors = {(row.output, row.stratum): row.floor for row in rows}

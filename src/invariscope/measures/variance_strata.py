@@ -69,8 +69,8 @@ class StrataParts:
         """Return the errors of `ratio` due to the draw of units; None without a draw."""
         if (draw := self.units.draw) is None:
             return None
-        terms = (np.where(self.units.dead, 0.0, part[0]) for part in (above, below))
-        return [drawing_error(*own, draw) for own in zip(*terms, strict=True)]
+        terms = [np.where(self.units.dead, 0.0, part[0]) for part in (above, below)]
+        return [drawing_error(up, down, draw) for up, down in zip(*terms, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class StrataValues:
 
     def apart(self) -> list[UnitValues]:
         """Return the values of each stratum, whose layer values were computed together."""
-        columns: dict[str, Sequence[Any]] = {
+        columns: dict[str, Any] = {
             "values": self.values.swapaxes(0, 1),
             "counted": self.counted,
             "dead": _numbers_of(self.dead),
@@ -119,12 +119,12 @@ class StrataValues:
                 vars(one)[name] = own
         return found
 
-    def _of_layers(self) -> dict[str, Sequence[Any]]:
+    def _of_layers(self) -> dict[str, Any]:
         """Return the layer values and nulls of all strata, by the name of the property that holds them."""
         weights = None if self.draw is None else self.draw.weights
         kept, (replicates, strata) = self.counted & np.isfinite(self.values), self.values.shape[:2]
         means = layer_means(_joined(self.values), _joined(kept), weights).reshape(replicates, strata)
-        found: dict[str, Sequence[Any]] = {"_layer_values": np.ascontiguousarray(means.T)}
+        found: dict[str, Any] = {"_layer_values": np.ascontiguousarray(means.T)}
         if self.null is not None:
             found["_layer_null"] = layer_means(self.null, self.counted, weights).tolist()
         return found
