@@ -87,7 +87,9 @@ class Interval:
         >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
         {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
         """
-        low, high, centre = (float(np.clip(x, least, most)) for x in (self.low, self.high, self.centre))
+        if self is MISSING:
+            return self
+        low, high, centre = (float(min(max(x, least), most)) for x in (self.low, self.high, self.centre))
         return replace(self, low=low, high=high, centre=centre)
 
     def exponential(self) -> Interval:

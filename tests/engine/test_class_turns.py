@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.engine import budget, turns
+from invariscope.engine import assemble, budget, plan, turns
 from invariscope.results.rows import PLACE
 
 SAMPLES, CLASSES = 630, 3
@@ -193,3 +193,26 @@ def test_maps_of_many_classes_are_kept_on_request(model, images):
     assert {key[2] for key in measured(model, few, class_maps=False).maps} == {"all", "mean"}
     with pytest.raises(ValueError, match="class_maps must be True, False or None; got 'many'"):
         measured(model, few, class_maps="many")
+
+
+@pytest.mark.parametrize("measures", [["nv", "anova"], [iv.TransformationVariance(spread="std")]])
+@pytest.mark.parametrize("classes", [CLASSES, 90])
+def test_classes_evaluated_one_by_one_have_the_numbers_of_all_together(
+    model, images, measures, classes, monkeypatch
+):
+    given = {"measures": measures, "floor": True}
+    expected = measured(model, (images, labels_of(classes)), **given)
+    monkeypatch.setattr(assemble, "MOST_AT_ONCE", 1)
+    assert_same(measured(model, (images, labels_of(classes)), **given), expected)
+
+
+def test_the_first_samples_of_a_class_share_a_block_if_groups_are_crossed():
+    cells = np.random.default_rng(0).permutation(np.repeat(np.arange(40), 8)) * 8
+    blocks = plan.by_cell(cells, plan.Strata(True, nested=False), 64)
+    block_of = np.empty(len(cells), int)
+    for number, samples in enumerate(blocks):
+        block_of[samples] = number
+    order = np.concatenate(blocks)
+    for cell in np.unique(cells):
+        first = order[cells[order] == cell][:5]
+        assert len(set(block_of[first])) == 1

@@ -9,10 +9,10 @@ from test_orbit_moments import accumulated
 from invariscope.block import Membership
 from invariscope.statistics.counts.bin_kernel import BINS, count_bins
 from invariscope.statistics.counts.firing_kernel import count_firing, keep_largest
-from invariscope.statistics.moments.group_kernel import group_products
+from invariscope.statistics.moments.group_kernel import group_products, strata_products
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
-from invariscope.statistics.moments.references import take_reference
+from invariscope.statistics.moments.references import take_references
 from invariscope.statistics.sample_spread import add_offsets
 from invariscope.statistics.visits import Visits
 
@@ -90,29 +90,56 @@ def test_groups_that_do_not_fit_the_sums_are_refused(changed):
 @pytest.mark.parametrize(
     "changed",
     [
+        {"buckets": np.array([[[0], [2]]])},
+        {"buckets": np.array([[[-1], [1]]])},
+        {"counts": np.array([1])},
+        {"pivots": np.zeros((1, ELEMENTS, UNITS - 1))},
+        {"references": np.array([1])},
+        {"references": np.array([0, 0])},
+    ],
+)
+def test_strata_that_do_not_fit_the_sums_are_refused(changed):
+    given = {
+        "columns": np.zeros((2, ELEMENTS, UNITS)),
+        "buckets": np.array([[[0], [1]]]),
+        "counts": np.array([1, 1]),
+        "pivots": np.zeros((1, ELEMENTS, UNITS)),
+        "references": np.array([0]),
+    }
+    strata_products(**given)
+    with REFUSED:
+        strata_products(**given | changed)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
         {"rows": ROWS[:, :4]},
-        {"starts": np.arange(6)},
-        {"starts": np.array([-1])},
-        {"starts": np.array([len(ROWS) - 2])},
+        {"starts": np.arange(6)[None]},
+        {"starts": np.array([[-1]])},
+        {"starts": np.array([[len(ROWS) - 2]])},
         {"step": len(ROWS)},
-        {"pivot": np.ones((ELEMENTS, 4))},
-        {"usual": np.ones((2, 4))},
+        {"strata": np.array([1])},
+        {"strata": np.array([0, 0])},
+        {"pivots": np.ones((1, ELEMENTS, 4))},
+        {"usual": np.ones((1, 2, 4))},
         {"weights": np.ones(4)},
     ],
 )
 def test_references_of_another_size_are_refused(changed):
     given = {
         "rows": ROWS,
-        "starts": np.array([0, ELEMENTS]),
+        "starts": np.array([[0, ELEMENTS]]),
         "step": 1,
         "weights": np.ones(ELEMENTS),
         "share": 1e-10,
-        "pivot": np.ones((ELEMENTS, UNITS)),
-        "usual": np.ones((2, UNITS)),
+        "strata": np.array([0]),
+        "pivots": np.ones((1, ELEMENTS, UNITS)),
+        "usual": np.ones((1, 2, UNITS)),
     }
-    take_reference(**given)
+    take_references(**given)
     with REFUSED:
-        take_reference(**given | changed)
+        take_references(**given | changed)
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_references_on_another_device_are_those_of_the_host():
     host, device = (References.empty(1, 3, 40, np.dtype(np.float64)) for _ in range(2))
     device = device.on(torch.device("cpu"))
     for references in (host, device):
-        references.take(0, orbits.flatten(0, 1), np.arange(5) * 3, 1, double=True)
+        references.take(np.zeros(1, int), orbits.flatten(0, 1), np.arange(5)[None] * 3, 1, double=True)
     assert (host.pivot == device.pivot.numpy()).all()
     np.testing.assert_allclose(host.usual, device.usual.numpy(), rtol=1e-12)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -12,19 +13,23 @@ import numpy as np
 from invariscope.common.wording import listed
 from invariscope.engine.arrival import without_partners
 from invariscope.engine.class_means import ClassMean, means_of
-from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
+from invariscope.engine.outputs import LayerOutput, OutputPlace, Part, Stratum, no_interval
+from invariscope.engine.plan import Strata
 from invariscope.engine.state import MOST_MAPPED, OUTPUT, Run, Turned
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, UnitValues, Values
 from invariscope.readers.base import LayerKey
 from invariscope.results.maps import DrawnMap
+from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
 from invariscope.unit_draw import UnitDraw
 
 NOT_A_CLASS = ("all", "mean")
+# Values per array of classes that are evaluated together: more would take memory and be no faster.
+MOST_AT_ONCE = 1 << 16
 
 References = Mapping[LayerKey, np.ndarray | DrawnMap]
 Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
@@ -130,10 +135,9 @@ class LayerStates:
 
     def parts(self, measures: Sequence[Measure]) -> dict[str, Part]:
         """Return the values of all samples, of each class, and the mean over the classes, by measure."""
-        found = {}
+        found: dict[str, Part] = {}
         for measure in measures:
-            whole = self._stratum(measure, None)
-            found[measure.label] = self._part(measure, whole, self._values(measure, whole))
+            self._add(measure, [self._whole(measure)], found)
         self.finals.clear()
         if self.run.turned is not None:
             self._add_turned(measures, found, self.run.turned)
@@ -144,10 +148,9 @@ class LayerStates:
         return {measure.label: without_partners(found[measure.label], measure) for measure in measures}
 
     def _add_classes(self, measures: Sequence[Measure], found: dict[str, Part]) -> None:
-        """Add the classes and their mean, one class at a time, whose final values need much memory."""
-        run, means = self.run, {}
-        for value in run.labelling.ranked(run.strata.classes):
-            self.add_class(measures, run.strata.classes[value], class_label(run, value), found, means)
+        """Add the classes and their mean."""
+        means: dict[str, MeasureMean] = {}
+        self.add_classes(measures, class_labels(self.run), found, means)
         for measure in measures:
             found[measure.label].add(self._mean(measure, means))
 
@@ -158,78 +161,150 @@ class LayerStates:
             found[measure.label].add(parts.get(measure.label, Part()))
             found[measure.label].add(self._mean(measure, means))
 
-    def add_class(
+    def add_classes(
         self,
         measures: Sequence[Measure],
-        number: int,
-        label: str,
+        labels: Mapping[int, str],
         found: dict[str, Part],
         means: dict[str, MeasureMean],
     ) -> None:
-        """Add a class to the parts and means of the measures.
+        """Add classes to the parts and means of the measures, as many at once as take little memory.
 
         Args:
-            number: the number of the class.
+            labels: the names of the classes by their number.
         """
-        for measure in measures:
-            stratum = self._stratum(measure, number, label)
-            if stratum.sizes.sum() < 2:
-                self.run.small.setdefault(label)
-                continue
-            values = self._values(measure, stratum)
-            part = self._part(measure, stratum, values)
-            found.setdefault(measure.label, Part()).add(part)
-            means.setdefault(measure.label, MeasureMean(measure)).add(stratum, values, part)
-        self.finals.clear()
+        classes, size = list(labels.items()), self._classes_at_once
+        for first in range(0, len(classes), size):
+            few = dict(classes[first : first + size])
+            for measure in measures:
+                strata = self._classes(measure, few)
+                self.run.small.update(dict.fromkeys(s.label for s in strata if s.samples < 2))
+                self._add(measure, [s for s in strata if s.samples >= 2], found, means)
+            self.finals.clear()
 
-    def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
+    @property
+    def _classes_at_once(self) -> int:
+        """Number of classes whose final values are in memory together."""
+        draw, strata = self.run.draws.get(self.key), self.run.strata
+        units = math.prod(self.run.shapes.get(self.key, ())) if draw is None else draw.count
+        return max(MOST_AT_ONCE // max(units * (1 + strata.groups * strata.nested), 1), 1)
+
+    def _add(
+        self,
+        measure: Measure,
+        strata: Sequence[Stratum],
+        found: dict[str, Part],
+        means: dict[str, MeasureMean] | None = None,
+    ) -> None:
+        """Add strata to the part and, if there is one, to the mean of a measure."""
+        if not strata:
+            return
+        values, floors, place = (
+            self._values(measure, strata),
+            self._floors(measure, strata),
+            self._place(measure),
+        )
+        whole = found.setdefault(measure.label, Part())
+        first = len(whole.rows)
+        for stratum, own, below in zip(strata, values, floors, strict=True):
+            for output, part in own.items():
+                whole.add(place(output, stratum).part(part, below.get(output)))
+        if means is not None:
+            means.setdefault(measure.label, MeasureMean(measure)).add(strata, values, whole.rows[first:])
+
+    def _whole(self, measure: Measure) -> Stratum:
+        """Return the stratum of all samples."""
+        strata, counts = self._layout(measure, None)
+        sizes = np.array([counts[own].sum() for own in self._members(measure.statistics()[-1], None)])
+        return self._stratum(None, "all", sizes, strata)
+
+    def _classes(self, measure: Measure, labels: Mapping[int, str]) -> list[Stratum]:
+        """Return the strata of classes."""
+        strata, counts = self._layout(measure, next(iter(labels)))
+        sizes = counts[self._buckets(measure.statistics()[-1], tuple(labels))].sum(axis=2)
+        parts = zip(labels.items(), sizes, strict=True)
+        return [self._stratum(number, label, own, strata) for (number, label), own in parts]
+
+    def _layout(self, measure: Measure, number: int | None) -> tuple[Strata, np.ndarray]:
+        """Return the coarsest strata of the measure's statistics, and the number of samples per bucket.
+
+        A measure's last statistic is the one across samples, so its counts are the group sizes.
+        """
         run, statistics = self.run, measure.statistics()
         strata = min((run.strata_of(self.key, s) for s in statistics), key=lambda s: len(s.members(number)))
-        # A measure's last statistic is the one across samples, so its counts are the group sizes.
-        counts = run.states[self.key, statistics[-1]].counts
-        sizes = np.array([counts[own].sum() for own in self._members(statistics[-1], number)])
+        return strata, run.states[self.key, statistics[-1]].counts
+
+    def _stratum(self, number: int | None, label: str, sizes: np.ndarray, strata: Strata) -> Stratum:
         if len(strata.members(number)) == 1:
             sizes = sizes.sum(keepdims=True)
-        reason = no_interval(sizes, run.independent(number), strata.why)
-        return Stratum(label, number, sizes, run.reach, reason)
+        reason = no_interval(sizes, self.run.independent(number), strata.why)
+        return Stratum(label, number, sizes, self.run.reach, reason)
 
     def _members(self, statistic: Statistic, number: int | None) -> list[list[int]]:
         return self.run.strata_of(self.key, statistic).members(number)
 
-    def _part(self, measure: Measure, stratum: Stratum, outputs: Mapping[str, Values]) -> Part:
-        found, floors = Part(), self._floors(measure, stratum)
-        for output, values in outputs.items():
-            found.add(self._place(measure, output, stratum).part(values, floors.get(output)))
-        return found
+    def _buckets(self, statistic: Statistic, numbers: Sequence[int]) -> np.ndarray:
+        """Return the (class, group, bucket) buckets of classes."""
+        strata = self.run.strata_of(self.key, statistic)
+        return np.array([strata.members(number) for number in numbers])
 
-    def _place(self, measure: Measure, output: str, stratum: Stratum) -> OutputPlace:
+    def _place(self, measure: Measure) -> Callable[[str, Stratum], OutputPlace]:
+        """Return a function of an output and a stratum that returns the place of the values."""
         state = self.run.states[self.key, measure.statistics()[0]]
-        double = getattr(state, "double", True)
-        maps = stratum.label in NOT_A_CLASS or self.run.keeps_maps
-        return OutputPlace(measure, output, self.key, stratum, self.transform, double, maps)
+        double, keeps = getattr(state, "double", True), self.run.keeps_maps
+        known: dict[str, LayerOutput] = {}
 
-    def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
-        """Return the value of each output over round trips; empty if these were not forwarded."""
+        def place(output: str, stratum: Stratum) -> OutputPlace:
+            if output not in known:
+                known[output] = LayerOutput(measure, output, self.key, self.transform, double)
+            return OutputPlace(known[output], stratum, keeps or stratum.label in NOT_A_CLASS)
+
+        return place
+
+    def _floors(self, measure: Measure, strata: Sequence[Stratum]) -> list[dict[str, Values]]:
+        """Return the values of outputs over round trips; empty if these were not forwarded."""
         statistics = tuple(OnRoundTrip(statistic) for statistic in measure.statistics())
         if not all((self.key, statistic) in self.run.states for statistic in statistics):
-            return {}
-        return {
-            output: values
-            for output, values in self._evaluated(measure, statistics, stratum, whole=True).items()
-            if measure.output(output).floor and not isinstance(values, CurveValues)
-        }
+            return [{} for _ in strata]
+        return [
+            {
+                output: values
+                for output, values in own.items()
+                if measure.output(output).floor and not isinstance(values, CurveValues)
+            }
+            for own in self._evaluated(measure, statistics, [s.number for s in strata], whole=True)
+        ]
 
-    def _values(self, measure: Measure, stratum: Stratum) -> Mapping[str, Values]:
-        return self._evaluated(measure, measure.statistics(), stratum, whole=bool(stratum.reason))
+    def _values(self, measure: Measure, strata: Sequence[Stratum]) -> list[Mapping[str, Values]]:
+        """Return the values of each stratum, without replicates for those that have no intervals."""
+        found: dict[int | None, Mapping[str, Values]] = {}
+        for whole in (False, True):
+            numbers = [s.number for s in strata if bool(s.reason) == whole]
+            if numbers:
+                values = self._evaluated(measure, measure.statistics(), numbers, whole=whole)
+                found |= zip(numbers, values, strict=True)
+        return [found[stratum.number] for stratum in strata]
 
     def _evaluated(
-        self, measure: Measure, statistics: tuple[Statistic, ...], stratum: Stratum, *, whole: bool
-    ) -> Mapping[str, Values]:
-        """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
-        finals = tuple(self._final(statistic, stratum.number, whole=whole) for statistic in statistics)
+        self,
+        measure: Measure,
+        statistics: tuple[Statistic, ...],
+        numbers: Sequence[int | None],
+        *,
+        whole: bool,
+    ) -> Sequence[Mapping[str, Values]]:
+        """Return the values of each of the strata, without leave-one-group-out replicates if `whole`."""
+        classes = tuple(number for number in numbers if number is not None)
+        context = self._context(measure, statistics)
+        if classes:
+            finals = [self._finals_of(statistic, classes, whole=whole) for statistic in statistics]
+            return measure.evaluate_strata(finals, context)
+        return [measure.evaluate(tuple(self._final(s, whole=whole) for s in statistics), context)]
+
+    def _context(self, measure: Measure, statistics: tuple[Statistic, ...]) -> LayerContext:
         draw = next(filter(None, (self.run.draw_of(self.key, s) for s in statistics)), None)
         shape = None if draw else getattr(self.run.states[self.key, statistics[0]], "shape", None)
-        context = LayerContext(
+        return LayerContext(
             *self.key,
             shape=self.run.shapes.get(self.key, ()) if shape is None else shape,
             reference=_reference(self.references.get(self.key), draw),
@@ -238,14 +313,24 @@ class LayerStates:
             identity=self.transform.identity,
             draw=draw,
         )
-        return measure.evaluate(finals, context)
 
-    def _final(self, statistic: Statistic, number: int | None, *, whole: bool) -> Any:
-        token = (statistic, number, whole)
+    def _final(self, statistic: Statistic, *, whole: bool) -> Any:
+        """Return the final value of all samples."""
+        token = (statistic, whole)
         if token not in self.finals:
-            groups = self._members(statistic, number)
+            groups = self._members(statistic, None)
             groups = [list(chain.from_iterable(groups))] if whole else groups
             self.finals[token] = statistic.finalize(self.run.states[self.key, statistic], groups)
+        return self.finals[token]
+
+    def _finals_of(self, statistic: Statistic, classes: tuple[int, ...], *, whole: bool) -> Sequence[Any]:
+        """Return the final values of classes."""
+        token = (statistic, classes, whole)
+        if token not in self.finals:
+            buckets = self._buckets(statistic, classes)
+            buckets = buckets.reshape(len(classes), 1, -1) if whole else buckets
+            state = self.run.states[self.key, statistic]
+            self.finals[token] = statistic.finalize_strata(state, buckets)
         return self.finals[token]
 
     def _mean(self, measure: Measure, means: Mapping[str, MeasureMean]) -> Part:
@@ -253,9 +338,12 @@ class LayerStates:
         found, classes = Part(), means.get(measure.label)
         if classes is None or classes.sizes is None:
             return found
-        stratum = Stratum("mean", None, classes.sizes, self.run.reach, classes.reason)
+        stratum, at = (
+            Stratum("mean", None, classes.sizes, self.run.reach, classes.reason),
+            self._place(measure),
+        )
         for output, mean in classes.means.items():
-            place = self._place(measure, output, stratum)
+            place = at(output, stratum)
             row = place.row(mean.numbers(whole=bool(classes.reason)), **mean.columns())
             maps = place.map(mean.maps.mean(), mean.draw) if mean.kind is UnitValues else {}
             found.add(Part([row], maps=maps))
@@ -276,20 +364,24 @@ class MeasureMean:
     reason: str = ""
     means: dict[str, ClassMean] = field(default_factory=dict)
 
-    def add(self, stratum: Stratum, values: Mapping[str, Values], part: Part) -> None:
-        """Add a class.
+    def add(
+        self, strata: Sequence[Stratum], values: Sequence[Mapping[str, Values]], rows: Sequence[Row]
+    ) -> None:
+        """Add some classes.
 
         Args:
-            part: its rows, which hold the floors.
+            rows: their rows, which hold the floors.
         """
         if self.sizes is None:
-            kinds = {name: self.measure.output(name).kind for name in values}
-            self.means = means_of(values, kinds)
-        self.sizes = stratum.sizes + (0 if self.sizes is None else self.sizes)
-        self.reason = self.reason or stratum.reason
-        floors = {row.output: row.floor for row in part.rows}
+            kinds = {name: self.measure.output(name).kind for name in values[0]}
+            self.means = means_of(values[0], kinds)
+        sizes = np.sum([stratum.sizes for stratum in strata], axis=0)
+        self.sizes = sizes if self.sizes is None else sizes + self.sizes
+        self.reason = self.reason or next((stratum.reason for stratum in strata if stratum.reason), "")
+        floors = {(row.output, row.stratum): row.floor for row in rows}
         for output, mean in self.means.items():
-            mean.add(values[output], floors[output])
+            own = [floors[output, stratum.label] for stratum in strata]
+            mean.add([parts[output] for parts in values], own)
 
 
 def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np.ndarray | None:
@@ -299,7 +391,8 @@ def _reference(known: np.ndarray | DrawnMap | None, draw: UnitDraw | None) -> np
     return known if known is None or draw is None else known.ravel()[draw.indices]
 
 
-def class_label(run: Run, value: int) -> str:
-    """Return the name of a class's stratum."""
-    label = run.labelling.name(value)
-    return f"class {label}" if label in NOT_A_CLASS else label
+def class_labels(run: Run) -> dict[int, str]:
+    """Return the names of the strata of classes, in the order of the classes, by the classes' numbers."""
+    classes = run.strata.classes
+    named = ((classes[value], run.labelling.name(value)) for value in run.labelling.ranked(classes))
+    return {number: f"class {label}" if label in NOT_A_CLASS else label for number, label in named}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class ErrorSum:
 
 @dataclass
 class FiniteSum:
-    """Sum of the finite values of arrays, and their number, for each entry."""
+    """Sum over the leading axis of the finite values of arrays, and their number, for each entry."""
 
     sums: np.ndarray | None = None
     counts: np.ndarray | None = None
@@ -89,12 +89,12 @@ class FiniteSum:
     def add(self, values: np.ndarray) -> None:
         """Add an array."""
         finite = np.isfinite(values)
-        kept = np.where(finite, values, 0.0)
+        kept, count = np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0)
         if self.sums is None or self.counts is None:
-            self.sums, self.counts = kept, finite.astype(np.int64)
+            self.sums, self.counts = kept, count
         else:
             self.sums += kept
-            self.counts += finite
+            self.counts += count
 
     def mean(self) -> np.ndarray:
         """Return the mean of the finite values; NaN if there are none."""
@@ -126,27 +126,30 @@ class ClassMean:
     counted: Any = False
     first: UnitValues | None = None
 
-    def add(self, values: Values, floor: float) -> None:
-        """Add the values of a class.
+    def add(self, classes: Sequence[Values], floors: Sequence[float]) -> None:
+        """Add the values of some classes.
 
         Args:
-            floor: its floor, or `ABSENT`.
+            floors: their floors, or `ABSENT`.
         """
-        numbers = Numbers.of(values)
-        self.layers.append(numbers.layer)
-        self.uncovered, self.reach = self.uncovered or numbers.uncovered, max(self.reach, numbers.reach)
-        self.error.add(numbers.error)
-        if numbers.ratio is not None:
-            self.ratios.append(numbers.ratio)
-            self.ratio_error.add(numbers.ratio_error)
-        if floor is not ABSENT:
-            self.floors.append(floor)
-        if isinstance(values, UnitValues):
-            self.maps.add(values.values[0])
-            self.counted = self.counted | values.counted
-            self.nulls.append(values.layer_null())
-            self.first = self.first or values
-        elif isinstance(values, LayerValues) and (undefined := left_out([values])) is not ABSENT:
+        numbers = [Numbers.of(values) for values in classes]
+        self.layers.append(_stacked([own.layer for own in numbers]))
+        self.uncovered = self.uncovered or next((own.uncovered for own in numbers if own.uncovered), "")
+        self.reach = max(self.reach, *(own.reach for own in numbers))
+        for own in numbers:
+            self.error.add(own.error)
+            self.ratio_error.add(own.ratio_error)
+        if ratios := [own.ratio for own in numbers if own.ratio is not None]:
+            self.ratios.append(_stacked(ratios))
+        self.floors += [floor for floor in floors if floor is not ABSENT]
+        units = [values for values in classes if isinstance(values, UnitValues)]
+        if units:
+            self.maps.add(np.stack([values.values[0] for values in units]))
+            self.counted = np.logical_or.reduce([values.counted for values in units]) | self.counted
+            self.nulls += [values.layer_null() for values in units]
+            self.first = self.first or _without_values(units[0])
+        undefined = left_out([values for values in classes if isinstance(values, LayerValues)])
+        if undefined is not ABSENT:
             self.undefined = undefined + (0.0 if self.undefined is ABSENT else self.undefined)
 
     def numbers(self, *, whole: bool) -> Numbers:
@@ -157,7 +160,7 @@ class ClassMean:
         """
         used = 1 if whole else None
         layer, ratio = (
-            mean_over_classes(np.stack([own[:used] for own in parts])) if parts else None
+            mean_over_classes(np.concatenate([own[:, :used] for own in parts])) if parts else None
             for parts in (self.layers, self.ratios)
         )
         assert layer is not None
@@ -197,6 +200,17 @@ def layer_replicates(part: Values) -> np.ndarray:
     return part.values if isinstance(part, LayerValues) else part.layer_values()  # type: ignore[union-attr]
 
 
+def _without_values(units: UnitValues) -> UnitValues:
+    """Return the facts about the units alone, because arrays may be views of those of many classes."""
+    return replace(units, values=np.empty(0), counted=units.counted.copy(), ratio=None, null=None)
+
+
+def _stacked(replicates: Sequence[np.ndarray]) -> np.ndarray:
+    """Return (class, replicate) values, of the replicates that all classes have."""
+    common = min(map(len, replicates))
+    return np.stack([own[:common] for own in replicates])
+
+
 def left_out(parts: Sequence[LayerValues]) -> float:
     """Return the total number of terms that the parts left out; `ABSENT` if none can leave out terms."""
     counts = [part.undefined for part in parts if part.undefined is not None]
@@ -219,8 +233,7 @@ def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
 def finite_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean of finite values over the leading axis; NaN, without a warning, if there are none."""
     total = FiniteSum()
-    for part in values:
-        total.add(np.asarray(part))
+    total.add(values)
     return total.mean()
 
 

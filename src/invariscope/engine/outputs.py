@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from math import prod
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from invariscope.intervals import (
     MISSING,
     Interval,
     Reason,
+    ReasonKind,
     jackknife,
     kind_of,
 )
@@ -57,6 +60,11 @@ class Stratum:
     reach: float = 1.0
     reason: str = ""
 
+    @cached_property
+    def samples(self) -> int:
+        """Number of samples."""
+        return int(self.sizes.sum())
+
 
 def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
     """Return the reason why groups of these sizes allow no interval; "" if they allow one.
@@ -66,12 +74,18 @@ def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str
         why: the reason why all samples are in one group, if they are.
     """
     if len(sizes) < GROUPS:
-        return f"no interval: {why}"
+        return _reason(f"no interval: {why}")
     counts, what = (sizes, "samples") if clusters is None else (clusters, "clusters")
     if counts.min() >= MIN_PER_GROUP:
         return ""
     few = f"no interval: a group has {counts.min()} {what}, but {MIN_PER_GROUP} are needed; {ENOUGH}"
-    return Reason(few, "small_groups")
+    return _reason(few, "small_groups")
+
+
+@lru_cache(maxsize=64)
+def _reason(text: str, kind: ReasonKind = "never") -> Reason:
+    """Return a reason; equal ones are one object, because many rows show them."""
+    return Reason(text, kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,33 +123,48 @@ def _as(map: np.ndarray | DrawnMap, shape: tuple[int, ...]) -> np.ndarray | Draw
 
 
 @dataclass(frozen=True)
-class OutputPlace:
-    """One output of a measure, at one layer and over one stratum.
+class LayerOutput:
+    """One output of a measure at one layer.
 
     Args:
         double: whether maps are kept in float64.
-        maps: whether maps are kept, and with them the errors of single bins of drawn units.
     """
 
     measure: Measure
     output: str
     key: LayerKey
-    stratum: Stratum
     transform: Transform
     double: bool
-    maps: bool = True
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The row name: the measure's name with the output."""
         return self.measure.row_name(self.output)
 
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest possible value."""
+        return self.measure.output(self.output).range
+
+
+@dataclass(frozen=True)
+class OutputPlace:
+    """One output of a measure, at one layer and over one stratum.
+
+    Args:
+        maps: whether maps are kept, and with them the errors of single bins of drawn units.
+    """
+
+    of: LayerOutput
+    stratum: Stratum
+    maps: bool = True
+
     @property
     def columns(self) -> dict[str, Any]:
         """Columns shared by all rows and points of the output."""
-        where = {"layer": self.key[0], "call": self.key[1], "stratum": self.stratum.label}
-        samples = int(self.stratum.sizes.sum())
-        return where | {"measure": self.name, "output": self.output, "samples": samples}
+        layer, call = self.of.key
+        where = {"layer": layer, "call": call, "stratum": self.stratum.label}
+        return where | {"measure": self.of.name, "output": self.of.output, "samples": self.stratum.samples}
 
     def part(self, values: Values, floor: Values | None) -> Part:
         """Return the row, the curve and the map of these values.
@@ -178,7 +207,7 @@ class OutputPlace:
         return Row(
             **self.columns,
             value=float(layer[0]),
-            elements=len(self.transform),
+            elements=len(self.of.transform),
             note=_note(float(layer[0]), why, note, empty),
             pending=kind_of(why) != "never",
             **self._clipped(interval).columns,
@@ -198,8 +227,8 @@ class OutputPlace:
 
     def map(self, values: np.ndarray, draw: UnitDraw | None = None) -> dict[MapKey, np.ndarray | DrawnMap]:
         """Return the map of these values, in float32 if the activations are and all values fit."""
-        kind = np.float64 if self.double or _beyond_float32(values) else np.float32
-        key = (self.name, self.key[0], self.stratum.label, self.key[1])
+        kind = np.float64 if self.of.double or _beyond_float32(values) else np.float32
+        key = (self.of.name, self.of.key[0], self.stratum.label, self.of.key[1])
         array = np.array(values, kind, order="C")
         return {key: array if draw is None else DrawnMap(array, draw)}
 
@@ -233,9 +262,9 @@ class OutputPlace:
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
         """Return the parameter that varies along the elements, and each element's label and value of it."""
-        parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
-        places = map(float, xs or range(len(self.transform)))
-        return parameter, list(zip(self.transform.labels, places, strict=True))
+        parameter, xs = next(iter(self.of.transform.parameters.items()), (BY_ELEMENT, None))
+        places = map(float, xs or range(len(self.of.transform)))
+        return parameter, list(zip(self.of.transform.labels, places, strict=True))
 
     def _points(
         self,
@@ -267,7 +296,7 @@ class OutputPlace:
 
     def _clipped(self, interval: Interval) -> Interval:
         """Return the interval clipped to the range of the output."""
-        return interval.within(*self.measure.output(self.output).range)
+        return interval.within(*self.of.range)
 
 
 def _counts(values: UnitValues) -> dict[str, Any]:
@@ -292,7 +321,7 @@ def _first_reason(small: str, uncovered: str) -> str:
 def _note(value: float, why: str, own: str, empty: str) -> str:
     if not np.isfinite(value):
         return own or empty or (_NOTHING if np.isnan(value) else _INFINITE)
-    return "; ".join(filter(None, (why, own)))
+    return intern("; ".join(filter(None, (why, own))))  # many rows have the same note
 
 
 def _beyond_float32(values: np.ndarray) -> bool:

@@ -165,7 +165,10 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int, *, overall: bool = Fal
     late = classes.max(initial=0) + 1
     run = np.where(within < FIRST, classes, late + cells)
     if overall or not strata.nested:
+        # The classes of the first samples follow at once, or their own first samples would be far apart.
+        run = np.where(np.isin(classes, classes[:FIRST]) & (within < FIRST), 0, 1 + run)
         run[:FIRST] = -1
+        late += 1
     order = np.argsort(run, kind="stable")
     ends = np.flatnonzero(np.diff(np.minimum(run[order], late), prepend=run[order[0]]))
     return np.split(order, _cuts(ends, len(cells), room))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from invariscope.data.window import Window
-from invariscope.engine.assemble import Dead, LayerStates, References, class_label, measures_of_layers
+from invariscope.engine.assemble import Dead, LayerStates, References, class_labels, measures_of_layers
 from invariscope.engine.state import Run, Turned
 from invariscope.engine.task import Task
 from invariscope.statistics.class_labels import class_numbers
@@ -31,13 +31,13 @@ class Turns:
         """Compute the values of the classes in the states, and merge these into the sums of all samples."""
         turned = run.turned
         assert turned is not None
+        labels = class_labels(run)
         for key, measures in measures_of_layers(self.task, run).items():
             if key in run.aliases:  # the parts of the layer that it repeats are shown for it
                 continue
             layer = LayerStates(run, key, self.task.transform, self.references, self.dead)
             parts, means = turned.parts.setdefault(key, {}), turned.means.setdefault(key, {})
-            for value, number in run.strata.classes.items():
-                layer.add_class(measures, number, class_label(run, value), parts, means)
+            layer.add_classes(measures, labels, parts, means)
         run.strata.number({number: number for number in range(turned.at_once)})
         for key in list(run.states):
             state, total, buckets = run.states.pop(key), turned.total.get(key), run.strata_of(*key).buckets

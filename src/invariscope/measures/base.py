@@ -170,6 +170,17 @@ class Measure(abc.ABC):
             layer: the layer they belong to.
         """
 
+    def evaluate_strata(
+        self, finals: Sequence[Sequence[Any]], layer: LayerContext
+    ) -> Sequence[Mapping[str, Values]]:
+        """Return the values of each of several strata, such as classes; measures may compute them together.
+
+        Args:
+            finals: for each of `statistics()`, the final values of all strata.
+            layer: the layer they belong to.
+        """
+        return [self.evaluate(own, layer) for own in zip(*finals, strict=True)]
+
     @abc.abstractmethod
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Compute the definition naively from float64 activations (sample, element, unit...), for tests.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -125,11 +126,20 @@ class UnitValues:
 
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
-        kept = self.counted & np.isfinite(self.values)
-        return _means(self.values, kept, None if self.draw is None else self.draw.weights)
+        return self._layer_values
 
     def layer_null(self) -> float:
         """Return the mean of the null over the counted units."""
+        return self._layer_null
+
+    # Measures that compute many strata together set these two beforehand.
+    @cached_property
+    def _layer_values(self) -> np.ndarray:
+        kept = self.counted & np.isfinite(self.values)
+        return layer_means(self.values, kept, None if self.draw is None else self.draw.weights)
+
+    @cached_property
+    def _layer_null(self) -> float:
         if self.null is None or not self.counted.any():
             return float("nan")
         weights = None if self.draw is None else self.draw.weights[self.counted]
@@ -167,7 +177,9 @@ class ElementValues:
         >>> ElementValues(np.array([[0.0, 1.0, np.nan, 0.5]]), counted=np.arange(4) > 0).layer_values()
         array([0.75])
         """
-        return _means(self.values, ~np.isnan(self.values) & (True if self.counted is None else self.counted))
+        return layer_means(
+            self.values, ~np.isnan(self.values) & (True if self.counted is None else self.counted)
+        )
 
 
 @dataclass(frozen=True)
@@ -238,7 +250,7 @@ def drawing_error(above: np.ndarray, below: np.ndarray, draw: UnitDraw) -> Drawi
     return DrawingError(draw.contrasts(residuals), int(np.count_nonzero(below)))
 
 
-def _means(values: np.ndarray, kept: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+def layer_means(values: np.ndarray, kept: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Return the (replicate,) mean over the kept values of each replicate; NaN if there are none."""
     values = np.where(kept, values, 0.0).reshape(len(kept), -1)
     counts, sums = kept.reshape(len(kept), -1).sum(axis=1), values.sum(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -18,7 +19,9 @@ from invariscope.measures.variance_parts import (
     naively_collapsed,
     naively_folded,
 )
+from invariscope.measures.variance_strata import StrataParts, StrataValues
 from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMoments
+from invariscope.statistics.moments.variances import StrataMoments
 from invariscope.statistics.rounding import quotient
 
 DEGENERATES = ("nan", "one")
@@ -85,15 +88,18 @@ class VarianceMeasure(Measure):
             OrbitMoments(self.spread, collapse, across, every_unit),
         )
 
-    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
+    def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, UnitValues]:
         """Return the per-unit values of one layer."""
-        standard = self.spread == "std"
+        return self.evaluate_strata([StrataMoments.of(own) for own in finals], layer)[0]
+
+    def evaluate_strata(self, finals: Any, layer: LayerContext) -> list[dict[str, UnitValues]]:
+        """Return the per-unit values of one layer for each of several strata."""
         known = {"known_dead": layer.dead, "resolution": layer.resolution, "draw": layer.draw}
-        parts = Parts(*finals, standard=standard, **known)
-        return {"": self._units(parts, layer)}
+        units = Parts(*(own.together for own in finals), standard=self.spread == "std", **known)
+        return [{"": values} for values in self._units(StrataParts(units), layer).apart()]
 
     @abc.abstractmethod
-    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
+    def _units(self, strata: StrataParts, layer: LayerContext) -> StrataValues: ...
 
     def dead_units(self, finals: Any) -> np.ndarray:
         """Return a (unit...) mask of dead units, whose response neither samples nor elements change."""
@@ -118,17 +124,17 @@ class VarianceMeasure(Measure):
 
 
 def plain_units(
-    measure: VarianceMeasure, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
-) -> UnitValues:
+    measure: VarianceMeasure, strata: StrataParts, values: np.ndarray, *, null: np.ndarray | None
+) -> StrataValues:
     """Return TV or SV per unit or, if pooled, per map."""
+    parts = strata.units
     if holds_maps(values, measure.pool):
-        folded = fold(values, np.ones_like(parts.dead))
-        return UnitValues(folded, ~parts.dead_maps, int(parts.dead_maps.sum()))
+        folded, none = fold(values, np.ones_like(parts.dead)), np.zeros_like(parts.dead_maps)
+        return StrataValues(folded, ~parts.dead_maps, parts.dead_maps, none)
     sparse = parts.sparse(measure.min_firing)
     counted = ~parts.dead & ~sparse
-    rare = parts.rarely_respond(counted, measure.min_firing)
-    out = (int(parts.dead.sum()), int(sparse.sum()))
-    return UnitValues(values, counted, *out, null=null, uncovered=rare, draw=parts.draw)
+    rare = strata.rarely_respond(counted, measure.min_firing)
+    return StrataValues(values, counted, parts.dead, sparse, null=null, uncovered=rare, draw=parts.draw)
 
 
 NORMS = ("sample", "total", "random_net", None)
@@ -161,10 +167,12 @@ class TransformationVariance(VarianceMeasure):
 
     unit: ClassVar[str] = "activation"
 
-    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
-        null = None if parts.standard else parts.null
-        found = plain_units(self, parts, parts.transformation, null=null)
-        return replace(found, uncovered=parts.few_decide or found.uncovered, reach=parts.reach)
+    def _units(self, strata: StrataParts, layer: LayerContext) -> StrataValues:
+        null = None if strata.units.standard else strata.units.null
+        found = plain_units(self, strata, strata.units.transformation, null=null)
+        rare = found.uncovered or [""] * len(found.counted)
+        uncovered = [few or own for few, own in zip(strata.few_decide, rare, strict=True)]
+        return replace(found, uncovered=uncovered, reach=strata.reach)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(along, self.pool)
@@ -202,8 +210,8 @@ class SampleVariance(VarianceMeasure):
     array([5.])
     """
 
-    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
-        return plain_units(self, parts, parts.sample, null=None)
+    def _units(self, strata: StrataParts, layer: LayerContext) -> StrataValues:
+        return plain_units(self, strata, strata.units.sample, null=None)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(across, self.pool)
@@ -266,27 +274,30 @@ class NormalizedVariance(VarianceMeasure):
         """True for norm="random_net"."""
         return self.norm == "random_net"
 
-    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
+    def _units(self, strata: StrataParts, layer: LayerContext) -> StrataValues:
+        parts = strata.units
         above, below = parts.transformation, self._denominator(parts, layer)
         dead, infinite, sparse = parts.dead, parts.still & ~parts.dead, parts.sparse(self.min_firing)
         values = np.where(infinite, np.inf, quotient(above, below))
         values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
         counted = np.isfinite(values[0]) & ~sparse
-        ratio, wide = parts.ratio(above, below), parts.reach
+        ratio = strata.ratio(above, below)
         if not holds_maps(values, self.pool):
             null = None if parts.standard or self.norm != "sample" else quotient(parts.null, below[0])
-            out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
-            rare = parts.uncovered(counted, self.min_firing)
-            found = UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
-            return replace(found, draw=parts.draw, ratio_error=parts.ratio_error(above, below))
+            rare, errors = strata.uncovered(counted, self.min_firing), strata.ratio_errors(above, below)
+            left_out = (dead, sparse, infinite)
+            return StrataValues(
+                values, counted, *left_out, ratio, null, rare, strata.reach, parts.draw, errors
+            )
         everywhere = np.ones_like(counted)
         after = self.pool == "after"
         folded = (
             fold(values, counted) if after else quotient(fold(above, everywhere), fold(below, everywhere))
         )
         alive = np.isfinite(folded[0])
-        out = (int(parts.dead_maps.sum()), int((~alive & ~parts.dead_maps).sum()), 0)
-        return UnitValues(folded, alive, *out, ratio, uncovered=parts.few_decide, reach=wide)
+        left_out = (parts.dead_maps, ~alive & ~parts.dead_maps)
+        rare = strata.few_decide
+        return StrataValues(folded, alive, *left_out, ratio=ratio, uncovered=rare, reach=strata.reach)
 
     def _denominator(self, parts: Parts, layer: LayerContext) -> np.ndarray:
         if self.norm == "sample":

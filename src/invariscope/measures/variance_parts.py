@@ -25,6 +25,8 @@ RARE, _RARE_SHARE = 50, 1 / 3
 class Parts:
     """Spread along orbits and across samples, per unit, and which units are dead, still or sparse.
 
+    Arrays per unit may be those of several strata; everything else is of one stratum, see `StrataParts`.
+
     Args:
         along, across: the moments from which the two spreads are computed; usually the same object.
         standard: use standard deviations instead of variances.
@@ -55,7 +57,8 @@ class Parts:
         """Largest variance that counts as rounding: a rotated black corner contains 1e-17, not zero."""
         tiny = rounding(self.across.double)
         scale = self.across.scale
-        layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
+        units = tuple(range(int(self.across.strata), scale.ndim))
+        layer = np.sqrt(np.mean(scale**2, axis=units, keepdims=True)) if scale.size else 0.0
         tiny = max(tiny, self.resolution)
         return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
 
@@ -68,13 +71,13 @@ class Parts:
     def dead(self) -> np.ndarray:
         """Mask of units whose response neither samples nor elements change."""
         if self.known_dead is not None:
-            return self.known_dead
+            return np.broadcast_to(self.known_dead, self.still.shape)
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
     @cached_property
     def dead_maps(self) -> np.ndarray:
         """(channel,) mask of feature maps with dead units only."""
-        return np.asarray(self.dead.all(axis=tuple(range(1, self.dead.ndim))))
+        return np.asarray(self.dead.all(axis=tuple(range(1 + int(self.across.strata), self.dead.ndim))))
 
     def sparse(self, min_firing: int) -> np.ndarray:
         """Return a (unit...) mask of units that deviate from their usual response for too few samples.
@@ -82,7 +85,7 @@ class Parts:
         Too few means fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead
         units, and units that do not vary across samples, are not sparse.
         """
-        few = self.across.unusual < min(min_firing, self.across.clusters / 4)
+        few = self.across.unusual < np.minimum(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead
 
     @cached_property
@@ -103,9 +106,7 @@ class Parts:
         """Explain why a mean over all but the sparse units has no interval; "" if it has one."""
         if not min_firing or not counted.any():
             return ""
-        moved, least = float(np.median(self.across.unusual[counted])), rare_below(self.across.clusters)
-        few = f"half of the units deviate from their usual response for fewer than {least:.0f} samples"
-        return "" if moved >= least else Reason.few_decide(few)
+        return rarely(float(np.median(self.across.unusual[counted])), self.across.clusters)
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return the (replicate,) ratio of two means over the units that are not dead.
@@ -131,6 +132,14 @@ class Parts:
         return self.across.sample_variance[0] + self.across.whole.element_variance[0]
 
 
+def rarely(moved: float, samples: int) -> str:
+    """Explain why a mean over units has no interval if half of them deviate for `moved` samples, or fewer."""
+    if moved >= (least := rare_below(samples)):
+        return ""
+    few = f"half of the units deviate from their usual response for fewer than {least:.0f} samples"
+    return Reason.few_decide(few)
+
+
 def rare_below(samples: int) -> float:
     """Return the number of samples for which half of the units must deviate from their usual response.
 
@@ -143,14 +152,19 @@ def rare_below(samples: int) -> float:
 
 
 def holds_maps(values: np.ndarray, pool: str | None) -> bool:
-    """Return whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
-    return pool in ("after", "ratio") and values.ndim > 3
+    """Return whether (replicate, stratum, unit...) values hold maps that `pool` folds into one value each."""
+    return pool in ("after", "ratio") and values.ndim > 4
 
 
 def fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """Return the (replicate, channel) mean over the live positions of each map; NaN if there are none."""
-    positions = tuple(range(2, values.ndim))
-    counts = live.sum(axis=tuple(range(1, live.ndim)))
+    """Return the mean over the live positions of each map; NaN if there are none.
+
+    Args:
+        values: (replicate, stratum, channel, position...).
+        live: (stratum, channel, position...).
+    """
+    positions = tuple(range(3, values.ndim))
+    counts = live.sum(axis=tuple(range(2, live.ndim)))
     return quotient(np.where(live, values, 0.0).sum(axis=positions), counts)
 
 

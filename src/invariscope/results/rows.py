@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +19,7 @@ _USUAL = {"call": 0, "stratum": "all", "element": 0, "label": "", "parameter": "
 _UNSAVED = frozenset({"output", "pending", "contrasts"})
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ResultRow(Mapping[str, Any]):
     """A row whose fields can also be read as `row["value"]`; columns that do not apply are not keys.
 
@@ -69,16 +69,23 @@ class ResultRow(Mapping[str, Any]):
         return self.layer, self.call
 
     def __getitem__(self, name: str) -> Any:
-        value, default = self.__dict__[name], getattr(type(self), name, None)
+        default = _defaults(type(self))[name]
+        value = getattr(self, name)
         if name in _UNSAVED or value is default or value == default:
             raise KeyError(name)
         return value
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self.__dict__ if name in self)
+        return (name for name in _defaults(type(self)) if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+@cache
+def _defaults(kind: type[ResultRow]) -> dict[str, Any]:
+    """Return the default of each field by name; None for a field without one."""
+    return {one.name: None if one.default is MISSING else one.default for one in fields(kind)}
 
 
 @cache
@@ -86,7 +93,7 @@ def _usual(kind: type[ResultRow]) -> dict[str, Any]:
     return {one.name: _USUAL[one.name] for one in fields(kind) if one.name in _USUAL}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Row(ResultRow):
     """The value of one output of a measure at one layer, over one stratum of the samples.
 
@@ -149,7 +156,7 @@ class Row(ResultRow):
     pending: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Point(ResultRow):
     """A point of a curve.
 
@@ -173,7 +180,7 @@ class Point(ResultRow):
     group_sizes: Sequence[int] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class BaselineRow(ResultRow):
     """Mean and central 95 % of a value over `draws` networks with random weights."""
 
@@ -187,9 +194,13 @@ def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     """Return a data frame with these columns; missing numbers are NaN, and missing notes are ""."""
     import pandas as pd
 
-    # The attributes of a row include columns that do not apply, which hold their defaults.
-    values = [vars(row) if isinstance(row, ResultRow) else row for row in rows]
-    if not values:
+    rows = list(rows)
+    if not rows:
         return pd.DataFrame([], columns=list(columns))
-    absent = {name: "" if name == "note" else np.nan for name in columns}
-    return pd.DataFrame({name: [row.get(name, absent[name]) for row in values] for name in columns})
+    return pd.DataFrame({name: [_cell(row, name) for row in rows] for name in columns})
+
+
+def _cell(row: Mapping[str, Any], name: str) -> Any:
+    """Return what a row shows in a column; columns that do not apply hold their default."""
+    absent = "" if name == "note" else np.nan
+    return getattr(row, name, absent) if isinstance(row, ResultRow) else row.get(name, absent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -134,6 +135,14 @@ class Statistic(abc.ABC):
         The leading axis is the *replicate*: 0 uses every group and, if there are at least two groups, 1 + g
         leaves group g out.
         """
+
+    def finalize_strata(self, state: Any, buckets: np.ndarray) -> Sequence[Any]:
+        """Return the final values of each of several strata; statistics may compute them together.
+
+        Args:
+            buckets: (stratum, group, bucket) the buckets of each group; those of one stratum only.
+        """
+        return [self.finalize(state, groups) for groups in buckets.tolist()]
 
 
 def replicate_sums(parts: np.ndarray) -> np.ndarray:

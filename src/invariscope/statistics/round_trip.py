@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,10 @@ class OnRoundTrip(Statistic):
     def finalize(self, state: Any, groups: list[list[int]]) -> Any:
         """Delegate to the wrapped statistic."""
         return self.of.finalize(state, groups)
+
+    def finalize_strata(self, state: Any, buckets: np.ndarray) -> Sequence[Any]:
+        """Delegate to the wrapped statistic."""
+        return self.of.finalize_strata(state, buckets)
 
 
 def returned(block: Block) -> Block:

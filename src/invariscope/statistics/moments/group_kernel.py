@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from invariscope.statistics.base import sums_of_groups
+from invariscope.statistics.base import replicate_sums, sums_of_groups
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
 from invariscope.statistics.rounding import quotient
@@ -167,4 +167,49 @@ def group_products(
     found = squared, moving, np.zeros(units), np.zeros((count, units))
     wanted = (members, edges, own, counts[members].astype(np.float64))
     _group_products(columns, wanted, pivots, reference, shares, found)
+    return found
+
+
+@numba.njit(**OPTIONS)
+def _strata_products(columns, groups, pivots, references, shares, found):
+    """Fill the arrays that `strata_products` returns, one stratum after the other."""
+    members, edges, counts = groups
+    squared, moving, mean = found
+    strata, none = np.empty(members.shape[1], np.int64), np.empty((len(edges) - 1, columns.shape[2]))
+    for s in range(len(members)):
+        strata[:] = references[s]
+        own = (members[s], edges, strata, counts[s])
+        _group_products(
+            columns, own, pivots, references[s], shares[s], (squared[s], moving[s], mean[s], none)
+        )
+
+
+def strata_products(
+    columns: np.ndarray, buckets: np.ndarray, counts: np.ndarray, pivots: np.ndarray, references: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the sums of `group_products` for several strata, each relative to its own reference orbit.
+
+    Args:
+        columns, pivots: see `group_products`.
+        buckets: (stratum, group, bucket) the buckets of each group of each stratum.
+        counts: (bucket,) number of samples.
+        references: (stratum,) the reference orbit of all these buckets.
+    Returns:
+        (stratum, replicate, unit) Σ_j E_j² and Σ_j (ā_j − ā)²; (stratum, unit) Σ_j E_j/n over all groups.
+    Raises:
+        ValueError: sizes that do not match.
+    """
+    (strata, groups, each), units = buckets.shape, columns.shape[2]
+    members = buckets.reshape(strata, -1)
+    refuse_sizes(
+        sums=(columns.shape[1:], pivots.shape[1:]),
+        counts=(counts.shape, columns.shape[:1]),
+        references=(references.shape, (strata,)),
+    )
+    refuse_places(buckets=(members, len(columns)), references=(references, len(pivots)))
+    own = counts[members].astype(np.float64)
+    samples = replicate_sums(own.reshape(buckets.shape).sum(axis=2).T).T
+    squared, moving = np.zeros((2, strata, samples.shape[1], units))
+    found, wanted = (squared, moving, np.zeros((strata, units))), (members, each * np.arange(groups + 1), own)
+    _strata_products(columns, wanted, pivots, references, quotient(1.0, samples), found)
     return found

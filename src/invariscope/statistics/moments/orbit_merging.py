@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from invariscope.statistics.moments.orbit_state import OrbitState, Sums, Waiting
-from invariscope.statistics.moments.references import References, agree
+from invariscope.statistics.moments.references import References
+from invariscope.statistics.moments.strata_merging import add_strata, same_response
 
 _REFERENCES = ("pivot", "usual", "settled")
 
@@ -74,58 +75,11 @@ def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int,
         references=references,
         channels_last=first.channels_last,
     )
-    for stratum in np.flatnonzero(other.settled).tolist():
-        _add_stratum(both, first, second, stratum)
+    add_strata(both, first, second)
     waiting = dict(first.waiting)
     for stratum, few in second.waiting.items():
         waiting[stratum] = waiting[stratum].and_then(few) if stratum in waiting else few
     return both, dict(sorted(waiting.items()))
-
-
-def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratum: int) -> None:
-    """Add the second state's sums of one stratum."""
-    other = second.references.on_host()
-    buckets = np.flatnonzero(second.strata == stratum)
-    if not both.references.settled[stratum]:
-        both.references.pivot[stratum] = other.pivot[stratum]
-        both.references.usual[stratum] = other.usual[stratum]
-        both.references.settled[stratum] = True
-    theirs = second.sums.on_host().arrays()
-    move = other.pivot[stratum].astype(np.float64) - both.references.pivot[stratum]  # h' = h + move
-    for bucket in buckets.tolist():
-        count, columns = int(second.counts[bucket]), theirs["columns"][bucket]
-        grown = move * (2 * columns + count * move)
-        for name, part in both.sums.arrays().items():
-            if name != "unusual":
-                part[bucket] += theirs[name][bucket]
-        both.sums.columns[bucket] += count * move
-        both.sums.total[bucket] += grown.sum(axis=0)
-        if both.sums.squares is not None:
-            both.sums.squares[bucket] += grown
-    _add_unusual(both, first, second, stratum, buckets)
-
-
-def _add_unusual(
-    both: OrbitState, first: OrbitState, second: OrbitState, stratum: int, theirs: np.ndarray
-) -> None:
-    """Add the counts of unusual responses.
-
-    If the two usual responses differ, all clusters of the less supported one count as unusual.
-    """
-    references, other = both.references, second.references.on_host()
-    waits = stratum in first.waiting
-    mine = np.zeros(0, np.int64) if waits else np.flatnonzero(first.strata == stratum)
-    counts = [both.sums.unusual[mine], second.sums.on_host().unusual[theirs]]
-    sizes = [first.clusters[mine], second.clusters[theirs]]
-    support = [n.sum() - c.sum(axis=0) for n, c in zip(sizes, counts, strict=True)]
-    usual, same = merged_usual(
-        references.usual[stratum], other.usual[stratum], mine=support[0], theirs=support[1]
-    )
-    ours = support[0] >= support[1]
-    if len(mine):
-        both.sums.unusual[mine] = np.where(same | ours, counts[0], sizes[0][:, None])
-    both.sums.unusual[theirs] += np.where(same | ~ours, counts[1], sizes[1][:, None])
-    references.usual[stratum] = usual
 
 
 def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
@@ -145,24 +99,8 @@ def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
     common = _most_shared(usual, [size - count for size, count in zip(sizes, counts, strict=True)])
     found = np.zeros_like(counts[0])
     for own, size, count in zip(usual, sizes, counts, strict=True):
-        found += np.where(_same(own, common), count, size)
+        found += np.where(same_response(own, common), count, size)
     return found
-
-
-def merged_usual(
-    first: np.ndarray, second: np.ndarray, *, mine: np.ndarray, theirs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the better supported of two (2, unit) usual responses of a stratum, and whether they agree.
-
-    Args:
-        mine, theirs: (unit,) number of clusters that agree with the first and with the second.
-    """
-    return np.where(mine >= theirs, first, second), _same(first, second)
-
-
-def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return a (unit,) mask of units for which two (2, unit) usual responses are the same."""
-    return agree(first[0], second[0], np.maximum(first[1], second[1]))
 
 
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
@@ -173,6 +111,6 @@ def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarr
     """
     found, weight = usual[0].copy(), support[0]
     for own, votes in zip(usual[1:], support[1:], strict=True):
-        weight = np.where(_same(own, found), weight + votes, weight - votes)
+        weight = np.where(same_response(own, found), weight + votes, weight - votes)
         found, weight = np.where(weight < 0, own, found), np.abs(weight)
     return found

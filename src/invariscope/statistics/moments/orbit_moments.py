@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from invariscope.statistics.moments.orbit_state import (
     in_layer_shape,
 )
 from invariscope.statistics.moments.references import FIRST, References
+from invariscope.statistics.moments.strata_moments import finalized_strata
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.visits import Visits
 
@@ -139,18 +141,25 @@ class OrbitMoments(Statistic):
         visits = Visits.of(block.membership, block.clusters)
         state.count(visits)
         if not (ready := state.references.settled[visits.strata]).all():
-            for stratum in np.unique(visits.strata[~ready]).tolist():
-                self._wait(state, stratum, orbits, block)
+            self._meet(state, np.unique(visits.strata[~ready]), orbits, block)
             visits = visits.only(state.references.settled[visits.strata])
         add_orbits(state, orbits, visits, standard=self._standard)
+
+    def _meet(self, state: OrbitState, strata: np.ndarray, orbits: Orbits, block: Block) -> None:
+        """Compute the references of strata with enough samples in a block, and hold back those of others."""
+        known = block.membership.by_stratum
+        first = {s: known[s][0][:FIRST] for s in strata.tolist() if s not in state.waiting}
+        enough = {stratum: samples for stratum, samples in first.items() if len(samples) == FIRST}
+        if enough:
+            self._settle(state, list(enough), orbits, np.stack(list(enough.values())))
+        for stratum in strata.tolist():
+            if stratum not in enough:
+                self._wait(state, stratum, orbits, block)
 
     def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
         """Hold back a block's samples of a stratum, or compute its reference if there are enough by now."""
         (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
-        if before is None and len(samples) >= FIRST:
-            self._settle(state, stratum, orbits, samples[:FIRST])
-            return
         view = orbits.view
         if before is None:
             room = view.new_empty((FIRST, *view.shape[1:])) if state.spare is None else state.spare
@@ -161,17 +170,17 @@ class OrbitMoments(Statistic):
                 raise NonFiniteError
             state.waiting[stratum] = together
             return
-        self._settle(state, stratum, Orbits.of_waiting(together), np.arange(FIRST))
+        self._settle(state, [stratum], Orbits.of_waiting(together), np.arange(FIRST)[None])
         state.waiting.pop(stratum, None)
         if len(before):
             self._add_waiting(state, stratum, before)
         state.spare = together.room
 
-    def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
-        """Compute the reference of a stratum from some samples, and mark it as final."""
+    def _settle(self, state: OrbitState, strata: list[int], orbits: Orbits, samples: np.ndarray) -> None:
+        """Compute the references of strata from (stratum, sample) some samples, and mark them as final."""
         rows, (first, step) = orbits.rows, orbits.steps
-        state.references.take(stratum, rows, samples * first, step, double=state.double)
-        state.references.settled[stratum] = True
+        state.references.take(np.array(strata), rows, samples * first, step, double=state.double)
+        state.references.settled[strata] = True
 
     def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
         """Add samples that were held back to the sums, relative to the reference of their stratum."""
@@ -184,7 +193,7 @@ class OrbitMoments(Statistic):
         if state.lent:
             return
         for stratum, few in state.waiting.items():
-            self._settle(state, stratum, Orbits.of_waiting(few), np.arange(len(few)))
+            self._settle(state, [stratum], Orbits.of_waiting(few), np.arange(len(few))[None])
             state.references.settled[stratum] = False
             self._add_waiting(state, stratum, few)
         state.lent = bool(state.waiting)
@@ -218,7 +227,7 @@ class OrbitMoments(Statistic):
                 if len(few) < FIRST:
                     both.waiting[stratum] = few
                     continue
-                self._settle(both, stratum, Orbits.of_waiting(few), np.arange(FIRST))
+                self._settle(both, [stratum], Orbits.of_waiting(few), np.arange(FIRST)[None])
             self._add_waiting(both, stratum, few)
         return both
 
@@ -254,6 +263,14 @@ class OrbitMoments(Statistic):
             row_deviations=deviations,
             element_deviation=squares,
         )
+
+    def finalize_strata(self, state: OrbitState, buckets: np.ndarray) -> Sequence[Moments]:
+        """Return the moments of several strata, computed together; see `Statistic.finalize_strata`."""
+        self._lend(state)
+        state.spare = None
+        if state.device is not None:
+            state.on_host()
+        return finalized_strata(state, buckets, standard=self._standard)
 
 
 def _refuse_another_shape(block: Block, state: OrbitState) -> None:

@@ -96,41 +96,60 @@ def _most_agreed(weighted, tolerance, found):
             _prefer(few[i], agree[i], agree[0], into)
 
 
-def take_reference(
+@numba.njit(**OPTIONS)
+def _summaries_of_all(rows, starts, step, weights, strata, pivots, weighted, squares):
+    for s in range(len(strata)):
+        _summaries(rows, starts[s], step, weights, pivots[strata[s]], weighted[s], squares[s])
+
+
+@numba.njit(**OPTIONS)
+def _most_agreed_of_all(weighted, strata, usual):
+    for s in range(len(strata)):
+        _most_agreed(weighted[s], usual[strata[s], 1], usual[strata[s], 0])
+
+
+def take_references(
     rows: np.ndarray,
     starts: np.ndarray,
     step: int,
     weights: np.ndarray,
     share: float,
-    pivot: np.ndarray,
+    strata: np.ndarray,
+    pivots: np.ndarray,
     usual: np.ndarray,
 ) -> None:
-    """Fill the median orbit and the usual response; see `References`.
+    """Fill the median orbits and the usual responses of some strata; see `References`.
 
     Args:
         rows: (row, unit), C-contiguous float32 or float64.
-        starts: (sample,) the first row of each of one to five orbits.
+        starts: (stratum, sample) the first row of each of one to five orbits.
         step: rows from one element to the next.
         weights: (element,) weights of the weighted sum.
         share: the tolerance τ, see `References`.
-        pivot: (element, unit) in the type of `rows`.
-        usual: (2, unit) float64.
+        strata: (stratum,) where to fill in `pivots` and `usual`.
+        pivots: (..., element, unit) in the type of `rows`.
+        usual: (..., 2, unit) float64.
     Raises:
         ValueError: sizes that do not match.
     """
-    (count, elements), units = (len(starts), len(weights)), rows.shape[1]
-    refuse_sizes(pivot=(pivot.shape, (elements, units)), usual=(usual.shape, (2, units)))
+    (strata_now, count), elements, units = starts.shape, len(weights), rows.shape[1]
+    refuse_sizes(
+        pivot=(pivots.shape[1:], (elements, units)),
+        usual=(usual.shape, (len(pivots), 2, units)),
+        strata=(strata.shape, (strata_now,)),
+    )
     last = starts + (elements - 1) * step
     refuse_places(orbits=(count - 1, 5), starts=(starts, len(rows)), ends=(last, len(rows)))
-    weighted, squares = np.empty((count, units)), np.zeros(units)
-    _summaries(rows, starts, step, weights, pivot, weighted, squares)
-    usual[1] = usual_tolerance(squares / (count * elements), share) * weights.sum()
-    _most_agreed(weighted, usual[1], usual[0])
+    refuse_places(strata=(strata, len(pivots)))
+    weighted, squares = np.empty((strata_now, count, units)), np.zeros((strata_now, units))
+    _summaries_of_all(rows, starts, step, weights, strata, pivots, weighted, squares)
+    usual[strata, 1] = usual_tolerance(squares / (count * elements), share) * weights.sum()
+    _most_agreed_of_all(weighted, strata, usual)
 
 
 def usual_tolerance(squares: np.ndarray, share: float) -> np.ndarray:
-    """Return (unit,) τ·s from mean square responses."""
-    layer = squares.mean() if squares.size else 0.0
+    """Return (stratum, unit) τ·s from mean square responses."""
+    layer = squares.mean(axis=-1, keepdims=True) if squares.size else 0.0
     return share * np.sqrt(np.maximum(squares, 1e-6 * layer))
 
 
@@ -193,20 +212,29 @@ class References:
                 _enlarged(part, room) for part in (self.pivot, self.usual, self.settled)
             )
 
-    def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
-        """Compute the reference of a stratum from at most `FIRST` orbits.
+    def take(self, strata: np.ndarray, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
+        """Compute the references of strata, each from the same number of orbits, at most `FIRST`.
 
         Args:
+            strata: (stratum,) the strata.
             rows: (row, unit) responses.
-            starts: (sample,) first row of each orbit.
+            starts: (stratum, sample) first row of each orbit.
             step: number of rows from one element to the next.
             double: whether the activations were float64.
         """
-        pivot, usual, share = self.pivot[stratum], self.usual[stratum], rounding(double)
-        weights = orbit_weights(len(pivot))
+        share, weights = rounding(double), orbit_weights(self.pivot.shape[1])
         if isinstance(self.pivot, np.ndarray):
-            take_reference(rows.numpy(), starts, step, weights, share, pivot, usual)
+            own = np.ascontiguousarray(starts)
+            take_references(rows.numpy(), own, step, weights, share, strata, self.pivot, self.usual)
             return
+        for stratum, own in zip(strata.tolist(), starts, strict=True):
+            self._take_on_device(stratum, rows, own, step, share)
+
+    def _take_on_device(
+        self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, share: float
+    ) -> None:
+        pivot, usual = self.pivot[stratum], self.usual[stratum]
+        weights = orbit_weights(len(pivot))
         places = torch.from_numpy(starts[:, None] + step * np.arange(len(pivot))).to(rows.device)
         orbits = rows[places]
         pivot.copy_(orbits.sort(dim=0).values[(len(orbits) - 1) // 2])

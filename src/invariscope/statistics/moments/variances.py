@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,8 @@ from invariscope.statistics.rounding import quotient
 class Moments:
     """Sums over n samples and m elements, per unit, and the variances computed from them.
 
-    Arrays are (replicate, unit...): replicate 0 uses every sample, the others leave a group out.
+    Arrays are (replicate, unit...): replicate 0 uses every sample, the others leave a group out. If they are
+    of several strata (`StrataMoments`), these come first among the units: (replicate, stratum, unit...).
     With h_ij = a_ij − p_j for a reference orbit p, and E_j = Σ_i h_ij:
 
     Args:
@@ -33,6 +36,7 @@ class Moments:
         double: whether the activations were float64.
         row_deviations: Σ_i std_j a_ij, if standard deviations were requested.
         element_deviation: mean over j of std_i a_ij, if standard deviations were requested.
+        strata: whether there is an axis of strata.
     """
 
     samples: np.ndarray
@@ -42,12 +46,13 @@ class Moments:
     within: np.ndarray
     total: np.ndarray
     unusual: np.ndarray
-    clusters: int
+    clusters: Any
     decisive: np.ndarray
     mean: np.ndarray
     double: bool
     row_deviations: np.ndarray | None = None
     element_deviation: np.ndarray | None = None
+    strata: bool = False
 
     @cached_property
     def whole(self) -> Moments:
@@ -98,3 +103,40 @@ class Moments:
         n, m = self.samples[0], self.elements
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.sqrt(self.mean**2 + (n * m - 1) / (n * m) * self.whole.total_variance[0])
+
+
+@dataclass(frozen=True, eq=False)
+class StrataMoments(Sequence[Moments]):
+    """Moments of several strata, computed together.
+
+    Args:
+        together: all of them; `unusual` and `mean` are (stratum, unit...), `clusters` (stratum, 1...), and
+            `decisive` (3, stratum).
+    """
+
+    together: Moments
+
+    @classmethod
+    def of(cls, one: Moments) -> StrataMoments:
+        """Return the moments of a single stratum with an axis of strata."""
+        moved = {name: getattr(one, name)[:, None] for name in _REPLICATED if getattr(one, name) is not None}
+        units = {"unusual": one.unusual[None], "mean": one.mean[None], "decisive": one.decisive[:, None]}
+        clusters = np.full((1,) * one.mean.ndim, one.clusters)[None]
+        return cls(replace(one, **moved, **units, clusters=clusters, strata=True))
+
+    def __len__(self) -> int:
+        return len(self.together.mean)
+
+    def __getitem__(self, stratum: Any) -> Any:
+        if not isinstance(stratum, int):
+            return [self[number] for number in range(len(self))[stratum]]
+        whole = self.together
+        if not -len(self) <= stratum < len(self):
+            raise IndexError(stratum)
+        moved = {n: getattr(whole, n)[:, stratum] for n in _REPLICATED if getattr(whole, n) is not None}
+        units = {"unusual": whole.unusual[stratum], "mean": whole.mean[stratum]}
+        units |= {"decisive": whole.decisive[:, stratum]}
+        return replace(whole, **moved, **units, clusters=whole.clusters[stratum].item(), strata=False)
+
+
+_REPLICATED = ("samples", "squared", "moving", "within", "total", "row_deviations", "element_deviation")
