@@ -63,7 +63,7 @@ def sample_result(
             for stratum in strata:
                 values = _units(rng, shape, level * (0.3 + 0.6 * depth / len(layers)), stratum)
                 if measure == "transformation_variance":
-                    values = np.nan_to_num(values) * 0.02 * 1.6**depth
+                    values = np.nan_to_num(values) * 0.02 * 1.6 ** min(depth, 40)
                 arrays[measure, layer, stratum, 0] = values.astype(np.float32)
                 rows.append(_row(rng, measure, layer, stratum, values, ratio=measure == MEASURES[0]))
     return Result(

@@ -7,7 +7,8 @@ from plot_rows import NAN, result, row
 from scipy import stats
 
 from invariscope.lab.plots.against_accuracy import AgainstAccuracy
-from invariscope.plots.shared import static
+from invariscope.plots.shared.canvas import Canvas
+from invariscope.plots.shared.look import Look
 
 
 def network(name, r, error):
@@ -104,11 +105,11 @@ PLACES = [(3, 4, False), (8, 1, False), (9, 1, True), (30, 2, True)]
 
 @pytest.mark.parametrize(("entries", "columns", "beside"), PLACES)
 def test_a_legend_stands_above_a_few_lines_and_beside_many(entries, columns, beside):
-    figure, axes, colours = static.new_figure(6.0, 4.0, "light")
-    ax = axes[0, 0]
+    canvas = Canvas(Look())
+    figure, ax = canvas.figure, canvas.panel(6.0, 4.0)
     for i in range(entries):
         ax.plot([0, 1], [i, i], label="a long name of a network, P = 10000" if entries == 8 else f"net {i}")
-    static.legend(ax, colours)
+    canvas.legend(ax)
     legend = ax.get_legend()
     assert legend._ncols == columns
     figure.draw_without_rendering()

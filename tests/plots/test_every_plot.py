@@ -89,7 +89,6 @@ def test_a_saved_figure_has_the_format_of_its_suffix(sample, tmp_path):
 NEW_PLOT = '''
 """A plot in one file."""
 from dataclasses import dataclass
-from matplotlib.figure import Figure
 from invariscope.plots import Plot, View
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class LayerCount(Plot):
     def views(cls, results):
         return [View("", cls.prepare(results[0]))]
 
-    def draw(self, *, theme="light"):
-        return Figure((1, 1))
+    def paint(self, canvas):
+        canvas.panel(1, 1)
 '''
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import Cells, cells, live_mean, shared_range
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 UNIT_LIMIT, FEW_UNITS = 256, 20
@@ -88,6 +89,7 @@ class ClassHeatmap(ChartPlot):
         "only those with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
+    single = True
 
     measure: str
     model: str
@@ -100,51 +102,58 @@ class ClassHeatmap(ChartPlot):
     unit_span: tuple[float, float]
 
     @classmethod
-    def prepare(cls, result: Result, *, measure: str | None = None, limit: int = UNIT_LIMIT) -> ClassHeatmap:
+    def prepare(
+        cls,
+        result: Result,
+        *,
+        measure: str | None = None,
+        layers: Sequence[str] | str | None = "auto",
+        limit: int = UNIT_LIMIT,
+    ) -> ClassHeatmap:
         """Collect layer values per class, and per-class maps of the last layer that has them.
 
         Args:
             result: one result, measured with `by_class=True`.
             measure: the measure; None for normalized variance if present, otherwise the first.
+            layers: see `shown_layers`.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
             ValueError: the result has no values per class, or none of that measure.
         """
         measure = names.choose("measure", measure, _class_measures(result))
         classes = tuple(names.class_strata(result, measure))
-        layers, by_layer = _layer_values(result, measure, classes)
+        labels, by_layer = _layer_values(result, measure, classes)
+        kept = shown_layers(labels, layers)
+        labels, by_layer = tuple(np.array(labels)[kept].tolist()), by_layer[:, kept]
         last_layer, by_unit = _last_units(result, measure, classes, limit)
         if len(classes) > MOST_CLASSES:
             some = Summary.of(by_layer)
             classes, by_layer = some.names(classes), some.rows(by_layer)
             by_unit = some.cells(by_unit)
         spans = shared_range([by_layer]), shared_range(row.values for row in by_unit)
-        return cls(measure, result.name, classes, layers, by_layer, last_layer, by_unit, *spans)
+        return cls(measure, result.name, classes, labels, by_layer, last_layer, by_unit, *spans)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per measure and result with classes."""
         return measure_views(cls, results, _class_measures)
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw both heat maps side by side."""
-        from invariscope.plots.shared import static
-
-        count = 2 if self.by_unit else 1
+        count, title = 2 if self.by_unit else 1, names.measure_title(self.measure)
         size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 2.2 + 0.3 * len(self.classes))
-        figure, axes, colours = static.new_figure(*size, theme, columns=count)
-        static.draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span, colours)
-        static.name_ticks(axes[0, 0], self.layers)
-        static.heading(axes[0, 0], f"{self.model}: layers", colours)
-        static.colour_bar(figure, axes[0, 0], self.span, names.measure_title(self.measure), colours)
+        axes = canvas.panels(*size, columns=count)
+        canvas.draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span)
+        canvas.name_ticks(axes[0, 0], self.layers)
+        canvas.heading(axes[0, 0], f"{self.model}: layers")
+        canvas.colour_bar(axes[0, 0], self.span, title, values=self.by_layer)
         if self.by_unit:
             values = np.stack([row.values for row in self.by_unit])
-            static.draw_matrix(axes[0, 1], values, self.classes, self.unit_span, colours)
-            static.heading(axes[0, 1], self.by_unit[0].caption, colours)
+            canvas.draw_matrix(axes[0, 1], values, self.classes, self.unit_span)
+            canvas.heading(axes[0, 1], self.by_unit[0].caption)
             if values.shape[1] <= FEW_UNITS:
-                static.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
-            static.colour_bar(figure, axes[0, 1], self.unit_span, names.measure_title(self.measure), colours)
-        return figure
+                canvas.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
+            canvas.colour_bar(axes[0, 1], self.unit_span, title, values=values)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows class, layer or unit, and value."""

@@ -15,8 +15,8 @@ from invariscope.plots.shared.scales import far_apart
 if TYPE_CHECKING:
     import pandas as pd
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 HEADLINE = "prediction.accuracy"
@@ -132,29 +132,25 @@ class ElementCurve(ChartPlot):
         step = 45 if np.ptp(x) <= 360 else 90
         return [float(a) for a in np.arange(np.ceil(x.min() / step) * step, x.max() + 1e-9, step)]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw lines with bands."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(7.2, 4.0, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(7.2, 4.0)
         for i, series in enumerate(self.series):
             value, low = self._positive(series)
-            static.draw_curve(ax, i, series.name, series.x, (value, low, series.high), colours, size=4)
+            canvas.draw_curve(ax, i, series.name, series.x, (value, low, series.high), size=4)
         if self.logarithmic:
             ax.set_yscale("log")
-            static.plain_log_ticks(ax)
+            canvas.plain_log_ticks(ax)
         else:
-            ax.set_ylim(*self.span)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, self._x_title, self.value_title, colours)
+            canvas.value_axis(ax, *self.span)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, self._x_title, self.value_title)
         if self.parameter == "element":
-            static.name_ticks(ax, self.series[0].labels)
+            canvas.name_ticks(ax, self.series[0].labels)
         elif len(self.angle_ticks):
             ax.set_xticks(self.angle_ticks)
         if len(self.series) > 1:
-            static.legend(ax, colours)
-        return figure
+            canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows element, value and interval."""

@@ -11,11 +11,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.cells import shared_range
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 CROWDED = 12
@@ -59,6 +60,7 @@ class EpochHeatmap(ChartPlot):
         measure: str | None = None,
         model: str | None = None,
         stratum: str = "all",
+        layers: Sequence[str] | str | None = "auto",
     ) -> EpochHeatmap:
         """Collect the values of one training run from the results of a monitor.
 
@@ -67,6 +69,7 @@ class EpochHeatmap(ChartPlot):
             measure: a measure of the table; None for normalized variance if present, otherwise the first.
             model: name of the training run; None for the first.
             stratum: "all", a class, or "mean".
+            layers: see `shown_layers`.
         Raises:
             ValueError: no result has an epoch, or none has this measure, model or stratum.
         """
@@ -77,14 +80,15 @@ class EpochHeatmap(ChartPlot):
         by_epoch = trainings[model]
         measure = names.choose("measure", measure, names.table_measures(list(by_epoch.values())))
         found = [names.rows_of(result, measure, stratum).set_index("label") for result in by_epoch.values()]
-        layers = tuple(dict.fromkeys(label for rows in found for label in rows.index))
-        if not layers:
+        labels = list(dict.fromkeys(label for rows in found for label in rows.index))
+        if not labels:
             raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; result.table lists the strata")
+        labels = np.array(labels)[shown_layers(labels, layers)].tolist()
         value, low, high = (
-            np.stack([rows[column].reindex(list(layers)).to_numpy(float) for rows in found], axis=1)
+            np.stack([rows[column].reindex(labels).to_numpy(float) for rows in found], axis=1)
             for column in ("value", "ci_low", "ci_high")
         )
-        return cls(measure, model, layers, tuple(by_epoch), value, low, high, shared_range([value]))
+        return cls(measure, model, tuple(labels), tuple(by_epoch), value, low, high, shared_range([value]))
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -104,20 +108,16 @@ class EpochHeatmap(ChartPlot):
             if measure in names.layered_measures(found)
         ]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw the heat map, first layer on top, with a colour bar."""
-        from invariscope.plots.shared import static
-
         rows, columns = self.value.shape
         size = min(14.0, 4.0 + 0.35 * columns), min(16.0, 1.6 + 0.26 * rows)
-        figure, axes, colours = static.new_figure(*size, theme)
-        ax = axes[0, 0]
-        static.draw_matrix(ax, self.value, self.layers, self.span, colours)
+        ax = canvas.panel(*size)
+        canvas.draw_matrix(ax, self.value, self.layers, self.span)
         ax.set_xticks(self.ticks, [str(self.epochs[place]) for place in self.ticks])
-        static.axis_titles(ax, "epoch", "", colours)
-        static.heading(ax, self.model, colours)
-        static.colour_bar(figure, ax, self.span, names.measure_title(self.measure), colours)
-        return figure
+        canvas.axis_titles(ax, "epoch", "")
+        canvas.heading(ax, self.model)
+        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=self.value)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, epoch, value and interval."""

@@ -56,6 +56,7 @@ class FeatureOrbits(GridPlot):
         "equivariant instead. All images of a row share one brightness scale."
     )
     order = 80
+    single = True
 
     measure: str
     strip: OrbitStrip | None

@@ -14,9 +14,8 @@ from invariscope.plots.shared.base import ChartPlot, View
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 # (outputs, axis titles): about the transformation on x, about the class on y.
@@ -94,19 +93,15 @@ class InformationPlane(ChartPlot):
         found = {form: _all_series(results, outputs, "all") for form, (outputs, _) in FORMS.items()}
         return [View(form.capitalize(), cls(form, series)) for form, series in found.items() if series]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals, joined by lines; a ring marks the first layer."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(5.6, 4.6, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(5.6, 4.6)
         for i, series in enumerate(self.series):
-            _draw_series(ax, series, i, colours)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, *FORMS[self.form][1], colours)
+            _draw_series(ax, series, i, canvas)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, *FORMS[self.form][1])
         if len(self.series) > 1:
-            static.legend(ax, colours)
-        return figure
+            canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, values and intervals."""
@@ -150,19 +145,17 @@ def _series(name: str, result: Result, outputs: tuple[str, str], stratum: str) -
     )
 
 
-def _draw_series(ax: Axes, series: PlaneSeries, i: int, colours: Theme) -> None:
-    from invariscope.plots.shared import static
-
-    colour = colours.series[i % len(colours.series)]
+def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas) -> None:
+    colour = canvas.colour(i)
     ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2, alpha=0.6)
     ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2, alpha=0.6)
-    style = static.series_style(i, colours)
+    style = canvas.series_style(i)
     ax.plot(series.x, series.y, linewidth=1.2, markersize=5.5, label=series.name, **style)
     ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
     for at in dict.fromkeys((0, len(series.layers) - 1)):
         ax.annotate(
             series.layers[at], (series.x[at], series.y[at]), xytext=(7, 5), textcoords="offset points",
-            fontsize=8, color=colours.muted,
+            fontsize=8, color=canvas.colours.muted,
         )  # fmt: skip
 
 
@@ -179,7 +172,7 @@ def _chart_series(chart: Any, series: PlaneSeries, i: int) -> Any:
     ]
     for renderer in bars:
         live.themed(renderer.glyph, line_color=role)
-    live.line_with_dots(chart, source, i, width=1.4)
+    live.line_with_dots(chart, source, i)
     return source
 
 

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.common.globs import matches_any
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.scales import far_apart
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
@@ -79,7 +78,7 @@ class LayerProfile(ChartPlot):
         column: str = "value",
         stratum: str = "all",
         relative: bool | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = "auto",
         logarithmic: bool | None = None,
     ) -> LayerProfile:
         """Collect the profile of each result that has the measure.
@@ -90,7 +89,7 @@ class LayerProfile(ChartPlot):
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
             relative: whether the x axis is relative depth; None: only if the models' layers differ.
-            layers: patterns of the layers to show; None for all.
+            layers: see `shown_layers`.
             logarithmic: whether the y axis is logarithmic. By default, it is logarithmic if values differ by
                 more than a factor of 100 and none is negative. It stays linear for measures relative to a
                 change of sample, whose small values are negligible.
@@ -101,7 +100,7 @@ class LayerProfile(ChartPlot):
         column = names.choose("column", column, list(BOUNDS))
         measure = names.choose("measure", measure, names.table_measures(several, column=column))
         rows = [names.rows_of(result, measure, stratum) for result in several]
-        kept = [[matches_any(layers, label) for label in part["label"]] for part in rows]
+        kept = [shown_layers(list(part["label"]), layers) for part in rows]
         bands = [band_of(result, measure, stratum).of(k) for result, k in zip(several, kept, strict=True)]
         rows = [part.loc[k] for part, k in zip(rows, kept, strict=True)]
         found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
@@ -153,28 +152,25 @@ class LayerProfile(ChartPlot):
         least = float(np.nanmin(known)) if np.isfinite(known).any() else 0.0
         return 0.0 if least >= 0 else 1.15 * least
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals, joined by lines, the null dotted, and random weights as a band."""
-        from invariscope.plots.shared import static
-
         deepest = max(len(s.layers) for s in self.series)
-        figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * deepest), 4.2, theme)
-        ax = axes[0, 0]
-        draw_bands(ax, *self._bands, colours)
+        ax = canvas.panel(min(14.0, 4.5 + 0.4 * deepest), 4.2)
+        draw_bands(ax, *self._bands, canvas)
         for i, series in enumerate(self._shown):
-            _draw_series(ax, series, i, self._dodge(i), colours)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, self._x_title, self._y_title, colours)
+            _draw_series(ax, series, i, self._dodge(i), canvas)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, self._x_title, self._y_title)
         if not self.relative:
-            static.name_ticks(ax, self.series[0].layers)
+            canvas.name_ticks(ax, self.series[0].layers)
         if self.logarithmic:
             ax.set_yscale("log")
-            static.plain_log_ticks(ax)
+            canvas.plain_log_ticks(ax)
         else:
-            ax.set_ylim(self.bottom, self.top)
-        if len(self.series) > 1 or self._banded:
-            static.legend(ax, colours)
-        return figure
+            canvas.value_axis(ax, self.bottom, self.top)
+        nulls = any(np.isfinite(series.null).any() for series in self._shown)
+        if len(self.series) > 1 or self._banded or nulls:
+            canvas.legend(ax, dotted="null: unrelated samples" if nulls else "")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, value, interval, null and random weights."""
@@ -272,15 +268,14 @@ def _view_label(measure: str, column: str, found: dict[str, list[str]]) -> str:
     return f"{title} ({COLUMN_TITLES[column]})" if both else title
 
 
-def _draw_series(ax: Axes, series: ProfileSeries, i: int, shift: float, colours: Theme) -> None:
-    from invariscope.plots.shared import static
-
-    colour = colours.series[i % len(colours.series)]
+def _draw_series(ax: Axes, series: ProfileSeries, i: int, shift: float, canvas: Canvas) -> None:
+    colour = canvas.colour(i)
     x = series.x + shift
-    ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6, alpha=0.7)
-    style = static.series_style(i, colours)
-    ax.plot(x, series.value, linewidth=1.6, markersize=5.5, label=series.name, **style)
-    ax.plot(x, series.null, color=colour, linewidth=1.2, linestyle=":", alpha=0.8)
+    scale = canvas.colours.scale * (1.0 if len(x) <= 24 else 0.7)
+    ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6 * scale, alpha=0.7)
+    style = canvas.series_style(i)
+    ax.plot(x, series.value, linewidth=1.6 * scale, markersize=5.5 * scale, label=series.name, **style)
+    ax.plot(x, series.null, color=colour, linewidth=1.2 * scale, linestyle=":", alpha=0.8)
 
 
 def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> Any:

@@ -11,11 +11,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.cells import layer_maps
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 PREFIX = "neuron_stability."
@@ -51,31 +52,33 @@ class NeuronStability(ChartPlot):
         "At 0, responses do not change; at 1, they change as much as from one patch to another."
     )
     order = 64
+    single = True
 
     model: str
     layers: tuple[str, ...]
     series: tuple[DeformationSeries, ...]
 
     @classmethod
-    def prepare(cls, result: Result, *, stratum: str = "all") -> NeuronStability:
+    def prepare(
+        cls, result: Result, *, stratum: str = "all", layers: Sequence[str] | str | None = "auto"
+    ) -> NeuronStability:
         """Collect the values of each layer and deformation.
 
         Args:
             result: a result of `iv.neuron_stability`.
             stratum: stratum of the samples; results of `iv.neuron_stability` have only "all".
+            layers: see `shown_layers`.
         Raises:
             ValueError: the result has no such values.
         """
         measures = _measures(result)
         names.choose("neuron stability", None, measures)
-        layers = tuple(
-            dict.fromkeys(
-                label for name in measures for label in names.rows_of(result, name, stratum)["label"]
-            )
-        )
-        if not layers:
+        rows = [names.rows_of(result, name, stratum) for name in measures]
+        labels = list(dict.fromkeys(label for part in rows for label in part["label"]))
+        if not labels:
             raise ValueError(f"no neuron stability for stratum {stratum!r}")
-        return cls(result.name, layers, tuple(_series(result, name, stratum, layers) for name in measures))
+        shown = tuple(np.array(labels)[shown_layers(labels, layers)].tolist())
+        return cls(result.name, shown, tuple(_series(result, name, stratum, shown) for name in measures))
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -90,24 +93,25 @@ class NeuronStability(ChartPlot):
         known = known[np.isfinite(known)]
         return 1.08 * float(known.max()) if len(known) and known.max() > 0 else 1.0
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw lines with dots, intervals, and thin bars."""
-        from invariscope.plots.shared import static
+    @property
+    def span(self) -> tuple[float, float]:
+        """Return the ends of the axis."""
+        return 0.0, self.top
 
-        figure, axes, colours = static.new_figure(min(14.0, 5.0 + 0.5 * len(self.layers)), 4.2, theme)
-        ax = axes[0, 0]
+    def paint(self, canvas: Canvas) -> None:
+        """Draw lines with dots, intervals, and thin bars."""
+        ax = canvas.panel(min(14.0, 5.0 + 0.5 * len(self.layers)), 4.2)
         for i, series in enumerate(self.series):
-            colour, x = colours.series[i % len(colours.series)], self._places(i)
+            colour, x = canvas.colour(i), self._places(i)
             ax.vlines(x, *series.quartiles.T, color=colour, linewidth=0.9, alpha=0.7)
             ax.vlines(x, series.low, series.high, color=colour, linewidth=3, alpha=0.5)
-            style = static.series_style(i, colours)
+            style = canvas.series_style(i)
             ax.plot(x, series.value, linewidth=1.5, markersize=5.5, label=series.name, **style)
-        ax.set_ylim(0, self.top)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, names.layer_axis(self.layers), CHANGE, colours)
-        static.name_ticks(ax, self.layers)
-        static.legend(ax, colours)
-        return figure
+        canvas.value_axis(ax, 0, self.top)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, names.layer_axis(self.layers), CHANGE)
+        canvas.name_ticks(ax, self.layers)
+        canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, deformation, value and interval."""

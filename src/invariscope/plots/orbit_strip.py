@@ -31,6 +31,7 @@ class OrbitStrip(GridPlot):
     title = "Inputs of the network"
     reading = "One sample under the elements of the transform."
     order = 70
+    single = True
 
     frames: np.ndarray
     labels: tuple[str, ...]

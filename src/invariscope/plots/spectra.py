@@ -14,8 +14,8 @@ from invariscope.plots.shared.base import ChartPlot, View
 if TYPE_CHECKING:
     import pandas as pd
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 Y_TITLES = {
@@ -56,6 +56,7 @@ class Spectra(ChartPlot):
         "intervals over samples."
     )
     order = 62
+    single = True
 
     measure: str
     model: str
@@ -109,22 +110,18 @@ class Spectra(ChartPlot):
             if measure in _measures(result)
         ]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw lines with bands, on a logarithmic scale."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(7.2, 4.2, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(7.2, 4.2)
         for i, series in enumerate(self.series):
             low = np.where(series.low > 0, series.low, np.nan)
             bounds = series.value, low, series.high
-            static.draw_curve(ax, i, series.name, series.frequency, bounds, colours)
+            canvas.draw_curve(ax, i, series.name, series.frequency, bounds)
         if _positive(self.series):
             ax.set_yscale("log")
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, names.parameter_title(names.FREQUENCY), Y_TITLES[self.measure], colours)
-        static.legend(ax, colours)
-        return figure
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, names.parameter_title(names.FREQUENCY), Y_TITLES[self.measure])
+        canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, frequency, value and interval."""

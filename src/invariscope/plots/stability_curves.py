@@ -11,11 +11,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, GridPlot, View
 from invariscope.plots.shared.grid import PixelGrid, PixelRow, picture
+from invariscope.plots.shared.theme import DASHES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 OUTPUT, PREFIX, EXAMPLES = "output", "stability_curve", "bump:"
@@ -54,9 +55,16 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class RadiusSeries:
-    """One curve: a value at each radius, with its interval (NaN if missing)."""
+    """One curve: a value at each radius, with its interval (NaN if missing).
+
+    Args:
+        colour: number of its colour: by model or, for a single model, by the way of changing the input.
+        dash: its dashes: solid for a single model, otherwise by the way of changing the input.
+    """
 
     name: str
+    colour: int
+    dash: str
     radius: np.ndarray
     value: np.ndarray
     low: np.ndarray
@@ -110,8 +118,8 @@ class StabilityCurves(ChartPlot):
         layer = names.choose("layer with stability curves", layer, known)
         series = tuple(
             found
-            for name, result in zip(names.model_names(several), several, strict=True)
-            for found in _series(result, shown, layer, name if len(several) > 1 else "")
+            for i, (name, result) in enumerate(zip(names.model_names(several), several, strict=True))
+            for found in _series(result, shown, layer, (name, i) if len(several) > 1 else ("", None))
         )
         if not series:
             raise ValueError(f"no curve of the {SHOWN[shown].label.lower()} of {layer!r} was measured")
@@ -134,26 +142,22 @@ class StabilityCurves(ChartPlot):
             for layer in names.evenly(inner, MOST_LAYERS)
         ]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw lines with bands against the radius, on a logarithmic scale."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(7.2, 4.2, theme)
-        ax = axes[0, 0]
-        for i, series in enumerate(self.series):
+        ax = canvas.panel(7.2, 4.2)
+        for series in self.series:
             low = np.where(series.low > 0, series.low, series.value) if self._logarithmic else series.low
             bounds = series.value, low, series.high
-            static.draw_curve(ax, i, series.name, series.radius, bounds, colours)
+            canvas.draw_curve(ax, series.colour, series.name, series.radius, bounds, dash=series.dash)
         ax.set_xscale("log")
         if self._logarithmic:
             ax.set_yscale("log")
-        static.plain_log_ticks(ax)
+        canvas.plain_log_ticks(ax)
         if np.isfinite(self.bump):
-            ax.axvline(self.bump, color=colours.muted, linewidth=1.2, linestyle=":")
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, AXIS, SHOWN[self.shown].axis, colours)
-        static.legend(ax, colours)
-        return figure
+            ax.axvline(self.bump, color=canvas.colours.muted, linewidth=1.2, linestyle=":")
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, AXIS, SHOWN[self.shown].axis)
+        canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows radius, value and interval."""
@@ -166,7 +170,7 @@ class StabilityCurves(ChartPlot):
         if np.isfinite(self.bump):
             line = Span(location=self.bump, dimension="height", line_width=1.5, line_dash="dotted")
             chart.add_layout(live.themed(line, line_color="muted"))
-        sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
+        sources = [_chart_series(chart, series) for series in self.series]
         live.axis_title(chart.xaxis[0], AXIS)
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
@@ -240,11 +244,13 @@ def _layers(result: Result) -> list[str]:
     return sorted(found, key=lambda layer: layer != OUTPUT)
 
 
-def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSeries]:
+def _series(result: Result, shown: str, layer: str, of: tuple[str, int | None]) -> list[RadiusSeries]:
+    """Return the curves of a result; `of` is its model's name and number, if there are several."""
+    model, number = of
     table = names.where(result.curves, parameter=names.RADIUS, stratum="all")
     table["label"] = names.layer_labels(table)
     found = []
-    for curve, way in SHOWN[shown].curves:
+    for k, (curve, way) in enumerate(SHOWN[shown].curves):
         prefix = PREFIX if layer == OUTPUT else f"layer_{PREFIX}"
         rows = names.where(table, measure=f"{prefix}.{curve}", label=layer).sort_values("x")
         values = [rows[name].to_numpy(float) for name in ("x", "value", "ci_low", "ci_high")]
@@ -253,7 +259,8 @@ def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSe
             kept &= values[1] > 0
         if kept.any():
             name = " · ".join(part for part in (model, way) if part)
-            found.append(RadiusSeries(name, *(part[kept] for part in values)))
+            style = (k, "solid") if number is None else (number, DASHES[k])
+            found.append(RadiusSeries(name, *style, *(part[kept] for part in values)))
     return found
 
 
@@ -264,7 +271,7 @@ def _bump(results: Sequence[Result]) -> float:
     return float("nan") if bump is None else float(bump)
 
 
-def _chart_series(chart: Any, series: RadiusSeries, i: int) -> Any:
+def _chart_series(chart: Any, series: RadiusSeries) -> Any:
     from invariscope.plots.shared import interactive as live
 
     columns = {
@@ -273,4 +280,4 @@ def _chart_series(chart: Any, series: RadiusSeries, i: int) -> Any:
         "radius": list(map(names.number, series.radius)), "text": list(map(names.number, series.value)),
         "interval": names.intervals(series.low, series.high),
     }  # fmt: skip
-    return live.curve(chart, columns, i)
+    return live.curve(chart, columns, series.colour, dash=series.dash)

@@ -11,11 +11,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import layer_maps
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -44,6 +45,7 @@ class UnitDistribution(ChartPlot):
         "the box is caused by a few units with large values."
     )
     order = 45
+    single = True
 
     measure: str
     model: str
@@ -55,13 +57,21 @@ class UnitDistribution(ChartPlot):
     dead: np.ndarray
 
     @classmethod
-    def prepare(cls, result: Result, *, measure: str | None = None, stratum: str = "all") -> UnitDistribution:
+    def prepare(
+        cls,
+        result: Result,
+        *,
+        measure: str | None = None,
+        stratum: str = "all",
+        layers: Sequence[str] | str | None = "auto",
+    ) -> UnitDistribution:
         """Compute quantiles over all units of each layer with a map.
 
         Args:
             result: one result.
             measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
+            layers: see `shown_layers`.
         Raises:
             ValueError: no maps, or none of that measure and stratum.
         """
@@ -69,6 +79,8 @@ class UnitDistribution(ChartPlot):
         maps = layer_maps(result, measure, stratum)
         if not maps:
             raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
+        kept = shown_layers(list(maps), layers)
+        maps = {name: maps[name] for name, here in zip(maps, kept, strict=True) if here}
         finite = [np.asarray(array, float)[np.isfinite(array)] for array in maps.values()]
         quantiles = np.stack([_quantiles(values) for values in finite])
         mean = np.array([values.mean() if len(values) else np.nan for values in finite])
@@ -100,29 +112,37 @@ class UnitDistribution(ChartPlot):
         """Return the lower end of the axis: 0, or less if there are negative values."""
         return _bottom(self.quantiles)
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a violin per layer, with a box and whiskers inside."""
-        from invariscope.plots.shared import static
+    @property
+    def span(self) -> tuple[float, float]:
+        """Return the ends of the axis."""
+        return self.bottom, self.top
 
-        figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0, theme)
-        ax, x, colour = axes[0, 0], np.arange(len(self.layers)), colours.series[0]
+    def paint(self, canvas: Canvas) -> None:
+        """Draw a violin per layer, with a box and whiskers inside."""
+        ax = canvas.panel(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0)
+        x, colour = np.arange(len(self.layers)), canvas.colour(0)
         low, first, median, third, high = self.quantiles.T
         heights = np.linspace(self.bottom, self.top, BINS)
         for place, outline in zip(x, 0.42 * self.outline, strict=True):
             ax.fill_betweenx(heights, place - outline, place + outline, color=colour, alpha=0.25, linewidth=0)
         ax.vlines(x, low, high, color=colour, linewidth=1.2)
         ax.bar(
-            x, third - first, bottom=first, width=0.24, color=colours.surface, edgecolor=colour, linewidth=1.2
+            x,
+            third - first,
+            bottom=first,
+            width=0.24,
+            color=canvas.colours.surface,
+            edgecolor=colour,
+            linewidth=1.2,
         )
         ax.bar(x, third - first, bottom=first, width=0.24, color=colour, alpha=0.25, linewidth=0)
         ax.hlines(median, x - 0.12, x + 0.12, color=colour, linewidth=2.2)
-        ax.plot(x, self.mean, "D", color=colours.series[1], markersize=4.5)
-        ax.set_ylim(self.bottom, self.top)
-        static.horizontal_grid(ax, colours)
-        static.name_ticks(ax, self.layers)
-        static.heading(ax, self.model, colours)
-        static.axis_titles(ax, "", names.measure_title(self.measure), colours)
-        return figure
+        ax.plot(x, self.mean, "D", color=canvas.colour(1), markersize=4.5)
+        canvas.value_axis(ax, self.bottom, self.top)
+        canvas.horizontal_grid(ax)
+        canvas.name_ticks(ax, self.layers)
+        canvas.heading(ax, self.model)
+        canvas.axis_titles(ax, "", names.measure_title(self.measure))
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows quantiles, mean, live and dead units."""

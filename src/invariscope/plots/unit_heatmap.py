@@ -11,11 +11,12 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import CELL_LIMIT, Cells, cells, layer_maps, shared_range
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
-    from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 
@@ -39,6 +40,7 @@ class UnitHeatmap(ChartPlot):
         "have no value."
     )
     order = 40
+    single = True
 
     measure: str
     model: str
@@ -52,6 +54,7 @@ class UnitHeatmap(ChartPlot):
         *,
         measure: str | None = None,
         stratum: str = "all",
+        layers: Sequence[str] | str | None = "auto",
         sort: bool = False,
         limit: int = CELL_LIMIT,
     ) -> UnitHeatmap:
@@ -61,6 +64,7 @@ class UnitHeatmap(ChartPlot):
             result: one result.
             measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
+            layers: see `shown_layers`.
             sort: whether to order each column by value, with dead cells last, instead of by index.
             limit: the largest number of cells in a column; if there are more, neighbours are averaged.
         Raises:
@@ -74,6 +78,8 @@ class UnitHeatmap(ChartPlot):
         ]
         if not columns:
             raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
+        kept = shown_layers([column.label for column in columns], layers)
+        columns = [column for column, here in zip(columns, kept, strict=True) if here]
         span = shared_range(column.values for column in columns)
         return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
 
@@ -91,22 +97,21 @@ class UnitHeatmap(ChartPlot):
             for view, plot in zip(views, plots, strict=True)
         ]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw the columns of cells side by side, with a colour bar."""
-        from invariscope.plots.shared import static
-
         count = len(self.columns)
-        figure, axes, colours = static.new_figure(min(16.0, 3.0 + 0.55 * count), 5.0, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(min(16.0, 3.0 + 0.55 * count), 5.0)
         for i, column in enumerate(self.columns):
-            static.hatched(ax, i - 0.45, 0, 0.9, 1, colours)
-            static.draw_strip(ax, column.values[:, None], left=i - 0.45, width=0.9, span=self.span)
+            canvas.hatched(ax, i - 0.45, 0, 0.9, 1)
+            canvas.draw_strip(ax, column.values[:, None], left=i - 0.45, width=0.9, span=self.span)
         ax.set(xlim=(-0.5, count - 0.5), ylim=(1, 0), yticks=[])
         ax.spines[:].set_visible(False)
-        static.name_ticks(ax, [column.label for column in self.columns])
-        static.heading(ax, self.model, colours)
-        static.colour_bar(figure, ax, self.span, names.measure_title(self.measure), colours)
-        return figure
+        canvas.name_ticks(ax, [column.label for column in self.columns])
+        canvas.heading(ax, self.model)
+        values = np.concatenate([column.values for column in self.columns])
+        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values)
+        if np.isnan(values).any():
+            canvas.explain_hatch(ax, "dead: does not respond, or no unit of it was drawn")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, feature map or unit, and value."""

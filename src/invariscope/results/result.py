@@ -196,12 +196,12 @@ class Result:
         self._refuse_shard("report")
         return write_report(self, Path(path))
 
-    def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
+    def plot(self, name: str, **options: Any) -> Figure:
         """Return a matplotlib figure of this result, like `iv.plot(name, result, ...)`."""
         from invariscope.plots import draw
 
         self._refuse_shard("rows to plot")
-        return draw(name, self, theme=theme, **options)
+        return draw(name, self, **options)
 
     def to_xarray(self) -> Any:
         """Return the layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""

@@ -17,9 +17,8 @@ from invariscope.plots.shared.theme import MARKERS
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 # Measures of predictive performance, in order of preference.
@@ -149,25 +148,21 @@ class AgainstAccuracy(ChartPlot):
             return ""
         return f"slope {names.number(self.line.slope)} ({names.interval(self.line.low, self.line.high)})"
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals, a line joining each family, and the fitted line."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(8.4, 5.2, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(8.4, 5.2)
         for i, family in enumerate(self.families):
-            _draw_family(ax, self._shown(family), i, colours)
+            _draw_family(ax, self._shown(family), i, canvas)
         if self.line is not None:
-            style = {"color": colours.muted, "linewidth": 1.4, "linestyle": "--", "zorder": 1}
+            style = {"color": canvas.colours.muted, "linewidth": 1.4, "linestyle": "--", "zorder": 1}
             ax.plot(self.line.x, self.line.y, label=self.slope, **style)
         for logarithmic, rescale in zip(self.scales, (ax.set_xscale, ax.set_yscale), strict=True):
             if logarithmic:
                 rescale("log")
-        static.plain_log_ticks(ax)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, *self._titles, colours)
-        static.legend(ax, colours)
-        return figure
+        canvas.plain_log_ticks(ax)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, *self._titles)
+        canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Draw an interactive chart that shows network, values and intervals on hover."""
@@ -243,14 +238,14 @@ def _fitted(x: np.ndarray, y: np.ndarray, scales: tuple[bool, bool]) -> Line | N
     return Line(slope, slope - reach, slope + reach, ends, heights)
 
 
-def _draw_family(ax: Axes, family: Family, i: int, colours: Theme) -> None:
-    colour = colours.series[i % len(colours.series)]
+def _draw_family(ax: Axes, family: Family, i: int, canvas: Canvas) -> None:
+    colour = canvas.colour(i)
     ax.hlines(family.y, *family.x_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.vlines(family.x, *family.y_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.plot(family.x, family.y, color=colour, linewidth=0.8, alpha=0.5)
     # An edge in the background colour separates overlapping dots.
     style = {"linestyle": "", "marker": list(MARKERS.values())[i % len(MARKERS)], "markersize": 7}
-    style |= {"markeredgecolor": colours.surface, "markeredgewidth": 0.8, "alpha": 0.85}
+    style |= {"markeredgecolor": canvas.colours.surface, "markeredgewidth": 0.8, "alpha": 0.85}
     ax.plot(family.x, family.y, color=colour, label=family.name, **style)
 
 

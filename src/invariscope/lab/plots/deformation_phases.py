@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.checks import integer
+from invariscope.plots.shared.base import Drawing
 from invariscope.plots.shared.grid import stretch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
 
 
 @dataclass(frozen=True)
-class DeformationPhases:
+class DeformationPhases(Drawing):
     """One image, deformed by a field per temperature (columns) and cutoff (rows).
 
     Between the lines T1 and T2, fields deform the image visibly, typically without folding it. The figure is
@@ -72,30 +72,22 @@ class DeformationPhases:
         logs = np.log(self.temperatures)
         return 0.5 + (np.log(temperatures) - logs[0]) / (logs[1] - logs[0])
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a matplotlib figure; images outside the allowed range are faded."""
-        from invariscope.plots.shared import static
-
+    def paint(self, canvas: Canvas) -> None:
+        """Draw the images; those outside the allowed range are faded."""
         rows, columns = self.images.shape[:2]
-        figure, axes, colours = static.new_figure(1.4 + 0.95 * columns, 1.1 + 0.95 * rows, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(1.4 + 0.95 * columns, 1.1 + 0.95 * rows)
         for (i, k), allowed in np.ndenumerate(self.allowed):
             place = (k + 0.04, k + 0.96, i + 0.96, i + 0.04)
             ax.imshow(
                 self.images[i, k], cmap="gray", vmin=0, vmax=1, alpha=1.0 if allowed else 0.3, extent=place
             )
-        _draw_ranges(ax, self.columns_of(self.ranges), colours)
+        _draw_ranges(ax, self.columns_of(self.ranges), canvas)
         ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
         ax.spines[:].set_visible(False)
         ax.set_xticks(np.arange(columns) + 0.5, [f"{t:.0e}" for t in self.temperatures])
         ax.set_yticks(np.arange(rows) + 0.5, [str(c) for c in self.cutoffs])
-        static.axis_titles(ax, "temperature T", "cutoff c", colours)
-        static.legend(ax, colours)
-        return figure
-
-    def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
-        self.draw(theme=theme).savefig(path)
+        canvas.axis_titles(ax, "temperature T", "cutoff c")
+        canvas.legend(ax)
 
 
 def _ranges(n: int, cutoffs: Sequence[int]) -> np.ndarray:
@@ -115,8 +107,8 @@ def _deformed(image: Any, temperature: float, c: int, seed: int) -> np.ndarray:
         return transform.orbit(image[None, None], seed=seed)[0, 0, 0].numpy()
 
 
-def _draw_ranges(ax: Axes, edges: np.ndarray, colours: Theme) -> None:
+def _draw_ranges(ax: Axes, edges: np.ndarray, canvas: Canvas) -> None:
     """Draw T1 and T2 as lines with a step at every row."""
-    for name, x, colour in zip(("T1", "T2"), edges.T, colours.series[:2], strict=True):
+    for name, x, colour in zip(("T1", "T2"), edges.T, canvas.colours.series[:2], strict=True):
         rows = np.arange(len(x) + 1)
         ax.plot(np.repeat(x, 2), np.repeat(rows, 2)[1:-1], color=colour, linewidth=2.2, label=name)

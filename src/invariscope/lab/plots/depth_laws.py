@@ -16,9 +16,8 @@ from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 LAWS, FAMILY = ("exponential", "power"), "stability."
@@ -111,22 +110,18 @@ class DepthLaws(ChartPlot):
             if measure.rpartition(".")[2] in ("D", "G")
         ]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals on a logarithmic axis, and the laws as thin lines."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(7.2, 4.2, theme)
-        ax = axes[0, 0]
+        ax = canvas.panel(7.2, 4.2)
         for i, series in enumerate(self.series):
-            self._draw_series(ax, series, i, colours)
+            self._draw_series(ax, series, i, canvas)
         ax.set_yscale("log")
         if self.law == "power":
             ax.set_xscale("log")
-        static.plain_log_ticks(ax)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, "layer", names.measure_title(self.measure), colours)
-        static.legend(ax, colours)
-        return figure
+        canvas.plain_log_ticks(ax)
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, "layer", names.measure_title(self.measure))
+        canvas.legend(ax)
 
     def chart(self) -> UIElement:
         """Draw an interactive chart that shows layer, value and interval on hover."""
@@ -142,8 +137,8 @@ class DepthLaws(ChartPlot):
             live.hover_points(chart, source, shown)
         return chart
 
-    def _draw_series(self, ax: Axes, series: DepthSeries, i: int, colours: Theme) -> None:
-        colour = colours.series[i % len(colours.series)]
+    def _draw_series(self, ax: Axes, series: DepthSeries, i: int, canvas: Canvas) -> None:
+        colour = canvas.colour(i)
         low = np.where(series.low > 0, series.low, series.value)
         ax.vlines(series.number, low, series.high, color=colour, linewidth=1.4, alpha=0.6)
         ax.plot(

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from invariscope.plots.shared.base import Drawing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
 
 
 class HasFields(Protocol):
@@ -28,7 +29,7 @@ class HasFields(Protocol):
 
 
 @dataclass(frozen=True)
-class DisplacementFields:
+class DisplacementFields(Drawing):
     """The fields of one sample, one per column: arrows above, the warped grid below.
 
     The figure is made from a transform, not from a result, so it is not part of reports.
@@ -73,21 +74,14 @@ class DisplacementFields:
         rows, columns = np.indices(self.fields.shape[-2:])
         return np.stack([columns, rows]) - self.fields
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a matplotlib figure with two rows."""
-        from invariscope.plots.shared import static
-
+    def paint(self, canvas: Canvas) -> None:
+        """Draw two rows of panels."""
         count = len(self.labels)
-        figure, axes, colours = static.new_figure(2.6 * count, 5.4, theme, rows=2, columns=count)
+        axes = canvas.panels(2.6 * count, 5.4, rows=2, columns=count)
         for k, label in enumerate(self.labels):
-            static.heading(axes[0, k], label, colours)
-            _draw_arrows(axes[0, k], self.fields[k], self.image, colours)
-            _draw_lines(axes[1, k], self.positions[k], colours)
-        return figure
-
-    def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
-        self.draw(theme=theme).savefig(path)
+            canvas.heading(axes[0, k], label)
+            _draw_arrows(axes[0, k], self.fields[k], self.image, canvas)
+            _draw_lines(axes[1, k], self.positions[k], canvas)
 
 
 def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
@@ -102,12 +96,12 @@ def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
     return stretch(values)
 
 
-def frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
+def frame(ax: Axes, shape: tuple[int, ...], canvas: Canvas) -> None:
     """Fit the axes to the pixels of an image of that shape, with a frame and without ticks."""
     height, width = shape
     ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(colours.line)
+    ax.spines[:].set_color(canvas.colours.line)
 
 
 def arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: str, width: float) -> None:
@@ -115,17 +109,17 @@ def arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: 
     ax.quiver(x, y, *vectors, color=colour, width=width, angles="xy", scale_units="xy", scale=1)
 
 
-def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, colours: Theme) -> None:
+def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, canvas: Canvas) -> None:
     if image is not None:
         ax.imshow(image, cmap="gray", vmin=0, vmax=1, alpha=0.45, interpolation="nearest")
     step = max(1, max(field.shape[1:]) // 14)
     rows, columns = np.indices(field.shape[1:])[:, ::step, ::step]
-    arrows(ax, columns, rows, field[:, ::step, ::step], colours.series[0], 0.008)
-    frame(ax, field.shape[1:], colours)
+    arrows(ax, columns, rows, field[:, ::step, ::step], canvas.colour(0), 0.008)
+    frame(ax, field.shape[1:], canvas)
 
 
-def _draw_lines(ax: Axes, positions: np.ndarray, colours: Theme) -> None:
+def _draw_lines(ax: Axes, positions: np.ndarray, canvas: Canvas) -> None:
     for position, n in zip(positions, positions.shape[:0:-1], strict=True):
         lines = np.linspace(0, n - 1, 15)[1:-1]
-        ax.contour(position, levels=lines, colors=[colours.series[1]], linewidths=0.9)
-    frame(ax, positions.shape[1:], colours)
+        ax.contour(position, levels=lines, colors=[canvas.colour(1)], linewidths=0.9)
+    frame(ax, positions.shape[1:], canvas)

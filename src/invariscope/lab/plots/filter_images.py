@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.plots.shared.base import Drawing
 from invariscope.plots.shared.grid import PixelGrid, PixelRow, frame_choice
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from invariscope.plots.shared.canvas import Canvas
 
 
 @dataclass(frozen=True)
-class FilterImages:
+class FilterImages(Drawing):
     """Images of the same filters in each row, each on its own scale with 0 shown as mid-grey.
 
     The figure is made from weights, not from a result, so it is not part of reports.
@@ -61,15 +61,9 @@ class FilterImages:
         """Return the rows of images, with filter numbers as column labels."""
         return PixelGrid(tuple(str(number) for number in self.filters), self.rows)
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw the images as a matplotlib figure."""
-        from invariscope.plots.shared.static import draw_grid
-
-        return draw_grid(self.grid(), theme=theme)
-
-    def save(self, path: str | Path, *, theme: str = "light") -> None:
-        """Draw the figure and save it in the format given by the file suffix (svg, pdf or png)."""
-        self.draw(theme=theme).savefig(path)
+    def paint(self, canvas: Canvas) -> None:
+        """Draw the images."""
+        canvas.draw_grid(self.grid())
 
 
 def _centred(images: np.ndarray) -> np.ndarray:

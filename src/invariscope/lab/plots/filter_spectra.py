@@ -15,9 +15,8 @@ from invariscope.plots.shared.labels import model_names
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 RATIO, MOST = "filter_spectrum.ratio", 4
@@ -48,6 +47,7 @@ class FilterSpectra(Plot):
         "neighbouring pixels."
     )
     order = 64
+    single = True
 
     layers: tuple[str, ...]
     epochs: np.ndarray
@@ -99,33 +99,28 @@ class FilterSpectra(Plot):
         found = [(name, result) for name, result in named if any(_ratios(result))]
         return [View(name if len(found) > 1 else "", cls.prepare(result)) for name, result in found]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw the panels side by side on logarithmic scales, with a horizontal line at the initial power."""
-        from invariscope.plots.shared import static
-
         count = len(self.layers)
-        figure, axes, colours = static.new_figure(0.8 + 4.2 * count, 3.4, theme, columns=count)
+        axes = canvas.panels(0.8 + 4.2 * count, 3.4, columns=count)
         for place, ax in enumerate(axes[0]):
-            self._panel(ax, place, colours, legend=place == count - 1 or not self._alike)
-        static.axis_titles(axes[0, 0], "epoch", "power / power at the start", colours)
-        return figure
+            self._panel(ax, place, canvas, legend=place == count - 1 or not self._alike)
+        canvas.axis_titles(axes[0, 0], "epoch", "power / power at the start")
 
     @property
     def _alike(self) -> bool:
         """Whether all panels show the same frequencies, so that one legend is enough."""
         return all(np.array_equal(values, self.eigenvalues[0]) for values in self.eigenvalues)
 
-    def _panel(self, ax: Axes, place: int, colours: Theme, *, legend: bool) -> None:
+    def _panel(self, ax: Axes, place: int, canvas: Canvas, *, legend: bool) -> None:
         from matplotlib import colormaps
         from matplotlib.ticker import MaxNLocator
 
-        from invariscope.plots.shared import static
-
         eigenvalues, ratios = self.eigenvalues[place], self.ratios[place]
-        scale = colormaps[static.COLOUR_MAP]
-        ax.axhline(1, color=colours.line, linewidth=1)
+        scale = colormaps[canvas.look.cmap]
+        ax.axhline(1, color=canvas.colours.line, linewidth=1)
         # Leave out the end of the colour scale that is close to the background colour.
-        low, high = (0.3, 1.0) if colours.name == "dark" else (0.0, 0.9)
+        low, high = (0.3, 1.0) if canvas.colours.name == "dark" else (0.0, 0.9)
         places = low + (high - low) * eigenvalues / max(float(eigenvalues[-1]), 1.0)
         ends = (0, len(eigenvalues) - 1)
         for number, (eigenvalue, ratio) in enumerate(zip(eigenvalues, ratios, strict=True)):
@@ -133,15 +128,15 @@ class FilterSpectra(Plot):
             ax.plot(self.epochs, ratio, color=scale(places[number]), linewidth=1.6, label=label)
         if (ratios > 0).any():
             ax.set_yscale("log")
-            static.plain_log_ticks(ax)
+            canvas.plain_log_ticks(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        static.heading(ax, self.layers[place], colours)
-        static.axis_titles(ax, "epoch", "", colours)
+        canvas.heading(ax, self.layers[place])
+        canvas.axis_titles(ax, "epoch", "")
         if not legend:
             return
         ax.legend(
-            loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=static.SMALL_SIZE,
-            labelcolor=colours.text, handlelength=1.2,
+            loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=canvas.colours.small_size,
+            labelcolor=canvas.colours.text, handlelength=1.2,
         )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class GaborFilters(GridPlot):
         "their best-fitting Gabor functions, with the median proportion of variance explained."
     )
     order = 68
+    single = True
 
     layer: str
     images: FilterImages

@@ -15,9 +15,8 @@ from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 PREFIX = "local_decomposition."
@@ -75,6 +74,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         "over fields."
     )
     order = 92
+    single = True
 
     name: str
     patch_px: np.ndarray
@@ -106,26 +106,22 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if _has_parts(result)]
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw the panels side by side."""
-        from invariscope.plots.shared import static
-
-        figure, axes, colours = static.new_figure(11.0, 3.6, theme, columns=len(self.panels))
+        axes = canvas.panels(11.0, 3.6, columns=len(self.panels))
         for ax, panel in zip(axes[0], self.panels, strict=True):
-            self._draw_panel(ax, panel, colours)
-        return figure
+            self._draw_panel(ax, panel, canvas)
 
-    def _draw_panel(self, ax: Axes, panel: Panel, colours: Theme) -> None:
-        from invariscope.plots.shared import static
-
+    def _draw_panel(self, ax: Axes, panel: Panel, canvas: Canvas) -> None:
         for text, value in panel.theory.items():
-            ax.axhline(value, color=colours.muted, linewidth=1.1, linestyle=":")
+            ax.axhline(value, color=canvas.colours.muted, linewidth=1.1, linestyle=":")
             ax.annotate(
                 text, (1, value), xycoords=("axes fraction", "data"), xytext=(3, 0),
-                textcoords="offset points", va="center", color=colours.muted, fontsize=static.SMALL_SIZE,
+                textcoords="offset points", va="center", color=canvas.colours.muted,
+                fontsize=canvas.colours.small_size,
             )  # fmt: skip
         for i, series in enumerate(panel.series):
-            colour = colours.series[i]
+            colour = canvas.colour(i)
             ax.vlines(self.patch_px, series.low, series.high, color=colour, linewidth=2.4, alpha=0.5)
             ax.plot(
                 self.patch_px, series.value, color=colour, linewidth=1.5, markersize=5, label=series.name,
@@ -135,9 +131,9 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         ax.set_xticks(self.patch_px, [f"{side:g}" for side in self.patch_px])
         ax.minorticks_off()
         ax.set_ylim(0)
-        static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, "side of a patch (pixels)", panel.title, colours)
-        ax.legend(frameon=False, fontsize=static.SMALL_SIZE, labelcolor=colours.text, loc="best")
+        canvas.horizontal_grid(ax)
+        canvas.axis_titles(ax, "side of a patch (pixels)", panel.title)
+        canvas.legend(ax)
 
 
 def _has_parts(result: Result) -> bool:

@@ -14,9 +14,8 @@ from invariscope.plots.shared.base import Plot, View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 EXAMPLE = "displacement"
@@ -60,6 +59,7 @@ class LocalFields(Plot):
         "displacement's gradient. The last map shows how far the field is from linear on each patch."
     )
     order = 93
+    single = True
 
     name: str
     patch: int
@@ -97,27 +97,24 @@ class LocalFields(Plot):
         """Upper end of the colour scale of the nonlinear displacement, in pixels."""
         return max(float(field.leftover.max()) for field in self.fields) or 1.0
 
-    def draw(self, *, theme: str = "light") -> Figure:
+    def paint(self, canvas: Canvas) -> None:
         """Draw one row of six images per field."""
-        from invariscope.plots.shared import static
-
         rows = len(self.fields)
-        figure, axes, colours = static.new_figure(13.2, 0.4 + 1.85 * rows, theme, rows=rows, columns=6)
+        axes = canvas.panels(13.2, 0.4 + 1.85 * rows, rows=rows, columns=6)
         for line, field in zip(axes, self.fields, strict=True):
-            _draw_field(line[0], field, colours)
-            _draw_translation(line[1], field, colours)
-            self._draw_parts(line[2:], field, colours)
+            _draw_field(line[0], field, canvas)
+            _draw_translation(line[1], field, canvas)
+            self._draw_parts(line[2:], field, canvas)
         titles = ("displacement", "translation", *PARTS, "not linear (px)")
         for ax, text in zip(axes[0], titles, strict=True):
-            static.heading(ax, text, colours)
-        return figure
+            canvas.heading(ax, text)
 
-    def _draw_parts(self, axes: Sequence[Axes], field: LocalField, colours: Theme) -> None:
+    def _draw_parts(self, axes: Sequence[Axes], field: LocalField, canvas: Canvas) -> None:
         for ax, (part, end) in zip(axes, self.spans.items(), strict=False):
             signed = part != "shear"
             span, scale = ((-end, end), _DIVERGING) if signed else ((0.0, end), "viridis")
-            _draw_map(ax, field.parts[part], span, scale, colours)
-        _draw_map(axes[-1], field.leftover, (0.0, self.most_left), "viridis", colours)
+            _draw_map(ax, field.parts[part], span, scale, canvas)
+        _draw_map(axes[-1], field.leftover, (0.0, self.most_left), "viridis", canvas)
 
 
 def _decomposed(field: np.ndarray, patch: int) -> LocalField:
@@ -129,23 +126,21 @@ def _decomposed(field: np.ndarray, patch: int) -> LocalField:
     return LocalField(np.asarray(field), found.centres_px, found.translation, parts, found.leftover_px)
 
 
-def _draw_field(ax: Axes, field: LocalField, colours: Theme) -> None:
+def _draw_field(ax: Axes, field: LocalField, canvas: Canvas) -> None:
     step = -(-max(field.field.shape[1:]) // 16)
     rows, columns = np.indices(field.field.shape[1:])[:, ::step, ::step]
-    arrows(ax, columns, rows, field.field[:, ::step, ::step], colours.series[0], 0.009)
-    frame(ax, field.field.shape[1:], colours)
+    arrows(ax, columns, rows, field.field[:, ::step, ::step], canvas.colour(0), 0.009)
+    frame(ax, field.field.shape[1:], canvas)
 
 
-def _draw_translation(ax: Axes, field: LocalField, colours: Theme) -> None:
-    arrows(ax, field.centres[0], field.centres[1], field.translation, colours.series[1], 0.009)
-    frame(ax, field.field.shape[1:], colours)
+def _draw_translation(ax: Axes, field: LocalField, canvas: Canvas) -> None:
+    arrows(ax, field.centres[0], field.centres[1], field.translation, canvas.colour(1), 0.009)
+    frame(ax, field.field.shape[1:], canvas)
 
 
-def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, colours: Theme) -> None:
-    from invariscope.plots.shared import static
-
+def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, canvas: Canvas) -> None:
     image = ax.imshow(values, cmap=scale, vmin=span[0], vmax=span[1], interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
     bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(colors=colours.muted, labelsize=static.SMALL_SIZE - 1, length=0)
+    bar.ax.tick_params(colors=canvas.colours.muted, labelsize=canvas.colours.small_size - 1, length=0)

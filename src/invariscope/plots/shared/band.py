@@ -13,7 +13,7 @@ from invariscope.plots.shared.labels import where
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from invariscope.plots.shared.theme import Theme
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 NAME = "random weights"
@@ -77,16 +77,16 @@ def half_width(x: np.ndarray) -> float:
     return float(x[1] - x[0]) / 2 if len(x) > 1 else 0.5
 
 
-def draw_bands(ax: Axes, places: Sequence[np.ndarray], bands: Sequence[Band], colours: Theme) -> None:
+def draw_bands(ax: Axes, places: Sequence[np.ndarray], bands: Sequence[Band], canvas: Canvas) -> None:
     """Draw a shaded step per layer, with a thin line at the mean and a single legend entry."""
     for i, (band, series) in enumerate(distinct(bands)):
-        _draw_band(ax, places[series or 0], band, series, colours, label=None if i else NAME)
+        _draw_band(ax, places[series or 0], band, series, canvas, label=None if i else NAME)
 
 
 def _draw_band(
-    ax: Axes, x: np.ndarray, band: Band, series: int | None, colours: Theme, *, label: str | None
+    ax: Axes, x: np.ndarray, band: Band, series: int | None, canvas: Canvas, *, label: str | None
 ) -> None:
-    colour = colours.muted if series is None else colours.series[series % len(colours.series)]
+    colour = canvas.colours.muted if series is None else canvas.colour(series)
     half = half_width(x)
     ax.bar(
         x, band.high - band.low, 2 * half, bottom=band.low, color=colour, alpha=_ALPHA, linewidth=0,

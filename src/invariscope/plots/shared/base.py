@@ -9,29 +9,79 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from invariscope.common.registry import Registry
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.look import Look
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
+    from invariscope.plots.shared.canvas import Canvas
     from invariscope.plots.shared.grid import PixelGrid
     from invariscope.results.result import Result
 
 PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots", also=("invariscope.lab.plots",))
 
 
-class Plot(ABC):
+class Drawing(ABC):
+    """The prepared numbers of one figure."""
+
+    @abstractmethod
+    def paint(self, canvas: Canvas) -> None:
+        """Draw with matplotlib on a canvas, after asking it for one or several panels."""
+
+    def draw(self, **options: Any) -> Figure:
+        """Return a matplotlib figure, which notebooks display.
+
+        Args:
+            options: see `Look`: `theme`, `ax`, `figsize`, `title`, `vmin`, `vmax`, `cmap`.
+        """
+        return self.draw_as(Look(**options))
+
+    def draw_as(self, look: Look) -> Figure:
+        """Return a matplotlib figure with the given look."""
+        from invariscope.plots.shared.canvas import Canvas
+
+        canvas = Canvas(look)
+        self.paint(canvas)
+        canvas.finish()
+        return canvas.figure
+
+    def save(self, path: Any, **options: Any) -> None:
+        """Draw and save the figure; the file's suffix (svg, pdf, png) selects the format."""
+        self.draw(**options).savefig(path)
+
+
+def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
+    """Draw several results beside each other, with a common scale of values."""
+    from invariscope.plots.shared.canvas import Canvas
+
+    ends = [drawing.span for drawing in drawings if hasattr(drawing, "span")]
+    if ends:
+        low, high = look.span(min(low for low, _ in ends), max(high for _, high in ends))
+        look = replace(look, vmin=low, vmax=high) if low < high else look
+    canvas = Canvas(look)
+    parts = canvas.beside(len(drawings))
+    for drawing, part in zip(drawings, parts, strict=True):
+        drawing.paint(part)
+    canvas.fit(parts)
+    canvas.finish()
+    return canvas.figure
+
+
+class Plot(Drawing):
     """The prepared numbers of one figure; each plot is a frozen dataclass in its own file.
 
     Class attributes, shown in the report and in listings:
         title: the heading.
         reading: how to read the plot, in a few sentences.
         order: position in the report, ascending.
+        single: whether `prepare` takes a single result, so that several are drawn beside each other.
     """
 
     title: ClassVar[str]
     reading: ClassVar[str]
     order: ClassVar[int] = 100
+    single: ClassVar[bool] = False
 
     def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
         """Register the plot, so that adding a plot takes only a new file."""
@@ -47,14 +97,6 @@ class Plot(ABC):
     @abstractmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return the views that a report of these results shows, most important first; may be empty."""
-
-    @abstractmethod
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw a matplotlib figure in the "light" or the "dark" theme."""
-
-    def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draw and save the figure; the file's suffix (svg, pdf, png) selects the format."""
-        self.draw(theme=theme).savefig(path)
 
 
 @dataclass(frozen=True)
@@ -96,8 +138,6 @@ class GridPlot(Plot):
     def grid(self) -> PixelGrid:
         """Return the images with their labels."""
 
-    def draw(self, *, theme: str = "light") -> Figure:
-        """Draw the images as a matplotlib figure."""
-        from invariscope.plots.shared.static import draw_grid
-
-        return draw_grid(self.grid(), theme=theme)
+    def paint(self, canvas: Canvas) -> None:
+        """Draw the images."""
+        canvas.draw_grid(self.grid())

@@ -26,7 +26,7 @@ from bokeh.models import (
 from bokeh.plotting import figure as bokeh_figure
 
 from invariscope.plots.shared.labels import axis_labels
-from invariscope.plots.shared.theme import DARK, DASHES, LIGHT, MARKERS, Theme, palette
+from invariscope.plots.shared.theme import DARK, LIGHT, MARKERS, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MANY, MIN_WIDTH = 24, 300
@@ -207,21 +207,23 @@ def matrix(
 
 
 def line_with_dots(
-    chart: Any, source: ColumnDataSource, i: int, *, width: float = 2, size: float = 9, marker: str = ""
+    chart: Any, source: ColumnDataSource, i: int, *, size: float = 9, marker: str = "", dash: str = "solid"
 ) -> None:
-    """Draw the columns x and y as series number `i`."""
+    """Draw the columns x and y in colour number `i`."""
     role = f"series:{i}"
-    line = chart.line("x", "y", source=source, line_width=width, line_dash=DASHES[i % 4])
+    line = chart.line("x", "y", source=source, line_width=2, line_dash=dash)
     themed(line.glyph, line_color=role)
     dots = chart.scatter("x", "y", source=source, size=size, marker=marker or list(MARKERS)[i % 4])
     themed(dots.glyph, fill_color=role, line_color="surface")
 
 
-def curve(chart: Any, columns: Mapping[str, Any], i: int, *, size: float = 6) -> ColumnDataSource:
-    """Draw series number `i` as a line with dots over a band; `columns` include x, y, low and high."""
+def curve(
+    chart: Any, columns: Mapping[str, Any], i: int, *, size: float = 6, dash: str = "solid"
+) -> ColumnDataSource:
+    """Draw colour number `i` as a line with dots over a band; `columns` include x, y, low and high."""
     source = ColumnDataSource(dict(columns))
     if np.isfinite(columns["high"]).any():
         band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
         themed(band.glyph, fill_color=f"series:{i}")
-    line_with_dots(chart, source, i, size=size, marker="circle")
+    line_with_dots(chart, source, i, size=size, marker="circle", dash=dash)
     return source

@@ -20,6 +20,7 @@ HEADLINE = ("normalized_variance", "normalized_distance", "transformation_varian
 # Measures of the response to the transformation, relative to the response to a new sample.
 RELATIVE = ("normalized_variance", "normalized_distance")
 NOT_A_CLASS = ("all", "mean")
+_NO_RESULTS = "plots take one Result, or a list of them (from iv.measure or iv.load); got {}"
 FREQUENCY = "frequency_cpp"
 RADIUS = "radius"
 _UNITS = {"deg": "degrees", "px": "pixels", "db": "dB", "cpp": "cycles per position"}
@@ -30,8 +31,16 @@ def as_results(results: Result | Iterable[Result]) -> tuple[Result, ...]:
 
     Raises:
         ValueError: no results.
+        TypeError: something else.
     """
+    if isinstance(results, str | bytes | Mapping) or not (
+        hasattr(results, "provenance") or hasattr(results, "__iter__")
+    ):
+        raise TypeError(_NO_RESULTS.format(type(results).__name__))
     several = (results,) if hasattr(results, "provenance") else tuple(results)  # type: ignore[arg-type]
+    wrong = next((entry for entry in several if not hasattr(entry, "provenance")), None)
+    if wrong is not None:
+        raise TypeError(_NO_RESULTS.format(type(wrong).__name__))
     if not several:
         raise ValueError("no results: give one Result, or a list with at least one")
     return several  # type: ignore[return-value]

@@ -1,8 +1,8 @@
-"""Colours of figures and of the report, in a light and a dark theme."""
+"""Colours and sizes of figures and of the report: a light theme, a dark one, and one for papers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from invariscope.common.registry import unknown
@@ -10,7 +10,12 @@ from invariscope.common.registry import unknown
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one theme. The first model always has the first colour of `series`, and so on."""
+    """Colours and sizes of one theme. The first model always has the first colour of `series`, and so on.
+
+    Args:
+        text_size, small_size: font sizes in points.
+        column: largest width of a figure in inches, if any.
+    """
 
     name: str
     page: str
@@ -20,6 +25,14 @@ class Theme:
     line: str
     hatch: str
     series: tuple[str, ...]
+    text_size: float = 10.5
+    small_size: float = 9.5
+    column: float = float("inf")
+
+    @property
+    def scale(self) -> float:
+        """Size of text and lines relative to the light theme."""
+        return self.text_size / Theme.text_size
 
 
 # Okabe and Ito's palette, which stays distinct under all common colour vision deficiencies
@@ -44,7 +57,10 @@ DARK = Theme(
     hatch="#5a6370",
     series=("#56b4e9", "#f28c45", "#2fc49a", "#e39cc4", "#e6b03c", "#8fb8ff", "#a2abb9"),
 )
-THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
+PAPER = replace(
+    LIGHT, name="paper", page="#ffffff", muted="#1c2027", text_size=8.0, small_size=7.0, column=3.4
+)
+THEMES = {theme.name: theme for theme in (LIGHT, DARK, PAPER)}
 # Dashes and markers distinguish the first four series without colour. Keys: Bokeh; values: matplotlib.
 LINE_STYLES = {"solid": "-", "dashed": "--", "dotdash": "-.", "dotted": ":"}
 DASHES = tuple(LINE_STYLES)
@@ -56,7 +72,7 @@ def get_theme(name: str) -> Theme:
     """Return the theme with this name.
 
     Raises:
-        ValueError: neither "light" nor "dark".
+        ValueError: none of "light", "dark" and "paper".
     """
     if name not in THEMES:
         raise unknown("theme", name, THEMES)
