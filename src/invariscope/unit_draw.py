@@ -43,7 +43,7 @@ class UnitDraw:
     seed: int
 
     @classmethod
-    @lru_cache(maxsize=1024)
+    @lru_cache(maxsize=128)
     def of(cls, shape: tuple[int, ...], units: int | str, *, seed: int) -> UnitDraw | None:
         """Return the draw for a layer of this shape; None if all of its units are taken.
 
@@ -96,7 +96,7 @@ class UnitDraw:
         flat = (values.permute(0, 2, 3, 1) if last else values).flatten(1)
         return flat.index_select(1, self._places(flat.device, last))
 
-    @lru_cache(maxsize=1024)  # noqa: B019  draws of one shape are one object
+    @lru_cache(maxsize=128)  # noqa: B019  draws of one shape are one object
     def _places(self, device: torch.device, channels_last: bool) -> Tensor:
         """Return the positions of the drawn units in stored order, as a tensor on the device."""
         places = self.indices

@@ -97,7 +97,7 @@ class InformationPlane(ChartPlot):
         """Draw dots with intervals, joined by lines; a ring marks the first layer."""
         ax = canvas.panel(5.6, 4.6)
         for i, series in enumerate(self.series):
-            _draw_series(ax, series, i, canvas)
+            _draw_series(ax, series, i, canvas, named=i == 0)
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, *FORMS[self.form][1])
         if len(self.series) > 1:
@@ -145,17 +145,19 @@ def _series(name: str, result: Result, outputs: tuple[str, str], stratum: str) -
     )
 
 
-def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas) -> None:
+def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas, *, named: bool) -> None:
+    """Draw one network; `named`: whether to write the names of its first and last layer."""
     colour = canvas.colour(i)
     ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2, alpha=0.6)
     ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2, alpha=0.6)
     style = canvas.series_style(i)
     ax.plot(series.x, series.y, linewidth=1.2, markersize=5.5, label=series.name, **style)
     ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
-    for at in dict.fromkeys((0, len(series.layers) - 1)):
+    ends = dict.fromkeys((0, len(series.layers) - 1)) if named else ()
+    for at in ends:
         ax.annotate(
             series.layers[at], (series.x[at], series.y[at]), xytext=(7, 5), textcoords="offset points",
-            fontsize=8, color=canvas.colours.muted,
+            fontsize=canvas.colours.small_size, color=canvas.colours.muted,
         )  # fmt: skip
 
 

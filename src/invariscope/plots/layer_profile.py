@@ -170,7 +170,7 @@ class LayerProfile(ChartPlot):
             canvas.value_axis(ax, self.bottom, self.top)
         nulls = any(np.isfinite(series.null).any() for series in self._shown)
         if len(self.series) > 1 or self._banded or nulls:
-            canvas.legend(ax, dotted="null: unrelated samples" if nulls else "")
+            canvas.legend(ax, dotted="null" if nulls else "")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, value, interval, null and random weights."""

@@ -79,6 +79,7 @@ class StabilityCurves(ChartPlot):
         shown: a key of `SHOWN`.
         layer: the layer; "output" for the network's output.
         series: one per model and way of changing the input.
+        models: names of the models; empty for a single one.
         bump: the radius at which half of the predictions have flipped, NaN if unknown.
     """
 
@@ -97,6 +98,7 @@ class StabilityCurves(ChartPlot):
     shown: str
     layer: str
     series: tuple[RadiusSeries, ...]
+    models: tuple[str, ...]
     bump: float
 
     @classmethod
@@ -123,7 +125,8 @@ class StabilityCurves(ChartPlot):
         )
         if not series:
             raise ValueError(f"no curve of the {SHOWN[shown].label.lower()} of {layer!r} was measured")
-        return cls(shown, layer, series, _bump(several))
+        models = tuple(names.model_names(several)) if len(several) > 1 else ()
+        return cls(shown, layer, series, models, _bump(several))
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -148,7 +151,8 @@ class StabilityCurves(ChartPlot):
         for series in self.series:
             low = np.where(series.low > 0, series.low, series.value) if self._logarithmic else series.low
             bounds = series.value, low, series.high
-            canvas.draw_curve(ax, series.colour, series.name, series.radius, bounds, dash=series.dash)
+            name = "" if self.models else series.name
+            canvas.draw_curve(ax, series.colour, name, series.radius, bounds, dash=series.dash)
         ax.set_xscale("log")
         if self._logarithmic:
             ax.set_yscale("log")
@@ -157,7 +161,9 @@ class StabilityCurves(ChartPlot):
             ax.axvline(self.bump, color=canvas.colours.muted, linewidth=1.2, linestyle=":")
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, AXIS, SHOWN[self.shown].axis)
-        canvas.legend(ax)
+        networks = [canvas.line_of(name, number=i) for i, name in enumerate(self.models)]
+        ways = [way for _, way in SHOWN[self.shown].curves] if self.models else []
+        canvas.legend(ax, networks + [canvas.line_of(w, dash=DASHES[k]) for k, w in enumerate(ways)])
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows radius, value and interval."""

@@ -111,7 +111,7 @@ class UnitHeatmap(ChartPlot):
         values = np.concatenate([column.values for column in self.columns])
         canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values)
         if np.isnan(values).any():
-            canvas.explain_hatch(ax, "dead: does not respond, or no unit of it was drawn")
+            canvas.explain_hatch("dead: does not respond, or no unit of it was drawn")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, feature map or unit, and value."""

@@ -17,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from invariscope.plots.shared.grid import frame_choice
 from invariscope.plots.shared.labels import axis_labels, shorten
 from invariscope.plots.shared.look import Look
 from invariscope.plots.shared.theme import LINE_STYLES, MARKERS
@@ -35,6 +36,7 @@ MANY_ENTRIES, MANY, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 24, 12.0, 6
 INSIDE = 0.84
 # Characters per line above an image of a grid.
 COLUMN_CHARACTERS = 10
+SMALLEST = 0.6  # inches per image
 # Text remains text in SVG files, and fonts are embedded as TrueType in PDF and PostScript files.
 _FONTS = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}
 
@@ -192,7 +194,7 @@ class Canvas:
         inches = INSIDE * self.width / self._columns
         places = _every(len(texts), inches / line)
         shown = [texts[i] for i in places]
-        wide = 0.55 * self.colours.small_size / 72 * max(map(len, shown), default=0)
+        wide = self._inches_of(max(map(len, shown), default=0))
         options: dict[str, Any] = {}
         if wide > 0.9 * inches / max(len(texts), 1) * (len(texts) / max(len(shown), 1)):
             steep = len(shown) * 2 * line > inches
@@ -200,6 +202,10 @@ class Canvas:
                 "rotation": 40, "ha": "right", "rotation_mode": "anchor"}  # fmt: skip
         ax.set_xticks(places, shown, **options)
         _plain(ax.get_xticklabels())
+
+    def _inches_of(self, characters: int) -> float:
+        """Return the usual length of small text in inches."""
+        return 0.58 * self.colours.small_size / 72 * characters
 
     def horizontal_grid(self, ax: Axes) -> None:
         """Draw faint horizontal grid lines."""
@@ -226,7 +232,7 @@ class Canvas:
         """
         found = [*ax.get_legend_handles_labels()[0], *handles]
         if dotted:
-            found.append(Line2D([], [], color=self.colours.muted, linestyle=":", label=dotted))
+            found.append(self.line_of(dotted, dash="dotted"))
         texts, inches = [str(handle.get_label()) for handle in found], self.width / self._columns
         place: dict[str, Any] = {"fontsize": self.colours.small_size}
         if self.look.axes:
@@ -250,6 +256,11 @@ class Canvas:
         """Return colour and marker of network number `i`, as options of `Axes.plot`."""
         return {"color": self.colour(i), "marker": list(MARKERS.values())[i % 4]}
 
+    def line_of(self, label: str, *, number: int | None = None, dash: str = "solid") -> Line2D:
+        """Return an entry of a legend: a line in the colour of a network, or in grey."""
+        colour = self.colours.muted if number is None else self.colour(number)
+        return Line2D([], [], color=colour, linestyle=LINE_STYLES[dash], label=label)
+
     def draw_curve(
         self, ax: Axes, i: int, name: str, x: np.ndarray, bounds: tuple[np.ndarray, ...], *,
         size: int = 3, dash: str = "solid",
@@ -264,7 +275,7 @@ class Canvas:
         style = {**self.series_style(i), "marker": "o", "linestyle": LINE_STYLES[dash]}
         ax.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
         scale = self.colours.scale
-        ax.plot(x, value, label=name, linewidth=1.7 * scale, markersize=size * scale, **style)
+        ax.plot(x, value, label=name or "_", linewidth=1.7 * scale, markersize=size * scale, **style)
 
     def draw_matrix(
         self, ax: Axes, matrix: np.ndarray, rows: Sequence[str], span: tuple[float, float]
@@ -299,9 +310,13 @@ class Canvas:
     def _hatch(self) -> dict[str, Any]:
         return {"facecolor": self.colours.surface, "edgecolor": self.colours.hatch, "hatch": "/////"}
 
-    def explain_hatch(self, ax: Axes, text: str) -> None:
-        """Add a legend for hatched cells."""
-        self.legend(ax, [Patch(label=text, linewidth=0, **self._hatch)])
+    def explain_hatch(self, text: str) -> None:
+        """Say below the figure what hatched cells are; given axes have no room for that."""
+        if not self.look.axes:
+            self.figure.legend(
+                [Patch(linewidth=0, **self._hatch)], [text], loc="outside lower left", frameon=False,
+                labelcolor=self.colours.text, fontsize=self.colours.small_size, handlelength=1.8,
+            )  # fmt: skip
 
     def colour_bar(
         self, axes: Any, span: tuple[float, float], title: str, *, values: np.ndarray | None = None
@@ -325,17 +340,22 @@ class Canvas:
 
     def draw_grid(self, grid: PixelGrid) -> None:
         """Draw images with labels in rows and columns of a single axes, one unit square per image."""
-        count, rows = len(grid.columns), len(grid.rows)
-        ax = self.panel(1.8 + 0.72 * count, 0.45 + 0.74 * rows)
+        texts = [f"{shorten(row.label, 22)}\n{row.detail}".strip() for row in grid.rows]
+        beside = 0.3 + self._inches_of(max(len(line) for text in texts for line in text.split("\n")))
+        room = (self.colours.column - beside) / (SMALLEST * self.colours.scale)
+        shown = frame_choice(len(grid.columns), limit=max(1, int(min(room, len(grid.columns)))))
+        count, rows = len(shown), len(grid.rows)
+        side = min(0.72, (self.colours.column - beside) / (self.colours.scale * count) - 0.02)
+        ax = self.panel(max(1.8, beside / self.colours.scale) + 0.72 * count, 0.45 + (side + 0.02) * rows)
         for i, row in enumerate(grid.rows):
-            for j, image in enumerate(row.pixels()):
+            for j, image in enumerate(row.pixels()[shown]):
                 ax.imshow(image, extent=_inside(j, i, image.shape), interpolation="nearest")
-        ax.set(xlim=(0, count), ylim=(rows, 0), aspect="equal")
+        ax.set(xlim=(0, count), ylim=(rows, 0), aspect="equal", anchor="E")
         ax.spines[:].set_visible(False)
         ax.xaxis.tick_top()
-        columns = [fill(label, COLUMN_CHARACTERS, break_long_words=False) for label in grid.columns]
+        labels = [grid.columns[place] for place in shown]
+        columns = [fill(label, COLUMN_CHARACTERS, break_long_words=False) for label in labels]
         ax.set_xticks([j + 0.5 for j in range(count)], columns)
-        texts = [f"{shorten(row.label, 22)}\n{row.detail}".strip() for row in grid.rows]
         ax.set_yticks([i + 0.5 for i in range(rows)], texts)
         _plain([*ax.get_xticklabels(), *ax.get_yticklabels()])
 
