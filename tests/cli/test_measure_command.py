@@ -196,7 +196,10 @@ class Sleeper(nn.Module):
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 @pytest.mark.parametrize(
     ("sent", "ended"),
-    [(signal.SIGINT, (130, "interrupted: nothing was written.\n")), (signal.SIGTERM, (143, ""))],
+    [
+        (signal.SIGINT, (130, "interrupted: nothing was written.\n")),
+        (signal.SIGTERM, (143, "terminated: nothing was written.\n")),
+    ],
 )
 def test_a_process_that_is_told_to_stop_leaves_nothing(sent, ended, workplace):
     Path("sleeper.py").write_text(SLEEPER)

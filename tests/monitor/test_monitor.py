@@ -347,6 +347,8 @@ def test_a_folder_of_an_earlier_version_lacks_some_settings(tmp_path):
     index = json.loads((tmp_path / "monitor.json").read_text())
     for name in ("units", "floor", "preprocess", "call", "pool"):
         del index["settings"][name]
+    del index["sha256"]
+    index["schema"] = 1
     (tmp_path / "monitor.json").write_text(json.dumps(index))
     assert len(watched(folder=tmp_path).table) > 0
 

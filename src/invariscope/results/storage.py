@@ -132,6 +132,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is malformed: baseline must be a list of rows")
     if not all(isinstance(row, dict) for name in _ROWS for row in document[name]):
         raise ValueError(f"{path} is malformed: every row must be an object")
+    if not all(map(_is_key, document["maps"])):
+        raise ValueError(f"{path} is malformed: a map needs a measure, a layer, a stratum and a call")
     parts = document["provenance"]
     if not all(isinstance(parts.get(name, {}), dict) for name in ("model", "data", "transform", "measures")):
         raise ValueError(
@@ -140,6 +142,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not found.digest:
         document["provenance"] = _noted(parts)
     return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
+
+
+def _is_key(key: Any) -> bool:
+    kinds = (str, str, str, int)
+    return isinstance(key, list) and len(key) == 4 and all(map(isinstance, key, kinds))
 
 
 def _noted(provenance: dict[str, Any]) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def _put(model: nn.Module, card: Card, watch: Monitor | None, stage: Path, out: 
 
 def _refuse_unfinished(out: Path, checkpoint: Path, *, resume: bool, overwrite: bool) -> None:
     """Raise FileExistsError for the state of an interrupted run, unless an option says what to do with it."""
-    if checkpoint.exists() and not resume and not overwrite:
+    if checkpoint.is_file() and not resume and not overwrite:
         raise FileExistsError(
             f"{checkpoint} holds an interrupted run of {out}: add --resume to continue it, or --overwrite to "
             "start again from the beginning"
