@@ -33,7 +33,7 @@ class Band:
         """Whether any layer has a band."""
         return bool(np.isfinite(self.low).any())
 
-    def of(self, chosen: Sequence[bool]) -> Band:
+    def of(self, chosen: Sequence[bool] | np.ndarray) -> Band:
         """Return the band restricted to the chosen layers."""
         return Band(*(part[np.asarray(chosen, bool)] for part in (self.low, self.mean, self.high)))
 

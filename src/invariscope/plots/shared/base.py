@@ -55,7 +55,7 @@ def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
     """Draw several results beside each other, with a common scale of values."""
     from invariscope.plots.shared.canvas import Canvas
 
-    ends = [drawing.span for drawing in drawings if hasattr(drawing, "span")]
+    ends = [span for drawing in drawings if (span := getattr(drawing, "span", None)) is not None]
     if ends:
         low, high = look.span(min(low for low, _ in ends), max(high for _, high in ends))
         look = replace(look, vmin=low, vmax=high) if low < high else look

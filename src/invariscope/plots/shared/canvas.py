@@ -38,7 +38,7 @@ INSIDE = 0.84
 COLUMN_CHARACTERS = 10
 SMALLEST = 0.6  # inches per image
 # Text remains text in SVG files, and fonts are embedded as TrueType in PDF and PostScript files.
-_FONTS = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}
+_FONTS: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}
 
 
 class ReadableFigure(Figure):
@@ -259,7 +259,8 @@ class Canvas:
     def line_of(self, label: str, *, number: int | None = None, dash: str = "solid") -> Line2D:
         """Return an entry of a legend: a line in the colour of a network, or in grey."""
         colour = self.colours.muted if number is None else self.colour(number)
-        return Line2D([], [], color=colour, linestyle=LINE_STYLES[dash], label=label)
+        style: Any = {"color": colour, "linestyle": LINE_STYLES[dash]}
+        return Line2D([], [], label=label, **style)
 
     def draw_curve(
         self, ax: Axes, i: int, name: str, x: np.ndarray, bounds: tuple[np.ndarray, ...], *,
