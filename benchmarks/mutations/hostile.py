@@ -163,19 +163,23 @@ def _hostile() -> dict[str, Hostile]:
     return found | _of_one_format()
 
 
+def _put(name: str, content: bytes) -> Callable[[Path], Any]:
+    """Return a function that writes a file into a folder."""
+    return lambda at: (at / name).write_bytes(content)
+
+
 def _of_one_format() -> dict[str, Hostile]:
     read = {name: kind.read for name, kind in KINDS.items()}
-    put = lambda name, content: lambda at: (at / name).write_bytes(content)  # noqa: E731
     bomb = _cifar(_shared_tuples(100))
     memo = b"\x80\x02}r\xff\xff\xff\x7f."
     key = b"\x80\x02}" + _shared_tuples(200) + b"K\x01s."
     return {
-        ".npy that claims 8 TB": (put("d.npy", _npy("(1000000000000,)")), read[".npy"]),
+        ".npy that claims 8 TB": (_put("d.npy", _npy("(1000000000000,)")), read[".npy"]),
         ".npy of 8 TB, sparse": (
             lambda at: _sparse(at / "d.npy", _npy("(1000000000000,)"), 8_000_000_000_000), read[".npy"],
         ),
-        ".npy with a negative shape": (put("d.npy", _npy("(-4, 2)", bytes(64))), read[".npy"]),
-        ".npy with a deep header": (put("d.npy", _npy("(" * 3000 + ")" * 3000)), read[".npy"]),
+        ".npy with a negative shape": (_put("d.npy", _npy("(-4, 2)", bytes(64))), read[".npy"]),
+        ".npy with a deep header": (_put("d.npy", _npy("(" * 3000 + ")" * 3000)), read[".npy"]),
         ".npy of objects": (
             lambda at: np.save(at / "d.npy", np.array([{}], object), allow_pickle=True), read[".npy"],
         ),
@@ -190,30 +194,30 @@ def _of_one_format() -> dict[str, Hostile]:
             lambda at: _idx(at, _content(gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12))),
             read["IDX, gzip"],
         ),
-        "CIFAR-10 pickle of shared tuples": (put("test_batch", bomb), read["CIFAR-10, pickle"]),
-        "CIFAR-10 pickle, hashed": (put("test_batch", key), read["CIFAR-10, pickle"]),
-        "CIFAR-10 pickle with a memo of 16 GB": (put("test_batch", memo), read["CIFAR-10, pickle"]),
+        "CIFAR-10 pickle of shared tuples": (_put("test_batch", bomb), read["CIFAR-10, pickle"]),
+        "CIFAR-10 pickle, hashed": (_put("test_batch", key), read["CIFAR-10, pickle"]),
+        "CIFAR-10 pickle with a memo of 16 GB": (_put("test_batch", memo), read["CIFAR-10, pickle"]),
         "CIFAR-10 pickle of 60 million steps": (
-            put("test_batch", b"\x80\x02" + b"N0" * 30_000_000 + b"}."), read["CIFAR-10, pickle"],
+            _put("test_batch", b"\x80\x02" + b"N0" * 30_000_000 + b"}."), read["CIFAR-10, pickle"],
         ),
         "CIFAR-10 binary of 3 TB, sparse": (
             lambda at: _sparse(at / "test_batch.bin", b"", 3073 * 10**9), read["CIFAR-10, binary"],
         ),
         "CIFAR-10 pickle that runs code": (
-            put("test_batch", pickle.dumps({b"data": _Harm(), b"labels": [0]})), read["CIFAR-10, pickle"],
+            _put("test_batch", pickle.dumps({b"data": _Harm(), b"labels": [0]})), read["CIFAR-10, pickle"],
         ),
         "state dict, hashed": (lambda at: _torch_archive(at, key), read["state dict, zip"]),
-        "state dict, legacy, hashed": (put("w.pt", key), read["state dict, zip"]),
+        "state dict, legacy, hashed": (_put("w.pt", key), read["state dict, zip"]),
         "state dict of 3 GB in 3 MB": (
             lambda at: _zip(at / "w.pt", "w/data.pkl", 3 << 30), read["state dict, zip"],
         ),
-        "state dict that runs code": (put("w.pt", pickle.dumps({"a": _Harm()})), read["state dict, zip"]),
+        "state dict that runs code": (_put("w.pt", pickle.dumps({"a": _Harm()})), read["state dict, zip"]),
         "PNG of 60,000 x 60,000 pixels": (partial(_png, side=60_000), read["images"]),
         "PNG of 9,000 x 9,000 pixels": (partial(_png, side=9_000), read["images"]),
-        "TOML, 2,000 deep": (put("r.toml", b"a = " + b"[" * 2000 + b"]" * 2000), read["recipe"]),
-        "TOML, a key of 2,000 parts": (put("r.toml", b".".join([b"a"] * 2000) + b" = 1"), read["recipe"]),
-        "TOML, a number of 100,000 digits": (put("r.toml", b"a = " + b"9" * 100_000), read["recipe"]),
-        "TOML of 40 MB": (put("r.toml", b"a = 1\n" * 7_000_000), read["recipe"]),
+        "TOML, 2,000 deep": (_put("r.toml", b"a = " + b"[" * 2000 + b"]" * 2000), read["recipe"]),
+        "TOML, a key of 2,000 parts": (_put("r.toml", b".".join([b"a"] * 2000) + b" = 1"), read["recipe"]),
+        "TOML, a number of 100,000 digits": (_put("r.toml", b"a = " + b"9" * 100_000), read["recipe"]),
+        "TOML of 40 MB": (_put("r.toml", b"a = 1\n" * 7_000_000), read["recipe"]),
         "text of 10 GB, sparse": (lambda at: _sparse(at / "d.txt", b"", 10**10), read[".txt"]),
     }  # fmt: skip
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
-from invariscope.plots.shared.cells import layer_maps
-from invariscope.plots.shared.depth import shown_layers
+from invariscope.plots.shared.cells import shown_maps
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -76,11 +75,7 @@ class UnitDistribution(ChartPlot):
             ValueError: no maps, or none of that measure and stratum.
         """
         measure = names.choose("measure", measure, names.map_measures(result))
-        maps = layer_maps(result, measure, stratum)
-        if not maps:
-            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
-        kept = shown_layers(list(maps), layers)
-        maps = {name: maps[name] for name, here in zip(maps, kept, strict=True) if here}
+        maps = shown_maps(result, measure, stratum, layers)
         finite = [np.asarray(array, float)[np.isfinite(array)] for array in maps.values()]
         quantiles = np.stack([_quantiles(values) for values in finite])
         mean = np.array([values.mean() if len(values) else np.nan for values in finite])

@@ -10,8 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View, measure_views
-from invariscope.plots.shared.cells import CELL_LIMIT, Cells, cells, layer_maps, shared_range
-from invariscope.plots.shared.depth import shown_layers
+from invariscope.plots.shared.cells import CELL_LIMIT, Cells, cells, shared_range, shown_maps
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -71,15 +70,8 @@ class UnitHeatmap(ChartPlot):
             ValueError: no maps, or none for that measure.
         """
         measure = names.choose("measure", measure, names.map_measures(result))
-        columns = [
-            cells(label, array, limit=limit)
-            for label, array in layer_maps(result, measure, stratum).items()
-            if array.size
-        ]
-        if not columns:
-            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
-        kept = shown_layers([column.label for column in columns], layers)
-        columns = [column for column, here in zip(columns, kept, strict=True) if here]
+        maps = shown_maps(result, measure, stratum, layers)
+        columns = [cells(label, array, limit=limit) for label, array in maps.items()]
         span = shared_range(column.values for column in columns)
         return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.labels import layer_label
 
 if TYPE_CHECKING:
@@ -77,6 +78,21 @@ def live_mean(rows: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return np.nanmean(rows, axis=-1) if rows.shape[-1] else np.full(rows.shape[:-1], np.nan)
+
+
+def shown_maps(
+    result: Result, measure: str, stratum: str, layers: Sequence[str] | str | None
+) -> dict[str, np.ndarray]:
+    """Return the maps of the layers to show, by layer label; for the arguments see `shown_layers`.
+
+    Raises:
+        ValueError: no maps of that measure and stratum.
+    """
+    maps = {label: array for label, array in layer_maps(result, measure, stratum).items() if array.size}
+    if not maps:
+        raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}; list(result.maps) shows all")
+    kept = shown_layers(list(maps), layers)
+    return {label: array for (label, array), shown in zip(maps.items(), kept, strict=True) if shown}
 
 
 def layer_maps(result: Result, measure: str, stratum: str = "all") -> dict[str, np.ndarray]:

@@ -66,7 +66,7 @@ class Look:
             raise ValueError("figsize= belongs to a new figure, ax= to an existing one: give one of them")
         if any(end is not None and not (_number(end) and isfinite(end)) for end in ends):
             raise ValueError(f"vmin= and vmax= must be finite numbers; got {self.vmin!r} and {self.vmax!r}")
-        if None not in ends and not self.vmin < self.vmax:  # type: ignore[operator]
+        if self.vmin is not None and self.vmax is not None and not self.vmin < self.vmax:
             raise ValueError(f"vmin= must be less than vmax=; got {self.vmin!r} and {self.vmax!r}")
 
     @property
