@@ -20,7 +20,7 @@ from invariscope.common.samples import (
     shape_of,
     taken,
 )
-from invariscope.data.order import CONTENT, Order
+from invariscope.data.order import CONTENT, Order, content_digests, input_digests
 
 _BYTES = 12  # of a fingerprint
 
@@ -79,7 +79,9 @@ class Window:
             return self.keys
         if self.contents is not None:
             return self.contents
-        return np.frombuffer(b"".join(digest[:8] for digest in self.sample_digests), np.int64)
+        if is_structured(self.store):
+            return content_digests(self.sample_digests)
+        return input_digests(self.inputs)
 
     def take(self, chosen: np.ndarray) -> Inputs:
         """Return the (chosen, ...) inputs of some samples."""

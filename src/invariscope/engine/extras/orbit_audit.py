@@ -24,8 +24,8 @@ from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.callables import APART, differ
 
 _ADVICE = (
-    "Elements must keep no state between calls and draw no random numbers: wrap random functions in "
-    "iv.Drawn(f, draws=8), whose draws depend only on the seed and the sample."
+    "Elements must keep no state between calls, and draw random numbers only in iv.Drawn(f, draws=8), from "
+    "generators that it can seed: its draws depend only on the seed and the sample."
 )
 
 
@@ -33,8 +33,8 @@ class OrbitAudit:
     """Lay out the inputs of each block, and check on a few samples that elements repeat their results.
 
     Callables are tried before the run, which misses an element that changes after some calls, differs
-    rarely, or depends on a large batch. Therefore, one or two samples are transformed again on their own in
-    blocks 0, 1, 2, 4, 8, …, and one sample after the last block. Only transforms that hold code of the user
+    rarely, or depends on a large batch. Therefore, two samples of block 0 are transformed again on their own,
+    and one of blocks 1, 2, 4, 8, … and after the last block. Only transforms that hold code of the user
     are checked.
 
     Args:
@@ -82,7 +82,7 @@ class OrbitAudit:
 
     def _check(self, x: Inputs, batch: Batch, laid: ForwardRows, moved: list[RandomGenerator]) -> None:
         """Compare orbits of a block with those of a few of its samples on their own."""
-        rows = _spread(len(x), 1 if len(x) < 3 else 2)
+        rows = _spread(len(x), 2 if self.first is None and len(x) > 2 else 1)
         few, own = taken(x, rows), _rows_of(batch, rows)
         alone, among = self._orbit(few, own), self._of(laid, rows)
         if (element := self._different(among, alone)) is not None:
