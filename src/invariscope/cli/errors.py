@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
+from invariscope.cli import INTERRUPTED
 from invariscope.cli.console import complain
 from invariscope.cli.options import spread
 
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
