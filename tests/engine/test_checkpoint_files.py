@@ -260,8 +260,9 @@ def test_an_unwritable_place_is_found_before_the_walk(options, tmp_path, monkeyp
 
 
 def test_what_a_killed_run_left_is_removed(file):
-    left = file.with_name(".sums.part")
-    left.write_bytes(b"half of a checkpoint")
+    left = file.with_name(".sums.scratch-1-0")
+    left.mkdir()
+    (left / ".tmp1a2b").write_bytes(b"half of a checkpoint")
     measured(checkpoint=file)
     assert list(file.parent.iterdir()) == []
 

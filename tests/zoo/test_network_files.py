@@ -194,6 +194,15 @@ def test_state_dicts_of_torch_and_safetensors_fill_an_own_model(tmp_path, nested
         assert all(torch.equal(value, found[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_weights_of_another_kind_of_numbers_are_refused(tmp_path, dtype):
+    model = CARD.build()
+    name = next(iter(model.state_dict()))
+    save_file(model.state_dict() | {name: model.state_dict()[name].to(dtype)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"{name} is {dtype} in the file and torch.float32 there"):
+        load_weights(CARD.build(), tmp_path / "model.safetensors")
+
+
 def test_weights_of_another_architecture_leave_the_model_as_it_was(tmp_path):
     save_file(build("all_conv", filters=4).state_dict(), tmp_path / "model.safetensors")
     model = CARD.build()

@@ -11,7 +11,7 @@ import sys
 
 from invariscope.cli.signals import end_on_signals
 
-INTERRUPTED = 130
+USER_ERROR, INTERRUPTED = 2, 130
 
 
 def main() -> None:
@@ -24,6 +24,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    _refuse_empty(sys.argv[1:])
     try:
         from invariscope.cli.app import app
 
@@ -31,3 +32,12 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command began
         sys.stderr.write("interrupted: nothing was written.\n")
         sys.exit(INTERRUPTED)
+
+
+def _refuse_empty(arguments: list[str]) -> None:
+    """Exit with an error for an empty argument, which as a path would be the working folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument and before != "--title":
+            what = f"the value of {before}" if before.startswith("--") else "an argument"
+            sys.stderr.write(f"error: {what} is empty. Is it an unset variable of the shell?\n")
+            sys.exit(USER_ERROR)

@@ -9,11 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from invariscope.cli import INTERRUPTED
+from invariscope.cli import INTERRUPTED, USER_ERROR
 from invariscope.cli.console import complain
 from invariscope.cli.options import spread
-
-USER_ERROR = 2
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
