@@ -545,3 +545,12 @@ def test_a_universal_function_made_from_python_code_cannot_be_covered() -> None:
     made = np.frompyfunc(lambda x: 2 * x, 1, 1)
     assert identify([np.sin, made], "held").unseen == ("held[1] (ufunc)",)
     assert identify(np.sin, "f").digest != identify(np.cos, "f").digest
+
+
+def test_attributes_are_not_taken_for_globals_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any) -> Any:
+        return x.FACTOR
+
+    before = identify(f, "f").digest
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert identify(f, "f").digest == before

@@ -7,6 +7,7 @@ import dis
 import importlib.util
 import sys
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -52,30 +53,26 @@ def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
     Modules that the code imports itself are included. Globals of functions from installed packages are not
     followed.
     """
-    code = function.__code__
+    code, namespace = function.__code__, function.__globals__
     if _is_installed(code.co_filename, function.__module__ or ""):
         return
-    names, texts = _names(code), _texts(code)
-    found = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    for name, value in sorted((found | _imported(code, function.__globals__)).items()):
+    names = _names(code)
+    found = {name: namespace[name] for name in names.loaded if name in namespace}
+    found |= _imported(names.imported, namespace.get("__package__"))
+    for name, value in sorted(found.items()):
         yield name, value
-        yield from _module_parts(name, value, names | texts)
+        yield from _module_parts(name, value, names.attributes)
 
 
-def _imported(code: CodeType, namespace: dict[str, Any]) -> dict[str, ModuleType]:
-    """Return the modules outside of installed packages that the code itself imports when it runs."""
+def _imported(names: Set[str], package: str | None) -> dict[str, ModuleType]:
+    """Return the modules outside of installed packages among those that code imports when it runs."""
     found = {}
-    for name in _import_names(code):
+    for name in names:
         with contextlib.suppress(Exception):  # the code may handle that there is no such module
-            spec = importlib.util.find_spec(name, namespace.get("__package__"))
+            spec = importlib.util.find_spec(name, package)
             if spec is not None and not _is_library(name, spec.origin):
                 found[name] = importlib.import_module(name)
     return found
-
-
-def _import_names(code: CodeType) -> set[str]:
-    own = {i.argval for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
-    return own.union(*map(_import_names, _inner(code)))
 
 
 def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str, Any]]:
@@ -100,18 +97,37 @@ def _is_installed(path: str, module: str) -> bool:
     return "site-packages" in path or "dist-packages" in path or module.partition(".")[0] == "invariscope"
 
 
-def _names(code: CodeType) -> set[str]:
-    return set(code.co_names).union(*map(_names, _inner(code)))
+@dataclass(frozen=True)
+class _Names:
+    """Names that code uses: globals, attributes of anything, and modules that it imports."""
+
+    loaded: frozenset[str]
+    attributes: frozenset[str]
+    imported: frozenset[str]
 
 
-def _texts(code: CodeType) -> set[str]:
-    """Return the constants that may name an attribute, as in `getattr(module, "size")`."""
-    own = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
-    return own.union(*map(_texts, _inner(code)))
+@lru_cache(maxsize=4096)
+def _names(code: CodeType) -> _Names:
+    """Return the names in a code object and those within it.
 
-
-def _inner(code: CodeType) -> list[CodeType]:
-    return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    Texts count as attributes, because they may name one, as in `getattr(module, "size")`.
+    """
+    loaded, imported = set(), set()
+    attributes = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            imported.add(instruction.argval)
+        elif instruction.opcode in dis.hasname:
+            attributes.add(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner = _names(constant)
+            loaded |= inner.loaded
+            imported |= inner.imported
+            attributes |= inner.attributes
+    return _Names(frozenset(loaded), frozenset(attributes), frozenset(imported))
 
 
 def _has_docstring(code: CodeType) -> bool:
