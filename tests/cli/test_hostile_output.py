@@ -2,8 +2,9 @@
 
 import pytest
 
-from invariscope.cli.console import complain, notice, progress_bars, show, show_line
+from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.tables import plain_table
+from invariscope.common.progress import terminal_bars
 from invariscope.common.wording import visible
 
 NAME = "a\x1b[2J\x07\u202eb\ud83d[bold]"
@@ -11,7 +12,7 @@ SHOWN = "a\\x1b[2J\\x07\\u202eb\\ud83d[bold]"
 
 
 def with_bar(name):
-    with progress_bars() as bar:
+    with terminal_bars() as bar:
         bar(name)(1, 1)
 
 
