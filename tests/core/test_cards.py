@@ -11,6 +11,7 @@ import pytest
 
 import invariscope as iv
 from cards_html import seen
+from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
 from invariscope.common.cards import Card, Described, Table
 from invariscope.common.sparkline import Sparkline
 from invariscope.report import findings
@@ -275,3 +276,17 @@ def test_a_line_of_many_points_keeps_its_extremes():
     assert len(line.html()) < 6000
     assert " 0L" in line.html()
     assert " 100L" in line.html()
+
+
+def test_a_verdict_lists_broken_layers_first():
+    broken = Worst(error=0.5, allowed=0.1, element=1, label="90°", sample=3, reason="below=0.1")
+    fine = replace(broken, error=0.01)
+    layers = tuple(
+        LayerVerdict(f"layer{k}", 0, "trivial", 0.2, 1.0, broken if k == 35 else fine) for k in range(40)
+    )
+    verdict = Verdict("invariant", layers, (), 0, None, result_of(["layer0"]))
+    assert repr(verdict) == f"<Verdict: {verdict.summary}>"
+    shown = card(verdict)
+    assert shown.text.startswith("Net invariant (40 layers): broken at layer35")
+    assert "nulllayer35broken0.51" in shown.text
+    assert shown.rows == 31

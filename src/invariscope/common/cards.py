@@ -141,7 +141,8 @@ class Explanation(str):
 
     def _repr_html_(self) -> str:
         text = html.escape(visible(str(self)[:20_000], keep="\n"))
-        return f'<pre class="tex2jax_ignore mathjax_ignore" style="white-space:pre-wrap">{text}</pre>'
+        style = "white-space:pre-wrap;font:13px/1.45 ui-monospace,monospace"
+        return f'<pre class="tex2jax_ignore mathjax_ignore" style="{style}">{text}</pre>'
 
 
 def escaped(text: str, length: int = _LONGEST_TEXT) -> str:

@@ -14,6 +14,8 @@ from invariscope.common.cards import MUTED, escaped
 COLOUR = "#3b82c4"  # a contrast of at least 4 with white and with the dark themes of Jupyter and VS Code
 _MOST_POINTS, _MOST_DOTS = 200, 40
 _FAR = 4.0  # a reference that exceeds the values by more than this factor would flatten them
+_NUMBERS = "flex-direction:column;line-height:1;text-align:right;white-space:nowrap"
+_END = "min-width:0;overflow:hidden;text-overflow:ellipsis"
 _LINE = 'fill="none" stroke-linecap="round" stroke-linejoin="round" vector-effect="non-scaling-stroke"'
 
 
@@ -67,10 +69,11 @@ class Sparkline:
         apart = f"{MUTED};display:flex;justify-content:space-between;gap:12px"
         return (
             f'<div style="{MUTED};margin-top:10px">{escaped(self._legend(scale))}</div>'
-            '<div style="display:grid;grid-template-columns:auto 1fr;gap:4px 10px;margin-top:6px">'
-            f'<div style="{apart};flex-direction:column;line-height:1;text-align:right"><span>{top}</span>'
-            f"<span>{bottom}</span></div>{self._drawn(scale)}<span></span>"
-            f'<div style="{apart};white-space:nowrap"><span>{left}</span><span>{right}</span></div></div>'
+            '<div style="display:grid;grid-template-columns:auto minmax(0,1fr);gap:4px 10px;margin-top:6px">'
+            f'<div style="{apart};{_NUMBERS}"><span>{top}</span><span>{bottom}</span></div>'
+            f"{self._drawn(scale)}<span></span>"
+            f'<div style="{apart};white-space:nowrap"><span style="{_END}">{left}</span>'
+            f'<span style="{_END}">{right}</span></div></div>'
         )
 
     def _legend(self, scale: Scale) -> str:

@@ -192,8 +192,8 @@ def _differences(rows: list[dict[str, Any]]) -> str:
 
 
 def _line(rows: list[dict[str, Any]], column: str, reference: float, title: str) -> str:
-    columns = ([row[name] for row in rows] for name in (column, "ci_low", "ci_high"))
-    return Sparkline(*columns, reference, (rows[0]["label"], rows[-1]["label"]), title).html()
+    values, low, high = ([row[name] for row in rows] for name in (column, "ci_low", "ci_high"))
+    return Sparkline(values, low, high, reference, (rows[0]["label"], rows[-1]["label"]), title).html()
 
 
 def _values(result: Result, rows: list[dict[str, Any]], measure: str | None) -> Table | None:
@@ -296,8 +296,8 @@ def _spanned_rows(result: Result) -> str:
 
 
 def _spanned(table: pd.DataFrame) -> str:
-    pairs = table["b"].nunique()
-    span = _product(*(table[name].nunique() for name in ("measure", "layer", "stratum")))
+    measures, layers, strata, pairs = (len(set(table[name])) for name in ("measure", "layer", "stratum", "b"))
+    span = _product(measures, layers, strata)
     return span if pairs == 1 else f"{span} × {pairs} pairs"
 
 

@@ -16,7 +16,7 @@ class Comparison(pd.DataFrame):
         _family: the transform's family in words.
     """
 
-    _metadata: ClassVar[list[str]] = ["_family"]
+    _metadata: ClassVar[list[str]] = ["_family"]  # type: ignore[misc]
     _family: str = "transformation"
 
     @classmethod
