@@ -5,8 +5,9 @@ import sys
 import pytest
 
 from invariscope.cli import main
-from invariscope.cli.console import complain, notice, progress_bars, show, show_line
+from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.tables import plain_table
+from invariscope.common.progress import terminal_bars
 from invariscope.common.wording import visible
 
 NAME = "a\x1b[2J\x07\u202eb\ud83d[bold]"
@@ -14,7 +15,7 @@ SHOWN = "a\\x1b[2J\\x07\\u202eb\\ud83d[bold]"
 
 
 def with_bar(name):
-    with progress_bars() as bar:
+    with terminal_bars() as bar:
         bar(name)(1, 1)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderHook
 from rich.segment import Segment
@@ -12,14 +11,9 @@ from rich.text import Text
 
 from invariscope.common.wording import visible
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
 _UNLIMITED = 10_000
 _LAYOUT = "\n\t"
 _MOST_COMPLAINT = 10_000  # characters
-
-Tick = Callable[[int, "int | None"], None]
 
 
 class _Visible:
@@ -90,36 +84,3 @@ def complain(text: str, *, word: str = "error") -> None:
         text = f"{text[: _MOST_COMPLAINT // 2]} … {text[-_MOST_COMPLAINT // 2 :]}"
     line = Text.assemble((f"{word}: ", "bold red"), (visible(indented(text), keep=_LAYOUT), "red"))
     _console(stderr=True).print(line, soft_wrap=True)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str], Tick]]:
-    """Yield `bar(title)`, which returns `tick(done, total)` to update a progress bar with a time estimate."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    bars = Progress(*columns, console=Console(stderr=True))
-    try:
-        yield lambda title: _Bar(bars, title)
-    finally:
-        if bars.live.is_started:
-            bars.stop()
-
-
-class _Bar:
-    """One progress bar, added at its first tick."""
-
-    def __init__(self, bars: Progress, title: str) -> None:
-        self._bars, self._title = bars, visible(title)
-        self._task: TaskID | None = None
-
-    def __call__(self, done: int, total: int | None) -> None:
-        if self._task is None:
-            self._bars.start()
-            self._task = self._bars.add_task(self._title, total=total)
-        self._bars.update(self._task, completed=done, total=total)
