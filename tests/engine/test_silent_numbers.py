@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 import invariscope as iv
+from invariscope.cli.references import load_reference
 from invariscope.data.contents import Contents
 from invariscope.data.sources import as_source
 from invariscope.engine.extras.cautions import UNMOVED
@@ -355,10 +356,15 @@ class EndingData(Long):
     ],
 )
 def test_sys_exit_in_the_code_of_a_user_is_an_error(options) -> None:
-    with pytest.raises(
-        ValueError, match=r"'ends' \(.*, line \d+\) called sys.exit\(0\) during the measurement"
-    ):
+    with pytest.raises(ValueError, match=r"'ends' \(.*, line \d+\) called sys.exit\(0\), which would end"):
         measured(**options)
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(0)", "def make(): raise SystemExit(0)"])
+def test_sys_exit_in_the_file_of_a_model_is_an_error(tmp_path, code: str) -> None:
+    (tmp_path / "ending.py").write_text(code)
+    with pytest.raises(ValueError, match=r"ending.py, line 1\) called sys.exit\(0\), which would end"):
+        load_reference(f"{tmp_path / 'ending.py'}:make")
 
 
 def test_the_handler_of_a_signal_may_end_the_process() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
-from invariscope.engine.exits import refused_exits
+from invariscope.common.exits import refused_exits
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import EVERY_SECONDS, Options
 from invariscope.engine.pipeline import measured

@@ -16,7 +16,7 @@ def refused_exits() -> Iterator[None]:
     ...     raise SystemExit(0)
     Traceback (most recent call last):
         ...
-    ValueError: ... called sys.exit(0) during the measurement ...
+    ValueError: ... called sys.exit(0), which would end the process without a result ...
     """
     try:
         yield
@@ -26,9 +26,8 @@ def refused_exits() -> Iterator[None]:
             raise
         last = traceback.extract_tb(end.__traceback__)[-1]
         raise ValueError(
-            f"{last.name!r} ({last.filename}, line {last.lineno}) called sys.exit({end.code!r}) during the "
-            "measurement, which would end the process without a result: let the model, the data and the "
-            "transform raise an exception instead"
+            f"{last.name!r} ({last.filename}, line {last.lineno}) called sys.exit({end.code!r}), which "
+            "would end the process without a result: raise an exception instead"
         ) from end
 
 
