@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -21,11 +22,21 @@ HOSTILE = "a\x1b[2J\u202e\ud83d$\\frac{x}$"
 TEXT = re.compile(r"<text[^>]*>([^<]*)</text>")
 
 
-@pytest.fixture
-def runs(workplace):
-    """Two runs that hold something for every plot."""
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two runs that hold something for every plot, and one without an example orbit."""
+    folder = tmp_path_factory.mktemp("saved")
     for k, name in enumerate(("plain", "rotated")):
-        sample_result(name, layers=SMALL, seed=k, information=True, maps=True, stability=True).save(name)
+        options = {"information": True, "maps": True, "stability": True}
+        sample_result(name, layers=SMALL, seed=k, **options).save(folder / name)
+    sample_result("bare", layers=SMALL, examples=False).save(folder / "bare")
+    return folder
+
+
+@pytest.fixture
+def runs(workplace, saved):
+    """The names of two runs in the working directory."""
+    shutil.copytree(saved, workplace, dirs_exist_ok=True)
     return ["plain", "rotated"]
 
 
@@ -109,7 +120,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("words", "said"), WRONG)
 def test_what_cannot_be_drawn_is_one_line_and_writes_nothing(words, said, runs, fails):
-    sample_result("bare", layers=SMALL, examples=False).save("bare")
     before = sorted(path.name for path in Path().iterdir())
     assert re.search(said, fails("plot", *words))
     assert sorted(path.name for path in Path().iterdir()) == before

@@ -54,8 +54,8 @@ def shown_name(name: str) -> str:
 def shown_entry(value: Any) -> Any:
     """Return a name, or a list of names, as `shown_name` returns them, and other values unchanged.
 
-    >>> shown_entry("a\x07"), shown_entry(["a\x07", "b"]), shown_entry(3)
-    ('a\\x07', ['a\\x07', 'b'], 3)
+    >>> shown_entry("a\\x07"), shown_entry(["a\\x07", "b"]), shown_entry(3)
+    ('a\\\\x07', ['a\\\\x07', 'b'], 3)
     """
     if isinstance(value, list | tuple):
         return type(value)(map(_entry, value)) if type(value) in (list, tuple) else value
