@@ -1,11 +1,10 @@
 """Draw the images of README and of the pages on deformations: `python docs/generate/images.py`.
 
-The networks in README's figure are those of `invariscope demo`, which are trained in about a minute.
+The networks in the figure of README are those of `make demo`; if missing, they are trained in about a minute.
 """
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import invariscope as iv
@@ -15,13 +14,12 @@ from invariscope.lab.plots.displacement_fields import DisplacementFields
 from invariscope.lab.recipes.figures.drawing import draw_panels, save_figure
 from invariscope.plots import PLOTS
 
-IMAGES = Path(__file__).parents[1] / "images"
+IMAGES, DEMO = Path(__file__).parents[1] / "images", Path("invariscope-demo")
 
 
 def layer_profile() -> None:
     """Draw both networks of the demonstration, layer by layer."""
-    with tempfile.TemporaryDirectory() as folder:
-        shown = demo.run(Path(folder) / "demo")
+    shown = demo.run(DEMO)  # reuses the networks of an earlier demonstration
     drawing = PLOTS.get("layer_profile").prepare([shown.plain, shown.rotated])
     save_figure(draw_panels([("", drawing)]), IMAGES / "layer_profile.svg")
 

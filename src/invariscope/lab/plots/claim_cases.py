@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -141,7 +141,7 @@ class ClaimCases(Drawing):
         canvas.legend(ax, [*handles, shade])
 
 
-def _marker(verdict: str, canvas: Canvas) -> dict[str, object]:
+def _marker(verdict: str, canvas: Canvas) -> dict[str, Any]:
     number, marker, is_filled = _STYLES[verdict]
     colour = canvas.colours.muted if number is None else canvas.colour(number)
     face = colour if is_filled else canvas.colours.surface
@@ -155,4 +155,4 @@ def _draw_case(ax: Axes, row: int, case: ClaimCase, span: tuple[float, float], c
     for end, marker, beyond in ((span[0], "<", case.low < span[0]), (span[1], ">", case.high > span[1])):
         if beyond:  # the interval goes on
             ax.plot([end], [row], linestyle="", marker=marker, markersize=5, color=colour, clip_on=False)
-    ax.plot([case.value], [row], linestyle="", markersize=6, **style)  # type: ignore[arg-type]
+    ax.plot([case.value], [row], linestyle="", markersize=6, **style)

@@ -192,7 +192,8 @@ def _drawn(title: str, figure: Figure, panels: Sequence[_Panel], page: Path) -> 
         except ValueError as error:
             without.append(str(error))
     if not parts:
-        few = f"only {len(finished)} of its {len(finished) + len(missing)} cells are finished"
+        verb = "is" if len(finished) == 1 else "are"
+        few = f"only {len(finished)} of its {len(finished) + len(missing)} cells {verb} finished"
         return DrawnFigure(title, figure.about, reason=without[0] if without else few)
     path = figure_file(title, page, figure.format)
     drawing = draw_panels(parts)

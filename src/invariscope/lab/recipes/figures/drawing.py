@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The text column of the documentation is about 690 CSS pixels wide, at 96 pixels per inch.
-WIDTH_IN, LEAST_HEIGHT_IN, PANEL_HEIGHT_IN, LINE_IN = 6.8, 2.6, 2.7, 0.22
+WIDTH_IN, LEAST_HEIGHT_IN, PANEL_HEIGHT_IN, LINE_IN = 6.8, 3.2, 2.7, 0.22
 COLUMNS = 2
 CSS_DPI = 96
 PNG_DPI = 2 * CSS_DPI
@@ -132,7 +132,12 @@ def _share_legend(figure: Figure, axes: Sequence[Axes], free: Sequence[Axes]) ->
         _write_fit(ax, [text for text, _ in own if _is_fit(text)])
         if (legend := ax.get_legend()) is not None:
             legend.remove()
-    style = {"frameon": False, "labelcolor": LIGHT.text, "fontsize": LIGHT.small_size, "handlelength": 1.8}
+    style: dict[str, Any] = {
+        "frameon": False,
+        "labelcolor": LIGHT.text,
+        "fontsize": LIGHT.small_size,
+        "handlelength": 1.8,
+    }
     if not found:
         return
     if free:
@@ -151,7 +156,12 @@ def _is_fit(text: str) -> bool:
 
 
 def _write_fit(ax: Axes, texts: Sequence[str]) -> None:
-    style = {"fontsize": LIGHT.small_size, "color": LIGHT.muted, "ha": "right", "va": "bottom"}
+    style: dict[str, Any] = {
+        "fontsize": LIGHT.small_size,
+        "color": LIGHT.muted,
+        "ha": "right",
+        "va": "bottom",
+    }
     ax.text(1, 1.02, "\n".join(texts), transform=ax.transAxes, **style)
 
 
