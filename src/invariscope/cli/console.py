@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 10_000
 _LAYOUT = "\n\t"
+_MOST_COMPLAINT = 10_000  # characters
 
 Tick = Callable[[int, "int | None"], None]
 
@@ -74,9 +75,20 @@ def notice(text: str) -> None:
     _console(stderr=True).print(Text(visible(text, keep=_LAYOUT), style="dim"), soft_wrap=True)
 
 
+def indented(text: str) -> str:
+    """Indent all lines but the first."""
+    return "\n  ".join(text.splitlines())
+
+
 def complain(text: str, *, word: str = "error") -> None:
-    """Print an error in red, without interpreting brackets in the text as markup."""
-    line = Text.assemble((f"{word}: ", "bold red"), (visible(text, keep=_LAYOUT), "red"))
+    """Print an error in red, without interpreting brackets in the text as markup.
+
+    Further lines are indented, so that no line of a name looks like an error of its own; a text that no one
+    would read to its end is shortened.
+    """
+    if len(text) > _MOST_COMPLAINT:
+        text = f"{text[: _MOST_COMPLAINT // 2]} … {text[-_MOST_COMPLAINT // 2 :]}"
+    line = Text.assemble((f"{word}: ", "bold red"), (visible(indented(text), keep=_LAYOUT), "red"))
     _console(stderr=True).print(line, soft_wrap=True)
 
 
