@@ -27,7 +27,7 @@ _DPI, _POINTS = 200, 11
 _PHRASES = {
     "prediction": ("change class", "changes class", "accuracy"),
     "consistency": ("change class", "changes class"),
-    "normalized": ("times as much", "more invariant", "less invariant", "nor less invariant"),
+    "normalized": ("times as much", "as much as", "more invariant", "less invariant", "nor less invariant"),
 }
 _TERMS = {"95\u00a0% interval": "interval", "the null": "null"}
 

@@ -55,6 +55,8 @@ def _of_layers(results: Sequence[Result], differences: pd.DataFrame | None, meas
         found = _comparisons(differences, measure, transform_name(results[0]))
     several = names.model_names(results) if len(results) > 1 else [""]
     named = list(zip(several, results, strict=True))
+    if len(results) == 1 and not stability.has_curves(results[0]) and not predictions.predictions(results):
+        found.append(layers.span(results[0], measure))
     found += [text for name, result in named for text in _leading(result, measure, name)]
     found += [layers.nulls(result, measure, name) for name, result in named]
     found += [text for name, result in named for text in layers.cautions(result, measure, name)]

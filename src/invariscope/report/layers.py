@@ -44,6 +44,18 @@ def layer_name(row: dict[str, Any], result: Result | None = None, measure: str =
     return f"{name} (layer {order.index(row['label']) + 1} of {len(order)})" if len(order) > FEW else name
 
 
+def span(result: Result, measure: str) -> str:
+    """Return a short sentence on the range of a relative measure, for the top of the page, or ""."""
+    rows = with_value(names.rows_of(result, measure))
+    if measure not in names.RELATIVE or len(rows) < 2:
+        return ""
+    ends = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
+    low, high = (f"{_value(row)} times (in {layer_name(row)})" for row in ends)
+    name, noun = words.transform_name(result), words.subject([result])
+    changes = f"{name} {'change' if name.endswith('s') else 'changes'} responses"
+    return sentence("", f"{changes} between {low} and {high} as much as replacing the {noun} does.")
+
+
 def extremes(result: Result, measure: str, prefix: str) -> str:
     """Return a sentence on the layers with the smallest and the largest value."""
     rows = with_value(names.rows_of(result, measure))

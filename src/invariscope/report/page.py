@@ -135,10 +135,15 @@ def _of_predictions(
     curves: figures.Section, sections: Sequence[figures.Section], results: Sequence[Result]
 ) -> tuple[figures.Section, list[figures.Section]]:
     """Return a section of the curves of predictions, changes first, and all others."""
-    titles = [names.curve_title(name) for name in predictions.CURVES]
-    shown = [picture for picture in curves.pictures if picture.label in titles]
-    shown.sort(key=lambda picture: titles.index(picture.label))
-    rest = replace(curves, pictures=tuple(p for p in curves.pictures if p not in shown))
+    wanted = {names.curve_title(name): title for name, title in predictions.CURVES.items()}
+    by_label = {picture.label: picture for picture in curves.pictures}
+    several = f"{words.subject(results)}s"
+    shown = [
+        replace(by_label[label], label=title.format(several.capitalize()))
+        for label, title in wanted.items()
+        if label in by_label
+    ]
+    rest = replace(curves, pictures=tuple(p for p in curves.pictures if p.label not in wanted))
     others = [rest if section is curves else section for section in sections]
     title = f"Predictions under {words.common_transform(results)}"
     first = replace(curves, name="predictions", title=title, pictures=tuple(shown))

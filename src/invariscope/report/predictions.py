@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 ACCURACY, FLIPS = "prediction.accuracy", "prediction.flips"
 KEPT, KEPT_BY_ELEMENT = "consistency.untransformed", "consistency.by_element"
-# Curves that show what happens to predictions, in the order in which the page shows them.
-CURVES = (FLIPS, KEPT_BY_ELEMENT, ACCURACY, "prediction.probability_true")
+# Curves that show what happens to predictions, in the order of the page, with titles for samples of a kind.
+CURVES = {
+    FLIPS: "{} that change class (flips)",
+    KEPT_BY_ELEMENT: "{} that keep their class",
+    ACCURACY: "Accuracy",
+    "prediction.probability_true": "Probability of the true class",
+}
 # Sentences name at most this many networks one by one; a ranking shows more.
 FEW = 3
 _LEVEL = 0.05
