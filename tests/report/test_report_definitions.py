@@ -90,7 +90,7 @@ def test_names_that_give_the_same_anchor_get_different_ones():
 
 
 def test_paragraphs_leave_out_what_concerns_callers_and_markup():
-    text = "One.\n\n.. math:: a\n\nSee :class:`Other`.\n\nCaveats: none.\n\nRaises:\n    Never.\n\n>>> 1"
+    text = "One.\n\n.. math:: a\n\nSee :class:`Other`.\n\nCaveats: *none*.\n\nRaises:\n    Never.\n\n>>> 1"
     assert list(definitions._paragraphs(text)) == [("", "See Other."), ("Caveats", "none.")]
 
 

@@ -61,7 +61,7 @@ def without_interval(plot: Plot, results: Sequence[Result]) -> str:
     for one in series:
         value, low = np.asarray(one.value, float), np.asarray(one.low, float)
         for i in np.flatnonzero(np.isfinite(value) & ~np.isfinite(low) & ~_fixed(measure, value)):
-            place = str(_places(one)[i])
+            place = str(_places(one)[int(i)])
             known = reasons.get((one.name, place)) if layered else reasons.get((one.name, ""))
             gaps.append(
                 (_of_series(place, one.name, series), known or (_UNKNOWN if layered else _FEW_EVENTS))

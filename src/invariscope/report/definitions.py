@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MATH = re.compile(r"\.\. math::(.*?)(?:\n\s*\n|\Z)", re.DOTALL)
 _ROLE = re.compile(r":[a-z]+:`~?([^`]*)`")
+_EMPHASIS = re.compile(r"(?<!\w)\*([^\s*][^*]*)\*(?!\w)")
 _HEADING = re.compile(r"^([A-Z][a-z]+):\s*")
 # Paragraphs of a docstring that the page shows elsewhere, or that concern callers only.
 _LEFT_OUT = ("Reading", "Raises", "Args", "Source")
@@ -130,6 +131,7 @@ def _paragraphs(docstring: str) -> Iterator[tuple[str, str]]:
     """Yield the paragraphs of a docstring that the page does not show elsewhere, as (heading, text)."""
     for block in docstring.split("\n\n")[1:]:
         text = _ROLE.sub(r"\1", " ".join(block.split())).replace("``", "")
+        text = _EMPHASIS.sub(r"\1", text)
         heading = _HEADING.match(text)
         title = heading[1] if heading else ""
         if text.startswith((".. ", ">>>")) or title in _LEFT_OUT:

@@ -104,7 +104,8 @@ def _interval(row: dict[str, Any], *further: str) -> str:
     An interval that does not contain its own value is left to the tables, which explain it.
     """
     _, *ends = words.briefs(row["value"], *_bounds(row))
-    parts = [part for part in (*further, ends and f"95{words.NBSP}% interval {' to '.join(ends)}") if part]
+    bounds = f"95{words.NBSP}% interval {' to '.join(ends)}" if ends else ""
+    parts = [part for part in (*further, bounds) if part]
     return f" ({', '.join(parts)})" if parts else ""
 
 

@@ -125,7 +125,7 @@ def _of(result: Result, name: str) -> Predictions | None:
         Share.of(_columns(row), opposite=opposite) if known else None,
         moving,
         before,
-        lowest and (str(lowest["label"]), float(lowest["value"])),
+        (str(lowest["label"]), float(lowest["value"])) if lowest else None,
     )
 
 

@@ -105,10 +105,8 @@ def percents(*shares: float) -> list[str]:
     >>> [text.replace(NBSP, " ") for text in percents(0.966, 0.971, 0.998)]
     ['96.6 %', '97.1 %', '99.8 %']
     """
-    for decimals in range(_MOST_DECIMALS + 1):
-        texts = [f"{100 * share:.{decimals}f}" for share in shares]
-        if _tells_apart(shares, texts) or decimals == _MOST_DECIMALS:
-            break
+    forms = [[f"{100 * share:.{n}f}" for share in shares] for n in range(_MOST_DECIMALS + 1)]
+    texts = next((texts for texts in forms if _tells_apart(shares, texts)), forms[-1])
     return [f"{text}{NBSP}%" for text in texts]
 
 
