@@ -53,8 +53,17 @@ def test_the_parts_of_a_sentence_join_to_the_sentence():
         assert len({part for part, target in parts if target}) == sum(bool(target) for _, target in parts)
 
 
-def test_a_phrase_within_a_word_is_no_link():
-    assert definitions.linked("accuracy5", {"accuracy": "x"}) == [("accuracy5", "")]
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("accuracy5 ", [("accuracy5 ", "")]),
+        ("Accuracy", [("Accuracy", "x")]),
+        ("accuracy, accuracy", [("accuracy", "x"), (", accuracy", "")]),
+        ("", []),
+    ],
+)
+def test_only_the_first_occurrence_of_a_phrase_as_whole_words_is_a_link(text, parts):
+    assert definitions.linked(text, {"accuracy": "x"}) == parts
 
 
 def test_the_formula_of_the_docstring_is_drawn_and_its_source_is_the_alternative_text(page):

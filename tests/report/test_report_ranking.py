@@ -1,6 +1,8 @@
 from plot_rows import NAN, curve, result, row
+from test_report_page import Page
 
 from invariscope.report import ranking
+from invariscope.report.page import render
 
 FLIPS = "prediction.flips"
 IMAGES = {"data": {"shape": [1, 28, 28]}}
@@ -33,6 +35,18 @@ def test_networks_are_ranked_by_the_share_that_changes_class():
     assert (round(last.share, 2), round(last.low, 2), round(last.high, 2)) == (88.89, 77.78, 100.0)
     assert last.interval.replace("\u00a0", " ") == "35 % to 45 %"
     assert last.further.replace("\u00a0", " ") == "90 % → 50 % (90°)"
+
+
+def test_the_page_of_many_networks_has_a_table_of_them_with_a_link_and_marks_of_different_shape():
+    networks = [classifier(f"n{k}", 0.05 + 0.02 * k) for k in range(8)]
+    for network in networks:
+        network.provenance["measures"] = {"prediction": {"summary": "How predictions change."}}
+    page = Page(render(networks))
+    marks = {a["class"] for a in page.all("span") if str(a.get("class")).startswith("swatch")}
+    assert len(marks) == 8
+    (table,) = (a for a in page.all("table") if a.get("class") == "ranking")
+    assert table["role"] == "table"
+    assert "#define-prediction" in [a.get("href") for a in page.all("a") if a.get("class") == "define"]
 
 
 def test_without_predictions_they_are_ranked_by_the_last_layer_that_has_a_value():

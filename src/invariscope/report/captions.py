@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,7 @@ def _reasons(results: Sequence[Result], measure: str) -> dict[tuple[str, str], s
     return found
 
 
+@lru_cache(maxsize=1024)
 def reason_of(note: str) -> str:
     """Return why a value has no interval, from the note of its row; "" if the note does not say.
 
@@ -119,7 +121,7 @@ def counted(gaps: Sequence[Gap], total: int, what: str) -> str:
         return ""
     kinds: dict[str, list[Gap]] = {}
     for gap in gaps:
-        kinds.setdefault(re.sub(r"[\d.,]+", "#", gap[1]), []).append(gap)
+        kinds.setdefault(_without_numbers(gap[1]), []).append(gap)
     largest = sorted(kinds.values(), key=len, reverse=True)
     several = len(gaps) < total or len(kinds) > 1
     said = [_reason_with_places(own, several=several) for own in largest[:_MOST_REASONS]]
@@ -128,6 +130,11 @@ def counted(gaps: Sequence[Gap], total: int, what: str) -> str:
     count = f" for {len(gaps):,} of {total:,} {what}" if len(gaps) < total else ""
     whole = f" for any of {total:,} {what}" if not count and total > 1 else count
     return f"No interval{whole}: {'; '.join(said)}{rest}."
+
+
+@lru_cache(maxsize=1024)
+def _without_numbers(reason: str) -> str:
+    return re.sub(r"[\d.,]+", "#", reason)
 
 
 def _reason_with_places(gaps: Sequence[Gap], *, several: bool) -> str:

@@ -28,6 +28,12 @@ _DPI, _POINTS = 200, 11
 _PHRASES = {
     "prediction": ("change class", "changes class", "accuracy"),
     "consistency": ("change class", "changes class"),
+    "stability_curve": (
+        "predictions flip",
+        "predictions have flipped",
+        "squared change of the output",
+        "accuracy",
+    ),
     "normalized": ("times as much", "as much as", "more invariant", "less invariant", "nor less invariant"),
 }
 _TERMS = {"95\u00a0% interval": "interval", "the null": "null"}
@@ -174,19 +180,21 @@ def phrases(results: Sequence[Result]) -> dict[str, str]:
 def linked(text: str, targets: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return a sentence as (text, anchor) parts; the anchor is empty for text that is not a link.
 
-    Each phrase becomes a link where it occurs first, as a whole word.
+    Each phrase becomes a link where it occurs first, as whole words, in upper or lower case.
 
     >>> linked("5 % change class.", {"change class": "define-prediction"})
     [('5 % ', ''), ('change class', 'define-prediction'), ('.', '')]
     """
     if not targets:
         return [(text, "")]
-    words = "|".join(re.escape(phrase) for phrase in sorted(targets, key=len, reverse=True))
+    known = {phrase.lower(): target for phrase, target in targets.items()}
+    words = "|".join(re.escape(phrase) for phrase in sorted(known, key=len, reverse=True))
     parts, end, seen = [], 0, set()
-    for match in re.finditer(rf"(?<!\w)(?:{words})(?!\w)", text):
-        if match[0] in seen:
+    for match in re.finditer(rf"(?<!\w)(?:{words})(?!\w)", text, re.IGNORECASE):
+        phrase = match[0].lower()
+        if phrase in seen or phrase not in known:
             continue
-        seen.add(match[0])
-        parts += [(text[end : match.start()], ""), (match[0], targets[match[0]])]
+        seen.add(phrase)
+        parts += [(text[end : match.start()], ""), (match[0], known[phrase])]
         end = match.end()
     return [(part, target) for part, target in [*parts, (text[end:], "")] if part]

@@ -93,11 +93,13 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
     first, sections = _lead(sections, results)
     phrases = definitions.phrases(results)
     said = findings.sentences(results, differences.rows)
+    order = ranking.of_results(results, findings.main_measure(results))
     return _template().render(
         title=title or findings.title(results),
         findings=[definitions.linked(text, phrases) for text in said],
         shown_findings=SHOWN_FINDINGS,
-        ranking=ranking.of_results(results, findings.main_measure(results)),
+        ranking=order,
+        ranking_title=definitions.linked(order.title if order else "", phrases),
         first=first,
         facts=facts.key_facts(results),
         profile=[section for section in sections if section.order < figures.TABLE_ORDER],
