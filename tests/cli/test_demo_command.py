@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -66,9 +67,13 @@ def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
     assert any(line.split()[:4] == ["layer", "plain", "rotated", "difference"] for line in lines)
     assert any(line.startswith("log_softmax") for line in lines)
     assert shown.sentence.replace("\u00a0", " ") in " ".join(done.stdout.split())
-    page = html.unescape(shown.report.read_text(encoding="utf-8"))
-    compared = page.split('<p class="lead">')[1].split("</p>")[0]
-    assert shown.sentence.startswith(compared)
+    page = shown.report.read_text(encoding="utf-8")
+    compared, _, _ = shown.sentence.partition(" Over all rotations")
+    assert compared in html.unescape(
+        re.sub("<[^>]+>", "", page.split('id="findings"')[1].split("</section>")[0])
+    )
+    lead = html.unescape(re.sub("<[^>]+>", "", page.split('<p class="lead">')[1].split("</p>")[0]))
+    assert re.match("On average over 15 rotations, .* of images change class for plain .* for rotated", lead)
     assert lines[-1] == str(shown.report)
     assert contents(shown.folder) == PARTS
 

@@ -84,6 +84,12 @@ def test_a_missing_interval_is_explained_in_the_sentence():
     )
 
 
+def test_the_reason_has_no_parentheses_of_its_own():
+    note = "dead units; no interval yet: it changes for none (fewer than 5 %, at 95 %); see the notes"
+    share = Share.of({"value": 0.0, "ci_low": NAN, "ci_high": NAN, "note": note})
+    assert share.reason == "it changes for none, fewer than 5 %, at 95 %"
+
+
 def test_consistency_is_reported_as_the_share_that_changes():
     rows = [row("output", 0.75, measure="consistency.untransformed", ci_low=0.7, ci_high=0.8)]
     curves = [curve(k, v, measure="consistency.by_element") for k, v in enumerate((1.0, 0.5, 1.0))]

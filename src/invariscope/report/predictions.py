@@ -57,7 +57,8 @@ class Share:
 def _why(note: str) -> str:
     """Return the reason for a missing interval, from the notes of a row."""
     for line in note.replace("\n", "; ").split("no interval")[1:2]:
-        return line.partition(": ")[2].split("; ")[0].rstrip(".")
+        reason = line.partition(": ")[2].split("; ")[0].rstrip(".")
+        return reason.replace(" (", ", ").replace(")", "")  # the sentence has its own parentheses
     return ""
 
 
