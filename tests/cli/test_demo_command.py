@@ -59,6 +59,11 @@ def test_only_one_of_the_networks_saw_rotated_digits(shown):
     assert families[1]["family"] == "rotation"
 
 
+def text_between(page, start, end):
+    """Text of a part of a page, without its tags."""
+    return html.unescape(re.sub("<[^>]+>", "", page.split(start)[1].split(end)[0]))
+
+
 def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
     done = invoke("demo", "--out", shown.folder, *OPTIONS)
     assert done.exit_code == 0, done.output
