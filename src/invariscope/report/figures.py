@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots import PLOTS, ChartPlot, GridPlot, Plot, View
+from invariscope.report import captions
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
@@ -33,6 +34,8 @@ class Picture:
         legend: names of the series, in the order of their colours; empty if there are fewer than two.
         content: the images of a grid, or one image per theme; None for a chart, whose data are in the
             payload.
+        alt: what it shows, in a sentence.
+        gaps: how many values have no interval, and why; empty if all have one.
     """
 
     label: str
@@ -40,6 +43,8 @@ class Picture:
     kind: str
     legend: tuple[str, ...]
     content: Any = None
+    alt: str = ""
+    gaps: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,14 @@ def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
     for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):
         views = plot.views(results)
         if views:
-            pictures = tuple(_picture(view, f"{name}-{i}", charts) for i, view in enumerate(views))
+            pictures = tuple(
+                replace(
+                    _picture(view, f"{name}-{i}", charts),
+                    alt=captions.described(view.plot, view.label),
+                    gaps=captions.without_interval(view.plot, results),
+                )
+                for i, view in enumerate(views)
+            )
             found.append(Section(name, plot.title, plot.reading, plot.order, pictures))
     return found, charts
 

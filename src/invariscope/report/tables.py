@@ -43,6 +43,7 @@ ROW_COLUMNS = (
     ("drawing_error", "Drawing error", "number", "standard error due to the draw of units"),
     ("dead_units", "Dead", "count", "units that never respond; left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples; left out of the mean"),
+    ("note", "Note", "text", "why a number or an interval is missing, and other remarks"),
 )
 _INTERVALS = {
     "ci": ("ci_low", "ci_high", "corrected"),
