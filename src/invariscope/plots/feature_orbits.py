@@ -123,4 +123,4 @@ def _value(result: Result, measure: str, layer: str, channel: int) -> float:
 def _pixel_row(feature: FeatureRow) -> PixelRow:
     value = "" if np.isnan(feature.value) else f" · {names.number(feature.value)}"
     label = f"{feature.layer} · {feature.channel}"
-    return PixelRow(label, f"{feature.rank} invariant{value}", feature.frames, colour="viridis")
+    return PixelRow(label, f"{feature.rank} invariant{value}", feature.frames, "viridis", feature.layer)

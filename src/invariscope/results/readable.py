@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invariscope.common.wording import visible
@@ -57,13 +57,19 @@ def _entry(value: Any) -> Any:
 
 def _row(row: Row) -> Row:
     found = {}
-    for entry in fields(row):  # type: ignore[arg-type]
-        value = getattr(row, entry.name)
-        if isinstance(value, str) and value:
-            text = visible(value, keep="\n") if entry.name in ("note", "caution") else shown_name(value)
+    for name in _text_fields(type(row)):
+        value = getattr(row, name)
+        if value:
+            text = visible(value, keep="\n") if name in ("note", "caution") else shown_name(value)
             if text != value:
-                found[entry.name] = text
+                found[name] = text
     return replace(row, **found) if found else row  # type: ignore[type-var]
+
+
+@cache
+def _text_fields(kind: type) -> tuple[str, ...]:
+    """Return the names of the fields of a row that hold text."""
+    return tuple(entry.name for entry in fields(kind) if entry.type in ("str", str))
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
