@@ -23,7 +23,9 @@ def test_it_opens_within_three_seconds(large, browser):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.add_init_script("""addEventListener('DOMContentLoaded', () => new MutationObserver((_, watch) => {
-        if (document.documentElement.dataset.drawn) { window.drawnAt = performance.now(); watch.disconnect(); }
+        if (!document.documentElement.dataset.drawn) return;
+        window.drawnAt = performance.now();
+        watch.disconnect();
     }).observe(document.documentElement, {attributes: true}))""")
     page.goto(large.as_uri())
     page.wait_for_selector("html[data-drawn]", state="attached")
@@ -37,12 +39,12 @@ def test_rows_of_classes_are_drawn_only_when_they_are_asked_for(large, open_page
     tab = open_page(large)
     box = tab.page.locator("[data-table=rows]")
     assert box.locator(".count").text_content() == "200 of 200,400 rows"
-    assert box.locator("tbody tr").count() == 120
+    assert box.locator("tbody tr").count() == 60
     box.get_by_label("Samples of").select_option(label="any samples of")
     assert box.locator(".count").text_content() == "200,400 of 200,400 rows"
-    assert box.locator("tbody tr").count() == 120
+    assert box.locator("tbody tr").count() == 60
     box.get_by_text("Show 1,000 more of 200,400 rows").click()
-    assert box.locator("tbody tr").count() == 1120
+    assert box.locator("tbody tr").count() == 1060
 
 
 def test_a_layer_leads_to_its_classes(large, open_page):

@@ -26,7 +26,8 @@ PIXELS = """[...document.querySelectorAll('.picture:not([hidden]) .chart')]
     .map(c => c.getBoundingClientRect().width)"""
 FITS = "[...document.querySelectorAll('.chart')].every(c => c.scrollWidth <= c.parentElement.clientWidth)"
 # Left and right ends of the names that each visible chart of layers draws, by axis.
-NAMES = """Object.fromEntries([...document.querySelectorAll('#layer_profile .chart:not([hidden])')]
+NAMES = """Object.fromEntries(
+[...document.querySelectorAll('#layer_profile .picture:not([hidden]) .chart:not([hidden])')]
 .flatMap(host => {
     const view = Object.values(Bokeh.index.roots ?? Bokeh.index).find(v => host.contains(v.el));
     const svg = view.export('svg', false).canvas;

@@ -69,19 +69,10 @@ def test_a_model_that_fails_on_the_examples_alone_loses_only_them(monkeypatch, c
     assert "no feature maps along an orbit are shown: out of memory" in caplog.text
 
 
-def test_integer_images_are_forwarded_as_integers():
-    class Scaled(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(1, 4, 3)
-
-        def forward(self, x):
-            assert x.dtype == torch.uint8
-            return self.conv(x / 255)
-
-    torch.manual_seed(0)
-    result = iv.measure(Scaled(), (255 * images()).to(torch.uint8), TURNS, progress=False)
-    assert len(features(result)) == 2
+def test_examples_are_forwarded_in_the_type_that_the_model_takes():
+    result = iv.measure(net().bfloat16(), images().bfloat16(), TURNS, progress=False)
+    assert features(result)
+    assert {frames.dtype for frames in result.examples.values()} == {np.dtype(np.float32)}
 
 
 def test_large_orbits_are_kept_as_smaller_images():

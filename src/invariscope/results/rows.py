@@ -199,7 +199,11 @@ def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     if not rows:
         return pd.DataFrame([], columns=list(columns))
     kinds = {type(row) for row in rows}
-    if len(kinds) == 1 and issubclass(kind := kinds.pop(), ResultRow) and _defaults(kind).keys() >= {*columns}:
+    if (
+        len(kinds) == 1
+        and issubclass(kind := kinds.pop(), ResultRow)
+        and _defaults(kind).keys() >= {*columns}
+    ):
         cells = zip(*map(attrgetter(*columns), rows), strict=True)
         return pd.DataFrame(dict(zip(columns, map(list, cells), strict=True)))
     return pd.DataFrame({name: [_cell(row, name) for row in rows] for name in columns})

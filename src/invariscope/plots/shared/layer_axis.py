@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
-from bokeh.models import BoxAnnotation, ColumnDataSource, FixedTicker, LinearAxis
+from bokeh.models import BoxAnnotation, ColumnDataSource, FixedTicker, LinearAxis, NoOverlap
 
 from invariscope.plots.shared import interactive as live
 from invariscope.plots.shared.labels import axis_labels, shared_prefix, shorten
@@ -31,10 +31,11 @@ def layer_columns(chart: Any, labels: Sequence[str]) -> None:
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
     """Put names below the columns: slanted if they would touch, upright if there is little space.
 
-    The chart is never wider than its box: names that would overlap are left out, and return after zooming.
+    The chart is never wider than its box: the page leaves out names that would overlap until they fit.
     It grows by the height that the names take, so that the plot area keeps its height.
     """
     live.name_ticks(chart.xaxis[0], labels)
+    chart.tags = [*chart.tags, {"names": len(labels)}]
     texts = axis_labels(labels)
     longest = max(map(len, texts), default=0)
     upright, slanted = chart.height + int(6.5 * longest), chart.height + int(4.6 * longest)
@@ -100,6 +101,7 @@ def name_blocks(chart: Any, labels: Sequence[str]) -> None:
     axis = LinearAxis(ticker=FixedTicker(ticks=[place for _, place in named]))
     axis.major_label_overrides = {place: live.literal(shorten(name, 18)) for name, place in named}
     live.calm_axis(axis)
+    axis.major_label_policy = NoOverlap(min_distance=10)
     axis.update(axis_line_color=None, major_label_text_font_size="11px", major_label_standoff=2)
     chart.add_layout(axis, "above")
 

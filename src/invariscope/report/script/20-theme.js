@@ -19,6 +19,7 @@ const currentTheme = () => {
 // Charts cannot see CSS variables: each model carries the properties of both themes in its tags.
 const entry = (holder, name) => (holder instanceof Map ? holder.get(name) : holder?.[name]);
 const plain = (holder) => (holder instanceof Map ? Object.fromEntries(holder) : holder);
+const columnOf = (source, name) => entry(source.data, name);
 function tagged(model, kind) {
   for (const tag of model.tags ?? []) {
     const found = typeof tag === "object" ? entry(tag, kind) : undefined;

@@ -17,6 +17,17 @@ function fit(host, doc) {
   const width = host.parentElement.clientWidth;
   if (width) setForms(doc, "fit", (forms) => (width < entry(forms, "below") ? "narrow" : "wide"));
 }
+// Bokeh leaves out horizontal names that would overlap, but not upright and slanted ones.
+const ROOM = 15;
+function thin(view, host) {
+  const count = tagged(view.model, "names");
+  if (!count) return;
+  const [axis, { start, end }] = [view.model.below[0], view.model.x_range];
+  const width = Math.max(60, host.clientWidth - view.bbox.width + view.frame.bbox.width);
+  const step = typeof axis.major_label_orientation === "number" ? Math.max(1, Math.ceil((ROOM * (end - start)) / width)) : 1;
+  const ticks = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+  if (String(ticks) !== String(axis.ticker.ticks)) axis.ticker.setv({ ticks });
+}
 const plotsOf = (view) => (view.frame ? [view] : (view.child_views ?? []).flatMap(plotsOf));
 
 /** A chart of the page: its element, its Bokeh views, and its plots (a layout may have several). */
@@ -44,7 +55,7 @@ class ChartPlot {
   get axis() { return this.along && entry(this.along, "axis"); }
   get labels() {
     if (this.along) return [...entry(this.along, "labels")];
-    return this.points.flatMap((source) => [...source.data.get("layer")]);
+    return this.points.flatMap((source) => [...columnOf(source, "layer")]);
   }
   get place() {
     const [box, { left, right, top, bottom }] = [this.view.el.getBoundingClientRect(), this.view.frame.bbox];
@@ -64,7 +75,7 @@ class ChartPlot {
     const { x_scale: across, y_scale: up } = this.view.frame;
     let [best, nearest] = [undefined, 24];
     for (const source of this.points) {
-      const [xs, ys, names] = ["x", "y", "layer"].map((name) => source.data.get(name));
+      const [xs, ys, names] = ["x", "y", "layer"].map((name) => columnOf(source, name));
       names.forEach((name, i) => {
         const away = Math.hypot(across.compute(xs[i]) + this.place.x - x, up.compute(ys[i]) + this.place.y - y);
         if (away < nearest) [best, nearest] = [name, away];
@@ -84,8 +95,8 @@ class ChartPlot {
     }
     const found = { x: [], y: [] };
     for (const source of this.points) {
-      [...source.data.get("layer")].forEach((own, i) => {
-        if (own === label) for (const axis of ["x", "y"]) found[axis].push(source.data.get(axis)[i]);
+      [...columnOf(source, "layer")].forEach((own, i) => {
+        if (own === label) for (const axis of ["x", "y"]) found[axis].push(columnOf(source, axis)[i]);
       });
     }
     part.data_source.data = found;
@@ -99,9 +110,11 @@ async function drawChart(host) {
   const views = [...await Bokeh.embed.embed_item(item)];
   const doc = Bokeh.documents[Bokeh.documents.length - 1];
   recolour(doc);
-  fit(host, doc);
-  new ResizeObserver(() => fit(host, doc)).observe(host.parentElement);
   const chart = new Chart(host, views, doc);
+  const sized = () => { fit(host, doc); chart.plots.forEach(({ view }) => thin(view, host)); };
+  sized();
+  new ResizeObserver(sized).observe(host.parentElement);
+  for (const { view } of chart.plots) view.model.x_range.change.connect(() => thin(view, host));
   drawn.set(host.id, chart);
   startZoom(chart);
   startKeys(chart);

@@ -2,11 +2,11 @@
 const readout = (picture) => picture.querySelector(".readout");
 const wordsOf = (chart, label) => {
   const parts = chart.plots.flatMap((plot) => plot.sources).flatMap((source) => {
-    const [pairs, own] = [tagged(source, "csv"), source.data.get("layer")];
-    const at = pairs && own && !source.data.has("image") ? [...own].indexOf(label) : -1;
+    const [pairs, own] = [tagged(source, "csv"), columnOf(source, "layer")];
+    const at = pairs && own && !columnOf(source, "image") ? [...own].indexOf(label) : -1;
     if (at < 0) return [];
     return [[...pairs].filter(([, column]) => column !== "layer")
-      .map(([title, column]) => `${title} ${said(source.data.get(column)[at])}`).join(", ")];
+      .map(([title, column]) => `${title} ${said(columnOf(source, column)[at])}`).join(", ")];
   });
   return [label, ...parts].join(" · ");
 };

@@ -115,8 +115,8 @@ function numbersOf(chart) {
   return [...blocks.values()].flatMap((lines, i) => (i ? [[], ...lines] : lines));
 }
 function linesOf(source, columns) {
-  const data = columns.map((name) => source.data.get(name));
-  const images = source.data.get("image");
+  const data = columns.map((name) => columnOf(source, name));
+  const images = columnOf(source, "image");
   if (!images) return Array.from(data[0], (_, i) => data.map((values) => cellOf(values[i])));
   const flat = (value) => (Array.isArray(value) ? value.flat(Infinity) : value);
   return Array.from(images, (image, i) => {

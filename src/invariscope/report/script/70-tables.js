@@ -1,5 +1,6 @@
 // ---- tables --------------------------------------------------------------------------------
-const [PAGE, MORE] = [120, 1000];
+// Rows at first: on a phone, each takes several lines.
+const [PAGE, MORE] = [innerWidth < 560 ? 30 : 60, 1000];
 const NUMERIC = new Set(["number", "count", "interval", "p"]);
 
 function formatted(value) {
