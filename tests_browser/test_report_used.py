@@ -32,7 +32,8 @@ NAMES = """Object.fromEntries(
     const view = Object.values(Bokeh.index.roots ?? Bokeh.index).find(v => host.contains(v.el));
     const svg = view.export('svg', false).canvas;
     document.body.append(svg);
-    const found = [...svg.querySelectorAll('text')].filter(t => /layer|conv/.test(t.textContent))
+    const once = new Map([...svg.querySelectorAll('text')].map(t => [t.textContent, t]));
+    const found = [...once.values()].filter(t => /layer|conv/.test(t.textContent))
         .map(t => { const b = t.getBoundingClientRect(); return [b.left, b.right, b.top]; });
     svg.remove();
     const top = Math.min(...found.map(b => b[2])) + 12;
@@ -197,7 +198,7 @@ def test_figures_are_saved_as_png_svg_and_csv(report, open_page):
     assert name.endswith(".svg")
     text = svg.decode()
     assert "Layer by layer" in text
-    assert ">conv1</text>" in text
+    assert text.count(">conv1</text>") == 1
     assert "rotated" in text
     name, table = tab.saved(tools.get_by_text("CSV", exact=True))
     rows = list(csv.DictReader(io.StringIO(table.decode())))
@@ -246,8 +247,8 @@ def test_charts_of_two_hundred_layers_fit_and_their_names_do_not_touch(deep, ope
         assert tab.run(FITS)
         for name, boxes in tab.run(NAMES).items():
             assert len(boxes) > 3, name
-            boxes.sort()
-            assert all(a[1] <= b[0] + 0.5 for a, b in pairwise(boxes)), name
+            # Slanted names need 17 pixels, whatever their length.
+            assert all(b[1] - a[1] >= min(17, b[1] - b[0]) for a, b in pairwise(sorted(boxes))), name
 
 
 def test_the_switch_shows_all_layers_and_the_blocks_again(deep, open_page):

@@ -47,10 +47,25 @@ function asSvg(picture) {
   whole.append(shape("g", { transform: `translate(0 ${top})` }, ...parts.content));
   return whole;
 }
+// Bokeh exports axes and colour scales twice, at the same place.
+function withoutRepeats(drawing) {
+  const seen = new Set();
+  drawing.style.position = "fixed";
+  document.body.append(drawing);
+  for (const text of [...drawing.querySelectorAll("text")]) {
+    const { x, y } = text.getBoundingClientRect();
+    const key = `${text.textContent} ${Math.round(x)} ${Math.round(y)}`;
+    if (seen.has(key)) text.remove();
+    seen.add(key);
+  }
+  drawing.remove();
+  drawing.removeAttribute("style");
+  return drawing;
+}
 function chartParts(chart) {
   const found = { width: 0, height: 0, content: [] };
   for (const { view } of chart.plots) {
-    const drawing = view.export("svg", false).canvas;
+    const drawing = withoutRepeats(view.export("svg", false).canvas);
     // Cells of heat maps keep sharp edges.
     for (const image of drawing.querySelectorAll("image")) image.setAttribute("style", "image-rendering: pixelated");
     const { width, height } = view.bbox;
