@@ -120,6 +120,7 @@ def test_help_names_every_target(checkout):
         "lint",
         "bench",
         "kills",
+        "test-browser",
         "test-models",
         "test-worlds",
         "stubs",

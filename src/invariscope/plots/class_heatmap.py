@@ -198,7 +198,7 @@ class ClassHeatmap(ChartPlot):
 def _class_measures(result: Result) -> list[str]:
     table = result.table
     of_classes = table[~table["stratum"].isin(names.NOT_A_CLASS) & table["value"].notna()]
-    return names.headline_first(of_classes["measure"].unique())
+    return names.headline_first(of_classes["measure"])
 
 
 def _layer_values(result: Result, measure: str, classes: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:

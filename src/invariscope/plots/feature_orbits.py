@@ -91,6 +91,11 @@ class FeatureOrbits(GridPlot):
             if any(key.startswith(PREFIX) for key in result.examples)
         ]
 
+    @property
+    def row_layers(self) -> tuple[str, ...]:
+        """Return the layer of each row of the grid; "" for the input."""
+        return (*([""] if self.strip else []), *(feature.layer for feature in self.features))
+
     def grid(self) -> PixelGrid:
         """Return a row for the input, followed by a row per feature map."""
         rows = [_pixel_row(feature) for feature in self.features]
@@ -123,4 +128,4 @@ def _value(result: Result, measure: str, layer: str, channel: int) -> float:
 def _pixel_row(feature: FeatureRow) -> PixelRow:
     value = "" if np.isnan(feature.value) else f" · {names.number(feature.value)}"
     label = f"{feature.layer} · {feature.channel}"
-    return PixelRow(label, f"{feature.rank} invariant{value}", feature.frames, "viridis", feature.layer)
+    return PixelRow(label, f"{feature.rank} invariant{value}", feature.frames, colour="viridis")

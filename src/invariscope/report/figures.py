@@ -102,7 +102,10 @@ def _picture(view: View, target: str, charts: Charts) -> Picture:
         return Picture(view.label, target, "chart", series if len(series) > 1 else ())
     if isinstance(plot, GridPlot):
         grid = plot.grid()
-        return Picture(view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows)})
+        layers = getattr(plot, "row_layers", [""] * len(grid.rows))
+        return Picture(
+            view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows, layers)}
+        )
     return Picture(
         view.label, target, "image", (), {theme: _drawn(plot, theme) for theme in ("light", "dark")}
     )
@@ -123,16 +126,16 @@ def chart_json(model: Any, target: str) -> Any:
     return json_item(model, ID(target))
 
 
-def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
+def _strips(rows: Sequence[PixelRow], layers: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "label": row.label,
             "detail": row.detail,
-            "layer": row.layer,
+            "layer": layer,
             "image": data_uri(strip(row.pixels())),
             "height": SHOWN_FRAME,
         }
-        for row in rows
+        for row, layer in zip(rows, layers, strict=True)
     ]
 
 

@@ -19,14 +19,12 @@ class PixelRow:
         detail: a number or a remark below the label.
         frames: values in [0, 1], shape (m, h, w) or, for colours, (m, h, w, 3).
         colour: "gray", or "viridis" for responses.
-        layer: the layer whose responses the images show; "" for inputs.
     """
 
     label: str
     detail: str
     frames: np.ndarray
     colour: str = "gray"
-    layer: str = ""
 
     def pixels(self) -> np.ndarray:
         """Return the images as bytes, (m, h, w, 3)."""

@@ -131,7 +131,7 @@ def hover_points(
         saved(source, numbers)
 
 
-def saved(source: ColumnDataSource, columns: Mapping[str, str]) -> None:
+def saved(source: Any, columns: Mapping[str, str]) -> None:
     """Let the page save columns of the data source as CSV, given as {heading: column}."""
     source.tags = [*source.tags, {"csv": [list(pair) for pair in columns.items()]}]
 

@@ -71,7 +71,7 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
     names = []
     for result in results:
         table = result.table
-        names += list(table["measure"][table[column].notna()].unique())
+        names += list(dict.fromkeys(table["measure"][table[column].notna()].tolist()))
     return headline_first(names)
 
 
@@ -194,7 +194,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 def class_strata(result: Result, measure: str) -> list[str]:
     """Return the strata that are classes: those declared by the data in their order, then any others."""
     table = result.table
-    present = list(table["stratum"][table["measure"] == measure].unique())
+    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure].tolist()))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
     ordered = [name for name in declared if name in present]
     return ordered + [name for name in present if name not in ordered and name not in NOT_A_CLASS]

@@ -98,7 +98,8 @@ def name_blocks(chart: Any, labels: Sequence[str]) -> None:
         )
         chart.add_layout(live.themed(shade, fill_color="line"))
     named = [(name, (first + last) / 2) for name, first, last in found if last > first]
-    axis = LinearAxis(ticker=FixedTicker(ticks=[place for _, place in named]))
+    axis: Any = LinearAxis()
+    axis.ticker = FixedTicker(ticks=[place for _, place in named])
     axis.major_label_overrides = {place: live.literal(shorten(name, 18)) for name, place in named}
     live.calm_axis(axis)
     axis.major_label_policy = NoOverlap(min_distance=10)
