@@ -14,7 +14,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds stubs docs campaign soak help again
+.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -56,6 +56,10 @@ stubs: $(VENV)/.dev  ## list the public names for editors and type checkers, aft
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+pages: $(VENV)/.dev  ## write the pages of the reproductions and all figures of the documentation anew (about 5 minutes)
+	$(BIN)/python -m invariscope.lab.pages
+	$(BIN)/python docs/generate/images.py
 
 DATA ?= $(INVARISCOPE_DATA)
 

@@ -24,7 +24,7 @@ from invariscope.transforms.base import TRANSFORMS
 from invariscope.zoo import DATASETS, NETWORKS
 
 MARKUP = re.compile(r"\.\. math|\\[a-z]|>>>|:[a-z]+:|`")
-COMMANDS = ["demo", "train", "measure", "report", "compare", "reproduce", "explain"]
+COMMANDS = ["demo", "train", "measure", "report", "serve", "plot", "compare", "reproduce", "explain"]
 LISTS = ["measures", "transforms", "models", "datasets", "plots", "recipes", "layers"]
 
 

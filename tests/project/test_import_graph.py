@@ -47,6 +47,7 @@ BELOW = {
     "penalties": {"actions", "block", "engine", "measures", "readers", "statistics", "transforms"},
     "plots": {"results"},
     "report": {"intervals", "plots", "results"},
+    "serve": {"plots", "report", "results"},
     "zoo": {"transforms"},
     "checking": {
         "actions", "block", "catalog", "data", "engine", "measures", "readers", "results", "transforms",

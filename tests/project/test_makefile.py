@@ -63,6 +63,7 @@ def installs(commands: list[str]) -> list[str]:
         ("test", ["torch", ".[dev,docs]"]),
         ("lint", ["torch", ".[dev,docs]"]),
         ("docs", ["torch", ".[dev,docs]"]),
+        ("pages", ["torch", ".[dev,docs]"]),
         ("bench", ["torch", ".[bench]"]),
         ("test-models", ["torch", ".[models]", "timm"]),
         ("test-worlds", ["torch", ".[worlds]", "resemblyzer"]),

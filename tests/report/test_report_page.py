@@ -140,7 +140,15 @@ def test_every_layer_and_value_is_on_the_page(demo):
 def test_the_sections_stand_in_the_order_a_reader_wants(demo):
     sections = [attributes["id"] for attributes in demo.all("section")]
     assert sections == [
-        *("layer_profile", "differences", "rows", "unit_heatmap", "unit_distribution", "class_heatmap"),
+        *(
+            "layer_profile",
+            "differences",
+            "rows",
+            "model_graph",
+            "unit_heatmap",
+            "unit_distribution",
+            "class_heatmap",
+        ),
         *("element_curve", "orbit_strip", "feature_orbits", "reading", "provenance", "cite"),
     ]
     links = [a["href"] for a in demo.all("a")]
@@ -191,6 +199,7 @@ def test_what_was_not_measured_has_no_section(single_page):
     assert sections == [
         "layer_profile",
         "rows",
+        "model_graph",
         "unit_heatmap",
         "unit_distribution",
         "reading",

@@ -1,8 +1,9 @@
-"""Transforms and measures written as Python expressions, which are parsed and never evaluated.
+"""Transforms, measures and plots written as Python expressions, which are parsed and never evaluated.
 
     Rotation.circle(16)
     Grid(Rotation.circle(4), Scale([0.8, 1.0]))
     normalized_variance, NormalizedVariance(preset="tmeasures")
+    layer_profile(stratum="mean")
 
 A text is parsed to a syntax tree. The tree may contain names of registered classes, calls of such classes or
 of their public constructors, and literals. Anything else is rejected before any call is made.
@@ -57,6 +58,17 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
     return tuple(measure for text in texts for measure in language.read(text))
 
 
+def read_plot(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the options of a plot written as "layer_profile(stratum='mean')".
+
+    Raises:
+        ValueError: invalid syntax, or an option that is not a literal. Names are not checked.
+    """
+    from invariscope.plots import PLOTS, Plot
+
+    return _Language(PLOTS, Plot, "'layer_profile' or 'unit_heatmap(sort=True)'").call(text)
+
+
 @dataclass(frozen=True)
 class _Language:
     """A grammar of the classes of one registry, their constructors, and literals."""
@@ -71,6 +83,18 @@ class _Language:
         tree = self._tree(text)
         nodes = tree.elts if isinstance(tree, ast.Tuple) else [tree]
         return tuple(self._object(node, text) for node in nodes)
+
+    def call(self, text: str) -> tuple[str, dict[str, Any]]:
+        """Return the name and the keywords of a call, or of a name alone, without making an object."""
+        node = self._tree(text)
+        made = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+        if made.args or not isinstance(made.func, ast.Name):
+            raise self._refused(node, text)
+        words = {keyword.arg or "": keyword.value for keyword in made.keywords}
+        wrong = next((value for word, value in words.items() if not word or not _is_literal(value)), None)
+        if wrong is not None:
+            raise self._refused(wrong, text)
+        return snake_case(made.func.id), {word: self._value(value, text) for word, value in words.items()}
 
     def _tree(self, text: str) -> ast.expr:
         if len(text) > MAX_LENGTH:
@@ -154,6 +178,10 @@ class _Language:
             f"{part!r} is not allowed in a {self.registry.kind}. Use names of {self.registry.kind}s, their "
             f"constructors, numbers, strings, True, False, None and lists of those, as in {self.example}."
         )
+
+
+def _is_literal(node: ast.expr) -> bool:
+    return not any(isinstance(part, ast.Name | ast.Call) for part in ast.walk(node))
 
 
 def constructors(cls: type, base: type) -> dict[str, Callable[..., Any]]:

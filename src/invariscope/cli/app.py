@@ -15,8 +15,10 @@ from invariscope.cli.commands.explain import explain
 from invariscope.cli.commands.listing import listing
 from invariscope.cli.commands.measure import measure
 from invariscope.cli.commands.merge import merge
+from invariscope.cli.commands.plot import plot
 from invariscope.cli.commands.report import report
 from invariscope.cli.commands.reproduce import reproduce
+from invariscope.cli.commands.serve import serve
 from invariscope.cli.commands.train import train
 from invariscope.cli.commands.verify import verify
 
@@ -45,6 +47,8 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, merge, curve, report, compare, check, verify, reproduce, explain):
+_MAKING = (demo, train, measure, merge, curve)
+_SHOWING = (report, serve, plot, compare, check, verify, reproduce, explain)
+for _command in (*_MAKING, *_SHOWING):
     app.command()(_command)
 app.add_typer(listing, name="list")

@@ -1,17 +1,17 @@
-"""Measures and transforms on the command line: expressions or, for transforms, references to user code."""
+"""Measures, transforms and plots on the command line: expressions, or references to users' transforms."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from invariscope.catalog.expressions import read_measures
+from invariscope.catalog.expressions import read_measures, read_plot
 from invariscope.catalog.expressions import read_transform as read_expression
 from invariscope.cli.references import is_reference, load_reference
 
 if TYPE_CHECKING:
     from invariscope.transforms.base import Transform
 
-__all__ = ["read_measures", "read_transform"]
+__all__ = ["read_measures", "read_plot", "read_transform"]
 
 
 def read_transform(text: str) -> Transform:

@@ -12,7 +12,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
-from invariscope.readers.base import OK
+from invariscope.readers.base import OK, Inspection
 from invariscope.readers.prediction import name_of
 from invariscope.results.provenance import NONFINITE, digest, provenance
 from invariscope.variants.calibrated import normalization_of
@@ -47,8 +47,22 @@ def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str,
         | _dtypes(run),
         measures={measure.label: _described(measure) for measure in task.measures},
         **further,
+        **_dataflow(run.inspection),
         **_remarks(run, task.measures, feeding=of_feeding(task)),
     )
+
+
+def _dataflow(inspection: Inspection) -> dict[str, list[Any]]:
+    """Return the entry that says which layers each layer takes its values from; empty if unknown.
+
+    An entry per layer: [layer, call, sources]. Sources are positions in the list; -1 is the model's input.
+    """
+    place = {key: number for number, key in enumerate(inspection.sources)}
+    entries = [
+        [*key, [-1 if one is None else place[one] for one in found]]
+        for key, found in inspection.sources.items()
+    ]
+    return {"dataflow": entries} if entries else {}
 
 
 def of_feeding(task: Task) -> Iterator[str]:

@@ -9,12 +9,15 @@ or `GridPlot`. It is then listed, tested and shown in the report automatically.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.registry import refuse_unknown_options
+from invariscope.common.wording import visible
 from invariscope.plots.shared.base import PLOTS, ChartPlot, GridPlot, Plot, View, draw_beside
 from invariscope.plots.shared.labels import as_results
 from invariscope.plots.shared.look import Look
+from invariscope.results.readable import readable, shown_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +42,8 @@ def draw(
     """Prepare the plot called `name` from one or several results, and draw it.
 
     Several results share a figure and a scale: in the same panel or, if a plot shows one result only, beside
-    each other.
+    each other. Names of layers, classes and models appear as plain text: control characters as escapes, and
+    very long names shortened.
 
     Args:
         name: a registry name, such as "layer_profile"; `iv.list_plots()` lists them.
@@ -60,11 +64,13 @@ def draw(
         TypeError: an option that the plot does not take, or `results` that are no results.
     """
     plot = PLOTS.get(name)
-    look = Look(theme, ax, figsize, title, vmin, vmax, cmap)
-    several = as_results(results)
-    refuse_unknown_options(plot.prepare, options, name=f"{name!r}")
+    look = Look(theme, ax, figsize, title and visible(title, keep="\n"), vmin, vmax, cmap)
+    several = [readable(result) for result in as_results(results)]
+    given = several[0] if hasattr(results, "provenance") else several
+    refuse_unknown_options(partial(plot.prepare, given), options, name=f"{name!r}")
+    options = {option: shown_entry(value) for option, value in options.items()}
     if not plot.single:
-        return plot.prepare(results, **options).draw_as(look)
+        return plot.prepare(given, **options).draw_as(look)
     drawings = [plot.prepare(result, **options) for result in several]
     return drawings[0].draw_as(look) if len(drawings) == 1 else draw_beside(drawings, look)
 

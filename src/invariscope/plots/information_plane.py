@@ -161,7 +161,7 @@ def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas, *, named
     for at in ends:
         ax.annotate(
             series.layers[at], (series.x[at], series.y[at]), xytext=(7, 5), textcoords="offset points",
-            fontsize=canvas.colours.small_size, color=canvas.colours.muted,
+            fontsize=canvas.colours.small_size, color=canvas.colours.muted, parse_math=False,
         )  # fmt: skip
 
 

@@ -207,6 +207,7 @@ class BumpImages(GridPlot):
         "half of the predictions have flipped, or the largest one if that never happens."
     )
     order = 21
+    single = True
 
     columns: tuple[str, ...]
     frames: np.ndarray

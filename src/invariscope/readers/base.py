@@ -82,8 +82,7 @@ class LayerInfo:
     """One run of one layer, as found by an inspection.
 
     Args:
-        layer: name of the layer.
-        call: number of the layer's run within one forward pass, from 0.
+        layer, call: name of the layer, and number of its run within one forward pass, from 0.
         shape: shape of one sample's units, without the batch axis; for a skipped layer, shape of the whole
             tensor. Feature maps are (C, H, W), even if the network keeps their channels last.
         dtype: name of the dtype, such as "float32".
@@ -119,6 +118,7 @@ class Inspection:
         output: the model's prediction, or an entry whose status says why there is none; None if the model
             returns no tensor.
         prediction: position of the prediction in the model's output.
+        sources: the layers from which each layer takes its values, None for the model's input; {} if unknown.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -126,6 +126,7 @@ class Inspection:
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
     prediction: PredictionSelector = field(default_factory=PredictionSelector)
+    sources: Mapping[LayerKey, tuple[LayerKey | None, ...]] = field(default_factory=dict, compare=False)
 
     @cached_property
     def readable(self) -> frozenset[LayerKey]:

@@ -163,7 +163,7 @@ def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
 def _record(record: dict[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for key, value in record.items():
-        if key in ("notes", "skipped", "unused"):
+        if key in ("notes", "skipped", "unused", "dataflow"):
             continue
         if isinstance(value, dict) and key in ("versions", "model", "data"):
             lines.append(

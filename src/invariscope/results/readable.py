@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
-from functools import cache, lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from invariscope.common.wording import visible
@@ -28,9 +28,9 @@ def readable(result: Result) -> Result:
     """
     return replace(
         result,
-        rows=tuple(map(_row, result.rows)),
-        curve_rows=tuple(map(_row, result.curve_rows)),
-        baseline_rows=tuple(map(_row, result.baseline_rows)),
+        rows=_rows(result.rows),
+        curve_rows=_rows(result.curve_rows),
+        baseline_rows=_rows(result.baseline_rows),
         arrays={tuple(map(_entry, key)): value for key, value in result.arrays.items()},  # type: ignore[misc]
         examples={shown_name(key): value for key, value in result.examples.items()},
         provenance=_provenance(result.provenance),
@@ -51,25 +51,47 @@ def shown_name(name: str) -> str:
     return f"{text[:_START]}…[{mark}]…{text[-_END:]}"
 
 
+def shown_entry(value: Any) -> Any:
+    """Return a name, or a list of names, as `shown_name` returns them, and other values unchanged.
+
+    >>> shown_entry("a\\x07"), shown_entry(["a\\x07", "b"]), shown_entry(3)
+    ('a\\\\x07', ['a\\\\x07', 'b'], 3)
+    """
+    if isinstance(value, list | tuple):
+        return type(value)(map(_entry, value)) if type(value) in (list, tuple) else value
+    return _entry(value)
+
+
 def _entry(value: Any) -> Any:
     return shown_name(value) if isinstance(value, str) else value
 
 
-def _row(row: Row) -> Row:
-    found = {}
-    for name in _text_fields(type(row)):
-        value = getattr(row, name)
-        if value:
-            text = visible(value, keep="\n") if name in ("note", "caution") else shown_name(value)
-            if text != value:
-                found[name] = text
+def _rows(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Return the rows with visible texts: the same rows if all texts are visible, as they usually are."""
+    texts = [entry.name for entry in fields(rows[0]) if entry.type == "str"] if rows else []  # type: ignore[arg-type]
+    changed = {name: _changed(name, _strings(rows, name)) for name in texts}
+    changed = {name: found for name, found in changed.items() if found}
+    return tuple(_row(row, changed) for row in rows) if changed else rows
+
+
+def _strings(rows: Iterable[Any], name: str) -> set[str]:
+    return {value for row in rows if isinstance(value := getattr(row, name), str)}
+
+
+def _changed(name: str, values: Iterable[str]) -> dict[str, str]:
+    """Return the texts of one column that are shown differently."""
+    show = partial(visible, keep="\n") if name in ("note", "caution") else shown_name
+    return {value: text for value in values if (text := show(value)) != value}
+
+
+def _row(row: Row, changed: Mapping[str, Mapping[str, str]]) -> Row:
+    values = ((name, getattr(row, name)) for name in changed)
+    found = {
+        name: changed[name][value]
+        for name, value in values
+        if isinstance(value, str) and value in changed[name]
+    }
     return replace(row, **found) if found else row  # type: ignore[type-var]
-
-
-@cache
-def _text_fields(kind: type) -> tuple[str, ...]:
-    """Return the names of the fields of a row that hold text."""
-    return tuple(entry.name for entry in fields(kind) if entry.type in ("str", str))
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +107,8 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
         found["measures"] = {shown_name(str(name)): _texts(about) for name, about in measures.items()}
     if isinstance(skipped := record.get("skipped"), list | tuple):
         found["skipped"] = [_skipped(entry) for entry in skipped]
+    if isinstance(flow := record.get("dataflow"), list | tuple):
+        found["dataflow"] = [shown_entry(entry) for entry in flow]
     if isinstance(unused := record.get("unused"), list | tuple):
         found["unused"] = [_entry(layer) for layer in unused]
     return found

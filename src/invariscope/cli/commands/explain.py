@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -13,17 +14,19 @@ from invariscope.cli.errors import Debug, command
 @command
 def explain(
     name: Annotated[
-        str, typer.Argument(help="A measure, an output of a measure, or a transform.", show_default=False)
+        str,
+        typer.Argument(help="A measure, an output of a measure, a transform or a plot.", show_default=False),
     ],
     debug: Debug = False,
 ) -> None:
-    """Explain a measure, with its formula and caveats, or a transform.
+    """Explain a measure, with its formula and caveats, a transform, or a plot.
 
     Examples:
 
         invariscope explain normalized_variance
         invariscope explain prediction.accuracy
         invariscope explain rotation
+        invariscope explain layer_profile
     """
     from rich.rule import Rule
     from rich.text import Text
@@ -40,6 +43,7 @@ def _explained(name: str) -> tuple[str, str]:
     from invariscope.cli.docstrings import documented
     from invariscope.common.registry import snake_case, unknown
     from invariscope.measures.base import MEASURES, Measure
+    from invariscope.plots import PLOTS
     from invariscope.transforms.base import TRANSFORMS, Transform
 
     plain = snake_case(name.split(".")[0])
@@ -48,5 +52,10 @@ def _explained(name: str) -> tuple[str, str]:
             written = "\n".join(f"- `{way}`" for way in ways(cls, base))
             text = f"{documented(cls, base)}\n\n**Written as**\n\n{written}"
             return f"{plain}, a {registry.kind}", text
-    hint = "`invariscope list measures` and `invariscope list transforms` show all."
-    raise unknown("measure or transform", name, [*MEASURES.names(), *TRANSFORMS.names()], hint=hint)
+    if found := PLOTS.classes().get(plain):
+        written = f"- `invariscope plot '{plain}(option=value)' RUN...`"
+        text = f"{found.title}. {found.reading}\n\n{inspect.getdoc(found.prepare)}"
+        return f"{plain}, a plot", f"{text}\n\n**Written as**\n\n{written}"
+    hint = "`invariscope list measures`, `... transforms` and `... plots` show all."
+    known = [*MEASURES.names(), *TRANSFORMS.names(), *PLOTS.names()]
+    raise unknown("measure, transform or plot", name, known, hint=hint)

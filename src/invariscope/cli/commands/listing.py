@@ -65,7 +65,10 @@ def plots(debug: Debug = False) -> None:
     """List the plots of the report, and how to read each one."""
     import invariscope as iv
 
-    _table(iv.list_plots(), "`invariscope.plots.draw(NAME, results)` draws one.")
+    _table(
+        iv.list_plots(),
+        "`invariscope plot NAME RUN` draws one, `invariscope explain NAME` lists its options.",
+    )
 
 
 @listing.command()

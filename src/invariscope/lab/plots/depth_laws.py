@@ -160,7 +160,7 @@ def law_values(series: DepthSeries, law: str) -> np.ndarray:
 
 def law_text(series: DepthSeries, law: str) -> str:
     """Return the law as a short formula: a power of the layer number k, or of two."""
-    slope = names.number(series.slope)
+    slope = f"{series.slope:.2f}".replace("-", "−")
     return f"k^{slope}" if law == "power" else f"2^({slope} k)"
 
 

@@ -150,9 +150,11 @@ class Canvas:
         self.figure.set_size_inches(*(self.look.figsize or size))
 
     def finish(self) -> None:
-        """Add the title, unless the plot has put it at its place."""
+        """Add the title, unless the plot has put it at its place; no text of a new figure is a formula."""
         if self.look.title and not self._titled:
             self.title(self.look.title)
+        if not self.look.axes:
+            _plain([text for ax in self.figure.axes for text in ax.texts])
 
     def title(self, text: str) -> None:
         """Write a title above the figure or above the given axes."""

@@ -33,6 +33,7 @@ from invariscope.readers.selection import Directory, Selector, as_axis_choice, a
 from invariscope.readers.threads import exclusive
 from invariscope.readers.torch.built import inventory, refuse_built, structure
 from invariscope.readers.torch.copies import Placed, home, place, uncompiled
+from invariscope.readers.torch.dataflow import sources
 from invariscope.readers.torch.eager import without_compilation
 from invariscope.readers.torch.modules import Site, module_kind, never_ran, survey
 from invariscope.readers.torch.plan import (
@@ -218,12 +219,14 @@ class TorchReader(Reader):
     ) -> Inspection:
         prediction, large = self._prediction(trials), first.large
         infos = tuple(candidate.info for candidate in chosen)
+        ran = {c.event.key: (c.info.layer, c.info.call) for c in chosen if c.event.tensor is not None}
         return Inspection(
             layers=infos,
             unused=_shown(unused, as_selector(self.layers)),
             notes=(*_notes(placed, first.sites, first.drawn), *padding_notes(infos, large.fed, large.batch)),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
+            sources=sources(large.flow, ran),
         )
 
     def _prediction(self, trials: Trials) -> PredictionSelector:
@@ -292,7 +295,7 @@ def _first_forwards(placed: Placed, x: Inputs) -> _First:
         with put_back(generators):
             small = run(sites, rows[:SMALL])
     with put_back(generators) as before:
-        large = run(sites, rows)
+        large = run(sites, rows, earlier=small)
         drawn = _moved(generators, before)
     refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
     return _First(small, large, sites, drawn, sets_up)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from invariscope.readers.feeding import mapped, tensors_of
 from invariscope.readers.threads import in_this_thread
 from invariscope.readers.torch.aliases import Footprint
 from invariscope.readers.torch.copies import Placed
+from invariscope.readers.torch.dataflow import EventKey, Flow
 from invariscope.readers.torch.functions import OperationMode, unobserved
 from invariscope.readers.torch.layouts import Layouts
 from invariscope.readers.torch.modules import Site
@@ -33,8 +34,6 @@ _ELSEWHERE = "it ran only in another thread, not in the one that called the mode
 
 SMALL, LARGE = 2, 3
 """Batch sizes of the trial forward passes: an axis of size 2 and then 3 follows the batch."""
-
-EventKey: TypeAlias = tuple[str, str, int, Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,17 +98,18 @@ class Recording:
     fed: Any = None
     wrote_input: bool = False
     layouts: Layouts = field(default_factory=Layouts)
+    flow: Flow = field(default_factory=Flow)
 
     @property
     def ran(self) -> set[str]:
         """Names of the modules that ran."""
         return {site for source, site in self.runs if source != FUNCTION}
 
-    def module(self, site: Site, output: Any, given: Given = NOTHING) -> None:
+    def module(self, site: Site, output: Any, given: Given = NOTHING, args: Any = ()) -> None:
         """Record the output of a module, without tensors that it only passes on in a graph."""
         with unobserved():
             own = [(path, tensor) for path, tensor in tensors_in(output) if not given.holds(tensor)]
-            self._add("module", site.name, site.kind, site.default, output, own)
+            self._add("module", site.name, site.kind, site.default, output, own, args)
 
     def function(self, name: str, output: Any) -> None:
         """Record the output of an operation; inside a leaf module, record only that it ran."""
@@ -144,6 +144,7 @@ class Recording:
         default: bool,
         output: Any,
         found: list[tuple[Path, Tensor]],
+        args: Any = (),
     ) -> None:
         index = self.runs[source, site]
         if source == FUNCTION and not found:
@@ -158,6 +159,7 @@ class Recording:
             event = Event(source, site, index, path, suffix, kind, default, tensor, footprint, problem)
             last, unclear = self.layouts.channels_last(tensor), self.layouts.unclear(tensor)
             self._note(replace(event, channels_last=last, unclear=unclear))
+            self.flow.note(event.key, tensor, args)
 
     def _note(self, event: Event) -> None:
         self.events[event.key] = event
@@ -225,7 +227,14 @@ def _ends_replaced(x: np.ndarray) -> np.ndarray:
     return as_samples([other, x[0], other])
 
 
-def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequence[int]) -> Recording:
+def record(
+    placed: Placed,
+    sites: Sequence[Site],
+    rows: Inputs,
+    *,
+    shape: Sequence[int],
+    earlier: Recording | None = None,
+) -> Recording:
     """Run the model on a few rows and record every output.
 
     Args:
@@ -233,10 +242,11 @@ def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequen
         sites: its modules.
         rows: a few inputs.
         shape: shape of all inputs, for the error; () if they have no common shape.
+        earlier: an earlier recording of the same model.
     Raises:
         FailedForward: the model fails on them.
     """
-    recording = Recording(len(rows))
+    recording = Recording(len(rows), flow=Flow(earlier and earlier.flow))
     with ExitStack() as stack:
         stack.enter_context(forward_mode(gradients=placed.gradients))
         batch = recording.fed = mapped(placed.feed(rows), torch.clone)
@@ -246,7 +256,8 @@ def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequen
         try:
             for tensor in tensors_of(batch):
                 recording.layouts.begin(tensor)
-            with as_the_caller(), recording.layouts, OperationMode(recording.function):
+            recording.flow.begin(tensors_of(batch))
+            with as_the_caller(), recording.flow, recording.layouts, OperationMode(recording.function):
                 recording.output = placed.run(batch)
         except Exception as error:
             name = "the model" + _place(recording, error)
@@ -274,7 +285,7 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
 
     def on_scripted(module: nn.Module, args: Any, output: Any) -> None:
         if id(module) in scripted:
-            recording.module(scripted[id(module)], output)
+            recording.module(scripted[id(module)], output, args=args)
 
     for site in sites:
         if site.role != "scripted":
@@ -298,7 +309,7 @@ def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:
 
     def note(module: nn.Module, args: Any, output: Any) -> None:
         returned.append(output)
-        recording.module(site, output, given[-1])
+        recording.module(site, output, given[-1], args)
 
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         given.pop()

@@ -1,0 +1,1 @@
+"""A local web server for browsing many saved results; `invariscope serve` starts it."""

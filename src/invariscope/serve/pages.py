@@ -1,0 +1,129 @@
+"""The pages of the server: the index, reports, and messages."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from invariscope.common.wording import visible
+from invariscope.plots.shared.theme import DARK, LIGHT, Theme
+from invariscope.serve.runs import Library, Run, digest
+
+# A report of more networks would be too wide to read.
+MOST_COMPARED = 12
+# Memory for rendered reports.
+_KEPT_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """A response: HTML, its status, and its content security policy."""
+
+    html: bytes
+    policy: str
+    status: int = 200
+
+
+def index(library: Library) -> Page:
+    """Return the page that lists all runs."""
+    runs = library.runs()
+    return _page(
+        title="Runs",
+        runs=[run for run in runs if run.facts],
+        broken=[run for run in runs if not run.facts],
+        folders=[visible(str(folder)) for folder in library.folders],
+        most=MOST_COMPARED,
+        message="",
+    )
+
+
+def message(text: str, *, status: int) -> Page:
+    """Return a page with one sentence and a link to the index."""
+    return _page(
+        title="Invariscope", runs=[], broken=[], folders=[], most=0, message=visible(text), status=status
+    )
+
+
+class Reports:
+    """Rendered reports, each kept until its files change or memory is needed for others."""
+
+    def __init__(self) -> None:
+        self._pages: OrderedDict[tuple[str, ...], Page] = OrderedDict()
+        self._lock = threading.Lock()  # one at a time: matplotlib draws in one thread only
+
+    def page(self, runs: Sequence[Run]) -> Page:
+        """Return the report of one run, or of several runs side by side.
+
+        Raises:
+            ValueError: none or too many runs, or a result that has changed and cannot be read.
+            OSError: a file is missing.
+        """
+        if not 1 <= len(runs) <= MOST_COMPARED:
+            raise ValueError(f"select from 1 to {MOST_COMPARED} runs; got {len(runs)}")
+        with self._lock:
+            key = tuple(map(digest, runs))
+            page = self._pages.pop(key, None) or _report(runs)
+            self._pages[key] = page
+            while len(self._pages) > 1 and sum(len(one.html) for one in self._pages.values()) > _KEPT_BYTES:
+                self._pages.popitem(last=False)
+            return page
+
+
+def _report(runs: Sequence[Run]) -> Page:
+    from invariscope.report.page import render
+    from invariscope.results.storage import load
+
+    results = [load(run.folder) for run in runs]
+    for run, result in zip(runs, results, strict=True):
+        if not result.rows:
+            raise ValueError(f"the result in {run.name} has no rows to report")
+    # The page has its own policy, in its head.
+    return Page(render(results).encode("utf-8"), "frame-ancestors 'none'")
+
+
+def _page(*, status: int = 200, **contents: Any) -> Page:
+    script = _file("index.js")
+    html = _template().render(
+        script=script, style=_file("index.css"), light=_variables(LIGHT), dark=_variables(DARK), **contents
+    )
+    return Page(html.encode("utf-8"), _policy(script), status)
+
+
+def _policy(script: str) -> str:
+    """Return the policy of reports, which allows only this script and no requests, plus the index's form."""
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
+
+
+def _variables(theme: Theme) -> str:
+    """Return the colours of a theme as CSS custom properties, named as in reports."""
+    found = {
+        name: value for name, value in asdict(theme).items() if isinstance(value, str) and name != "name"
+    }
+    found |= {f"series-{i}": value for i, value in enumerate(theme.series)}
+    return " ".join(f"--{name}: {value};" for name, value in found.items())
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_file("index.html"))
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("invariscope.serve") / name).read_text(encoding="utf-8")

@@ -1,0 +1,6 @@
+"""Results come from the sample results that the plots are tested with."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "plots"))
