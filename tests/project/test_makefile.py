@@ -126,6 +126,7 @@ def test_help_names_every_target(checkout):
         "test-worlds",
         "stubs",
         "docs",
+        "pages",
         "soak",
         "campaign",
         "help",

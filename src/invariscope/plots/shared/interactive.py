@@ -28,6 +28,7 @@ from invariscope.plots.shared.theme import DARK, LIGHT, MARKERS, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MIN_WIDTH = 240
+CHARACTER = 7  # pixels of an average character of a name
 M = TypeVar("M", bound=Any)
 
 

@@ -16,7 +16,7 @@ from invariscope.plots.shared.labels import axis_labels, shared_prefix, shorten
 MANY = 24
 # Minimum number of pixels per column for slanted names.
 SLANTED = 20
-EDGES, CHARACTER = 80, 7
+EDGES, CHARACTER = 80, live.CHARACTER
 # Blocks are named only if there are at least so many layers, and not more blocks than this.
 _GROUPED, _MOST_BLOCKS = 13, 24
 
