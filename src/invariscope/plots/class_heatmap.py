@@ -160,11 +160,12 @@ class ClassHeatmap(ChartPlot):
         from bokeh.layouts import column
 
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         # Each row repeats the layer names, because Bokeh looks up the hovered cell in the row's own image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
-        live.name_columns(first, self.layers)
+        layer_axis.layer_columns(first, self.layers)
         if not self.by_unit:
             return first
         numbers = [np.ascontiguousarray(row.index[None], dtype=np.int32) for row in self.by_unit]
@@ -181,12 +182,15 @@ class ClassHeatmap(ChartPlot):
     ) -> Any:
         from invariscope.plots.shared import interactive as live
 
-        rows, width = matrix.shape
-        chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 64 + 4 * width)))
+        rows = len(matrix)
+        chart = live.new_chart(height=80 + 22 * rows)
         scale = live.colour_scale(span)
         images = live.matrix(chart, matrix, {"class": list(self.classes), **columns}, scale)
         live.name_ticks(chart.yaxis[0], self.classes)
         live.hover(chart, [images], {"class": "@class", **shown, "value": "@image{0.000}"})
+        live.saved(
+            images.data_source, {"class": "class", **{name: name for name in columns}, "value": "image"}
+        )
         live.colour_bar(chart, scale)
         return chart
 

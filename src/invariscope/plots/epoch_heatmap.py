@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.cells import shared_range
 from invariscope.plots.shared.depth import shown_layers
 
@@ -102,6 +102,7 @@ class EpochHeatmap(ChartPlot):
             View(
                 names.of_model(names.measure_title(measure), name, len(several)),
                 cls.prepare(found, measure=measure, model=name),
+                whole_plot(cls.prepare, found, found, measure=measure, model=name),
             )
             for measure in measures
             for name, found in several.items()
@@ -122,9 +123,9 @@ class EpochHeatmap(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, epoch, value and interval."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
-        rows, columns = self.value.shape
-        chart = live.new_chart(height=90 + 20 * rows, min_width=max(300, min(900, 120 + 16 * columns)))
+        chart = live.new_chart(height=90 + (20 if len(self.layers) <= 60 else 8) * len(self.layers))
         scale = live.colour_scale(self.span)
         images = live.matrix(chart, self.value, self._columns(), scale)
         live.name_ticks(chart.yaxis[0], self.layers)
@@ -133,6 +134,8 @@ class EpochHeatmap(ChartPlot):
         live.axis_title(chart.xaxis[0], "epoch")
         shown = {"layer": "@layer", "epoch": "@epoch", "value": "@image{0.000}", "95 %": "@interval"}
         live.hover(chart, [images], shown)
+        live.saved(images.data_source, {"layer": "layer", "epoch": "epoch", "value": "image"})
+        layer_axis.pickable(chart, self.layers, axis="y")
         live.colour_bar(chart, scale)
         return chart
 

@@ -106,8 +106,9 @@ class InformationPlane(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, values and intervals."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
-        chart = live.new_chart(height=360, min_width=300)
+        chart = live.new_chart(height=360)
         for axis, title in zip((chart.xaxis[0], chart.yaxis[0]), FORMS[self.form][1], strict=True):
             live.axis_title(axis, title)
         shown = {
@@ -117,8 +118,11 @@ class InformationPlane(ChartPlot):
             "class, 95 %": "@class_interval",
         }
         shown |= {"transformation": "@transform_text", "transformation, 95 %": "@transform_interval"}
-        for i, series in enumerate(self.series):
-            live.hover_points(chart, _chart_series(chart, series, i), shown)
+        sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
+        numbers = {"model": "model", "layer": "layer", "transformation": "x", "class": "y"}
+        for source in sources:
+            live.hover_points(chart, source, shown, numbers)
+        layer_axis.pickable_points(chart, sources)
         return chart
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.scales import far_apart
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
 COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
 DODGE = 0.14
+NUMBERS = {"model": "model", "layer": "layer", "value": "y", "low": "low", "high": "high", "null": "expected"}
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,11 @@ class LayerProfile(ChartPlot):
             for column in BOUNDS
         }
         return [
-            View(_view_label(measure, column, found), cls.prepare(results, measure=measure, column=column))
+            View(
+                _view_label(measure, column, found),
+                cls.prepare(results, measure=measure, column=column),
+                whole_plot(cls.prepare, results, results, measure=measure, column=column),
+            )
             for measure in names.headline_first([*found["value"], *found["value_ratio"]])
             for column in BOUNDS
             if measure in found[column]
@@ -175,6 +180,7 @@ class LayerProfile(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, value, interval, null and random weights."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         deepest = max(len(s.layers) for s in self.series)
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
@@ -184,14 +190,16 @@ class LayerProfile(ChartPlot):
         if self.relative:
             live.axis_title(chart.xaxis[0], self._x_title)
         else:
-            live.name_columns(chart, self.series[0].layers)
+            layer_axis.layer_columns(chart, self.series[0].layers)
             chart.x_range = live.fixed(-0.6, deepest - 0.4)
         chart_bands(chart, *self._bands)
         sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self._shown)]
         shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
         shown |= {"random nets": "@random"} if self._banded else {}
         for source in sources:
-            live.hover_points(chart, source, {**shown, "units": "@units"})
+            live.hover_points(chart, source, {**shown, "units": "@units"}, NUMBERS)
+        if self.relative:
+            layer_axis.pickable_points(chart, sources)
         return chart
 
     @property
@@ -295,5 +303,5 @@ def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> An
     bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
     for renderer in (null, bar):
         live.themed(renderer.glyph, line_color=f"series:{i}")
-    live.line_with_dots(chart, source, i)
+    live.line_with_dots(chart, source, i, size=9 if len(series.x) <= 60 else 5)
     return source

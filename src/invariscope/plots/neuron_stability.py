@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.cells import layer_maps
 from invariscope.plots.shared.depth import shown_layers
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PREFIX = "neuron_stability."
 DODGE = 0.13
+NUMBERS = {"deformation": "name", "layer": "layer", "value": "y", "low": "low", "high": "high"}
 CHANGE = "change / change between patches"
 
 
@@ -84,7 +85,11 @@ class NeuronStability(ChartPlot):
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per result with such values."""
         named = zip(names.model_names(results), results, strict=True)
-        return [View(name, cls.prepare(result)) for name, result in named if _measures(result)]
+        return [
+            View(name, cls.prepare(result), whole_plot(cls.prepare, [result], result))
+            for name, result in named
+            if _measures(result)
+        ]
 
     @property
     def top(self) -> float:
@@ -116,19 +121,20 @@ class NeuronStability(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, deformation, value and interval."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         chart = live.new_chart(height=320)
         chart.y_range = live.fixed(0, self.top)
         live.axis_title(chart.xaxis[0], names.layer_axis(self.layers))
         live.axis_title(chart.yaxis[0], CHANGE)
-        live.name_columns(chart, self.layers)
+        layer_axis.layer_columns(chart, self.layers)
         chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)
         shown = {
             **{"layer": "@layer", "deformation": "@name", "value": "@text", "95 %": "@interval"},
             "middle half of neurons": "@middle",
         }
         for i, series in enumerate(self.series):
-            live.hover_points(chart, self._source(chart, series, i), shown)
+            live.hover_points(chart, self._source(chart, series, i), shown, NUMBERS)
         return chart
 
     def _places(self, i: int) -> np.ndarray:

@@ -23,6 +23,8 @@ Y_TITLES = {
     "spectrum.power": "power, per cycle per position",
 }
 
+NUMBERS = {"layer": "layer", "frequency": "x", "value": "y", "low": "low", "high": "high"}
+
 
 @dataclass(frozen=True)
 class LayerSpectrum:
@@ -134,7 +136,7 @@ class Spectra(ChartPlot):
         live.axis_title(chart.yaxis[0], Y_TITLES[self.measure])
         shown = {"layer": "@layer", "cycles/position": "@frequency", "value": "@text", "95 %": "@interval"}
         for source in sources:
-            live.hover_points(chart, source, shown)
+            live.hover_points(chart, source, shown, NUMBERS)
         return chart
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUT, PREFIX, EXAMPLES = "output", "stability_curve", "bump:"
 MOST_LAYERS = 6
+NUMBERS = {"curve": "name", "radius": "x", "value": "y", "low": "low", "high": "high"}
 AXIS = "radius r (L2 norm of the change of an input)"
 
 
@@ -181,7 +182,7 @@ class StabilityCurves(ChartPlot):
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
         for source in sources:
-            live.hover_points(chart, source, shown)
+            live.hover_points(chart, source, shown, NUMBERS)
         return chart
 
     @property

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 48
+NUMBERS = ("layer", "low", "first", "median", "third", "high", "mean")
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,17 @@ class UnitDistribution(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows quantiles, mean, live and dead units."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         count = len(self.layers)
         chart = live.new_chart(height=300)
         chart.x_range, chart.y_range = live.fixed(-0.6, count - 0.4), live.fixed(self.bottom, self.top)
         boxes = _chart_boxes(chart, self._columns())
-        live.name_columns(chart, self.layers)
+        layer_axis.layer_columns(chart, self.layers)
         live.axis_title(chart.yaxis[0], names.measure_title(self.measure))
         shown = {"layer": "@layer", "median": "@median_text", "mean": "@mean_text", "middle half": "@half"}
         live.hover(chart, boxes, {**shown, "5 to 95 %": "@most", "units": "@live live, @dead dead"})
+        live.saved(boxes[0].data_source, {name: name for name in NUMBERS})
         return chart
 
     def _columns(self) -> dict[str, Any]:

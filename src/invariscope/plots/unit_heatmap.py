@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
+# Cells per layer if a report shows all layers of a deep network.
+WHOLE_LIMIT = 256
+
 
 @dataclass(frozen=True)
 class UnitHeatmap(ChartPlot):
@@ -78,16 +81,17 @@ class UnitHeatmap(ChartPlot):
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per measure and result; results share the colour scale of a measure."""
-        views = measure_views(cls, results, names.map_measures)
+        views = measure_views(cls, results, names.map_measures, limit=WHOLE_LIMIT)
         plots: list[Any] = [view.plot for view in views]
         spans = {
             measure: shared_range(c.values for plot in plots if plot.measure == measure for c in plot.columns)
             for measure in {plot.measure for plot in plots}
         }
-        return [
-            replace(view, plot=replace(plot, span=spans[plot.measure]))
-            for view, plot in zip(views, plots, strict=True)
-        ]
+
+        def scaled(plot: Any) -> Any:
+            return plot and replace(plot, span=spans[plot.measure])
+
+        return [replace(view, plot=scaled(view.plot), whole=scaled(view.whole)) for view in views]
 
     def paint(self, canvas: Canvas) -> None:
         """Draw the columns of cells side by side, with a colour bar."""
@@ -108,6 +112,7 @@ class UnitHeatmap(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, feature map or unit, and value."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         count, layers = len(self.columns), [column.label for column in self.columns]
         chart = live.new_chart(height=420)
@@ -125,7 +130,10 @@ class UnitHeatmap(ChartPlot):
             {"layer": layers, "kind": [c.lead for c in self.columns], "number": _numbers(self.columns)},
             scale,
         )  # fmt: skip
-        live.name_columns(chart, layers)
+        layer_axis.layer_columns(chart, layers)
+        live.saved(
+            images.data_source, {"layer": "layer", "kind": "kind", "number": "number", "value": "image"}
+        )
         live.hover(chart, [images], {"layer": "@layer", "cell": "@kind @number", "value": "@image{0.000}"})
         live.colour_bar(chart, scale)
         return chart

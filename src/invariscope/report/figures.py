@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,9 +58,37 @@ class Section:
     pictures: tuple[Picture, ...]
 
 
-def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
-    """Return one section per plot that has something to show, and the charts by HTML id."""
-    charts: dict[str, Any] = {}
+ALL = "-all"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Interactive charts as Bokeh's JSON, by HTML id; the page adds the elements of those of all layers.
+
+    Args:
+        items: the charts.
+        depths: for charts that show only some layers: how many, and of how many.
+    """
+
+    items: dict[str, Any] = field(default_factory=dict)
+    depths: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def put(self, target: str, chart: Any, whole: Any = None) -> None:
+        """Add a chart and, if it shows only some layers, the chart of all layers."""
+        self.items[target] = chart_json(chart, target)
+        if whole is not None:
+            self.items[target + ALL] = chart_json(whole, target + ALL)
+            self.depths[target] = layer_count(chart), layer_count(whole)
+
+    def add(self, others: Charts) -> None:
+        """Add all charts of another collection."""
+        self.items.update(others.items)
+        self.depths.update(others.depths)
+
+
+def sections(results: Sequence[Result]) -> tuple[list[Section], Charts]:
+    """Return one section per plot that has something to show, and the charts."""
+    charts = Charts()
     found = []
     for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):
         views = plot.views(results)
@@ -77,18 +105,29 @@ def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
     return found, charts
 
 
-def _picture(view: View, target: str, charts: dict[str, Any]) -> Picture:
+def _picture(view: View, target: str, charts: Charts) -> Picture:
     plot = view.plot
     if isinstance(plot, ChartPlot):
-        charts[target] = chart_json(plot.chart(), target)
+        whole = view.whole.chart() if isinstance(view.whole, ChartPlot) else None
+        charts.put(target, plot.chart(), whole)
         series = tuple(entry.name for entry in getattr(plot, "series", ()))
         return Picture(view.label, target, "chart", series if len(series) > 1 else ())
     if isinstance(plot, GridPlot):
         grid = plot.grid()
-        return Picture(view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows)})
+        layers = getattr(plot, "row_layers", [""] * len(grid.rows))
+        return Picture(
+            view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows, layers)}
+        )
     return Picture(
         view.label, target, "image", (), {theme: _drawn(plot, theme) for theme in ("light", "dark")}
     )
+
+
+def layer_count(chart: Any) -> int:
+    """Return the number of layers that a chart shows."""
+    from invariscope.plots.shared.layer_axis import layer_count as counted
+
+    return counted(chart)
 
 
 def chart_json(model: Any, target: str) -> Any:
@@ -99,15 +138,16 @@ def chart_json(model: Any, target: str) -> Any:
     return json_item(model, ID(target))
 
 
-def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
+def _strips(rows: Sequence[PixelRow], layers: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "label": row.label,
             "detail": row.detail,
+            "layer": layer,
             "image": data_uri(strip(row.pixels())),
             "height": SHOWN_FRAME,
         }
-        for row in rows
+        for row, layer in zip(rows, layers, strict=True)
     ]
 
 

@@ -17,6 +17,7 @@ from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.labels import OUTSIDE, as_results
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import (
+    assets,
     captions,
     comparison,
     definitions,
@@ -28,7 +29,7 @@ from invariscope.report import (
     tables,
     words,
 )
-from invariscope.report.digits import with_places
+from invariscope.report.packing import packed
 from invariscope.results.readable import readable
 
 if TYPE_CHECKING:
@@ -79,17 +80,13 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
     differences = comparison.compare_all(results)
     sections, charts = figures.sections(results)
     if differences.rows is not None:
-        charts |= comparison.charts(differences)
+        charts.add(comparison.charts(differences))
     shown = {
         "rows": tables.row_table(results),
         "differences": comparison.table(differences, several=len(results) > 2),
     }
-    corrected = {name: tables.shows_corrected(table) for name, table in shown.items()}
-    payload = {
-        "charts": charts,
-        "tables": {name: table and with_places(table) for name, table in shown.items()},
-    }
-    scripts = {"bokeh": _bokeh(), "script": _file("script.js")}
+    corrected = {name: table is not None and table.shows_corrected for name, table in shown.items()}
+    scripts = {"bokeh": _bokeh(), "script": assets.script()}
     first, sections = _lead(sections, results)
     phrases = definitions.phrases(results)
     said = findings.sentences(results, differences.rows)
@@ -111,13 +108,13 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
         provenance=facts.provenance(results),
         cite=facts.citation(results),
         models=facts.networks(results),
-        payload=payload,
+        payload=packed(charts, shown, results),
         corrected=corrected,
         outside=OUTSIDE,
         policy=_policy(scripts.values()),
         light=_variables(LIGHT),
         dark=_variables(DARK),
-        style=_file("style.css"),
+        style=_file("style.css") + assets.style(),
         **scripts,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from invariscope.common.registry import Registry
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.depth import is_deep
 from invariscope.plots.shared.look import Look
 
 if TYPE_CHECKING:
@@ -101,21 +102,49 @@ class Plot(Drawing):
 
 @dataclass(frozen=True)
 class View:
-    """One entry of a plot's menu in the report."""
+    """One entry of a plot's menu in the report.
+
+    Args:
+        label: its text.
+        plot: the plot; of a deep network, it shows only the outputs of blocks.
+        whole: the same plot of all layers, if that is more.
+    """
 
     label: str
     plot: Plot
+    whole: Plot | None = None
+
+
+def whole_plot(
+    prepare: Callable[..., Plot], results: Sequence[Result], *args: Any, **options: Any
+) -> Plot | None:
+    """Return the plot of all layers; None if the default already shows all of them."""
+    if not any(is_deep(result) for result in results):
+        return None
+    return prepare(*args, layers=None, **options)
 
 
 def measure_views(
-    plot: Any, results: Sequence[Result], measures_of: Callable[[Result], list[str]]
+    plot: Any,
+    results: Sequence[Result],
+    measures_of: Callable[[Result], list[str]],
+    **of_whole: Any,
 ) -> list[View]:
-    """Return a view per measure and result, for plots of a single result; headline measures first."""
+    """Return a view per measure and result, for plots of a single result; headline measures first.
+
+    Args:
+        of_whole: options of the plots of all layers.
+    """
     named = list(zip(names.model_names(results), results, strict=True))
+
+    def of(model: str, made: Any) -> Any:
+        return made and replace(made, model=model)
+
     return [
         View(
             names.of_model(names.measure_title(measure), name, len(named)),
-            replace(plot.prepare(result, measure=measure), model=name),
+            of(name, plot.prepare(result, measure=measure)),
+            of(name, whole_plot(plot.prepare, [result], result, measure=measure, **of_whole)),
         )
         for measure in names.headline_first(m for result in results for m in measures_of(result))
         for name, result in named

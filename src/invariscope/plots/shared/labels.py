@@ -72,7 +72,7 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
     names = []
     for result in results:
         table = result.table
-        names += list(table["measure"][table[column].notna()])
+        names += list(dict.fromkeys(table["measure"][table[column].notna()].tolist()))
     return headline_first(names)
 
 
@@ -114,7 +114,7 @@ def map_measures(result: Result) -> list[str]:
 
     Curves of channels, such as spectra, are stored as maps too, but are not values of units.
     """
-    valued = {row["measure"] for row in result.rows}
+    valued = {row.measure for row in result.rows}
     return headline_first(m for m, _, stratum, _ in result.maps if stratum == "all" and m in valued)
 
 
@@ -195,7 +195,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 def class_strata(result: Result, measure: str) -> list[str]:
     """Return the strata that are classes: those declared by the data in their order, then any others."""
     table = result.table
-    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
+    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure].tolist()))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
     ordered = [name for name in declared if name in present]
     return ordered + [name for name in present if name not in ordered and name not in NOT_A_CLASS]
