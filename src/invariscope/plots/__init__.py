@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.registry import refuse_unknown_options
 from invariscope.plots.shared.base import PLOTS, ChartPlot, GridPlot, Plot, View, draw_beside
-from invariscope.plots.shared.labels import as_results
+from invariscope.plots.shared.labels import as_results, model_names
 from invariscope.plots.shared.look import Look
+from invariscope.plots.shared.options import checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,11 +62,13 @@ def draw(
     plot = PLOTS.get(name)
     look = Look(theme, ax, figsize, title, vmin, vmax, cmap)
     several = as_results(results)
-    refuse_unknown_options(plot.prepare, options, name=f"{name!r}")
+    options = checked(plot, options, name=name)
     if not plot.single:
-        return plot.prepare(results, **options).draw_as(look)
+        return plot.prepare(several, **options).draw_as(look)
     drawings = [plot.prepare(result, **options) for result in several]
-    return drawings[0].draw_as(look) if len(drawings) == 1 else draw_beside(drawings, look)
+    if len(drawings) == 1:
+        return drawings[0].draw_as(look)
+    return draw_beside(drawings, look, model_names(several))
 
 
 plot = draw  # `iv.plot`
