@@ -28,6 +28,7 @@ def refusal(name, result, options):
     """The message if the options are refused; anything but a refusal of ours fails the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # figures of one inch
         found = raised(lambda: iv.plot(name, result, **options).draw_without_rendering())
     if found is None:
         return ""
@@ -71,7 +72,7 @@ def test_numbers_and_lists_are_refused_as_names(name, result):
 @pytest.mark.parametrize("name", ["layer_profile", "unit_heatmap", "element_curve"])
 def test_wrong_values_of_the_options_of_all_plots_are_refused_in_one_line(name, option, result):
     for value in VALUES:
-        if (option, value) != ("title", "$x$\n") and not (option == "ax" and value is None):
+        if not (option == "title" and isinstance(value, str)):  # any text is a title
             assert "\n" not in refusal(name, result, {option: value})
 
 

@@ -91,7 +91,7 @@ class Canvas:
             self.width, self.height = (float(side) for side in self.figure.bbox.size / self.figure.dpi)
             self.width *= float(given[0].get_position().width) * columns / INSIDE
         else:
-            low = FLAT if flat and self._narrow else 1.0
+            low = FLAT if flat and self.narrow else 1.0
             size = self.colours.scale * width, low * self.colours.scale * height
             axes = self._subplots(size, rows, columns, firm)
         for ax in axes.flat:
@@ -100,18 +100,22 @@ class Canvas:
         return axes
 
     @property
-    def _narrow(self) -> bool:
+    def narrow(self) -> bool:
+        """Whether the theme limits the width of figures."""
         return bool(np.isfinite(self.colours.column))
 
     def _subplots(self, size: tuple[float, float], rows: int, columns: int, firm: bool) -> np.ndarray:
         """Return new axes; panels lie below each other if the row is much wider than the theme allows."""
-        if self._parts is not None:
-            axes, *own = self._parts.place(self._number, size, rows, columns, firm=firm)
-            self.width, self.height = own
-            return axes
         width, height = size
         below = rows == 1 and columns > 1 and width > 1.5 * self.colours.column
-        own = min(width, self.colours.column), height * (columns if below else 1)
+        if self._parts is not None:
+            below = below and columns > 2
+            shape = (columns, 1) if below else (rows, columns)
+            size = width, height * (columns if below else 1)
+            axes, *own = self._parts.place(self._number, size, *shape, firm=firm or below)
+            (self.width, self.height), (self._rows, self._columns) = own, shape
+            return axes.reshape(rows, columns)
+        own = min(width, self.colours.column), height * (FLAT * columns if below else 1)
         self.width, self.height = self.look.figsize or (own[0], min(own[1], self.colours.tallest))
         self._columns, self._rows = (1, columns) if below else (columns, rows)
         shape = (columns, 1) if below else (rows, columns)
@@ -180,10 +184,11 @@ class Canvas:
             ax.set_title(text, loc="left", color=self.colours.text, fontsize=size, parse_math=False)
 
     def name(self, model: str) -> None:
-        """Write the model's name above the part of a figure, unless the plot has written a heading."""
+        """Write the model's name above the part of a figure, unless the plot has done so."""
         ax = self._first
-        if ax is not None and not ax.get_title(loc="left"):
-            self.heading(ax, model)
+        found = ax.get_title(loc="left") if ax is not None else ""
+        if ax is not None and not found.startswith(model[:8]):
+            self.heading(ax, f"{model} · {found}" if found else model)
 
     def axis_titles(self, ax: Axes, x: str, y: str) -> None:
         """Set the labels of both axes."""
@@ -207,7 +212,7 @@ class Canvas:
         if positive and any(end is not None and end <= 0 for end in ends):
             raise ValueError(f"vmin= must be greater than 0 on a logarithmic axis; got {self.look.vmin!r}")
         now = ax.get_ylim()
-        self.look.span(*(usual if end is None else end for end, usual in zip(ends, now, strict=True)))
+        self.look.span(now[0] if low is None else low, now[1] if high is None else high)
         ax.set_ylim(*ends)
         if not positive and not _MODEST[0] <= max(map(abs, ax.get_ylim())) < _MODEST[1]:
             # A common factor of all ticks would be written over the heading.

@@ -66,8 +66,8 @@ class Look:
                 raise TypeError(f"{name}= must be text; got {shown(value)}")
 
     def _refuse_wrong_axes(self) -> None:
-        wrong = next((ax for ax in self.axes if not hasattr(ax, "get_xlim")), None)
-        if wrong is not None or (self.ax is not None and not self.axes):
+        wrong = [ax for ax in self.axes if not hasattr(ax, "get_xlim")]
+        if wrong or (self.ax is not None and not self.axes):
             raise TypeError(
                 f"ax= must be matplotlib axes, or a sequence of them; got {_kind_of(self.ax, wrong)}"
             )
@@ -132,5 +132,5 @@ def _pair(size: Any) -> bool:
     return isinstance(size, list | tuple | np.ndarray) and len(size) == 2 and all(map(_number, size))
 
 
-def _kind_of(ax: Any, wrong: Any) -> str:
-    return "none" if wrong is None else type(ax if np.ndim(ax) == 0 else wrong).__name__
+def _kind_of(ax: Any, wrong: list[Any]) -> str:
+    return type(ax if np.ndim(ax) == 0 else wrong[0]).__name__ if wrong else "none"

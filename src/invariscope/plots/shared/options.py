@@ -36,7 +36,7 @@ def _checked(option: str, value: Any, kind: str) -> Any:
     if known is None:
         return value
     if known is _integer:
-        return integer(option, value)
+        return integer(option, value, most=_MOST)
     allowed, what = known
     if not allowed(value):
         also = " or None" if optional else ""
@@ -64,6 +64,7 @@ def _patterns(value: Any) -> bool:
     return _text(value) or _texts(value)
 
 
+_MOST = 1_000_000  # of units, layers or pixels
 _NAMES = "a name or a list of names"
 _KINDS: dict[str, Any] = {
     "str": (_text, "a name"),
