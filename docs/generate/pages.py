@@ -36,6 +36,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
     whole = [
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
+        {"Notebooks": "notebooks.md"},
         {"Inputs of any kind": "inputs.md"},
         {"How to": section("worlds")},
         {"Models of any framework": "frameworks.md"},

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import invariscope
 from invariscope import zoo
+from invariscope.common.cards import Card
 from invariscope.common.files import write_json
+from invariscope.common.progress import progress_bars
 from invariscope.common.publishing import entries, filling, settle
 from invariscope.common.reading import read_json
 from invariscope.engine.api import measure
@@ -95,6 +97,10 @@ class Demonstration:
         text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
         return f"{text} {_accuracies(self.plain, self.rotated)}"
 
+    def _repr_html_(self) -> str:
+        where = "`.differences` compares both by layer; `.plain` and `.rotated` are the results"
+        return Card(self.sentence, (f"Report: {self.report}",), remarks=[f"{where}."]).html()
+
 
 def run(
     folder: str | Path = "invariscope-demo",
@@ -111,7 +117,8 @@ def run(
     Args:
         folder: new, empty, or from an earlier demonstration.
         settings: None for the default settings, which take about a minute on two cores.
-        bars: opens the progress bars and yields `bar`; `bar(title)` returns `tick(done, total)`.
+        bars: opens the progress bars and yields `bar`; `bar(title)` returns `tick(done, total)`. None: bars
+            in a terminal or notebook.
         log: called with progress messages.
     Raises:
         FileExistsError: the folder contains other files.
@@ -123,7 +130,7 @@ def run(
         reused = earlier == mark and _networks_kept(folder, scratch)
         if earlier is not None:
             log(f"{folder} contains an earlier demonstration: {_takeover(reused)}")
-        with (bars or _no_bars)() as bar:
+        with (bars or progress_bars)() as bar:
             plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
         write_report([plain, rotated], scratch / "report.html")
         write_json(scratch / _MARK, mark)
@@ -218,7 +225,3 @@ def _takeover(reused: bool) -> str:
     if reused:
         return "its networks are reused, and everything else is replaced."
     return "its settings differ or its networks are missing, so everything is replaced."
-
-
-def _no_bars() -> AbstractContextManager[Bars]:
-    return nullcontext(lambda title: lambda done, total: None)

@@ -60,7 +60,7 @@ def test_a_dead_layer_does_not_pass_silently(invoke, workplace):
 
 
 def test_the_junit_file_replaces_the_old_one(invoke):
-    Path("a.xml").write_text("old")
+    Path("a.xml").write_text("<testsuites/>")
     done = checked(invoke, "--max", "*:normalized_variance:0.001", "--junit", "a.xml")
     assert done.exit_code == 1
     root = ElementTree.parse("a.xml").getroot()
@@ -77,6 +77,7 @@ ERRORS = [
     (["--max", "0:prediction:1"], "write 'output:prediction:1'"),
     (["--max", "0:anova.shrae:1"], "unknown output of anova"),
     (["--max", "3:same_equivariance:1"], "applies to none"),
+    (["--max", "0:anova:1", "--junit", "digits.npz"], "exists and is not an XML file, so it is not replaced"),
     (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "nowhere does not exist"),
     (["--max", "0:anova:1", "--junit", "."], "is a folder; give a file name"),
     (["--max", "0:anova:1", "--samples", "1"], "at least 2"),

@@ -53,6 +53,8 @@ def test_a_report_is_not_overwritten_unasked(finished, invoke, fails):
     Path("report.html").write_text("precious")
     assert "already exists" in fails("report", "a")
     assert Path("report.html").read_text() == "precious"
+    assert "is not an HTML page" in fails("report", "a", "--overwrite")
+    Path("report.html").write_text("<!DOCTYPE html>precious")
     assert invoke("report", "a", "--overwrite").exit_code == 0
     assert "precious" not in Path("report.html").read_text()
     assert "is a folder" in fails("report", "a", "--out", "a")
@@ -75,3 +77,11 @@ def test_a_truncated_run_is_refused(finished, fails):
     path = finished("a") / "result.json"
     path.write_text(path.read_text()[:-100])
     assert "truncated" in fails("report", "a")
+
+
+@pytest.mark.parametrize("name", ["result.json", "maps.safetensors"])
+def test_a_report_never_replaces_a_file_of_another_kind(finished, fails, name):
+    finished("a")
+    before = Path(f"a/{name}").read_bytes()
+    assert "is not an HTML page" in fails("report", "a", "--out", f"a/{name}", "--overwrite")
+    assert Path(f"a/{name}").read_bytes() == before

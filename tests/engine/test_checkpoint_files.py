@@ -168,19 +168,21 @@ def test_signals_are_left_alone_in_other_threads(file):
 def test_sigterm_on_the_command_line_saves_the_sums(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
-    from invariscope.cli import _terminated
     from invariscope.cli.app import app
+    from invariscope.cli.signals import end_on_signals
 
     monkeypatch.chdir(tmp_path)
     arguments = ["measure", "zoo:simple_conv", "mnist_subset", "-t", "quarter_turns", "--samples", "64"]
     arguments += ["--batch-size", "64", "--checkpoint-every", "1000", "--layers", "conv*", "--checkpoint"]
-    before = signal.signal(signal.SIGTERM, _terminated)  # as in `invariscope.cli.main`
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    end_on_signals()  # as in `invariscope.cli.main`
     try:
         with monkeypatch.context() as patch:
             raising(signal.SIGTERM, 3, patch)
             killed = CliRunner().invoke(app, [*arguments, "sums", "--out", "killed"])
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert killed.exit_code == 128 + signal.SIGTERM, killed.output
     assert "terminated: no result was written; the same command resumes from sums" in killed.output
     assert [path.name for path in tmp_path.iterdir()] == ["sums"]
@@ -258,8 +260,9 @@ def test_an_unwritable_place_is_found_before_the_walk(options, tmp_path, monkeyp
 
 
 def test_what_a_killed_run_left_is_removed(file):
-    left = file.with_name(".sums.part")
-    left.write_bytes(b"half of a checkpoint")
+    left = file.with_name(".sums.scratch-1-0")
+    left.mkdir()
+    (left / ".tmp1a2b").write_bytes(b"half of a checkpoint")
     measured(checkpoint=file)
     assert list(file.parent.iterdir()) == []
 

@@ -9,6 +9,7 @@ from torch import nn
 import invariscope as iv
 from invariscope.common.sealing import read_sealed_json, write_sealed_json
 from invariscope.data.sources import as_source
+from invariscope.engine.sharding.processes import launched
 from invariscope.engine.sharding.shards import as_shard
 
 
@@ -184,6 +185,26 @@ def test_slurm_arrays_may_start_anywhere(variables, expected, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(f"SLURM_ARRAY_{name}", value)
     assert as_shard("slurm") == expected
+
+
+def test_a_slurm_variable_that_is_no_integer_is_named(monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "abc")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "3")
+    with pytest.raises(ValueError, match="SLURM_ARRAY_TASK_ID is 'abc', not an integer"):
+        as_shard("slurm")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [(("9", "2"), "ranks are from 0 to 1"), (("x", "2"), "RANK is 'x', not an integer")],
+)
+def test_impossible_ranks_are_refused_at_once(variables, message, monkeypatch):
+    for name, value in zip(("RANK", "WORLD_SIZE"), variables, strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", "1")
+    with pytest.raises(ValueError, match=message):
+        launched()
 
 
 def test_slurm_arrays_with_gaps_are_refused(monkeypatch):

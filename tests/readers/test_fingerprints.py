@@ -496,3 +496,61 @@ def test_caches_of_a_transform_do_not_count() -> None:
     before = identify(elements, "transform").digest
     elements.orbit(torch.ones(3, 2))
     assert identify(elements, "transform").digest == before
+
+
+SETTINGS = "import types\nK = 0.5\ndef scaled(x): return K * x\ninner = types.SimpleNamespace(K=1)\n"
+READERS_OF_SETTINGS = {
+    "an attribute": "import invariscope_settings as s\nf = lambda x: x * s.K",
+    "a function": "import invariscope_settings as s\nf = lambda x: s.scaled(x)",
+    "a submodule": "import invariscope_pack.settings\nf = lambda x: x * invariscope_pack.settings.K",
+    "a name": "import invariscope_settings as s\nf = lambda x: x * getattr(s, 'K')",
+    "an import": "def f(x):\n    import invariscope_settings as s\n    return x * s.K",
+    "an import of a name": "def f(x):\n    from invariscope_settings import K\n    return x * K",
+    "an import of a submodule": "def f(x):\n    import invariscope_pack.settings as s\n    return x * s.K",
+}
+
+
+@pytest.mark.parametrize("code", READERS_OF_SETTINGS.values(), ids=READERS_OF_SETTINGS)
+def test_the_fingerprint_covers_what_code_reads_from_other_modules(code, tmp_path, monkeypatch) -> None:
+    (tmp_path / "invariscope_pack").mkdir()
+    (tmp_path / "invariscope_pack/__init__.py").touch()
+    for name in ("invariscope_settings", "invariscope_pack/settings"):
+        (tmp_path / f"{name}.py").write_text(SETTINGS)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("invariscope_settings", "invariscope_pack.settings", "invariscope_pack"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    names: dict[str, Any] = {"__name__": "somewhere"}
+    exec(code, names)
+    digests = [identify(names["f"], "f").digest]
+    module = "invariscope_pack.settings" if "pack" in code else "invariscope_settings"
+    names["f"](1.0)
+    digests += [identify(names["f"], "f").digest]
+    monkeypatch.setattr(sys.modules[module], "K", 0.7)
+    digests += [identify(names["f"], "f").digest]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_import_that_the_code_does_without_is_no_part_of_its_fingerprint() -> None:
+    def f(x: Any) -> Any:
+        try:
+            import invariscope_absent
+        except ImportError:
+            return x
+        return invariscope_absent.f(x)
+
+    assert not identify(f, "f").unseen
+
+
+def test_a_universal_function_made_from_python_code_cannot_be_covered() -> None:
+    made = np.frompyfunc(lambda x: 2 * x, 1, 1)
+    assert identify([np.sin, made], "held").unseen == ("held[1] (ufunc)",)
+    assert identify(np.sin, "f").digest != identify(np.cos, "f").digest
+
+
+def test_attributes_are_not_taken_for_globals_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def f(x: Any) -> Any:
+        return x.FACTOR
+
+    before = identify(f, "f").digest
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert identify(f, "f").digest == before

@@ -111,6 +111,22 @@ def test_a_budget_that_is_no_amount_of_memory_is_refused(memory):
         iv.measure(torch.nn.Flatten(), images, iv.QuarterTurns(), progress=False, memory_gb=memory)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: iv.Affine([[[10**400, 0, 0], [0, 1, 0]]]),
+        lambda: iv.Orthogonal([[[10**400]]]),
+        lambda: iv.Diffeomorphism(draws=99_999),
+        lambda: iv.Noise(draws=99_999),
+        lambda: iv.Drawn(torch.clone, draws=99_999),
+        lambda: iv.RandomOrthogonal(draws=99_999),
+    ],
+)
+def test_absurd_matrices_and_draws_are_refused(make):
+    with pytest.raises((TypeError, ValueError), match=r"fit into float64|at most 10,000"):
+        make()
+
+
 def test_as_many_elements_as_are_allowed_are_made():
     assert len(iv.Rotation([0.0] * MOST_ELEMENTS)) == MOST_ELEMENTS
 

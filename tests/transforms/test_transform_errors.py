@@ -71,7 +71,7 @@ TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Rotation(["a"]), r"degrees\[0\] must be a number; got 'a'"),
     (lambda: Translation([1, 2]), r"shifts_px\[0\] must be a pair \(dx, dy\)"),
     (lambda: Translation(3), r"shifts_px must be a list of \(dx, dy\) pairs"),
-    (lambda: Affine([["a"]]), "2 × 3 matrices of numbers"),
+    (lambda: Affine([["a"]]), "2 × 3 matrices, .* of numbers"),
     (lambda: Elements([3]), "cannot be called on a batch: 3"),
     (lambda: Elements(3), "callables must be a list of callables on batches"),
     (lambda: Elements([Flip()]), "a transform with elements of its own: use Compose or Grid"),

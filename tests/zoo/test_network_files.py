@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from tiny_files import malicious_pickle
+from torch import nn
 
 from invariscope.zoo import Card, ImageData, build, load, load_network, load_weights, save_network, train
 
@@ -192,6 +193,27 @@ def test_state_dicts_of_torch_and_safetensors_fill_an_own_model(tmp_path, nested
     for name in ("model.pt", "model.safetensors"):
         found = load_weights(CARD.build(), tmp_path / name).state_dict()
         assert all(torch.equal(value, found[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_weights_of_another_kind_of_numbers_are_refused(tmp_path, dtype):
+    model = CARD.build()
+    name = next(iter(model.state_dict()))
+    save_file(model.state_dict() | {name: model.state_dict()[name].to(dtype)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=f"{name} is {dtype} in the file and torch.float32 there"):
+        load_weights(CARD.build(), tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("size", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_a_header_as_long_as_a_pickle_begins_is_read(tmp_path, size):
+    torch.manual_seed(0)
+    model, file = nn.Linear(2, 2), tmp_path / "model.safetensors"
+    save_file(model.state_dict(), file, {"room": ""})
+    missing = size - int.from_bytes(file.read_bytes()[:8], "little")
+    save_file(model.state_dict(), file, {"room": " " * missing})
+    assert file.read_bytes()[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    found = load_weights(nn.Linear(2, 2), file).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in model.state_dict().items())
 
 
 def test_weights_of_another_architecture_leave_the_model_as_it_was(tmp_path):

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.checks import float_array
+
 _TOLERANCE = 1e-4  # for a representation's entries, which may have been computed in float32
 
 
@@ -121,7 +123,7 @@ class Group:
         >>> turns.kernel(np.array([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]))
         (0, 2)
         """
-        found = np.asarray(matrices, dtype=np.float64)
+        found = float_array("a representation", matrices, "matrices (m, d, d)")
         if found.ndim != 3 or len(found) != len(self) or found.shape[1] != found.shape[2]:
             raise ValueError(
                 f"a representation of this group has {len(self)} square matrices (m, d, d), one per element; "

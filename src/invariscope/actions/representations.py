@@ -99,7 +99,7 @@ def _array(matrices: Any) -> np.ndarray:
         matrices = matrices.detach().cpu().numpy()
     try:
         found = np.asarray(matrices, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         found = np.array(0.0)
     if found.ndim == 0:
         raise TypeError(

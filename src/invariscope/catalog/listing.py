@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from invariscope.common.cards import Explanation, Listing
 from invariscope.common.registry import snake_case, unknown
 from invariscope.measures.base import MEASURES
 from invariscope.transforms.base import TRANSFORMS, Transform
@@ -15,17 +16,17 @@ from invariscope.transforms.base import TRANSFORMS, Transform
 
 def list_measures() -> dict[str, str]:
     """Return the registry name of every measure, with a one-sentence summary."""
-    return {name: cls.summary for name, cls in MEASURES.classes().items()}
+    return Listing({name: cls.summary for name, cls in MEASURES.classes().items()})
 
 
 def list_transforms() -> dict[str, str]:
     """Return the registry name of every transform, with the first paragraph of its documentation."""
-    return {name: first_sentence(cls) for name, cls in TRANSFORMS.classes().items()}
+    return Listing({name: first_sentence(cls) for name, cls in TRANSFORMS.classes().items()})
 
 
 def list_plots() -> dict[str, str]:
     """Return the registry name of every plot, with its title and how to read it."""
-    return {name: f"{cls.title}. {cls.reading}" for name, cls in _plots().items()}
+    return Listing({name: f"{cls.title}. {cls.reading}" for name, cls in _plots().items()})
 
 
 def explain(name: Any) -> str:
@@ -49,8 +50,8 @@ def explain(name: Any) -> str:
         hint = "iv.list_measures(), iv.list_transforms() and iv.list_plots() list most of them."
         raise unknown("name", wanted, names, hint=hint)
     if len(found) == 1:
-        return found[0][1]
-    return "\n\n".join(f"As a {kind}: {text}" for kind, text in found)
+        return Explanation(found[0][1])
+    return Explanation("\n\n".join(f"As a {kind}: {text}" for kind, text in found))
 
 
 def class_named(name: str) -> Any:

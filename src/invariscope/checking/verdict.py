@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.common.wording import listed
+from invariscope.common.cards import MOST_ROWS, Card, Table
+from invariscope.common.wording import listed, visible
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
 
@@ -101,9 +102,14 @@ class LayerVerdict:
         return f"by any of the actions {', '.join(map(repr, self.tried))}; {self.action!r} fits best"
 
     @property
+    def error(self) -> str:
+        """The largest error as text."""
+        return "no response" if self.worst is None else f"{self.worst.error:.2g}"
+
+    @property
     def short(self) -> str:
         """Name of the layer and its error, for a summary."""
-        return f"{self.name} " + ("no response" if self.worst is None else f"{self.worst.error:.2g}")
+        return f"{self.name} {self.error}"
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,21 @@ class Verdict:
     samples: int | None
     result: Result
     keys: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        """Return the summary."""
+        return f"<Verdict: {visible(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        columns = [("layer", "name"), ("verdict", "name"), ("largest error", "number"), ("null", "number")]
+        order = sorted(self.layers, key=lambda layer: layer.holds)  # broken ones first, stable
+        rows = [
+            (layer.name, "holds" if layer.holds else "broken", layer.error, f"{layer.null:.3g}")
+            for layer in order[:MOST_ROWS]
+        ]
+        more = f"{len(rows)} of " if len(rows) < len(order) else ""
+        table = Table(f"{more}{len(order)} layers, broken ones first", columns, rows)
+        return Card(self.summary, table=table, remarks=["`.result` holds errors by element."]).html()
 
     @cached_property
     def broken(self) -> tuple[LayerVerdict, ...]:

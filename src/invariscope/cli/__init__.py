@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-from typing import Any
+
+from invariscope.cli.signals import end_on_signals
+
+USER_ERROR, INTERRUPTED = 2, 130
 
 
 def main() -> None:
@@ -22,20 +24,20 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    from invariscope.cli.app import app
+    _refuse_empty(sys.argv[1:])
+    try:
+        from invariscope.cli.app import app
 
-    app(prog_name="invariscope")
-
-
-def end_on_signals() -> None:
-    """Turn SIGTERM, and the SIGHUP of a closed terminal, into an exception.
-
-    A command then removes its scratch folder and ends its children. `nohup` ignores SIGHUP, which stays so.
-    """
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _terminated)
+        app(prog_name="invariscope")
+    except KeyboardInterrupt:  # before the command began
+        sys.stderr.write("interrupted: nothing was written.\n")
+        sys.exit(INTERRUPTED)
 
 
-def _terminated(number: int, _: Any) -> None:
-    sys.exit(128 + number)
+def _refuse_empty(arguments: list[str]) -> None:
+    """Exit with an error for an empty argument, which as a path would be the working folder."""
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument and before != "--title":
+            what = f"the value of {before}" if before.startswith("--") else "an argument"
+            sys.stderr.write(f"error: {what} is empty. Is it an unset variable of the shell?\n")
+            sys.exit(USER_ERROR)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderHook
 from rich.segment import Segment
@@ -12,13 +11,9 @@ from rich.text import Text
 
 from invariscope.common.wording import visible
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
 _UNLIMITED = 10_000
 _LAYOUT = "\n\t"
-
-Tick = Callable[[int, "int | None"], None]
+_MOST_COMPLAINT = 10_000  # characters
 
 
 class _Visible:
@@ -74,40 +69,18 @@ def notice(text: str) -> None:
     _console(stderr=True).print(Text(visible(text, keep=_LAYOUT), style="dim"), soft_wrap=True)
 
 
+def indented(text: str) -> str:
+    """Indent all lines but the first."""
+    return "\n  ".join(text.splitlines())
+
+
 def complain(text: str, *, word: str = "error") -> None:
-    """Print an error in red, without interpreting brackets in the text as markup."""
-    line = Text.assemble((f"{word}: ", "bold red"), (visible(text, keep=_LAYOUT), "red"))
+    """Print an error in red, without interpreting brackets in the text as markup.
+
+    Further lines are indented, so that no line of a name looks like an error of its own; a text that no one
+    would read to its end is shortened.
+    """
+    if len(text) > _MOST_COMPLAINT:
+        text = f"{text[: _MOST_COMPLAINT // 2]} … {text[-_MOST_COMPLAINT // 2 :]}"
+    line = Text.assemble((f"{word}: ", "bold red"), (visible(indented(text), keep=_LAYOUT), "red"))
     _console(stderr=True).print(line, soft_wrap=True)
-
-
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str], Tick]]:
-    """Yield `bar(title)`, which returns `tick(done, total)` to update a progress bar with a time estimate."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    bars = Progress(*columns, console=Console(stderr=True))
-    try:
-        yield lambda title: _Bar(bars, title)
-    finally:
-        if bars.live.is_started:
-            bars.stop()
-
-
-class _Bar:
-    """One progress bar, added at its first tick."""
-
-    def __init__(self, bars: Progress, title: str) -> None:
-        self._bars, self._title = bars, visible(title)
-        self._task: TaskID | None = None
-
-    def __call__(self, done: int, total: int | None) -> None:
-        if self._task is None:
-            self._bars.start()
-            self._task = self._bars.add_task(self._title, total=total)
-        self._bars.update(self._task, completed=done, total=total)

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from invariscope.cli import INTERRUPTED, USER_ERROR
 from invariscope.cli.console import complain
 from invariscope.cli.options import spread
-
-USER_ERROR, INTERRUPTED = 2, 130
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 REPORT = "report.html"
+_HEAD = 256  # bytes
 SHARD_FILES = ("shard.json", "sums.safetensors")
 RESULT_FILES = ("result.json", "maps.safetensors", REPORT)
 
@@ -66,6 +67,21 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{out} already exists. Give another name with --out, or add --overwrite.")
     with replacing(out) as scratch:
         yield scratch
+
+
+def refuse_other_file(path: Path, starts: Sequence[bytes], what: str) -> None:
+    """Raise FileExistsError if a file that would be replaced is of another kind.
+
+    Args:
+        starts: what files of the right kind may start with, in lower case.
+        what: the right kind, such as "an HTML page".
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD).lstrip().lower()
+    if head and not head.startswith(tuple(starts)):
+        raise FileExistsError(f"{path} exists and is not {what}, so it is not replaced; give another name")
 
 
 def put(result: Result, stage: Path, out: Path) -> None:

@@ -8,9 +8,12 @@ import reprlib
 from collections.abc import Iterable, Sized
 from typing import Any
 
+import numpy as np
+
 from invariscope.common.registry import unknown
 
 MOST_ELEMENTS = 100_000
+MOST_DRAWS = 10_000  # each needs a random generator of its own
 """Largest number of elements of a transform, and of other lists that are held in memory."""
 
 _SHORT = reprlib.Repr()
@@ -74,6 +77,22 @@ def bounded(name: str, values: Iterable[Any]) -> list[Any]:
         came = f"got {len(values):,}" if isinstance(values, Sized) else "got more"
         raise ValueError(f"{name} must have at most {MOST_ELEMENTS:,} entries, one per element; {came}")
     return found
+
+
+def float_array(name: str, values: Any, form: str) -> np.ndarray:
+    """Return numbers as an array of float64.
+
+    Args:
+        form: what the values must be, such as "a list of matrices", for the error message.
+
+    >>> float_array("matrices", [[10**400]], "a matrix")
+    Traceback (most recent call last):
+    TypeError: matrices must be a matrix of numbers that fit into float64
+    """
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        raise TypeError(f"{name} must be {form} of numbers that fit into float64") from None
 
 
 def shown(value: Any) -> str:

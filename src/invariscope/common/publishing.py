@@ -144,7 +144,10 @@ def obstacle(folder: Path) -> str:
 
 def kind_of(path: Path) -> str:
     """Return "a folder", "a file" or what else there is at an existing path."""
-    mode = path.lstat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # a link without an end
+        mode = path.lstat().st_mode
     return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "a file")
 
 

@@ -25,6 +25,18 @@ def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") ->
     return separator.join(texts[:limit]) + more
 
 
+def shorten(text: str, length: int = 26) -> str:
+    """Return at most `length` characters, cutting from the middle, where names differ least.
+
+    >>> shorten("backbone.layer1.0.conv1", 12)
+    'backbo…conv1'
+    """
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
 def visible(text: str, *, keep: str = "") -> str:
     r"""Return text in which characters that a terminal or browser would obey are shown as escapes.
 

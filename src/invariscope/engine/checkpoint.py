@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.files import replacing, scratch_beside
 from invariscope.common.sealing import BLANKS, seal, verified
 from invariscope.common.wording import listed
 from invariscope.engine.identity import Identities, difference, digest_of, stored
@@ -172,11 +172,10 @@ def refuse_unwritable(path: Path) -> None:
     """
     if path.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is a folder; pass the path of a file")
-    scratch = _scratch(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_bytes(b"")
-        scratch.unlink()
+        with scratch_beside(path) as scratch:
+            (scratch / path.name).write_bytes(b"")
     except OSError as error:
         raise OSError(
             f"checkpoint={str(path)!r} cannot be written ({error.strerror or error}); pass the path of a "
@@ -204,21 +203,13 @@ def save(path: Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) ->
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    scratch = _scratch(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, scratch, metadata={"run": json.dumps(document)} | BLANKS)
-        seal(scratch)
-        os.replace(scratch, path)
+        with replacing(path) as scratch:
+            save_file(arrays, scratch, metadata={"run": json.dumps(document)} | BLANKS)
+            seal(scratch)
     except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            scratch.unlink(missing_ok=True)
         return str(getattr(error, "strerror", None) or error)
     return ""
-
-
-def _scratch(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 _LARGEST = 32 << 20  # the largest mmap threshold that the C library accepts
@@ -29,6 +30,7 @@ def kept_memory() -> Iterator[None]:
         adjust(_TRIM_THRESHOLD, _USUAL)
 
 
+@cache  # each ctypes.CDLL makes a class
 def _mallopt() -> Callable[[int, int], int]:
     library = ctypes.CDLL(None)
     known = hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt")

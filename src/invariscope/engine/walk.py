@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from invariscope.block import Block
+from invariscope.common.progress import ticking
 from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
@@ -26,7 +27,6 @@ from invariscope.engine.memory import HALVED, out_of_memory
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
 from invariscope.engine.plan import by_cell, paired_chunks, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
-from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task

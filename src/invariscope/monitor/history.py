@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.cards import Card
 from invariscope.results.result import COLUMNS, Result
 from invariscope.results.rows import PLACE, frame_of
 
@@ -34,6 +35,28 @@ class History:
     time_rows: tuple[dict[str, Any], ...] = ()
     results: Mapping[int, Result] = field(default_factory=dict, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line with the measured epochs."""
+        measures = ", ".join(dict.fromkeys(row["measure"] for row in self.rows)) or "nothing measured yet"
+        return f"<History of {self._span}: {measures}; {len(self.rows)} rows in .table>"
+
+    def _repr_html_(self) -> str:
+        from invariscope.report.cards import epochs_card
+
+        if not self.results:
+            return Card("Nothing measured yet", remarks=["Call the monitor after each epoch."]).html()
+        return epochs_card(self.rows, self._remarks()).html()
+
+    def _remarks(self) -> list[str]:
+        share = f"{self.overhead:.1%}".replace("%", "\u00a0%")
+        cost = [] if math.isnan(self.overhead) else [f"Measuring takes {share} of the training time."]
+        return [*cost, f"`.table` has {len(self.rows):,} rows; `.results[epoch]` is a full result."]
+
+    @property
+    def _span(self) -> str:
+        epochs = list(self.results)
+        return f"{len(epochs)} epochs, {epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"epochs {epochs}"
 
     @property
     def table(self) -> pd.DataFrame:

@@ -122,6 +122,13 @@ class Monitor:
         epoch = integer("epoch", epoch, least=0)
         return self._visit(model, epoch, due=epoch % self._every == 0)
 
+    def __repr__(self) -> str:
+        """Return one line with what was measured so far."""
+        return f"<Monitor, every {self._every} epochs: {self._history!r}>"
+
+    def _repr_html_(self) -> str:
+        return self._history._repr_html_()
+
     def measure(self, model: Any, epoch: int) -> list[dict[str, Any]]:
         """Measure even if the epoch is not due, for instance after the last epoch of a run."""
         rows = self._visit(model, integer("epoch", epoch, least=0), due=True)

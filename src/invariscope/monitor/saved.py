@@ -10,6 +10,7 @@ from typing import Any
 
 from invariscope.common.publishing import filling, settle
 from invariscope.common.sealing import read_sealed_json, stated_digest, write_sealed_json
+from invariscope.common.wording import listed
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
@@ -26,6 +27,10 @@ class SavedResults(Mapping[int, Result]):
         self, folder: Path, epochs: tuple[int, ...], digests: Mapping[str, str] | None = None
     ) -> None:
         self._folder, self._epochs, self._digests = folder, epochs, digests or {}
+
+    def __repr__(self) -> str:
+        """Return one line with the folder and the epochs."""
+        return f"<SavedResults in {self._folder}: epochs {listed(self._epochs, limit=6)}>"
 
     def __getitem__(self, epoch: int) -> Result:
         if epoch not in self._epochs:

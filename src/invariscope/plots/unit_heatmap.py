@@ -77,8 +77,9 @@ class UnitHeatmap(ChartPlot):
         maps = shown_maps(result, measure, stratum, layers)
         columns = [cells(label, array, limit=limit) for label, array in maps.items()]
         span = shared_range(column.values for column in columns)
-        nulls = names.rows_of(result, measure, stratum)["null"].dropna()
-        null = float(nulls.median()) if len(nulls) else float("nan")
+        nulls = names.rows_of(result, measure, stratum)["null"].to_numpy(float)
+        nulls = nulls[np.isfinite(nulls)]
+        null = float(np.median(nulls)) if len(nulls) else float("nan")
         return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span, null, sort)
 
     @classmethod

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
+import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -13,6 +16,7 @@ import numpy as np
 from torch import Tensor
 
 _BY_NAME = frozenset(["torch", "numpy", "jax", "jaxlib", *sys.stdlib_module_names]) - {"__main__"}
+_BUILT_IN = ("built-in", "frozen")
 _CALLED = (FunctionType, staticmethod, classmethod, property, cached_property, type(lru_cache(abs)))
 _PLAIN = (str, bytes, int, float, complex, tuple, list, dict, set, frozenset, type(None))
 _HELD = (*_PLAIN, Tensor, np.ndarray, type, ModuleType)
@@ -43,31 +47,87 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _is_installed(function: FunctionType) -> bool:
-    path, module = function.__code__.co_filename, function.__module__ or ""
+def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Yield the globals that the code names, and what it may use from modules outside of installed packages.
+
+    Modules that the code imports itself are included. Globals of functions from installed packages are not
+    followed.
+    """
+    code, namespace = function.__code__, function.__globals__
+    if _is_installed(code.co_filename, function.__module__ or ""):
+        return
+    names = _names(code)
+    found = {name: namespace[name] for name in names.loaded if name in namespace}
+    found |= _imported(names.imported, namespace.get("__package__"))
+    for name, value in sorted(found.items()):
+        yield name, value
+        yield from _module_parts(name, value, names.attributes)
+
+
+def _imported(names: Set[str], package: str | None) -> dict[str, ModuleType]:
+    """Return the modules outside of installed packages among those that code imports when it runs."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(Exception):  # the code may handle that there is no such module
+            spec = importlib.util.find_spec(name, package)
+            if spec is not None and not _is_library(name, spec.origin):
+                found[name] = importlib.import_module(name)
+    return found
+
+
+def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str, Any]]:
+    """Yield the attributes with these names of a module, and of the modules among them."""
+    if not isinstance(module, ModuleType):
+        return
+    if _is_library(module.__name__, getattr(module, "__file__", None)):
+        return
+    for name in sorted(names & vars(module).keys()):
+        value = vars(module)[name]
+        yield f"{path}.{name}", value
+        if getattr(value, "__name__", "").startswith(f"{module.__name__}."):
+            yield from _module_parts(f"{path}.{name}", value, names)
+
+
+def _is_library(module: str, path: str | None) -> bool:
+    """Return whether a module belongs to Python, to an installed package or to this one."""
+    return module.partition(".")[0] in _BY_NAME or path in _BUILT_IN or _is_installed(path or "", module)
+
+
+def _is_installed(path: str, module: str) -> bool:
     return "site-packages" in path or "dist-packages" in path or module.partition(".")[0] == "invariscope"
 
 
-def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals that the code names, and the attributes that it may use from modules of its package.
+@dataclass(frozen=True)
+class _Names:
+    """Names that code uses: globals, attributes of anything, and modules that it imports."""
 
-    Globals of functions from installed packages are not followed.
+    loaded: frozenset[str]
+    attributes: frozenset[str]
+    imported: frozenset[str]
+
+
+@lru_cache(maxsize=4096)
+def _names(code: CodeType) -> _Names:
+    """Return the names in a code object and those within it.
+
+    Texts count as attributes, because they may name one, as in `getattr(module, "size")`.
     """
-    if _is_installed(function):
-        return
-    names, package = sorted(_names(function.__code__)), (function.__module__ or "").partition(".")[0]
-    for name in names:
-        value = function.__globals__.get(name, function)
-        if value is function:
-            continue
-        yield name, value
-        if isinstance(value, ModuleType) and value.__name__.partition(".")[0] == package:
-            yield from ((f"{name}.{n}", vars(value)[n]) for n in names if n in vars(value))
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+    loaded, imported = set(), set()
+    attributes = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            loaded.add(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            imported.add(instruction.argval)
+        elif instruction.opcode in dis.hasname:
+            attributes.add(instruction.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            inner = _names(constant)
+            loaded |= inner.loaded
+            imported |= inner.imported
+            attributes |= inner.attributes
+    return _Names(frozenset(loaded), frozenset(attributes), frozenset(imported))
 
 
 def _has_docstring(code: CodeType) -> bool:

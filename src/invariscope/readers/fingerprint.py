@@ -6,6 +6,7 @@ import copyreg
 import hashlib
 import logging
 import re
+import sys
 import threading
 import warnings
 import weakref
@@ -202,6 +203,11 @@ class _Digests:
         bound = None if owner is None or isinstance(owner, ModuleType) else owner
         return _sha("builtin", str(value.__module__), value.__qualname__, self.of(bound, where))
 
+    def _ufunc(self, value: np.ufunc, where: str) -> bytes:
+        if not any(vars(module).get(value.__name__) is value for module in list(sys.modules.values())):
+            return self._not_seen(value, where)  # made from a Python function
+        return _sha("ufunc", value.__name__, *value.types)
+
     def _class(self, value: type, where: str) -> bytes:
         if value.__module__.partition(".")[0] in self.by_name:
             return _sha("class", value.__module__, value.__qualname__)
@@ -369,7 +375,8 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (slice, lambda own, v, at: own._all("slice", (v.start, v.stop, v.step), at)),
     (FunctionType, _Digests._function),
     (MethodType, lambda own, v, at: _sha("method", own.of(v.__func__, at), own.of(v.__self__, at))),
-    ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
+    (BuiltinFunctionType, _Digests._builtin),
+    (np.ufunc, _Digests._ufunc),
     (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
     # For a contextlib context manager, digest how it is created, not its generator.
     (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),

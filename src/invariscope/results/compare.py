@@ -27,20 +27,25 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     Args:
         results: two or more results, as separate arguments or as a list.
     Returns:
-        One row per measure × layer × stratum that both results have, in the order of the first result:
-        `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`, which
-        is `p` adjusted by Holm's procedure. Each adjustment covers all returned rows of one measure output
-        and one stratum: all layers and all pairs of results. Intervals and `p` are not adjusted.
+        A data frame, which notebooks display as a card, with one row per measure × layer × stratum that both
+        results have, in the order of the first result: `value_a` (first), `value_b`, `difference` = b − a,
+        its 95 % interval with the bias-corrected difference `corrected` at the centre, the two-sided p-value
+        `p` of no difference, and `p_holm`, which is `p` adjusted by Holm's procedure. Each adjustment covers
+        all returned rows of one measure output and one stratum: all layers and all pairs of results.
+        Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
     import pandas as pd
 
+    from invariscope.results.comparison import Comparison
+
     several = _several(results)
     table = pd.DataFrame([row for other in several[1:] for row in _paired_rows(several[0], other)])
     families = table.groupby(["measure", "stratum"], sort=False)["p"]
-    return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
+    table = table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
+    family = (several[0].provenance.get("transform") or {}).get("family")
+    return Comparison.of(table, str(family or "transformation"))
 
 
 def _several(results: Sequence[Any]) -> Sequence[Result]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.cards import MOST_ROWS, Card, Table
+from invariscope.common.wording import listed
 from invariscope.unit_draw import UnitDraw
 
 MapKey = tuple[str, str, str, int]
@@ -41,6 +43,37 @@ class Maps(Mapping[MapKey, np.ndarray]):
     def __init__(self, arrays: Mapping[MapKey, np.ndarray | DrawnMap]) -> None:
         self._arrays = dict(arrays)
 
+    def __repr__(self) -> str:
+        """Return one line with the numbers of maps, measures and layers."""
+        measures, layers = ({key[k] for key in self._arrays} for k in (0, 1))
+        counts = f"{len(self)} maps of {len(measures)} measures in {len(layers)} layers"
+        return f"<Maps: {counts}; maps[measure, layer]>"
+
+    def _repr_html_(self) -> str:
+        strata: dict[tuple[str, str, int], list[str]] = {}
+        for measure, layer, stratum, call in self._arrays:
+            strata.setdefault((measure, layer, call), []).append(stratum)
+        rows = [
+            (
+                m,
+                f"{layer}, call {call}" if call else layer,
+                self._shape((m, layer, own[0], call)),
+                listed(own),
+            )
+            for (m, layer, call), own in list(strata.items())[:MOST_ROWS]
+        ]
+        columns = [("measure", "name"), ("layer", "name"), ("shape", "name"), ("strata", "words")]
+        shown = f"{len(rows)} of " if len(rows) < len(strata) else ""
+        table = Table(f"{shown}{len(strata)} pairs of measure and layer", columns, rows)
+        keys = "`maps[measure, layer]`, `maps[measure, layer, stratum, call]`"
+        return Card(f"{len(self)} maps of single units", table=table, remarks=[f"{keys}."]).html()
+
+    def _shape(self, key: MapKey) -> str:
+        found = self._arrays[key]
+        if isinstance(found, DrawnMap):
+            return f"{_shaped(found.draw.shape)}, {len(found.values):,} units drawn"
+        return _shaped(found.shape)
+
     def __getitem__(self, key: tuple) -> np.ndarray:
         full = self._full(key)
         if full not in self._arrays:
@@ -65,3 +98,7 @@ class Maps(Mapping[MapKey, np.ndarray]):
         layers = list(dict.fromkeys(layer for _, layer, *_ in self._arrays))
         keys = "(measure, layer[, stratum[, call]])"
         return f"no map {key!r}. Keys are {keys}; measures: {measures}; layers: {layers}"
+
+
+def _shaped(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "one number"

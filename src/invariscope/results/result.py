@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.cards import Card
 from invariscope.common.wording import visible
 from invariscope.results.maps import DrawnMap, MapKey, Maps
 from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
@@ -210,11 +210,9 @@ class Result:
         return storage.to_xarray(self)
 
     def _repr_html_(self) -> str:
-        from invariscope.plots.shared.labels import outside
-
         if self.shard is not None:
-            return f"<p>{html.escape(f'{self.shard!r} of {self.name}. {self.shard.remedy}')}.</p>"
-        table = self.table
-        apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
-        note = f"{apart} of {len(table)} values lie outside their own interval; see <code>corrected</code>."
-        return table.to_html() + (f"<p>{note}</p>" if apart else "")
+            part = repr(self.shard).removeprefix("shard ")
+            return Card(f"Shard {part} of {self.name}", remarks=[self.shard.remedy]).html()
+        from invariscope.report.cards import result_card
+
+        return result_card(self).html()

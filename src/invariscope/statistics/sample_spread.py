@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 
 from invariscope.block import Block
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.probes import Untransformed
@@ -19,10 +19,10 @@ from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
 TILE = 1024  # units per tile, whose sums stay in the L1 cache
-_OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "fastmath": {"reassoc"}}
+_OPTIONS: Any = {"boundscheck": False, "fastmath": {"reassoc"}}
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _add_offsets(rows, pivots, samples, starts, buckets, strata, sums, squares):
     units = rows.shape[1]
     for left in range(0, units, TILE):

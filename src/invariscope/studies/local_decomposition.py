@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.cards import Described
 from invariscope.common.checks import integer
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-@dataclass(frozen=True, eq=False)
-class LocalDecomposition:
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalDecomposition(Described):
     """The affine part of a field on each patch, and the size of the remainder.
 
     Args:

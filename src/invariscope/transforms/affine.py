@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import bounded
+from invariscope.common.checks import bounded, float_array
 from invariscope.common.draws import Draws
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery.affine import SampledTransform
@@ -80,12 +80,7 @@ class Affine(SampledTransform):
 
 def _checked(matrices: Any) -> np.ndarray:
     listed = bounded("matrices", matrices) if isinstance(matrices, Iterable) else matrices
-    try:
-        found = np.array(listed, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(
-            "matrices must be a list of 2 × 3 matrices of numbers, [[xx, xy, x], [yx, yy, y]]."
-        ) from None
+    found = float_array("matrices", listed, "a list of 2 × 3 matrices, [[xx, xy, x], [yx, yy, y]],")
     if found.ndim != 3 or found.shape[1:] != (2, 3) or not len(found):
         raise ValueError(
             f"matrices must be a list of 2 × 3 matrices, one per element; got shape {found.shape}."

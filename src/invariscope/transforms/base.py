@@ -117,6 +117,11 @@ class Transform(ABC):
         """Return the number of elements."""
         return len(self.traits.labels)
 
+    def _repr_html_(self) -> str:
+        from invariscope.transforms.machinery.strip import card_html
+
+        return card_html(self)
+
     def orbit(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
     ) -> Shaped[Tensor, "sample element ..."]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import elements
+from invariscope.common.checks import MOST_DRAWS, integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.deformation import Deformation
@@ -154,7 +154,7 @@ class Diffeomorphism(Deforming):
                 f"delta_px={self.delta_px} and temperature={self.temperature} both set the size of the "
                 "fields: give only one."
             )
-        kept: dict[str, Any] = {"draws": elements("draws", self.draws)}
+        kept: dict[str, Any] = {"draws": integer("draws", self.draws, least=1, most=MOST_DRAWS)}
         if self.temperature is not None:
             ensemble.displacement_of(self.temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)
             kept["temperature"] = float(self.temperature)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import elements, integer
+from invariscope.common.checks import MOST_DRAWS, integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery.checks import positive
@@ -75,7 +75,7 @@ class DiffeomorphismAugmentation(Deforming):
         if low > high:
             raise ValueError(f"c_range must be (smallest, largest cutoff); got ({low}, {high}).")
         return {
-            "draws": elements("draws", self.draws),
+            "draws": integer("draws", self.draws, least=1, most=MOST_DRAWS),
             "c_range": (low, high),
             "c_beta": _beta("c_beta", self.c_beta),
             "temperature_beta": _beta("temperature_beta", self.temperature_beta),

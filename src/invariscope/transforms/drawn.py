@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import MOST_ELEMENTS, set_integers
+from invariscope.common.checks import MOST_DRAWS, set_integers
 from invariscope.common.draws import Stream
 from invariscope.common.random_state import RandomGenerator, callable_generators, global_generators, put_back
 from invariscope.common.samples import is_structured
@@ -83,7 +83,7 @@ class Drawn(Transform):
                 f"Drawn wraps a function from batch to batch; got {type(self.function).__name__}, which is "
                 "not callable."
             )
-        set_integers(self, draws=1, most=MOST_ELEMENTS)
+        set_integers(self, draws=1, most=MOST_DRAWS)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

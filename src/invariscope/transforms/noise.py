@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import elements
+from invariscope.common.checks import MOST_DRAWS, integer
 from invariscope.common.draws import Draws, Stream, sample_keys
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.diffeomorphism import Diffeomorphism
@@ -64,7 +64,10 @@ class Noise(Transform):
             self._keep(like=as_transform(self.like))
             return
         norm = positive("norm", 1.0 if self.norm is None else self.norm)
-        self._keep(norm=norm, draws=8 if self.draws is None else elements("draws", self.draws))
+        self._keep(
+            norm=norm,
+            draws=8 if self.draws is None else integer("draws", self.draws, least=1, most=MOST_DRAWS),
+        )
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

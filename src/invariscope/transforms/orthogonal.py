@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import MOST_ELEMENTS, elements, set_integers
+from invariscope.common.checks import MOST_DRAWS, elements, float_array, set_integers
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
 from invariscope.transforms.machinery.along_axis import Turning
@@ -136,7 +136,7 @@ class RandomOrthogonal(Turning):
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        set_integers(self, draws=1, dimension=2, most=MOST_ELEMENTS)
+        set_integers(self, draws=1, dimension=2, most=MOST_DRAWS)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -175,7 +175,7 @@ def cube() -> np.ndarray:
 
 
 def _orthogonal(matrices: Any) -> np.ndarray:
-    found = np.asarray(matrices, float)
+    found = float_array("matrices", matrices, "a list of square matrices")
     if found.ndim != 3 or found.shape[1] != found.shape[2] or not len(found):
         raise ValueError(f"matrices must have shape (element, d, d); got {found.shape}.")
     gaps = np.abs(found.swapaxes(1, 2) @ found - np.eye(found.shape[1])).max(axis=(1, 2))

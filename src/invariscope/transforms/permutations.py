@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import MOST_ELEMENTS, bounded, integer, set_integers, shown
+from invariscope.common.checks import MOST_DRAWS, bounded, integer, set_integers, shown
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
 from invariscope.transforms.machinery.along_axis import Permuting
@@ -166,7 +166,7 @@ class RandomPermutations(Permuting):
             )
         draws = draws if draws is not None else counts[0] if counts else 8
         self._keep(draws=draws, size=size, axis=axis)
-        set_integers(self, draws=1, most=MOST_ELEMENTS)
+        set_integers(self, draws=1, most=MOST_DRAWS)
         set_integers(self, size=1, besides=(None,))
 
     @classmethod

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.cards import Described
 from invariscope.weights._filters import FilterBank, filter_bank
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 _SAME = 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class Modes:
+@dataclass(frozen=True, eq=False, repr=False)
+class Modes(Described):
     """An orthonormal basis of images, with the frequency of each basis image.
 
     Args:
@@ -78,8 +79,8 @@ def mode_power(filters: np.ndarray, modes: Modes) -> np.ndarray:
     return np.add.reduceat(squares, np.unique(modes.spaces, return_index=True)[1], axis=-1)
 
 
-@dataclass(frozen=True, eq=False)
-class FilterSpectrum:
+@dataclass(frozen=True, eq=False, repr=False)
+class FilterSpectrum(Described):
     """Mean power of a layer's filters in each eigenspace of the grid Laplacian.
 
     Args:

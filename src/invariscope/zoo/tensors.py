@@ -33,13 +33,17 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
 def is_pickle(path: Path) -> bool:
     """Return whether a file starts like a pickle, or like the zip archives in which torch stores pickles.
 
+    The length of the header, with which a safetensors file starts, may have the bytes of a pickle.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a regular file.
     """
     refuse_irregular(path)
     with path.open("rb") as stream:
-        return stream.read(4).startswith(_PICKLES)
+        head = stream.read(9)
+    size = int.from_bytes(head[:8], "little")
+    return head.startswith(_PICKLES) and not (head[8:] == b"{" and size <= path.stat().st_size - 8)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -252,6 +252,13 @@ def _shapes(card: Card) -> dict[str, Tensor]:
 def _refuse_misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path, what: str) -> None:
     if text := differences(wanted, found):
         raise ValueError(f"{path} does not fit {what}. {text}.")
+    for name, tensor in wanted.items():
+        given = found[name].dtype
+        if tensor.is_floating_point() != given.is_floating_point or tensor.is_complex() != given.is_complex:
+            raise ValueError(
+                f"{path} does not fit {what}. {name} is {given} in the file and {tensor.dtype} there: "
+                "convert it before saving."
+            )
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:

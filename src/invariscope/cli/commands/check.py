@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 BROKEN = 1
+_XML = (b"<?xml", b"<testsuite")
 
 
 @command
@@ -58,6 +59,7 @@ def check(
     from invariscope.checking.junit import write_junit
     from invariscope.checking.limits import judged, needed, read_limits
     from invariscope.cli.expressions import read_transform
+    from invariscope.cli.folders import refuse_other_file
     from invariscope.cli.models import loaded
 
     started = time.perf_counter()
@@ -68,6 +70,8 @@ def check(
         )
     if junit is not None and junit.is_dir():
         raise IsADirectoryError(f"--junit {junit} is a folder; give a file name")
+    if junit is not None:
+        refuse_other_file(junit, _XML, "an XML file")
     elements = read_transform(transform)
     named, inputs = loaded(model, data, origin, seed=settings.seed)
     options = settings.keywords(named.label) | needed(limits) | named.feeding

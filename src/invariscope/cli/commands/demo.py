@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invariscope.cli.console import notice, progress_bars, show, show_line
+from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.options import flag
+from invariscope.common.progress import terminal_bars
 
 if TYPE_CHECKING:
     from invariscope.demo import Demonstration
@@ -49,7 +50,7 @@ def demo(
     from invariscope.demo import DemoSettings, run
 
     settings = DemoSettings(**{name: value for name, value in chosen.items() if value is not None})
-    _show(run(out, settings=settings, bars=progress_bars, log=notice))
+    _show(run(out, settings=settings, bars=terminal_bars, log=notice))
 
 
 def _show(shown: Demonstration) -> None:

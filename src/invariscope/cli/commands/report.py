@@ -10,7 +10,7 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import show_line
 from invariscope.cli.errors import Debug, command
-from invariscope.cli.folders import staged_file
+from invariscope.cli.folders import refuse_other_file, staged_file
 from invariscope.cli.options import flag
 
 
@@ -35,6 +35,8 @@ def report(
     import invariscope as iv
 
     found = [iv.load(run) for run in runs]
+    if overwrite:
+        refuse_other_file(out, [b"<!doctype html", b"<html"], "an HTML page")
     with staged_file(out, overwrite=overwrite) as page:
         iv.report(found, page)
     show_line(str(out))

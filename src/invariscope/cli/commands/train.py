@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from invariscope.cli import options as shared
-from invariscope.cli.console import notice, progress_bars, show, show_line
+from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
 from invariscope.cli.options import flag, opt
+from invariscope.common.progress import terminal_bars
 from invariscope.common.publishing import beside, kind_of, written
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _trained(
 ) -> Training:
     from invariscope import zoo
 
-    with progress_bars() as bar:
+    with terminal_bars() as bar:
         tick = bar(f"training {card.network}")
         trained = zoo.train(
             model,

@@ -12,12 +12,12 @@ import numpy as np
 from torch import nn
 
 from invariscope.common.draws import Stream, drawn_seed
+from invariscope.common.progress import ticking
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.engine.assemble import References, assembled
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.options import Options
 from invariscope.engine.passes import Pass, Passes
-from invariscope.engine.progress import ticking
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.measures.variance import TransformationVariance

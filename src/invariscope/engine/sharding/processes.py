@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _START = datetime.timedelta(minutes=5)  # between the first and the last process that starts to measure
 _WAIT = datetime.timedelta(hours=24)  # for the slowest share; a process that ends is noticed at once
 _BEAT_SECONDS = 1.0
+_PATIENCE_SECONDS = 10.0
+_LOG = logging.getLogger(__name__)
 _PIECE = 1 << 28  # bytes per message
 _WALKING, _DONE, _FAILED = range(3)
 
@@ -32,7 +35,22 @@ def launched() -> bool:
         return False
     if dist.is_initialized():
         return dist.get_world_size() > 1
-    return all(os.environ.get(name) for name in _VARIABLES) and int(os.environ["WORLD_SIZE"]) > 1
+    if not all(os.environ.get(name) for name in _VARIABLES):
+        return False
+    rank, size = map(_whole, ("RANK", "WORLD_SIZE"))
+    if not 0 <= rank < max(size, 1):
+        raise ValueError(
+            f"the environment has RANK={rank} and WORLD_SIZE={size}, but ranks are from 0 to {size - 1}; "
+            "unset both to measure in one process"
+        )
+    return size > 1
+
+
+def _whole(name: str) -> int:
+    try:
+        return int(os.environ[name])
+    except ValueError:
+        raise ValueError(f"the environment variable {name} is {os.environ[name]!r}, not an integer") from None
 
 
 def is_first_process() -> bool:
@@ -84,12 +102,27 @@ def _join() -> None:
     from torch.distributed.rendezvous import rendezvous
 
     if not _rendezvous:
-        store, rank, size = next(rendezvous("env://", timeout=_START))
+        with _patience():
+            store, rank, size = next(rendezvous("env://", timeout=_START))
         _rendezvous.update(store=store, rank=rank, size=size, used=0)
     _rendezvous["used"] += 1
     store = PrefixStore(f"invariscope/{_rendezvous['used']}", _rendezvous["store"])
     places = {"rank": _rendezvous["rank"], "world_size": _rendezvous["size"]}
     dist.init_process_group("gloo", store=store, timeout=_START, **places)
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Say what is being waited for, if it takes long."""
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    text = "waiting up to %s for the first process of this torch.distributed run at %s"
+    timer = threading.Timer(_PATIENCE_SECONDS, _LOG.warning, [text, _START, place])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @dataclass

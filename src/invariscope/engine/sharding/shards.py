@@ -70,13 +70,24 @@ def _slurm(word: str) -> tuple[int, int]:
             "shard='slurm' needs the variables SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT of a job array "
             "(sbatch --array=0-15); otherwise pass shard=(k, K)"
         )
-    place, rest = divmod(int(task) - int(least or 0), int(step or 1))
-    if rest or not 0 <= place < int(count):
+    numbers = [_whole(found, name) for name in _SLURM]
+    place, rest = divmod(numbers[0] - numbers[1], max(numbers[3], 1))
+    if rest or not 0 <= place < numbers[2]:
         raise ValueError(
             f"task {task} of an array with {count} tasks from {least or 0} in steps of {step or 1} has no "
             "place in it; submit an array without gaps, such as --array=0-15, or pass shard=(k, K)"
         )
-    return place, int(count)
+    return place, numbers[2]
+
+
+def _whole(found: Mapping[str, str | None], name: str) -> int:
+    """Return a variable of a SLURM array as an integer; 0 if it is not set."""
+    try:
+        return int(found[name] or 0)
+    except ValueError:
+        raise ValueError(
+            f"the environment variable {name} is {found[name]!r}, not an integer; pass shard=(k, K)"
+        ) from None
 
 
 def share_of(

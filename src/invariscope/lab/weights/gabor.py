@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.optimize import least_squares
 
+from invariscope.common.cards import Described
 from invariscope.weights._filters import filter_bank
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ SMALLEST = 5
 _PEAKS, _WIDTH = 2, 0.25
 
 
-@dataclass(frozen=True, eq=False)
-class GaborFits:
+@dataclass(frozen=True, eq=False, repr=False)
+class GaborFits(Described):
     """The best Gabor function for each of several filters.
 
     Args:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from invariscope.common.cards import Described
 from invariscope.common.registry import unknown
 from invariscope.lab.weights.chance import Chance, against_permutations, correlation
 from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
-class HeadCorrelation:
+@dataclass(frozen=True, eq=False, repr=False)
+class HeadCorrelation(Described):
     """Head weights and mean frequencies per channel, with their correlation.
 
     Args:

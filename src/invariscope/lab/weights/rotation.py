@@ -10,12 +10,13 @@ import numpy as np
 from scipy import ndimage
 from torch import nn
 
+from invariscope.common.cards import Described
 from invariscope.lab.weights.chance import Chance, against_permutations, correlation
 from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
 
 
-@dataclass(frozen=True, eq=False)
-class RotationCoupling:
+@dataclass(frozen=True, eq=False, repr=False)
+class RotationCoupling(Described):
     """Similarity of filters up to rotation, and their coupling by the next layer.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.registry import unknown
+from invariscope.common.wording import shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,18 +214,6 @@ def evenly(layers: Sequence[str], most: int) -> list[str]:
     """
     places = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
     return [layers[int(place)] for place in np.unique(places)]
-
-
-def shorten(text: str, length: int = 26) -> str:
-    """Return at most `length` characters, cutting from the middle, where names differ least.
-
-    >>> shorten("backbone.layer1.0.conv1", 12)
-    'backbo…conv1'
-    """
-    if len(text) <= length:
-        return text
-    head = length // 2
-    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
 
 
 def axis_labels(names: Sequence[str], length: int = 26) -> list[str]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 BINS = 16
 TILE = 64  # units per tile: the counts of one sample stay in the L2 cache
 _LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # most counts are small
-_OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
+_OPTIONS: Any = {"boundscheck": False, "error_model": "numpy"}
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _find_bins(rows, places, edges, left, bins):
     """Fill an (element, unit) array with the number of edges below each response of one orbit."""
     width = bins.shape[1]
@@ -29,7 +29,7 @@ def _find_bins(rows, places, edges, left, bins):
                 found[u] += row[u] > edge[u]
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _add_elements(bins, order, counts, left):
     """Add one orbit, with its elements reordered, to (element, unit, bin) counts."""
     elements, width = bins.shape
@@ -39,7 +39,7 @@ def _add_elements(bins, order, counts, left):
             into[u, found[u]] += 1
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _add_classes(histogram, classes, counts, left):
     """Add the histogram of one orbit to (draw, class, unit, bin) counts, under one class in each draw."""
     width = len(histogram)
@@ -50,7 +50,7 @@ def _add_classes(histogram, classes, counts, left):
                 into[u, b] += histogram[u, b]
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _count_bins(rows, places, edges, orders, classes, runs, by_element, by_class):
     samples, starts, buckets = runs
     units, elements = rows.shape[1], places.shape[1]
@@ -113,12 +113,12 @@ def count_bins(
     _count_bins(rows, places, edges, orders, classes, runs, by_element, by_class)
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _times_log(count):
     return _LOGS[count] if count < len(_LOGS) else count * np.log2(np.float64(count))
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def mutual_information(counts):
     """Return the mutual information, in bits, between rows and bins.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 TILE = 512  # units per tile: the smallest values of their heaps, or their counts, stay in the L1 cache
-_OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
+_OPTIONS: Any = {"boundscheck": False, "error_model": "numpy"}
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _replace_least(heap, value):
     """Replace the smallest value and restore the heap."""
     size, at = len(heap), 0
@@ -31,7 +31,7 @@ def _replace_least(heap, value):
     heap[at] = value
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _keep_largest(rows, largest):
     units = rows.shape[1]
     for left in range(0, units, TILE):
@@ -62,7 +62,7 @@ def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
     _keep_largest(rows, largest)
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _add(sums, first, fired):
     """Add one sample's orbit to the counts of one sign."""
     for u in range(len(fired)):
@@ -72,7 +72,7 @@ def _add(sums, first, fired):
         sums[2, u] += fired[u]
 
 
-@numba.njit(**_OPTIONS)
+@compiled(**_OPTIONS)
 def _count_firing(rows, places, first, bounds, samples, edges, buckets, sums):
     units = rows.shape[1]
     for left in range(0, units, TILE):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from invariscope.statistics.base import replicate_sums, sums_of_groups
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
 from invariscope.statistics.rounding import quotient
@@ -13,7 +13,7 @@ from invariscope.statistics.rounding import quotient
 TILE = 256  # units per tile: the data of nine replicates stay in the L1 cache
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_bucket(column, count, away, part, moved):
     """Add a bucket's sums E of h after moving the reference by `away`, so that h becomes h + away."""
     for u in range(len(part)):
@@ -21,13 +21,13 @@ def _add_bucket(column, count, away, part, moved):
         moved[u] += away[u] * (2 * column[u] + count * away[u])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add(column, part):
     for u in range(len(part)):
         part[u] += column[u]
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _fill(columns, j, left, members, strata, counts, pivots, reference, part, moved):
     """Fill the sums of one group and element, for a tile of units, relative to one reference."""
     right = left + len(part)
@@ -46,7 +46,7 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
 
 # Use only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and
 # signed indices might count from the end.
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_replicate(fixed, start, part, share, found, into, width):
     """Add Σ_i h_ij of one element to the sums over elements of one replicate.
 
@@ -69,14 +69,14 @@ def _add_replicate(fixed, start, part, share, found, into, width):
         found[at + tile + tile + u] += moved * moved
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _subtract(fixed, part, start, width):
     """Fill the sums for the first element of the replicate that leaves out one group."""
     for u in range(width):
         fixed[start + u] = fixed[u] - fixed[part + u]
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
     """Fill the sums of one element over all groups and, from the third tile on, over each group."""
     members, edges, strata, counts = groups
@@ -92,7 +92,7 @@ def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, wid
         _add(part, fixed[:width])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _group_products(columns, groups, pivots, reference, shares, found):
     """Fill the arrays that `group_products` returns."""
     squared, moving, mean, shifted = found
@@ -170,7 +170,7 @@ def group_products(
     return found
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _strata_products(columns, groups, pivots, references, shares, found):
     """Fill the arrays that `strata_products` returns, one stratum after the other."""
     members, edges, counts = groups

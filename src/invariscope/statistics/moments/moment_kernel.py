@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
 
-import numba
 import numpy as np
 
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 from invariscope.statistics.moments.orbit_state import OrbitState, Sums
@@ -31,7 +31,7 @@ _SERIAL_BELOW = 1 << 20  # activations; smaller blocks finish before a thread st
 # single loop, which would write five running sums for every two rows, with checks that none of them overlap.
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _across(flat, starts, step, pivot, column, spread):
     """Add Σ_i h_i and Σ_i h_i² of one element, whose rows begin `step` after `starts`."""
     width = len(column)
@@ -62,7 +62,7 @@ def _across(flat, starts, step, pivot, column, spread):
             spread[u] += h * h
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@compiled(fastmath={"reassoc", "contract", "nsz"})
 def _spread(sums, squares, elements, spread):
     """Fill Σ_j (e_j − ē)² and return its sum over units."""
     total = 0.0
@@ -73,7 +73,7 @@ def _spread(sums, squares, elements, spread):
     return total
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions):
     """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add Σ_ju (e_j − ē)² to `contributions`."""
     sums, squares = np.empty(width), np.empty(width)
@@ -82,7 +82,7 @@ def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions
         contributions[i] += _spread(sums, squares, len(weights), spreads[i, :width])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_rows(parts, samples, sums):
     """Add the rows of the given samples."""
     i = 0
@@ -103,7 +103,7 @@ def _add_rows(parts, samples, sums):
         i += 1
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_unusual(weighted, samples, usual, tolerance, counts):
     """Count, per unit, the samples that deviate from the usual response."""
     i = 0
@@ -119,7 +119,7 @@ def _add_unusual(weighted, samples, usual, tolerance, counts):
             counts[u] += 1.0 if abs(w1[u] - usual[u]) > tolerance[u] else 0.0
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_clusters(weighted, samples, first, usual, tolerance, counts):
     """Count, per unit, the clusters with a sample that deviates from the usual response."""
     together = np.zeros(len(counts))
@@ -132,7 +132,7 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
                 counts[u] += 1.0 if together[u] > 0 else 0.0
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _reduce(values, steps, runs, weights, references, sums, lo, hi):
     """Add whole orbits to the sums of units lo..hi.
 

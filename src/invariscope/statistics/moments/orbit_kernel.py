@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
+
+from invariscope.statistics.compiling import compiled
 
 TILE = 1024  # units per tile: long enough for prefetching, short enough for its scratch to stay in cache
 OPTIONS: Any = {
-    "nogil": True,
-    "cache": True,
     "boundscheck": False,
     "error_model": "numpy",
     "fastmath": {"contract", "nsz"},
 }
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def along(flat, first, step, weights, sums, squares, weighted):
     """Compute Σ_j e_j, Σ_j e_j² and w_0·a_0 + Σ_j w_j·e_j of one orbit; e_0 is zero."""
     width, elements = len(sums), len(weights)

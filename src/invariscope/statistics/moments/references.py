@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.statistics.compiling import compiled
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _median_of_five(a, b, c, d, e, found):
     """Compute the median without sorting: of any four values, it is neither the smallest nor the largest."""
     for u in range(len(found)):
@@ -24,7 +24,7 @@ def _median_of_five(a, b, c, d, e, found):
         found[u] = max(min(low, high), min(max(low, high), e[u]))
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _medians(rows, starts, step, left, pivot):
     """Fill the (element, unit) lower median of one to five orbits, for a tile of units."""
     count, few, (elements, width) = len(starts), np.empty(len(starts), rows.dtype), pivot.shape
@@ -41,7 +41,7 @@ def _medians(rows, starts, step, left, pivot):
             pivot[j, u] = np.sort(few)[(count - 1) // 2]
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _add_squares(head, sums, spread, elements, squares):
     """Add Σ_j a_j² of one orbit."""
     for u in range(len(squares)):
@@ -49,7 +49,7 @@ def _add_squares(head, sums, spread, elements, squares):
         squares[u] += origin * (elements * origin + 2 * sums[u]) + spread[u]
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _summaries(rows, starts, step, weights, pivot, weighted, squares):
     """Fill medians, (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
     (units, flat), elements = (rows.shape[1], rows.reshape(-1)), len(weights)
@@ -64,7 +64,7 @@ def _summaries(rows, starts, step, weights, pivot, weighted, squares):
             _add_squares(flat[first:], sums, spread, elements, squares[left:right])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _count_agreeing(first, second, tolerance, agree, other):
     for u in range(len(tolerance)):
         same = 1.0 if abs(first[u] - second[u]) <= tolerance[u] else 0.0
@@ -72,14 +72,14 @@ def _count_agreeing(first, second, tolerance, agree, other):
         other[u] += same
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _prefer(own, agree, best, found):
     for u in range(len(found)):
         found[u] = own[u] if agree[u] > best[u] else found[u]
         best[u] = max(agree[u], best[u])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _most_agreed(weighted, tolerance, found):
     """Fill (unit,) with the first of the (sample, unit) sums that most others agree with."""
     count = len(weighted)
@@ -96,13 +96,13 @@ def _most_agreed(weighted, tolerance, found):
             _prefer(few[i], agree[i], agree[0], into)
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _summaries_of_all(rows, starts, step, weights, strata, pivots, weighted, squares):
     for s in range(len(strata)):
         _summaries(rows, starts[s], step, weights, pivots[strata[s]], weighted[s], squares[s])
 
 
-@numba.njit(**OPTIONS)
+@compiled(**OPTIONS)
 def _most_agreed_of_all(weighted, strata, usual):
     for s in range(len(strata)):
         _most_agreed(weighted[s], usual[strata[s], 1], usual[strata[s], 0])

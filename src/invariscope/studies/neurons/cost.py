@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from invariscope.common.cards import Card
 from invariscope.studies.neurons.experiment import CALIBRATION, PatchExperiment
 
 
@@ -47,6 +48,9 @@ class Cost:
         whole, crop = checked + (images if own else 0), field.crop
         share = (crops + 2 * pilots * neurons) * math.prod(crop) / math.prod(field.image)
         return cls(layer, neurons, crop, crops, pilots * neurons, whole, whole + share)
+
+    def _repr_html_(self) -> str:
+        return Card(str(self)).html()
 
     def __str__(self) -> str:
         return (
