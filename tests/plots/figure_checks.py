@@ -120,5 +120,5 @@ def _covered(figure):
                 yield "the legend lies over the data"
     for ax in figure.axes:
         box = ax.get_window_extent()
-        if ax.axison and (box.width < 0.05 * figure.dpi or box.height < 0.05 * figure.dpi):
+        if ax.axison and (box.width < 0.03 * figure.dpi or box.height < 0.03 * figure.dpi):
             yield f"axes of {box.width / figure.dpi:.2f} by {box.height / figure.dpi:.2f} inches"

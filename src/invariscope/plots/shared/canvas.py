@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from invariscope.plots.shared.labels import shorten
+from invariscope.common.wording import shorten
 from invariscope.plots.shared.legends import draw_below, draw_inside, draw_legend
 from invariscope.plots.shared.look import Look
 from invariscope.plots.shared.parts import Bar, Parts, raise_heading

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from invariscope.common.wording import shorten
 from invariscope.plots.shared.canvas import plain
 from invariscope.plots.shared.grid import frame_choice
-from invariscope.plots.shared.labels import shorten
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.plots.shared.labels import shorten
+from invariscope.common.wording import shorten
 from invariscope.plots.shared.theme import Theme
 
 if TYPE_CHECKING:
