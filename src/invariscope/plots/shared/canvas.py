@@ -309,7 +309,8 @@ class Canvas:
                 "markersize": 4.5 * self.colours.scale,
                 "clip_on": False,
             }
-            ax.plot(x, np.full(len(x), 0.02), "x", transform=ax.get_xaxis_transform(), **style)
+            style |= {"marker": "x", "linestyle": "", "transform": ax.get_xaxis_transform()}
+            ax.plot(x, np.full(len(x), 0.02), **style)
 
     def draw_curve(
         self, ax: Axes, i: int, name: str, x: np.ndarray, bounds: tuple[np.ndarray, ...], *,

@@ -59,7 +59,8 @@ class Bar:
     @property
     def has_null(self) -> bool:
         """Whether the null lies on the scale."""
-        return bool(self.scale.vmin <= self.null <= self.scale.vmax)
+        low, high = self.scale.vmin, self.scale.vmax
+        return low is not None and high is not None and bool(low <= self.null <= high)
 
 
 class Parts:
@@ -74,7 +75,7 @@ class Parts:
     def __init__(self, figure: Figure, look: Look, count: int) -> None:
         self.figure, self.look, self.count = figure, look, count
         self.across, self.width, self.tallest = 0, 0.0, np.inf
-        self.axes: dict[int, np.ndarray] = {}
+        self.axes: dict[int, Any] = {}  # arrays of axes
         self.grid: Any = None
         self.heights: dict[int, float] = {}
         self.bars: list[Bar] = []
