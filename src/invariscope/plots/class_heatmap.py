@@ -141,19 +141,25 @@ class ClassHeatmap(ChartPlot):
     def paint(self, canvas: Canvas) -> None:
         """Draw both heat maps side by side."""
         count, title = 2 if self.by_unit else 1, names.measure_title(self.measure)
-        size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 2.2 + 0.3 * len(self.classes))
+        size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 1.8 + 0.25 * len(self.classes))
         axes = canvas.panels(*size, columns=count)
         canvas.draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span)
         canvas.name_ticks(axes[0, 0], self.layers)
-        canvas.heading(axes[0, 0], f"{self.model}: layers")
+        canvas.axis_titles(axes[0, 0], names.layer_axis(self.layers), "class")
+        canvas.heading(axes[0, 0], self.model, columns=count)
         canvas.colour_bar(axes[0, 0], self.span, title, values=self.by_layer)
         if self.by_unit:
             values = np.stack([row.values for row in self.by_unit])
             canvas.draw_matrix(axes[0, 1], values, self.classes, self.unit_span)
-            canvas.heading(axes[0, 1], self.by_unit[0].caption)
+            canvas.axis_titles(axes[0, 1], self._unit_axis, "class")
             if values.shape[1] <= FEW_UNITS:
                 canvas.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
             canvas.colour_bar(axes[0, 1], self.unit_span, title, values=values)
+
+    @property
+    def _unit_axis(self) -> str:
+        first = self.by_unit[0]
+        return f"{first.kind} of {self.last_layer}" + (f", means of {first.step}" if first.step > 1 else "")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows class, layer or unit, and value."""

@@ -141,6 +141,7 @@ class ElementCurve(ChartPlot):
             canvas.draw_curve(ax, i, series.name, series.x, (value, low, series.high), size=4)
         if self.logarithmic:
             ax.set_yscale("log")
+            canvas.value_axis(ax)
             canvas.plain_log_ticks(ax)
         else:
             canvas.value_axis(ax, *self.span)

@@ -112,11 +112,11 @@ class EpochHeatmap(ChartPlot):
     def paint(self, canvas: Canvas) -> None:
         """Draw the heat map, first layer on top, with a colour bar."""
         rows, columns = self.value.shape
-        size = min(14.0, 4.0 + 0.35 * columns), min(16.0, 1.6 + 0.26 * rows)
-        ax = canvas.panel(*size)
+        size = min(14.0, 4.0 + 0.35 * columns), min(6.6, 1.6 + 0.22 * rows)
+        ax = canvas.panel(*size, rows=rows)
         canvas.draw_matrix(ax, self.value, self.layers, self.span)
         ax.set_xticks(self.ticks, [str(self.epochs[place]) for place in self.ticks])
-        canvas.axis_titles(ax, "epoch", "")
+        canvas.axis_titles(ax, "epoch", names.layer_axis(self.layers))
         canvas.heading(ax, self.model)
         canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=self.value)
 

@@ -33,6 +33,8 @@ class UnitHeatmap(ChartPlot):
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
         span: the values at the two ends of the colour scale; values beyond an end get the colour of that end.
+        null: median over layers of the null; NaN if there is none.
+        sorted: whether each column is ordered by value instead of by index.
     """
 
     title = "Unit by unit"
@@ -48,6 +50,8 @@ class UnitHeatmap(ChartPlot):
     model: str
     columns: tuple[Cells, ...]
     span: tuple[float, float]
+    null: float = float("nan")
+    sorted: bool = False
 
     @classmethod
     def prepare(
@@ -76,7 +80,10 @@ class UnitHeatmap(ChartPlot):
         maps = shown_maps(result, measure, stratum, layers)
         columns = [cells(label, array, limit=limit) for label, array in maps.items()]
         span = shared_range(column.values for column in columns)
-        return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
+        nulls = names.rows_of(result, measure, stratum)["null"].to_numpy(float)
+        nulls = nulls[np.isfinite(nulls)]
+        null = float(np.median(nulls)) if len(nulls) else float("nan")
+        return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span, null, sort)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -104,10 +111,14 @@ class UnitHeatmap(ChartPlot):
         ax.spines[:].set_visible(False)
         canvas.name_ticks(ax, [column.label for column in self.columns])
         canvas.heading(ax, self.model)
+        layers = [column.label for column in self.columns]
+        canvas.axis_titles(
+            ax, names.layer_axis(layers), "units, first on top" if not self.sorted else "units, by value"
+        )
         values = np.concatenate([column.values for column in self.columns])
-        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values)
+        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values, null=self.null)
         if np.isnan(values).any():
-            canvas.explain_hatch("dead: does not respond, or no unit of it was drawn")
+            canvas.explain_hatch("dead: no response, or no unit drawn")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, feature map or unit, and value."""

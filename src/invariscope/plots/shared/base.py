@@ -52,8 +52,8 @@ class Drawing(ABC):
         self.draw(**options).savefig(path)
 
 
-def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
-    """Draw several results beside each other, with a common scale of values."""
+def draw_beside(drawings: Sequence[Drawing], look: Look, models: Sequence[str]) -> Figure:
+    """Draw several results beside each other, with a common scale of values and a name each."""
     from invariscope.plots.shared.canvas import Canvas
 
     ends = [span for drawing in drawings if (span := getattr(drawing, "span", None)) is not None]
@@ -62,9 +62,10 @@ def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
         look = replace(look, vmin=low, vmax=high) if low < high else look
     canvas = Canvas(look)
     parts = canvas.beside(len(drawings))
-    for drawing, part in zip(drawings, parts, strict=True):
-        drawing.paint(part)
-    canvas.fit(parts)
+    for drawing, part, model in zip(drawings, parts, models, strict=True):
+        named: Any = replace(drawing, model=model) if hasattr(drawing, "model") else drawing  # type: ignore[type-var]
+        named.paint(part)
+        part.name(model)
     canvas.finish()
     return canvas.figure
 
