@@ -1,16 +1,12 @@
-import asyncio
 import math
 
 import pytest
-from browser import CHROMIUM, opened
 from sample_results import sample_result
 
 from invariscope.cli.tables import difference_tables, result_tables
 from invariscope.plots.unit_heatmap import UnitHeatmap
 from invariscope.report import write_report
 from invariscope.results.compare import compare
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
 IMAGE = '<img src=x onerror="window.pwned=1">'
 SCRIPT = "</script><script>window.pwned=2</script>"
@@ -34,62 +30,60 @@ def hostile():
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(tmp_path_factory, opened):
     """What a browser saw of a page full of hostile names, at phone width and in the dark."""
     folder = tmp_path_factory.mktemp("browser")
     page = write_report(hostile(), folder / "report.html", title=f"{SCRIPT}{IMAGE}")
-    return asyncio.run(_look(page, folder / "profile"))
+    with opened(page, width=375, scheme="dark") as tab:
+        return _look(tab)
 
 
-async def _look(page, profile):
-    async with opened(page, profile, width=375, scheme="dark") as tab:
-        found = {
-            "pwned": await tab.run("window.pwned ?? null"),
-            "title": await tab.run("document.title"),
-            "scripts": await tab.run("document.scripts.length"),
-            "handlers": await tab.run("document.querySelectorAll('[onerror]').length"),
-            "sources": await tab.run("[...document.images].map(i => i.src.slice(0, 5))"),
-            "width": await tab.run("document.documentElement.scrollWidth"),
-            "canvases": await tab.run(
-                "[...document.querySelectorAll('.picture:not([hidden]) .chart')].map(c => c.children.length)"
-            ),
-            "cells": await tab.run(
-                "[...document.querySelectorAll('[data-table=rows] td')].map(c => c.textContent)"
-            ),
-            "dark": await _axis_colour(tab),
-            "menus": await tab.run("document.querySelectorAll('select').length"),
-        }
-        found["tooltips"] = await _tooltips(tab)
-        await tab.run("document.getElementById('theme').click()")
-        found["light"] = await _axis_colour(tab)
-        found["sorted"] = await _sorted_values(tab)
-        found["filtered"] = await _filtered(tab)
-        await _open_every_view(tab)
-        found |= {
-            "errors": tab.errors,
-            "requests": tab.requests,
-            "still": await tab.run("window.pwned ?? null"),
-        }
+def _look(tab):
+    found = {
+        "pwned": tab.run("window.pwned ?? null"),
+        "title": tab.run("document.title"),
+        "scripts": tab.run("document.scripts.length"),
+        "handlers": tab.run("document.querySelectorAll('[onerror]').length"),
+        "sources": tab.run("[...document.images].map(i => i.src.slice(0, 5))"),
+        "width": tab.run("document.documentElement.scrollWidth"),
+        "canvases": tab.run(
+            "[...document.querySelectorAll('.picture:not([hidden]) .chart')].map(c => c.children.length)"
+        ),
+        "cells": tab.run("[...document.querySelectorAll('[data-table=rows] td')].map(c => c.textContent)"),
+        "dark": _axis_colour(tab),
+        "menus": tab.run("document.querySelectorAll('select').length"),
+    }
+    found["tooltips"] = _tooltips(tab)
+    tab.run("document.getElementById('theme').click()")
+    found["light"] = _axis_colour(tab)
+    found["sorted"] = _sorted_values(tab)
+    found["filtered"] = _filtered(tab)
+    _open_every_view(tab)
+    found |= {
+        "errors": tab.errors,
+        "requests": tab.requests,
+        "still": tab.run("window.pwned ?? null"),
+    }
     return found
 
 
-async def _axis_colour(tab):
-    return await tab.run("""[...Bokeh.documents[0].all_models].find(m => m.type == 'LinearAxis')
+def _axis_colour(tab):
+    return tab.run("""[...Bokeh.documents[0].all_models].find(m => m.type == 'LinearAxis')
         .major_label_text_color""")
 
 
-async def _tooltips(tab):
+def _tooltips(tab):
     """The tooltips of the four columns of the heat map."""
-    left, right, top, bottom = await tab.run(FRAME)
+    left, right, top, bottom = tab.run(FRAME)
     texts = []
     for column in range(4):
-        await tab.point_at(left + (column + 0.5) / 4 * (right - left), top + 0.05 * (bottom - top))
-        texts += await tab.run(TOOLTIPS)
+        tab.point_at(left + (column + 0.5) / 4 * (right - left), top + 0.05 * (bottom - top))
+        texts += tab.run(TOOLTIPS)
     return texts
 
 
-async def _sorted_values(tab):
-    return await tab.run("""(() => {
+def _sorted_values(tab):
+    return tab.run("""(() => {
         const table = () => document.querySelector('[data-table=rows] table');
         const place = [...table().rows[0].cells].findIndex(c => c.textContent == 'Value');
         table().rows[0].cells[place].firstChild.click();
@@ -97,16 +91,16 @@ async def _sorted_values(tab):
     })()""")
 
 
-async def _filtered(tab):
-    return await tab.run("""(() => {
+def _filtered(tab):
+    return tab.run("""(() => {
         const box = document.querySelector('[data-table=rows]'), input = box.querySelector('input');
         input.value = 'HREF'; input.dispatchEvent(new Event('input'));
         return [box.querySelectorAll('tbody tr').length, box.querySelector('.count').textContent];
     })()""")
 
 
-async def _open_every_view(tab):
-    await tab.run("""(async () => {
+def _open_every_view(tab):
+    tab.run("""(async () => {
         for (const menu of document.querySelectorAll('select[data-menu]'))
             for (let i = 0; i < menu.options.length; i++) {
                 menu.selectedIndex = i; menu.dispatchEvent(new Event('change'));
@@ -171,12 +165,12 @@ def test_the_filter_finds_rows_by_name_whatever_the_case(seen):
     assert count.startswith("2 of ")
 
 
-def test_the_cell_under_the_pointer_is_the_cell_in_the_tooltip(tmp_path):
+def test_the_cell_under_the_pointer_is_the_cell_in_the_tooltip(tmp_path, open_page):
     result = sample_result(
         layers={"conv": (5, 2, 2), "fc": (10,)}, classes=False, curves=False, examples=False
     )
     page = write_report(result, tmp_path / "report.html")
-    texts = asyncio.run(_walk_column(page, tmp_path / "profile"))
+    texts = _walk_column(open_page(page))
     (_, column) = UnitHeatmap.prepare(result).columns
     for number, text in enumerate(texts):
         assert "layer: fc" in text
@@ -184,15 +178,14 @@ def test_the_cell_under_the_pointer_is_the_cell_in_the_tooltip(tmp_path):
         assert math.isclose(float(text.split("value: ")[1]), column.values[number], abs_tol=6e-4)
 
 
-async def _walk_column(page, profile):
+def _walk_column(tab):
     """The tooltips at the middles of ten cells of the second column, from the top down."""
-    async with opened(page, profile) as tab:
-        left, right, top, bottom = await tab.run(FRAME)
-        texts = []
-        for number in range(10):
-            await tab.point_at(left + 0.75 * (right - left), top + (number + 0.5) / 10 * (bottom - top))
-            texts += [tooltip["text"] for tooltip in await tab.run(TOOLTIPS)]
-        return texts
+    left, right, top, bottom = tab.run(FRAME)
+    texts = []
+    for number in range(10):
+        tab.point_at(left + 0.75 * (right - left), top + (number + 0.5) / 10 * (bottom - top))
+        texts += [tooltip["text"] for tooltip in tab.run(TOOLTIPS)]
+    return texts
 
 
 PHONE, TABLET, DESK = 390, 600, 1280
@@ -227,29 +220,28 @@ FADED = "document.querySelector('[data-table=rows] .scroll').classList.contains(
 @pytest.fixture(scope="module")
 def demo_page(tmp_path_factory):
     """Two networks of thirteen layers, and the report on them."""
-    folder = tmp_path_factory.mktemp("fit")
     results = [sample_result(), sample_result("rotated", level=0.6, seed=1)]
-    return results, write_report(results, folder / "report.html"), folder
+    return results, write_report(results, tmp_path_factory.mktemp("fit") / "report.html")
 
 
 @pytest.fixture(scope="module")
-def at_width(demo_page):
-    _, page, folder = demo_page
-    return {w: asyncio.run(_fitted(page, folder / f"profile{w}", w)) for w in (PHONE, TABLET, DESK)}
+def at_width(demo_page, opened):
+    found = {}
+    for width in (PHONE, TABLET, DESK):
+        with opened(demo_page[1], width=width) as tab:
+            found[width] = _fitted(tab)
+    return found
 
 
-async def _fitted(page, profile, width):
-    async with opened(page, profile, width=width) as tab:
-        await asyncio.sleep(0.3)
-        found = {"charts": await tab.run(CHARTS), "angles": await tab.run(NAMES)}
-        found |= {"faded": await tab.run(FADED), "edges": await tab.run(EDGES)}
-        found |= {"labels": await tab.run(LABELS), "headings": await tab.run(CUT)}
-        await tab.run("document.querySelector('[data-table=rows] .scroll').scrollLeft = 1e5")
-        await asyncio.sleep(0.3)
-        found["cells"], found["pairs"] = [
-            await tab.run(CELLS.format(name)) for name in ("rows", "differences")
-        ]
-        return found | {"at_the_end": await tab.run(FADED)}
+def _fitted(tab):
+    tab.wait(0.3)
+    found = {"charts": tab.run(CHARTS), "angles": tab.run(NAMES)}
+    found |= {"faded": tab.run(FADED), "edges": tab.run(EDGES)}
+    found |= {"labels": tab.run(LABELS), "headings": tab.run(CUT)}
+    tab.run("document.querySelector('[data-table=rows] .scroll').scrollLeft = 1e5")
+    tab.wait(0.3)
+    found["cells"], found["pairs"] = [tab.run(CELLS.format(name)) for name in ("rows", "differences")]
+    return found | {"at_the_end": tab.run(FADED)}
 
 
 def test_no_column_of_a_chart_is_cut_off(at_width):
@@ -270,9 +262,11 @@ def test_a_table_that_goes_on_to_the_right_fades_out_there(at_width):
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_digit_lies_on_a_bar_and_bars_are_as_long_as_the_values_are_large(width, scheme, tmp_path):
+def test_no_digit_lies_on_a_bar_and_bars_are_as_long_as_the_values_are_large(
+    width, scheme, tmp_path, open_page
+):
     page = write_report(sample_result(), tmp_path / "report.html")
-    bars = asyncio.run(_bars(page, tmp_path / "profile", width, scheme))
+    bars = open_page(page, width=width, scheme=scheme).run(BARS)
     assert len(bars) == len(
         sample_result().table.query("measure == 'normalized_variance' and stratum == 'all'")
     )
@@ -281,11 +275,6 @@ def test_no_digit_lies_on_a_bar_and_bars_are_as_long_as_the_values_are_large(wid
         assert drawn
         assert text_ends <= bar_begins + 1
         assert math.isclose(share, value / largest, abs_tol=0.02)
-
-
-async def _bars(page, profile, width, scheme):
-    async with opened(page, profile, width=width, scheme=scheme) as tab:
-        return await tab.run(BARS)
 
 
 def test_a_phone_shows_every_number_of_a_row_with_its_name_and_fades_none(at_width):
@@ -297,15 +286,10 @@ def test_a_phone_shows_every_number_of_a_row_with_its_name_and_fades_none(at_wid
     assert at_width[PHONE]["headings"] == []
 
 
-def test_headings_above_images_are_not_cut(tmp_path):
-    page = write_report(sample_result(), tmp_path / "report.html")
-    assert asyncio.run(_cut_headings(page, tmp_path / "profile")) == []
-
-
-async def _cut_headings(page, profile):
-    async with opened(page, profile) as tab:
-        assert await tab.run("document.querySelectorAll('.frames span').length") > 8
-        return await tab.run(CUT)
+def test_headings_above_images_are_not_cut(tmp_path, open_page):
+    tab = open_page(write_report(sample_result(), tmp_path / "report.html"))
+    assert tab.run("document.querySelectorAll('.frames span').length") > 8
+    assert tab.run(CUT) == []
 
 
 def test_the_page_shows_the_digits_of_the_terminal(demo_page, at_width):
