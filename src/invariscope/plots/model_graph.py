@@ -114,7 +114,7 @@ class ModelGraph(ChartPlot):
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per measure of several layers and result; results share the colours of a measure."""
-        views = measure_views(cls, results, lambda result: names.layered_measures([result]))
+        views = measure_views(cls, results, _measures_of_layers)
         plots: list[Any] = [view.plot for view in views]
         spans = {
             measure: shared_range(plot.value for plot in plots if plot.measure == measure)
@@ -326,3 +326,9 @@ def _readable_on(colour: Sequence[float]) -> str:
     """Return black or white, whichever stands out more."""
     red, green, blue = colour[:3]
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
+
+
+def _measures_of_layers(result: Result) -> list[str]:
+    """Return the measures of several layers; a graph of one layer shows nothing."""
+    found = names.layered_measures([result])
+    return [name for name in found if len(names.rows_of(result, name)) > 1]
