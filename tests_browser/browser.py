@@ -7,8 +7,6 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
-
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRAWN = "document.documentElement.dataset.drawn ?? null"
 
@@ -66,6 +64,9 @@ class Tab:
 @contextmanager
 def chromium():
     """A browser; it is gone afterwards."""
+    # Not above: pytest imports this file even if it collects other folders.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         try:
