@@ -15,14 +15,17 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from invariscope.common.locks import InUseError, held, locked
 
 PATIENCE_S = 5.0
+_ATTEMPTS = 50
 _DECIDED, _REMOVED = ".publishing", "removed.json"
 _UNFINISHED, _LOCK, _KEPT = ".unfinished", ".lock", "kept"
 _REMEDY = "Give a folder on a disk that has room and can be written to."
 _LONGEST = 150  # characters of the name of a folder in names beside it
+T = TypeVar("T")
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -117,6 +120,43 @@ def settle(folder: Path) -> None:
             f"a killed process left {folder} with new files that are not yet in place, and they cannot be "
             f"moved there now ({reason_of(error)}). Load the folder as a user who can write to it."
         ) from error
+
+
+def undisturbed(folder: Path, names: Sequence[str], read: Callable[[], T]) -> T:
+    """Read files that belong together; read them again if another process replaced any of them meanwhile.
+
+    Args:
+        folder: the folder, which is settled first.
+        names: names of the files.
+        read: reads them.
+    Raises:
+        OSError: they are replaced again and again.
+    """
+    for _ in range(_ATTEMPTS):
+        settle(folder)
+        before = _stamps(folder, names)
+        try:
+            found = read()
+        except (OSError, ValueError):
+            if _stamps(folder, names) == before:
+                raise
+        else:
+            if _stamps(folder, names) == before:
+                return found
+    raise OSError(f"another process keeps overwriting {folder}; read it when that has ended")
+
+
+def _stamps(folder: Path, names: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    """Return what changes when a file is replaced, for each file and for the folder of decided files."""
+    found = []
+    for name in (*names, _DECIDED):
+        try:
+            about = (folder / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((about.st_ino, about.st_mtime_ns, about.st_size))
+    return found
 
 
 def entries(folder: Path) -> list[Path]:

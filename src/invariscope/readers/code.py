@@ -22,7 +22,7 @@ _PLAIN = (str, bytes, int, float, complex, tuple, list, dict, set, frozenset, ty
 _HELD = (*_PLAIN, Tensor, np.ndarray, type, ModuleType)
 
 
-def is_library(value: Any) -> bool:
+def belongs_to_library(value: Any) -> bool:
     """Return whether a function or class belongs to Python, torch, NumPy or JAX."""
     return str(getattr(value, "__module__", None) or "builtins").partition(".")[0] in _BY_NAME
 
@@ -77,9 +77,7 @@ def _imported(names: Set[str], package: str | None) -> dict[str, ModuleType]:
 
 def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str, Any]]:
     """Yield the attributes with these names of a module, and of the modules among them."""
-    if not isinstance(module, ModuleType):
-        return
-    if _is_library(module.__name__, getattr(module, "__file__", None)):
+    if not isinstance(module, ModuleType) or is_library_module(module):
         return
     for name in sorted(names & vars(module).keys()):
         value = vars(module)[name]
@@ -88,8 +86,12 @@ def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str
             yield from _module_parts(f"{path}.{name}", value, names)
 
 
-def _is_library(module: str, path: str | None) -> bool:
+def is_library_module(module: ModuleType) -> bool:
     """Return whether a module belongs to Python, to an installed package or to this one."""
+    return _is_library(module.__name__, getattr(module, "__file__", None))
+
+
+def _is_library(module: str, path: str | None) -> bool:
     return module.partition(".")[0] in _BY_NAME or path in _BUILT_IN or _is_installed(path or "", module)
 
 
@@ -148,7 +150,7 @@ def code_parts(code: CodeType) -> Iterator[tuple[str, Any]]:
 def class_parts(cls: type) -> Iterator[tuple[str, Any]]:
     """Yield methods and plain attributes, including inherited ones, except those of library classes."""
     for base in cls.__mro__:
-        if is_library(base):
+        if belongs_to_library(base):
             yield "base", base.__qualname__
             continue
         for name, member in sorted(vars(base).items()):

@@ -24,7 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.readers.base import Identity
-from invariscope.readers.code import class_parts, code_parts, function_parts, global_parts, is_library
+from invariscope.readers.code import (
+    belongs_to_library,
+    class_parts,
+    code_parts,
+    function_parts,
+    global_parts,
+    is_library_module,
+)
 from invariscope.readers.torch.copies import uncompiled
 from invariscope.readers.torch.modules import is_scripted, module_kind
 
@@ -117,7 +124,7 @@ class _Digests:
     def _by_name(self, value: Any) -> bool:
         """Return whether a function or class is identified by its name."""
         home = str(getattr(value, "__module__", None) or "").partition(".")[0]
-        return is_library(value) or home in self.by_name
+        return belongs_to_library(value) or home in self.by_name
 
     def _compound(self, value: Any, where: str) -> bytes:
         for kinds, digest in _KINDS:
@@ -191,12 +198,23 @@ class _Digests:
     def _function(self, value: FunctionType, where: str) -> bytes:
         if self._by_name(value):
             return _sha("function", value.__module__, value.__qualname__)
-        named = list(global_parts(value))
-        for name, part in named:
-            if isinstance(part, (FunctionType, type)) and id(part) not in self.known:
-                self.reached[id(part)] = name, part
-        parts = [(n, p.__qualname__ if isinstance(p, (FunctionType, type)) else p) for n, p in named]
-        return self._named("function", [*function_parts(value), *parts], where)
+        named = [(name, self._reference(name, part)) for name, part in global_parts(value)]
+        return self._named("function", [*function_parts(value), *named], where)
+
+    def _module(self, value: ModuleType, where: str) -> bytes:
+        """Digest a module that something holds: of your own ones, all names without a leading "_"."""
+        if is_library_module(value):
+            return _sha("module", value.__name__)
+        own = sorted((name, held) for name, held in vars(value).items() if not name.startswith("_"))
+        return self._named("module", [(name, self._reference(name, held)) for name, held in own], where)
+
+    def _reference(self, name: str, value: Any) -> Any:
+        """Return what stands for a global where it is named; functions and classes are digested apart."""
+        if isinstance(value, (FunctionType, type)):
+            if id(value) not in self.known:
+                self.reached[id(value)] = name, value
+            return value.__qualname__
+        return value.__name__ if isinstance(value, ModuleType) else value
 
     def _builtin(self, value: Any, where: str) -> bytes:
         owner = getattr(value, "__self__", None)
@@ -384,7 +402,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (type, _Digests._class),
     ((staticmethod, classmethod), lambda own, v, at: own._all(type(v).__name__, (v.__func__,), at)),
     (property, lambda own, v, at: own._all("property", (v.fget, v.fset), at)),
-    (ModuleType, lambda own, v, at: _sha("module", v.__name__)),
+    (ModuleType, _Digests._module),
     (
         torch.Generator,
         lambda own, v, at: _sha("generator", str(v.device), own._tensor(v.get_state(), at)),

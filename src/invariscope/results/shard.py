@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.publishing import filling, settle, written
+from invariscope.common.publishing import filling, undisturbed, written
 from invariscope.common.sealing import BLANKS, read_sealed_json, seal, verified, write_sealed_json
 
 SHARD_NAME, SUMS_NAME = "shard.json", "sums.safetensors"
@@ -74,7 +74,10 @@ def load_shard(folder: Path, *, sums: bool = True) -> Shard:
         FileNotFoundError: the folder holds no shard.
         ValueError: the files are damaged, or of a newer version.
     """
-    settle(folder)
+    return undisturbed(folder, (SHARD_NAME, SUMS_NAME), lambda: _read(folder, sums=sums))
+
+
+def _read(folder: Path, *, sums: bool) -> Shard:
     path = folder / SHARD_NAME
     if not path.is_file():
         raise FileNotFoundError(

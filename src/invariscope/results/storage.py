@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.publishing import entries, filling, settle, written
+from invariscope.common.publishing import entries, filling, undisturbed, written
 from invariscope.common.sealing import BLANKS, read_sealed_json, seal, write_sealed_json
 from invariscope.results.maps import DrawnMap
 from invariscope.results.result import Result
@@ -106,7 +106,10 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
     """
     folder = Path(folder)
     folder = folder.parent if folder.name == JSON_NAME else folder
-    settle(folder)
+    return undisturbed(folder, (JSON_NAME, MAPS_NAME), lambda: _read(folder, maps=maps))
+
+
+def _read(folder: Path, *, maps: bool) -> Result:
     if not (folder / JSON_NAME).is_file():
         if (folder / SHARD_NAME).is_file():
             load_shard(folder, sums=False).refuse(f"{JSON_NAME} in {folder}")

@@ -298,10 +298,10 @@ def _plain(value: Any) -> Any:
 
 def _content(value: Any) -> str:
     """Return a digest of what a function does, or of what an object holds; "" for code of libraries."""
-    from invariscope.readers.code import is_library
+    from invariscope.readers.code import belongs_to_library
     from invariscope.readers.fingerprint import identify
 
     own = str(getattr(value, "__module__", "")).partition(".")[0] == "invariscope"
-    if hasattr(value, "__qualname__") and (own or is_library(value)):
+    if hasattr(value, "__qualname__") and (own or belongs_to_library(value)):
         return ""
     return identify(value, "value", by_name=("invariscope",)).digest[:12]

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.common.publishing import entries, filling, settle, written
+from invariscope.common.publishing import entries, filling, settle, undisturbed, written
 from invariscope.common.reading import refuse_zip_bomb
 from invariscope.common.sealing import NAME, read_sealed_json, write_sealed_json
 from invariscope.common.versions import versions
@@ -150,7 +150,10 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
         raise ValueError(
             f"{path} has no card; give a folder with {WEIGHTS} and {CARD}, as written by save_network."
         )
-    settle(folder)
+    return undisturbed(folder, (CARD, WEIGHTS), lambda: _read_network(folder))
+
+
+def _read_network(folder: Path) -> tuple[nn.Module, Card]:
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}; give the folder that save_network wrote.")
