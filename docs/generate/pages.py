@@ -59,7 +59,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Command line": "command_line.md"},
         {"What happens to your model": "model_state.md"},
         {"When something is wrong": "bad_input.md"},
-        {"What is promised": "reliability.md"},
+        {"Guarantees": "reliability.md"},
         {"Reproductions": section("reproductions")},
         {"Reference": section("reference")},
         {"Architecture": "architecture.md"},
