@@ -78,8 +78,8 @@ def read_sealed_json(path: Path, *, newest: int, what: str) -> Sealed:
         raise damaged(path)
     if document["schema"] > newest:
         raise ValueError(
-            f"{path} has schema {document['schema']}, but this version of invariscope reads schemas up to "
-            f"{newest}; upgrade invariscope"
+            f"{path} has schema {document['schema']}, but this version reads up to {newest}: "
+            "update invariscope"
         )
     if not found and (document["schema"] != 1 or NAME in document):
         raise damaged(path)
