@@ -14,7 +14,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-models test-worlds stubs docs campaign soak help again
+.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -38,6 +38,9 @@ bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and agains
 kills: $(VENV)/.dev  ## kill commands 100 times and compare their results with undisturbed runs (about 10 minutes)
 	$(BIN)/python -m benchmarks.kills --seed $(SEED)
 
+test-browser: $(VENV)/.browser  ## open reports in Chromium, which must be installed (about 2 minutes)
+	$(BIN)/python -m pytest tests_browser
+
 test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTorch Geometric against plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
@@ -54,6 +57,10 @@ stubs: $(VENV)/.dev  ## list the public names for editors and type checkers, aft
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+pages: $(VENV)/.dev  ## write the pages of the reproductions and all figures of the documentation anew (about 5 minutes)
+	$(BIN)/python -m invariscope.lab.pages
+	$(BIN)/python docs/generate/images.py
+
 DATA ?= $(INVARISCOPE_DATA)
 
 MINUTES ?= 60
@@ -65,7 +72,7 @@ campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=f
 	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An environment is finished when its stamp exists. `.unfinished` is left behind only if an
 # install was interrupted; that environment is then created again.
@@ -85,6 +92,7 @@ $(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch: %/.torch: cons
 
 $(VENV)/.demo: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,docs]
+$(VENV)/.browser: EXTRAS := [dev,docs,browser]
 $(BENCH)/.bench: EXTRAS := [bench]
 $(MODELS)/.models: EXTRAS := [models]
 $(WORLDS)/.worlds: EXTRAS := [worlds]
@@ -93,12 +101,12 @@ $(MODELS)/.models: ALONE := timm
 # It requires a backport of typing that breaks later versions of Python.
 $(WORLDS)/.worlds: ALONE := resemblyzer
 
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser: $(VENV)/.torch
 $(BENCH)/.bench: $(BENCH)/.torch
 $(MODELS)/.models: $(MODELS)/.torch
 $(WORLDS)/.worlds: $(WORLDS)/.torch
 
-$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds: pyproject.toml
 	@touch $(@D)/.unfinished
 	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
 	$(if $(ALONE),$(@D)/bin/python $(INSTALL) --no-deps $(ALONE))

@@ -206,11 +206,11 @@ def test_results_saved_without_a_baseline_are_still_read(net, digits, tmp_path):
 def test_the_reports_table_has_a_column_of_random_networks_where_there_are_any(net, digits):
     result = quick(net, digits)
     table = tables.row_table([result])
-    at = [column["label"] for column in table["columns"]].index("Random nets")
-    for row, band in zip(table["rows"], result.baseline.to_dict("records"), strict=True):
+    at = [column.label for column in table.columns].index("Random nets")
+    for row, band in zip(table.rows, result.baseline.to_dict("records"), strict=True):
         assert row[at] == pytest.approx([band["low"], band["high"]], rel=1e-5)
     plain = tables.row_table([quick(net, digits, baseline=None)])
-    assert "Random nets" not in [column["label"] for column in plain["columns"]]
+    assert "Random nets" not in [column.label for column in plain.columns]
 
 
 def test_the_page_explains_the_random_networks_where_there_are_any(net, digits, tmp_path):

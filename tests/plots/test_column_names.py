@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from invariscope.plots.shared.interactive import EDGES, name_columns, new_chart
+from invariscope.plots.shared.interactive import new_chart
+from invariscope.plots.shared.layer_axis import EDGES, name_columns
 
 PHONE, DESK = 343, 1100
 

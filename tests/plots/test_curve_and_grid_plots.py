@@ -56,7 +56,8 @@ def test_a_curve_of_a_layer_names_it_and_says_that_others_have_one_too():
     curves = [curve(j, 0.5, measure=measure, layer=layer) for layer in ("conv1", "conv2") for j in range(2)]
     (view,) = ElementCurve.views([result(curves=curves)])
     assert view.label == "Equivariance deviation: channelwise, at layer conv2, the last of 2"
-    assert view.plot.draw().axes[0].get_ylabel() == "Equivariance deviation: channelwise, at layer conv2"
+    written = view.plot.draw().axes[0].get_ylabel()
+    assert " ".join(written.split()) == "Equivariance deviation: channelwise, at layer conv2"
     assert view.plot.chart().yaxis[0].axis_label == "Equivariance deviation: channelwise, at layer conv2"
     (alone,) = ElementCurve.views([result(curves=curves[:2])])
     assert alone.label == "Equivariance deviation: channelwise, at layer conv1"

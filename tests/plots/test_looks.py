@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from sample_results import sample_result
 
 import invariscope as iv
-from invariscope.plots import PLOTS
 from invariscope.plots.shared.depth import FEW, shown_layers
 
 # One of each kind: lines, violins, columns of cells, two panels, curves, images.
@@ -84,19 +83,6 @@ def test_deep_networks_show_the_outputs_of_blocks_unless_layers_are_named():
     assert shown_layers([str(i) for i in range(200)]).sum() == FEW
     with pytest.raises(ValueError, match=r"no layer matches 'fc\*'; the layers are stage0.0.conv, "):
         iv.plot("layer_profile", result, layers="fc*")
-
-
-@pytest.mark.parametrize("name", PLOTS.names())
-def test_a_paper_figure_fits_a_column_and_its_files_hold_text(name, tmp_path):
-    result = sample_result(
-        layers={"conv1": (4, 6, 6), "out": (10,)}, information=True, maps=True, stability=True
-    )
-    figure = iv.plot(name, result, theme="paper", title="A title")
-    assert figure.get_size_inches()[0] <= 3.4
-    figure.savefig(tmp_path / "figure.pdf", metadata={"CreationDate": None})
-    figure.savefig(tmp_path / "figure.svg", metadata={"Date": None})
-    assert b"/Type3" not in (tmp_path / "figure.pdf").read_bytes().replace(b" ", b"")
-    assert "A title</text>" in (tmp_path / "figure.svg").read_text()
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -40,7 +40,7 @@ def test_of_many_layers_some_are_taken_from_the_first_to_the_last_and_others_can
     assert [s.name for s in plot.series][::5] == ["conv1", "log_softmax"]
     assert len(plot.series) == 6
     assert [s.name for s in Spectra.prepare(whole, layers=["pool1"]).series] == ["pool1"]
-    with pytest.raises(ValueError, match=r"unknown layer 'pool9'. Closest: 'pool"):
+    with pytest.raises(ValueError, match=r"no layer matches \['pool9'\]; the layers are conv1, "):
         Spectra.prepare(whole, layers=["pool9"])
 
 

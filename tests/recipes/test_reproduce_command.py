@@ -92,8 +92,9 @@ def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe
     assert "**nv/all_conv**: error: " in trouble
     assert "variance across samples needs at least two" in trouble
     assert "| The two networks differ. | *not tested* | 1 of 1: nv/simple_conv is not finished |" in page
-    assert "No value: nv/simple_conv is not finished, nv/all_conv is not finished." in page
-    assert "No figure: none of its cells is finished." in page
+    missing = "nv/simple_conv is not finished; nv/all_conv is not finished"
+    assert f"No value for 2 of 2 rows: {missing}." in page
+    assert "- Layers of all_conv: its cell is not finished." in page
 
 
 def test_a_whole_page_holds_numbers_intervals_verdicts_and_figures(finished, recipe, tmp_path):

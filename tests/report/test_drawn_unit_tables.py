@@ -23,7 +23,7 @@ def case(request):
 
 def test_the_report_has_columns_for_drawn_units_only_if_there_are_any(case):
     result, drawn = case
-    headings = [column["label"] for column in row_table([result])["columns"]]
+    headings = [column.label for column in row_table([result]).columns]
     assert ("Drawn from" in headings) == ("Drawing error" in headings) == drawn
     assert ("drawing error" in dict(words([result]))) == drawn
 

@@ -31,9 +31,31 @@ def said(*results):
 
 def test_the_sentence_names_the_most_and_the_least_invariant_layer():
     assert said(net([0.5, 0.25, 0.75])) == [
-        "Rotation changes the responses of layer1, the most invariant layer, 0.2500 times as much as a "
-        "change of sample does, and those of layer2, the least invariant, 0.7500 times as much."
+        "Rotation changes responses between 0.25 times (in layer1) and 0.75 times (in layer2) as much as "
+        "replacing the sample does.",
+        "Rotation affects layer1 least, changing its responses 0.25 times as much as replacing the sample "
+        "does, and layer2 most: 0.75 times as much.",
     ]
+
+
+def test_the_values_of_the_extremes_come_with_their_intervals_and_the_samples_with_their_noun():
+    rows = [row("a", 0.5, ci_low=0.4, ci_high=0.6), row("b", 0.75, ci_low=0.7, ci_high=0.8)]
+    _, sentence = said(result(rows, data={"shape": [3, 8, 8]}, **ROTATION))
+    assert sentence.replace("\u00a0", " ") == (
+        "Rotation affects a least, changing its responses 0.5 times as much as replacing the image does "
+        "(95 % interval 0.4 to 0.6), and b most: 0.75 times as much (95 % interval 0.70 to 0.80)."
+    )
+
+
+def test_an_interval_that_does_not_contain_its_value_is_left_to_the_table():
+    (sentence,) = said(result([row("a", 0.5, ci_low=0.6, ci_high=0.7)], **ROTATION))
+    assert sentence == "Rotation changes the responses of a 0.5 times as much as replacing the sample does."
+
+
+def test_the_layers_of_a_deep_network_are_named_with_their_position():
+    _, sentence = said(net([0.5] * 30 + [0.25] + [0.5] * 10 + [0.75]))
+    assert "affects layer30 (layer 31 of 42) least" in sentence
+    assert "layer41 (layer 42 of 42) most" in sentence
 
 
 @pytest.mark.parametrize(
@@ -44,12 +66,12 @@ def test_the_sentence_says_what_kind_of_ratio_it_is(spread, words):
         [row("a", 0.5)], measures={"normalized_variance": {"options": {"spread": spread}}}, **ROTATION
     )
     assert said(shown) == [
-        f"Rotation changes the responses of a 0.5000 times as much as a change of sample does {words}."
+        f"Rotation changes the responses of a 0.5 times as much as replacing the sample does {words}."
     ]
 
 
 def test_layers_without_a_value_are_not_the_most_invariant():
-    assert "layer2, the most invariant layer" in said(net([NAN, 0.5, 0.25]))[0]
+    assert "affects layer2 least" in said(net([NAN, 0.5, 0.25]))[1]
 
 
 def test_without_any_value_the_page_says_so():
@@ -162,21 +184,18 @@ def test_layers_that_cannot_be_told_from_unrelated_samples_are_counted():
         row("b", 0.9, ci_high=1.1, null=1.0),
         row("c", 0.9, null=1.0),
     ]
-    assert said(result(rows, **ROTATION))[1] == (
+    assert said(result(rows, **ROTATION))[2] == (
         "The interval reaches the null, the value for unrelated samples, in 1 of 3 layers."
     )
 
 
 def test_a_layer_that_is_only_a_number_is_called_a_layer():
-    assert (
-        "the responses of layer 3, the most invariant layer"
-        in said(result([row("3", 0.1), row("4", 0.2)]))[0]
-    )
+    assert "Transformation affects layer 3 least" in said(result([row("3", 0.1), row("4", 0.2)]))[1]
 
 
 def test_the_accuracy_is_given_with_the_elements_of_its_extremes():
     shown = result([row("a", 0.5)], curves=[curve(0, 0.975), curve(2, 0.4)], **ROTATION)
-    assert said(shown)[-1] == "The accuracy ranges from 40.0\u00a0% (180°) to 97.5\u00a0% (0°)."
+    assert said(shown)[-1] == "The accuracy ranges from 40\u00a0% (180°) to 98\u00a0% (0°)."
 
 
 def test_the_title_names_the_transform_and_up_to_three_networks():

@@ -82,7 +82,7 @@ def test_several_networks_are_told_apart():
 
 
 def test_the_table_shows_all_rows_at_first_those_of_flips_included():
-    filters = row_table([measured()])["filters"]
+    filters = row_table([measured()]).filters
     assert [chosen["selected"] for chosen in filters] == [""]
 
 

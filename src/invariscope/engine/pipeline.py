@@ -19,6 +19,7 @@ from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.chance import chance_values, refuse_streams, with_chance
 from invariscope.engine.extras.compact import compacted, named_layers
+from invariscope.engine.extras.examples import examples_of
 from invariscope.engine.extras.grid_notes import grid_texts
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -28,7 +29,6 @@ from invariscope.engine.passes import Passes
 from invariscope.engine.sharding.processes import launched, team
 from invariscope.engine.sharding.shards import as_shard, share_of
 from invariscope.engine.sharding.together import measured_together
-from invariscope.engine.state import MAX_ORBIT_VALUES
 from invariscope.engine.task import Task
 from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
@@ -102,7 +102,7 @@ def _whole(task: Task, started: float) -> Result:
             curve_rows=tuple(part.points),
             arrays=part.maps,
             provenance=origin(task, run, seconds=seconds, **further),
-            examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
+            examples=examples_of(task, run, part.maps),
         )
     passes.remove()
     return result

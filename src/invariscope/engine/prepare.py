@@ -172,7 +172,7 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     checked = _check_dependence(walk, first, run)
     run.notes += padding_notes(walk.transform, first.part(0, min(64, len(first))).inputs, seed=options.seed)
     if isinstance(moved, Tensor) and moved.ndim == 5 and not moved.is_complex():  # images, for reports
-        run.orbit = moved[0].detach().float().cpu().numpy().copy()
+        run.orbit, run.orbit_dtype = moved[0].detach().float().cpu().numpy().copy(), moved.dtype
     if needs.paired and first.labels is None and walk.source.walked()["order"] == "arrival":
         run.notes.append(UNKNOWN)
     return run, *checked

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from invariscope.anatomy.grids import UnitGrid
 from invariscope.data.labels import Labelling
@@ -45,9 +46,6 @@ class Turned:
     total: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
 
 
-MAX_ORBIT_VALUES = 1 << 20  # larger examples are not kept in results
-
-
 @dataclass
 class Run:
     """State of one pass: the statistics of each layer, and how they were obtained.
@@ -55,6 +53,7 @@ class Run:
     Args:
         inapplicable: for each layer and statistic that does not apply to it, the reason.
         forwards: number of inputs on which the model was run, including those of a pilot pass.
+        orbit, orbit_dtype: images of the first sample's orbit, and the type in which the model takes them.
         reach: factor by which intervals are widened, if their width decides when the run stops.
         shapes: the unit shape of each layer, from the inspection.
         draws: the units to draw from each large layer.
@@ -85,6 +84,7 @@ class Run:
     input_shape: tuple[int, ...] = ()
     fingerprint: str = ""
     orbit: np.ndarray | None = None
+    orbit_dtype: torch.dtype = torch.float32
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)

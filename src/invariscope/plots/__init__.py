@@ -9,14 +9,13 @@ or `GridPlot`. It is then listed, tested and shown in the report automatically.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.registry import refuse_unknown_options
 from invariscope.common.wording import visible
 from invariscope.plots.shared.base import PLOTS, ChartPlot, GridPlot, Plot, View, draw_beside
-from invariscope.plots.shared.labels import as_results
+from invariscope.plots.shared.labels import as_results, model_names
 from invariscope.plots.shared.look import Look
+from invariscope.plots.shared.options import checked
 from invariscope.results.readable import readable, shown_entry
 
 if TYPE_CHECKING:
@@ -66,13 +65,13 @@ def draw(
     plot = PLOTS.get(name)
     look = Look(theme, ax, figsize, title and visible(title, keep="\n"), vmin, vmax, cmap)
     several = [readable(result) for result in as_results(results)]
-    given = several[0] if hasattr(results, "provenance") else several
-    refuse_unknown_options(partial(plot.prepare, given), options, name=f"{name!r}")
-    options = {option: shown_entry(value) for option, value in options.items()}
+    options = {option: shown_entry(value) for option, value in checked(plot, options, name=name).items()}
     if not plot.single:
-        return plot.prepare(given, **options).draw_as(look)
+        return plot.prepare(several, **options).draw_as(look)
     drawings = [plot.prepare(result, **options) for result in several]
-    return drawings[0].draw_as(look) if len(drawings) == 1 else draw_beside(drawings, look)
+    if len(drawings) == 1:
+        return drawings[0].draw_as(look)
+    return draw_beside(drawings, look, model_names(several))
 
 
 plot = draw  # `iv.plot`

@@ -141,30 +141,37 @@ class ClassHeatmap(ChartPlot):
     def paint(self, canvas: Canvas) -> None:
         """Draw both heat maps side by side."""
         count, title = 2 if self.by_unit else 1, names.measure_title(self.measure)
-        size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 2.2 + 0.3 * len(self.classes))
+        size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 1.8 + 0.25 * len(self.classes))
         axes = canvas.panels(*size, columns=count)
         canvas.draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span)
         canvas.name_ticks(axes[0, 0], self.layers)
-        canvas.heading(axes[0, 0], f"{self.model}: layers")
+        canvas.axis_titles(axes[0, 0], names.layer_axis(self.layers), "class")
+        canvas.heading(axes[0, 0], self.model, columns=count)
         canvas.colour_bar(axes[0, 0], self.span, title, values=self.by_layer)
         if self.by_unit:
             values = np.stack([row.values for row in self.by_unit])
             canvas.draw_matrix(axes[0, 1], values, self.classes, self.unit_span)
-            canvas.heading(axes[0, 1], self.by_unit[0].caption)
+            canvas.axis_titles(axes[0, 1], self._unit_axis, "class")
             if values.shape[1] <= FEW_UNITS:
                 canvas.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
             canvas.colour_bar(axes[0, 1], self.unit_span, title, values=values)
+
+    @property
+    def _unit_axis(self) -> str:
+        first = self.by_unit[0]
+        return f"{first.kind} of {self.last_layer}" + (f", means of {first.step}" if first.step > 1 else "")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows class, layer or unit, and value."""
         from bokeh.layouts import column
 
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         # Each row repeats the layer names, because Bokeh looks up the hovered cell in the row's own image.
         layers = [[list(self.layers)]] * len(self.classes)
         first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
-        live.name_columns(first, self.layers)
+        layer_axis.layer_columns(first, self.layers)
         if not self.by_unit:
             return first
         numbers = [np.ascontiguousarray(row.index[None], dtype=np.int32) for row in self.by_unit]
@@ -181,12 +188,15 @@ class ClassHeatmap(ChartPlot):
     ) -> Any:
         from invariscope.plots.shared import interactive as live
 
-        rows, width = matrix.shape
-        chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 64 + 4 * width)))
+        rows = len(matrix)
+        chart = live.new_chart(height=80 + 22 * rows)
         scale = live.colour_scale(span)
         images = live.matrix(chart, matrix, {"class": list(self.classes), **columns}, scale)
         live.name_ticks(chart.yaxis[0], self.classes)
         live.hover(chart, [images], {"class": "@class", **shown, "value": "@image{0.000}"})
+        live.saved(
+            images.data_source, {"class": "class", **{name: name for name in columns}, "value": "image"}
+        )
         live.colour_bar(chart, scale)
         return chart
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEADLINE = "prediction.accuracy"
 OUTPUT = "output"
+NUMBERS = {"model": "model", "element": "label", "x": "x", "value": "y", "low": "low", "high": "high"}
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ class ElementCurve(ChartPlot):
             canvas.draw_curve(ax, i, series.name, series.x, (value, low, series.high), size=4)
         if self.logarithmic:
             ax.set_yscale("log")
+            canvas.value_axis(ax)
             canvas.plain_log_ticks(ax)
         else:
             canvas.value_axis(ax, *self.span)
@@ -155,6 +157,7 @@ class ElementCurve(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows element, value and interval."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
         if not self.logarithmic:
@@ -163,14 +166,14 @@ class ElementCurve(ChartPlot):
             _chart_series(chart, series, *self._positive(series), i) for i, series in enumerate(self.series)
         ]
         if self.parameter == "element":
-            live.name_columns(chart, self.series[0].labels)
+            layer_axis.name_columns(chart, self.series[0].labels)
         elif len(self.angle_ticks):
             chart.xaxis[0].ticker = self.angle_ticks
         live.axis_title(chart.xaxis[0], self._x_title)
         live.axis_title(chart.yaxis[0], self.value_title)
         shown = {"model": "@model", "element": "@label", "value": "@text", "95 %": "@interval"}
         for source in sources:
-            live.hover_points(chart, source, shown)
+            live.hover_points(chart, source, shown, NUMBERS)
         return chart
 
     def _positive(self, series: CurveSeries) -> tuple[np.ndarray, np.ndarray]:

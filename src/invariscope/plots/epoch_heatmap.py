@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.cells import shared_range
 from invariscope.plots.shared.depth import shown_layers
 
@@ -102,6 +102,7 @@ class EpochHeatmap(ChartPlot):
             View(
                 names.of_model(names.measure_title(measure), name, len(several)),
                 cls.prepare(found, measure=measure, model=name),
+                whole_plot(cls.prepare, found, found, measure=measure, model=name),
             )
             for measure in measures
             for name, found in several.items()
@@ -111,20 +112,20 @@ class EpochHeatmap(ChartPlot):
     def paint(self, canvas: Canvas) -> None:
         """Draw the heat map, first layer on top, with a colour bar."""
         rows, columns = self.value.shape
-        size = min(14.0, 4.0 + 0.35 * columns), min(16.0, 1.6 + 0.26 * rows)
-        ax = canvas.panel(*size)
+        size = min(14.0, 4.0 + 0.35 * columns), min(6.6, 1.6 + 0.22 * rows)
+        ax = canvas.panel(*size, rows=rows)
         canvas.draw_matrix(ax, self.value, self.layers, self.span)
         ax.set_xticks(self.ticks, [str(self.epochs[place]) for place in self.ticks])
-        canvas.axis_titles(ax, "epoch", "")
+        canvas.axis_titles(ax, "epoch", names.layer_axis(self.layers))
         canvas.heading(ax, self.model)
         canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=self.value)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, epoch, value and interval."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
-        rows, columns = self.value.shape
-        chart = live.new_chart(height=90 + 20 * rows, min_width=max(300, min(900, 120 + 16 * columns)))
+        chart = live.new_chart(height=90 + (20 if len(self.layers) <= 60 else 8) * len(self.layers))
         scale = live.colour_scale(self.span)
         images = live.matrix(chart, self.value, self._columns(), scale)
         live.name_ticks(chart.yaxis[0], self.layers)
@@ -133,6 +134,8 @@ class EpochHeatmap(ChartPlot):
         live.axis_title(chart.xaxis[0], "epoch")
         shown = {"layer": "@layer", "epoch": "@epoch", "value": "@image{0.000}", "95 %": "@interval"}
         live.hover(chart, [images], shown)
+        live.saved(images.data_source, {"layer": "layer", "epoch": "epoch", "value": "image"})
+        layer_axis.pickable(chart, self.layers, axis="y")
         live.colour_bar(chart, scale)
         return chart
 

@@ -91,6 +91,11 @@ class FeatureOrbits(GridPlot):
             if any(key.startswith(PREFIX) for key in result.examples)
         ]
 
+    @property
+    def row_layers(self) -> tuple[str, ...]:
+        """Return the layer of each row of the grid; "" for the input."""
+        return (*([""] if self.strip else []), *(feature.layer for feature in self.features))
+
     def grid(self) -> PixelGrid:
         """Return a row for the input, followed by a row per feature map."""
         rows = [_pixel_row(feature) for feature in self.features]

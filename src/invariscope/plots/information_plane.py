@@ -10,6 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
+DEEP = 12  # with more layers, dots are small
 # (outputs, axis titles): about the transformation on x, about the class on y.
 FORMS = {
     "bits": (
@@ -65,7 +67,12 @@ class InformationPlane(ChartPlot):
 
     @classmethod
     def prepare(
-        cls, results: Result | Iterable[Result], *, form: str = "bits", stratum: str = "all"
+        cls,
+        results: Result | Iterable[Result],
+        *,
+        form: str = "bits",
+        stratum: str = "all",
+        layers: Sequence[str] | str | None = "auto",
     ) -> InformationPlane:
         """Collect the layers of each result that have both values.
 
@@ -74,12 +81,15 @@ class InformationPlane(ChartPlot):
             form: "bits", or "shares" of the largest possible information: log2 of the number of elements,
                 and the entropy of the classes.
             stratum: "all"; within a single class, there is no information about the class.
+            layers: see `shown_layers`.
         Raises:
             ValueError: no result has both values, or an unknown form.
         """
         form = names.choose("form", form, list(FORMS))
         outputs = FORMS[form][0]
-        found = _all_series(names.as_results(results), outputs, stratum)
+        found = tuple(
+            _of_layers(series, layers) for series in _all_series(names.as_results(results), outputs, stratum)
+        )
         if not found:
             raise ValueError(
                 f"no layer has {' and '.join(outputs)} for stratum {stratum!r}: measure 'information' on "
@@ -91,23 +101,31 @@ class InformationPlane(ChartPlot):
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view of bits and one of shares, if any result has them."""
         found = {form: _all_series(results, outputs, "all") for form, (outputs, _) in FORMS.items()}
-        return [View(form.capitalize(), cls(form, series)) for form, series in found.items() if series]
+        return [
+            View(form.capitalize(), cls(form, tuple(_of_layers(one, "auto") for one in series)))
+            for form, series in found.items()
+            if series
+        ]
 
     def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals, joined by lines; a ring marks the first layer."""
         ax = canvas.panel(5.6, 4.6)
         for i, series in enumerate(self.series):
-            _draw_series(ax, series, i, canvas, named=i == 0)
+            _draw_series(ax, series, i, canvas)
+        canvas.value_axis(ax)
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, *FORMS[self.form][1])
-        if len(self.series) > 1:
-            canvas.legend(ax)
+        first = {series.layers[0] for series in self.series}
+        canvas.legend(
+            ax, [canvas.mark_of("first layer" + (f", {first.pop()}" if len(first) == 1 else ""), "o")]
+        )
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, values and intervals."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
-        chart = live.new_chart(height=360, min_width=300)
+        chart = live.new_chart(height=360)
         for axis, title in zip((chart.xaxis[0], chart.yaxis[0]), FORMS[self.form][1], strict=True):
             live.axis_title(axis, title)
         shown = {
@@ -117,8 +135,11 @@ class InformationPlane(ChartPlot):
             "class, 95 %": "@class_interval",
         }
         shown |= {"transformation": "@transform_text", "transformation, 95 %": "@transform_interval"}
-        for i, series in enumerate(self.series):
-            live.hover_points(chart, _chart_series(chart, series, i), shown)
+        sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
+        numbers = {"model": "model", "layer": "layer", "transformation": "x", "class": "y"}
+        for source in sources:
+            live.hover_points(chart, source, shown, numbers)
+        layer_axis.pickable_points(chart, sources)
         return chart
 
 
@@ -145,20 +166,22 @@ def _series(name: str, result: Result, outputs: tuple[str, str], stratum: str) -
     )
 
 
-def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas, *, named: bool) -> None:
-    """Draw one network; `named`: whether to write the names of its first and last layer."""
-    colour = canvas.colour(i)
-    ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2, alpha=0.6)
-    ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2, alpha=0.6)
-    style = canvas.series_style(i)
-    ax.plot(series.x, series.y, linewidth=1.2, markersize=5.5, label=series.name, **style)
-    ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
-    ends = dict.fromkeys((0, len(series.layers) - 1)) if named else ()
-    for at in ends:
-        ax.annotate(
-            series.layers[at], (series.x[at], series.y[at]), xytext=(7, 5), textcoords="offset points",
-            fontsize=canvas.colours.small_size, color=canvas.colours.muted, parse_math=False,
-        )  # fmt: skip
+def _of_layers(series: PlaneSeries, layers: Sequence[str] | str | None) -> PlaneSeries:
+    """Return the series restricted to some layers, see `shown_layers`."""
+    kept = shown_layers(series.layers, layers)
+    values = (part[kept] for part in (series.x, series.y, series.x_interval, series.y_interval))
+    return PlaneSeries(series.name, tuple(np.array(series.layers)[kept].tolist()), *values)
+
+
+def _draw_series(ax: Axes, series: PlaneSeries, i: int, canvas: Canvas) -> None:
+    """Draw one network, with a ring at its first layer."""
+    colour, scale, deep = canvas.colour(i), canvas.colours.scale, len(series.layers) > DEEP
+    ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2 * scale, alpha=0.6)
+    ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2 * scale, alpha=0.6)
+    style = {**canvas.series_style(i), "markersize": (3.0 if deep else 5.0) * scale}
+    ax.plot(series.x, series.y, linewidth=1.2 * scale, label=series.name, **style)
+    ring = {"markerfacecolor": "none", "markeredgecolor": colour, "markersize": 10 * scale}
+    ax.plot(series.x[:1], series.y[:1], "o", **ring)
 
 
 def _chart_series(chart: Any, series: PlaneSeries, i: int) -> Any:

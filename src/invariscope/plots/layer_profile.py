@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.scales import far_apart
 
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
 COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
 DODGE = 0.14
+NUMBERS = {"model": "model", "layer": "layer", "value": "y", "low": "low", "high": "high", "null": "expected"}
+# If there are more layers, intervals are bands instead of bars, and dots are small.
+DEEP = 24
+DOUBTFUL = 0.5  # share of dead or sparse units above which a value has a hollow dot
 
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """The profile of one model, an entry per layer; NaN if missing. `spans` are the intervals as text."""
+    """The profile of one model, an entry per layer; NaN if missing. `spans` are the intervals as text.
+
+    `excluded` is the share of units that are dead or sparse, which the value leaves out.
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -40,6 +47,7 @@ class ProfileSeries:
     units: np.ndarray
     random: Band
     spans: tuple[str, ...]
+    excluded: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -130,7 +138,11 @@ class LayerProfile(ChartPlot):
             for column in BOUNDS
         }
         return [
-            View(_view_label(measure, column, found), cls.prepare(results, measure=measure, column=column))
+            View(
+                _view_label(measure, column, found),
+                cls.prepare(results, measure=measure, column=column),
+                whole_plot(cls.prepare, results, results, measure=measure, column=column),
+            )
             for measure in names.headline_first([*found["value"], *found["value_ratio"]])
             for column in BOUNDS
             if measure in found[column]
@@ -158,23 +170,29 @@ class LayerProfile(ChartPlot):
         ax = canvas.panel(min(14.0, 4.5 + 0.4 * deepest), 4.2)
         draw_bands(ax, *self._bands, canvas)
         for i, series in enumerate(self._shown):
-            _draw_series(ax, series, i, self._dodge(i), canvas)
+            _draw_series(ax, series, i, self._dodge(i) if deepest <= DEEP else 0.0, canvas)
         canvas.horizontal_grid(ax)
-        canvas.axis_titles(ax, self._x_title, self._y_title)
+        canvas.axis_titles(ax, self._x_title or names.layer_axis(self.series[0].layers), self._y_title)
         if not self.relative:
             canvas.name_ticks(ax, self.series[0].layers)
         if self.logarithmic:
             ax.set_yscale("log")
+            canvas.value_axis(ax)
             canvas.plain_log_ticks(ax)
         else:
             canvas.value_axis(ax, self.bottom, self.top)
-        nulls = any(np.isfinite(series.null).any() for series in self._shown)
-        if len(self.series) > 1 or self._banded or nulls:
-            canvas.legend(ax, dotted="null" if nulls else "")
+            if self.bottom < 0:
+                ax.axhline(0, color=canvas.colours.muted, linewidth=0.6, zorder=0.7)
+        nulls = _draw_nulls(ax, self._shown, canvas)
+        shifts = [self._dodge(i) if deepest <= DEEP else 0.0 for i in range(len(self.series))]
+        marks = _draw_marks(ax, self._shown, shifts, canvas)
+        if len(self.series) > 1 or self._banded or nulls or marks:
+            canvas.legend(ax, marks, dotted="null" if nulls else "")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, value, interval, null and random weights."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         deepest = max(len(s.layers) for s in self.series)
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
@@ -184,14 +202,16 @@ class LayerProfile(ChartPlot):
         if self.relative:
             live.axis_title(chart.xaxis[0], self._x_title)
         else:
-            live.name_columns(chart, self.series[0].layers)
+            layer_axis.layer_columns(chart, self.series[0].layers)
             chart.x_range = live.fixed(-0.6, deepest - 0.4)
         chart_bands(chart, *self._bands)
         sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self._shown)]
         shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
         shown |= {"random nets": "@random"} if self._banded else {}
         for source in sources:
-            live.hover_points(chart, source, {**shown, "units": "@units"})
+            live.hover_points(chart, source, {**shown, "units": "@units"}, NUMBERS)
+        if self.relative:
+            layer_axis.pickable_points(chart, sources)
         return chart
 
     @property
@@ -238,6 +258,7 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
         high=high,
         null=null,
         units=rows["units"].to_numpy(float),
+        excluded=((rows["dead_units"] + rows["sparse_units"]) / rows["units"].clip(lower=1)).to_numpy(float),
         random=random,
         spans=tuple(_span(row, column) for row in rows.to_dict("records")),
     )
@@ -269,13 +290,50 @@ def _view_label(measure: str, column: str, found: dict[str, list[str]]) -> str:
 
 
 def _draw_series(ax: Axes, series: ProfileSeries, i: int, shift: float, canvas: Canvas) -> None:
-    colour = canvas.colour(i)
-    x = series.x + shift
-    scale = canvas.colours.scale * (1.0 if len(x) <= 24 else 0.7)
-    ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6 * scale, alpha=0.7)
-    style = canvas.series_style(i)
-    ax.plot(x, series.value, linewidth=1.6 * scale, markersize=5.5 * scale, label=series.name, **style)
-    ax.plot(x, series.null, color=colour, linewidth=1.2 * scale, linestyle=":", alpha=0.8)
+    colour, x = canvas.colour(i), series.x + shift
+    deep, scale = len(x) > DEEP, canvas.colours.scale
+    style = {**canvas.series_style(i), "markersize": (2.2 if deep else 4.5) * scale}
+    if deep:
+        ax.fill_between(x, series.low, series.high, color=colour, alpha=0.2, linewidth=0)
+    else:
+        ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6 * scale, alpha=0.7)
+    ax.plot(x, series.value, linewidth=(1.1 if deep else 1.4) * scale, label=series.name, **style)
+    doubtful = series.excluded > DOUBTFUL
+    hollow = {**style, "linestyle": "", "markerfacecolor": canvas.colours.surface, "markersize": 5.0 * scale}
+    if doubtful.any():
+        ax.plot(x[doubtful], series.value[doubtful], **hollow)
+
+
+def _draw_nulls(ax: Axes, shown: Sequence[ProfileSeries], canvas: Canvas) -> bool:
+    """Draw dotted lines at the nulls, one for all networks if they agree; return whether there are any."""
+    known = [(i, series) for i, series in enumerate(shown) if np.isfinite(series.null).any()]
+    if not known:
+        return False
+    style: dict[str, Any] = {"linewidth": 1.2 * canvas.colours.scale, "linestyle": ":", "alpha": 0.8}
+    first = known[0][1]
+    agree = all(
+        s.null.shape == first.null.shape and np.allclose(s.null, first.null, rtol=0.02, equal_nan=True)
+        for _, s in known
+    )
+    if agree and len(known) > 1:
+        ax.plot(first.x, first.null, color=canvas.colours.muted, **style)
+    else:
+        for i, series in known:
+            ax.plot(series.x, series.null, color=canvas.colour(i), **style)
+    return True
+
+
+def _draw_marks(
+    ax: Axes, shown: Sequence[ProfileSeries], shifts: Sequence[float], canvas: Canvas
+) -> list[Any]:
+    """Mark layers without a value at the lower end of the axis, and return entries of the legend."""
+    missing = [(i, shifts[i] + s.x[np.isnan(s.value) & (s.excluded >= 1)]) for i, s in enumerate(shown)]
+    for i, x in missing:
+        canvas.draw_missing(ax, x, canvas.colour(i))
+    doubtful = any((np.isfinite(s.value) & (s.excluded > DOUBTFUL)).any() for s in shown)
+    marks = {"all units dead or sparse": ("x", any(len(x) for _, x in missing))}
+    marks["most units dead or sparse"] = ("o", doubtful)
+    return [canvas.mark_of(text, marker) for text, (marker, present) in marks.items() if present]
 
 
 def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> Any:
@@ -295,5 +353,5 @@ def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> An
     bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
     for renderer in (null, bar):
         live.themed(renderer.glyph, line_color=f"series:{i}")
-    live.line_with_dots(chart, source, i)
+    live.line_with_dots(chart, source, i, size=9 if len(series.x) <= 60 else 5)
     return source

@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, whole_plot
 from invariscope.plots.shared.cells import layer_maps
 from invariscope.plots.shared.depth import shown_layers
+from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
+    from matplotlib.axes import Axes
 
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 PREFIX = "neuron_stability."
 DODGE = 0.13
+NUMBERS = {"deformation": "name", "layer": "layer", "value": "y", "low": "low", "high": "high"}
+# If there are more layers, intervals are bands instead of bars, and quartiles are left out.
+DEEP = 24
 CHANGE = "change / change between patches"
 
 
@@ -84,7 +89,11 @@ class NeuronStability(ChartPlot):
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per result with such values."""
         named = zip(names.model_names(results), results, strict=True)
-        return [View(name, cls.prepare(result)) for name, result in named if _measures(result)]
+        return [
+            View(name, cls.prepare(result), whole_plot(cls.prepare, [result], result))
+            for name, result in named
+            if _measures(result)
+        ]
 
     @property
     def top(self) -> float:
@@ -102,11 +111,8 @@ class NeuronStability(ChartPlot):
         """Draw lines with dots, intervals, and thin bars."""
         ax = canvas.panel(min(14.0, 5.0 + 0.5 * len(self.layers)), 4.2)
         for i, series in enumerate(self.series):
-            colour, x = canvas.colour(i), self._places(i)
-            ax.vlines(x, *series.quartiles.T, color=colour, linewidth=0.9, alpha=0.7)
-            ax.vlines(x, series.low, series.high, color=colour, linewidth=3, alpha=0.5)
-            style = canvas.series_style(i)
-            ax.plot(x, series.value, linewidth=1.5, markersize=5.5, label=series.name, **style)
+            self._draw_series(ax, i, series, canvas)
+        canvas.heading(ax, self.model)
         canvas.value_axis(ax, 0, self.top)
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, names.layer_axis(self.layers), CHANGE)
@@ -116,20 +122,34 @@ class NeuronStability(ChartPlot):
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, deformation, value and interval."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         chart = live.new_chart(height=320)
         chart.y_range = live.fixed(0, self.top)
         live.axis_title(chart.xaxis[0], names.layer_axis(self.layers))
         live.axis_title(chart.yaxis[0], CHANGE)
-        live.name_columns(chart, self.layers)
+        layer_axis.layer_columns(chart, self.layers)
         chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)
         shown = {
             **{"layer": "@layer", "deformation": "@name", "value": "@text", "95 %": "@interval"},
             "middle half of neurons": "@middle",
         }
         for i, series in enumerate(self.series):
-            live.hover_points(chart, self._source(chart, series, i), shown)
+            live.hover_points(chart, self._source(chart, series, i), shown, NUMBERS)
         return chart
+
+    def _draw_series(self, ax: Axes, i: int, series: DeformationSeries, canvas: Canvas) -> None:
+        """Draw one deformation: with bars, or with a band for many layers."""
+        colour, scale, deep = canvas.colour(i), canvas.colours.scale, len(self.layers) > DEEP
+        x = np.arange(len(self.layers), dtype=float) if deep else self._places(i)
+        if deep:
+            ax.fill_between(x, series.low, series.high, color=colour, alpha=0.2, linewidth=0)
+        else:
+            ax.vlines(x, *series.quartiles.T, color=colour, linewidth=0.9 * scale, alpha=0.7)
+            ax.vlines(x, series.low, series.high, color=colour, linewidth=3 * scale, alpha=0.5)
+        style = {**canvas.series_style(i), "linestyle": LINE_STYLES[DASHES[i % 4]]}
+        style |= {"linewidth": 1.3 * scale, "markersize": (2.0 if deep else 4.5) * scale}
+        ax.plot(x, series.value, label=series.name, **style)
 
     def _places(self, i: int) -> np.ndarray:
         return np.arange(len(self.layers)) + DODGE * (i - (len(self.series) - 1) / 2)

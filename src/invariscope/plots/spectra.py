@@ -10,6 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.depth import shown_layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,8 @@ Y_TITLES = {
     "spectrum.share": "share of the power, per cycle per position",
     "spectrum.power": "power, per cycle per position",
 }
+
+NUMBERS = {"layer": "layer", "frequency": "x", "value": "y", "low": "low", "high": "high"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Spectra(ChartPlot):
         result: Result,
         *,
         measure: str | None = None,
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         most: int = 6,
         stratum: str = "all",
     ) -> Spectra:
@@ -77,7 +80,7 @@ class Spectra(ChartPlot):
         Args:
             result: one result with the measure `spectrum`.
             measure: "spectrum.share" (default) or "spectrum.power".
-            layers: the layers; None for at most `most` layers, evenly spaced from the first to the last.
+            layers: patterns; None or "auto" for at most `most` layers, evenly spaced.
             most: maximum number of layers if `layers` is None.
             stratum: "all", or a class.
         Raises:
@@ -89,10 +92,10 @@ class Spectra(ChartPlot):
         known = list(dict.fromkeys(rows["layer"]))
         if not known:
             raise ValueError(f"no {measure!r} for stratum {stratum!r}; result.curves lists the strata")
-        if layers is None:
+        if layers is None or layers == "auto":
             chosen = names.evenly(known, most)
         else:
-            chosen = [names.choose("layer", layer, known) for layer in layers]
+            chosen = np.array(known)[shown_layers(known, layers)].tolist()
         series = tuple(_series(layer, rows.loc[rows["layer"] == layer]) for layer in chosen)
         return cls(measure, result.name, series)
 
@@ -116,10 +119,14 @@ class Spectra(ChartPlot):
         for i, series in enumerate(self.series):
             low = np.where(series.low > 0, series.low, np.nan)
             bounds = series.value, low, series.high
-            canvas.draw_curve(ax, i, series.name, series.frequency, bounds)
+            colour = canvas.ordered(i, len(self.series))
+            canvas.draw_curve(ax, i, series.name, series.frequency, bounds, colour=colour)
         if _positive(self.series):
             ax.set_yscale("log")
+        canvas.value_axis(ax)
+        canvas.plain_log_ticks(ax)
         canvas.horizontal_grid(ax)
+        canvas.heading(ax, self.model)
         canvas.axis_titles(ax, names.parameter_title(names.FREQUENCY), Y_TITLES[self.measure])
         canvas.legend(ax)
 
@@ -134,7 +141,7 @@ class Spectra(ChartPlot):
         live.axis_title(chart.yaxis[0], Y_TITLES[self.measure])
         shown = {"layer": "@layer", "cycles/position": "@frequency", "value": "@text", "95 %": "@interval"}
         for source in sources:
-            live.hover_points(chart, source, shown)
+            live.hover_points(chart, source, shown, NUMBERS)
         return chart
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUT, PREFIX, EXAMPLES = "output", "stability_curve", "bump:"
 MOST_LAYERS = 6
+NUMBERS = {"curve": "name", "radius": "x", "value": "y", "low": "low", "high": "high"}
 AXIS = "radius r (L2 norm of the change of an input)"
 
 
@@ -59,7 +60,7 @@ class RadiusSeries:
 
     Args:
         colour: number of its colour: by model or, for a single model, by the way of changing the input.
-        dash: its dashes: solid for a single model, otherwise by the way of changing the input.
+        dash: its dashes, by the way of changing the input.
     """
 
     name: str
@@ -156,14 +157,18 @@ class StabilityCurves(ChartPlot):
         ax.set_xscale("log")
         if self._logarithmic:
             ax.set_yscale("log")
+        canvas.value_axis(ax)
         canvas.plain_log_ticks(ax)
         if np.isfinite(self.bump):
             ax.axvline(self.bump, color=canvas.colours.muted, linewidth=1.2, linestyle=":")
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, AXIS, SHOWN[self.shown].axis)
         networks = [canvas.line_of(name, number=i) for i, name in enumerate(self.models)]
-        ways = [way for _, way in SHOWN[self.shown].curves] if self.models else []
-        canvas.legend(ax, networks + [canvas.line_of(w, dash=DASHES[k]) for k, w in enumerate(ways)])
+        present = {series.dash for series in self.series} if self.models else set()
+        ways = zip(SHOWN[self.shown].curves, DASHES, strict=False)
+        canvas.legend(
+            ax, networks + [canvas.line_of(way, dash=dash) for (_, way), dash in ways if dash in present]
+        )
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows radius, value and interval."""
@@ -181,7 +186,7 @@ class StabilityCurves(ChartPlot):
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
         for source in sources:
-            live.hover_points(chart, source, shown)
+            live.hover_points(chart, source, shown, NUMBERS)
         return chart
 
     @property
@@ -266,8 +271,8 @@ def _series(result: Result, shown: str, layer: str, of: tuple[str, int | None]) 
             kept &= values[1] > 0
         if kept.any():
             name = " · ".join(part for part in (model, way) if part)
-            style = (k, "solid") if number is None else (number, DASHES[k])
-            found.append(RadiusSeries(name, *style, *(part[kept] for part in values)))
+            colour = k if number is None else number
+            found.append(RadiusSeries(name, colour, DASHES[k], *(part[kept] for part in values)))
     return found
 
 

@@ -14,12 +14,17 @@ from invariscope.plots.shared.cells import shown_maps
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
+    from matplotlib.axes import Axes
 
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 48
+NUMBERS = ("layer", "low", "first", "median", "third", "high", "mean")
+# If there are more layers, quantiles are bands instead of boxes.
+DEEP = 24
+_OUTER, _INNER = 0.18, 0.35
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class UnitDistribution(ChartPlot):
         outline: smoothed histogram of the values, (layers, BINS) over the axis, with maximum 1.
         live: number of units with a value.
         dead: number of units without a value.
+        null: null of the layer's mean, one per layer; NaN if there is none.
     """
 
     title = "Spread within a layer"
@@ -54,6 +60,7 @@ class UnitDistribution(ChartPlot):
     outline: np.ndarray
     live: np.ndarray
     dead: np.ndarray
+    null: np.ndarray
 
     @classmethod
     def prepare(
@@ -90,6 +97,7 @@ class UnitDistribution(ChartPlot):
             ),
             live=np.array([len(values) for values in finite]),
             dead=np.array([array.size for array in maps.values()]) - [len(values) for values in finite],
+            null=_nulls(result, measure, stratum, list(maps)),
         )
 
     @classmethod
@@ -113,44 +121,65 @@ class UnitDistribution(ChartPlot):
         return self.bottom, self.top
 
     def paint(self, canvas: Canvas) -> None:
-        """Draw a violin per layer, with a box and whiskers inside."""
+        """Draw a violin per layer with a box and whiskers inside or, for many layers, bands of quantiles."""
         ax = canvas.panel(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0)
-        x, colour = np.arange(len(self.layers)), canvas.colour(0)
-        low, first, median, third, high = self.quantiles.T
-        heights = np.linspace(self.bottom, self.top, BINS)
-        for place, outline in zip(x, 0.42 * self.outline, strict=True):
-            ax.fill_betweenx(heights, place - outline, place + outline, color=colour, alpha=0.25, linewidth=0)
-        ax.vlines(x, low, high, color=colour, linewidth=1.2)
-        ax.bar(
-            x,
-            third - first,
-            bottom=first,
-            width=0.24,
-            color=canvas.colours.surface,
-            edgecolor=colour,
-            linewidth=1.2,
-        )
-        ax.bar(x, third - first, bottom=first, width=0.24, color=colour, alpha=0.25, linewidth=0)
-        ax.hlines(median, x - 0.12, x + 0.12, color=colour, linewidth=2.2)
-        ax.plot(x, self.mean, "D", color=canvas.colour(1), markersize=4.5)
+        deep = len(self.layers) > DEEP
+        if deep:
+            self._draw_bands(ax, canvas)
+        else:
+            self._draw_violins(ax, canvas)
+        ax.plot(self._x, self.null, ":", color=canvas.colours.muted, linewidth=1.2 * canvas.colours.scale)
+        dead = self._x[self.live == 0]
+        canvas.draw_missing(ax, dead, canvas.colours.muted)
         canvas.value_axis(ax, self.bottom, self.top)
         canvas.horizontal_grid(ax)
         canvas.name_ticks(ax, self.layers)
         canvas.heading(ax, self.model)
-        canvas.axis_titles(ax, "", names.measure_title(self.measure))
+        canvas.axis_titles(ax, names.layer_axis(self.layers), names.measure_title(self.measure))
+        marks = [canvas.mark_of("all units dead", "x")] if len(dead) else []
+        null = "null" if np.isfinite(self.null).any() else ""
+        canvas.legend(ax, [*_keys(canvas, deep=deep), *marks], dotted=null)
+
+    @property
+    def _x(self) -> np.ndarray:
+        return np.arange(len(self.layers), dtype=float)
+
+    def _draw_violins(self, ax: Axes, canvas: Canvas) -> None:
+        x, colour, scale = self._x, canvas.colour(0), canvas.colours.scale
+        low, first, median, third, high = self.quantiles.T
+        heights = np.linspace(self.bottom, self.top, BINS)
+        for place, outline in zip(x, 0.42 * self.outline, strict=True):
+            ax.fill_betweenx(heights, place - outline, place + outline, color=colour, alpha=0.25, linewidth=0)
+        ax.vlines(x, low, high, color=colour, linewidth=1.2 * scale)
+        box: dict[str, Any] = {"bottom": first, "width": 0.24}
+        style = {"color": canvas.colours.surface, "edgecolor": colour, "linewidth": 1.2 * scale}
+        ax.bar(x, third - first, **box, **style)
+        ax.bar(x, third - first, **box, color=colour, alpha=0.25, linewidth=0)
+        ax.hlines(median, x - 0.12, x + 0.12, color=colour, linewidth=2.2 * scale)
+        ax.plot(x, self.mean, "D", color=canvas.colour(1), markersize=4.5 * scale)
+
+    def _draw_bands(self, ax: Axes, canvas: Canvas) -> None:
+        x, colour, scale = self._x, canvas.colour(0), canvas.colours.scale
+        low, first, median, third, high = self.quantiles.T
+        ax.fill_between(x, low, high, color=colour, alpha=_OUTER, linewidth=0)
+        ax.fill_between(x, first, third, color=colour, alpha=_INNER, linewidth=0)
+        ax.plot(x, median, color=colour, linewidth=1.4 * scale)
+        ax.plot(x, self.mean, "D", color=canvas.colour(1), markersize=2.2 * scale)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows quantiles, mean, live and dead units."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         count = len(self.layers)
         chart = live.new_chart(height=300)
         chart.x_range, chart.y_range = live.fixed(-0.6, count - 0.4), live.fixed(self.bottom, self.top)
         boxes = _chart_boxes(chart, self._columns())
-        live.name_columns(chart, self.layers)
+        layer_axis.layer_columns(chart, self.layers)
         live.axis_title(chart.yaxis[0], names.measure_title(self.measure))
         shown = {"layer": "@layer", "median": "@median_text", "mean": "@mean_text", "middle half": "@half"}
         live.hover(chart, boxes, {**shown, "5 to 95 %": "@most", "units": "@live live, @dead dead"})
+        live.saved(boxes[0].data_source, {name: name for name in NUMBERS})
         return chart
 
     def _columns(self) -> dict[str, Any]:
@@ -165,6 +194,24 @@ class UnitDistribution(ChartPlot):
             "most": names.intervals(low, high),
             "live": [f"{n:,}" for n in self.live], "dead": [f"{n:,}" for n in self.dead],
         }  # fmt: skip
+
+
+def _nulls(result: Result, measure: str, stratum: str, layers: Sequence[str]) -> np.ndarray:
+    rows = names.rows_of(result, measure, stratum).drop_duplicates("label").set_index("label")
+    return rows["null"].reindex(list(layers)).to_numpy(float)
+
+
+def _keys(canvas: Canvas, *, deep: bool) -> list[Any]:
+    """Return the entries of the legend."""
+    from matplotlib.patches import Patch
+
+    colour, style = canvas.colour(0), {"color": canvas.colour(1), "marker": "D", "linestyle": ""}
+    mean = canvas.line_of("mean")
+    mean.set(**style, markersize=4.5 * canvas.colours.scale)
+    inner = Patch(color=colour, alpha=_INNER, linewidth=0, label="middle half")
+    outer = Patch(color=colour, alpha=_OUTER, linewidth=0, label="5 to 95 %")
+    middle = canvas.line_of("median", number=0)
+    return [middle, inner, *([outer] if deep else [canvas.line_of("5 to 95 %", number=0)]), mean]
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
+# Cells per layer if a report shows all layers of a deep network.
+WHOLE_LIMIT = 256
+
 
 @dataclass(frozen=True)
 class UnitHeatmap(ChartPlot):
@@ -30,6 +33,8 @@ class UnitHeatmap(ChartPlot):
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
         span: the values at the two ends of the colour scale; values beyond an end get the colour of that end.
+        null: median over layers of the null; NaN if there is none.
+        sorted: whether each column is ordered by value instead of by index.
     """
 
     title = "Unit by unit"
@@ -45,6 +50,8 @@ class UnitHeatmap(ChartPlot):
     model: str
     columns: tuple[Cells, ...]
     span: tuple[float, float]
+    null: float = float("nan")
+    sorted: bool = False
 
     @classmethod
     def prepare(
@@ -73,21 +80,25 @@ class UnitHeatmap(ChartPlot):
         maps = shown_maps(result, measure, stratum, layers)
         columns = [cells(label, array, limit=limit) for label, array in maps.items()]
         span = shared_range(column.values for column in columns)
-        return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span)
+        nulls = names.rows_of(result, measure, stratum)["null"].to_numpy(float)
+        nulls = nulls[np.isfinite(nulls)]
+        null = float(np.median(nulls)) if len(nulls) else float("nan")
+        return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span, null, sort)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per measure and result; results share the colour scale of a measure."""
-        views = measure_views(cls, results, names.map_measures)
+        views = measure_views(cls, results, names.map_measures, limit=WHOLE_LIMIT)
         plots: list[Any] = [view.plot for view in views]
         spans = {
             measure: shared_range(c.values for plot in plots if plot.measure == measure for c in plot.columns)
             for measure in {plot.measure for plot in plots}
         }
-        return [
-            replace(view, plot=replace(plot, span=spans[plot.measure]))
-            for view, plot in zip(views, plots, strict=True)
-        ]
+
+        def scaled(plot: Any) -> Any:
+            return plot and replace(plot, span=spans[plot.measure])
+
+        return [replace(view, plot=scaled(view.plot), whole=scaled(view.whole)) for view in views]
 
     def paint(self, canvas: Canvas) -> None:
         """Draw the columns of cells side by side, with a colour bar."""
@@ -100,14 +111,19 @@ class UnitHeatmap(ChartPlot):
         ax.spines[:].set_visible(False)
         canvas.name_ticks(ax, [column.label for column in self.columns])
         canvas.heading(ax, self.model)
+        layers = [column.label for column in self.columns]
+        canvas.axis_titles(
+            ax, names.layer_axis(layers), "units, first on top" if not self.sorted else "units, by value"
+        )
         values = np.concatenate([column.values for column in self.columns])
-        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values)
+        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values, null=self.null)
         if np.isnan(values).any():
-            canvas.explain_hatch("dead: does not respond, or no unit of it was drawn")
+            canvas.explain_hatch("dead: no response, or no unit drawn")
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, feature map or unit, and value."""
         from invariscope.plots.shared import interactive as live
+        from invariscope.plots.shared import layer_axis
 
         count, layers = len(self.columns), [column.label for column in self.columns]
         chart = live.new_chart(height=420)
@@ -125,7 +141,10 @@ class UnitHeatmap(ChartPlot):
             {"layer": layers, "kind": [c.lead for c in self.columns], "number": _numbers(self.columns)},
             scale,
         )  # fmt: skip
-        live.name_columns(chart, layers)
+        layer_axis.layer_columns(chart, layers)
+        live.saved(
+            images.data_source, {"layer": "layer", "kind": "kind", "number": "number", "value": "image"}
+        )
         live.hover(chart, [images], {"layer": "@layer", "cell": "@kind @number", "value": "@image{0.000}"})
         live.colour_bar(chart, scale)
         return chart

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import probability
-from invariscope.report.figures import chart_json
-from invariscope.report.tables import build
+from invariscope.report.figures import Charts
+from invariscope.report.tables import Table, build
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,13 +86,16 @@ def _chart_list(rows: pd.DataFrame, *, several: bool) -> tuple[tuple[str, str, s
     return tuple(found)
 
 
-def charts(differences: Differences) -> dict[str, Any]:
-    """Return the charts as JSON, by HTML id."""
+def charts(differences: Differences) -> Charts:
+    """Return the charts; those of deep networks show the outputs of blocks, and all layers on request."""
     assert differences.rows is not None
-    return {
-        target: chart_json(_chart(_selected(differences.rows, measure, a, b), a, b), target)
-        for _, target, measure, a, b in differences.charts
-    }
+    found = Charts()
+    for _, target, measure, a, b in differences.charts:
+        rows = _selected(differences.rows, measure, a, b)
+        kept = shown_layers(list(rows["label"]))
+        whole = None if kept.all() else _chart(rows, a, b)
+        found.put(target, _chart(rows.loc[kept], a, b), whole)
+    return found
 
 
 def _selected(rows: pd.DataFrame, measure: str, a: str, b: str) -> Any:
@@ -104,6 +108,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     from bokeh.models import ColumnDataSource, Span
 
     from invariscope.plots.shared import interactive as live
+    from invariscope.plots.shared import layer_axis
 
     labels, x = list(rows["label"]), np.arange(len(rows), dtype=float)
     chart = live.new_chart(height=260)
@@ -121,12 +126,13 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     dots = chart.scatter("x", "y", source=source, size=9)
     live.themed(bar.glyph, line_color="series:1")
     live.themed(dots.glyph, fill_color="series:1", line_color="surface")
-    live.name_columns(chart, labels)
+    layer_axis.layer_columns(chart, labels)
     live.axis_title(chart.yaxis[0], f"{names.shorten(b, 18)} − {names.shorten(a, 18)}")
     live.hover_points(
         chart,
         source,
         {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p", "p (Holm)": "@adjusted"},
+        {"layer": "layer", "difference": "y", "low": "low", "high": "high"},
     )
     return chart
 
@@ -140,13 +146,13 @@ def _reach(rows: Any) -> tuple[float, float]:
     return min(low, 0.0) - margin, max(high, 0.0) + margin
 
 
-def table(differences: Differences, *, several: bool) -> dict[str, Any] | None:
+def table(differences: Differences, *, several: bool) -> Table | None:
     """Return the table of differences for the page's script; None without a comparison."""
     if differences.rows is None:
         return None
-    records = [{**row, "value": row["difference"]} for row in differences.rows.to_dict("records")]
-    measures = names.headline_first(differences.rows["measure"])
-    first, other = str(differences.rows["a"].iloc[0]), str(differences.rows["b"].iloc[0])
+    rows = differences.rows.assign(value=differences.rows["difference"])
+    measures = names.headline_first(rows["measure"])
+    first, other = str(rows["a"].iloc[0]), str(rows["b"].iloc[0])
     titles = {"value_a": first, "value_b": "Second" if several else other}
     columns = [(key, titles.get(key, label), kind, text) for key, label, kind, text in COLUMNS]
-    return build(records, columns, {"measure": measures[0], "stratum": "all"})
+    return build(rows, columns, {"measure": measures[0], "stratum": "all"})

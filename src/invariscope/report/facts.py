@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from invariscope.common.wording import listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import stability
-from invariscope.report.findings import main_measure, transform_name
+from invariscope.report.findings import main_measure
+from invariscope.report.words import transform_name
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 WORDS = {
     "value": "The mean over the units of a layer, without excluded units. Its 95 % interval is over samples "
     "only; the network and the elements of the transform are held fixed.",
+    "interval": "The 95 % interval is over samples: if a measurement is repeated on other samples, 95 % of "
+    "such intervals contain the value for all possible samples. It is a jackknife over eight groups of "
+    "samples, and needs 64 samples.",
     "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Units that "
     "respond strongly have more weight in the ratio than in the value. If ratio and value differ a lot, look "
     "at the spread within the layer.",
@@ -113,21 +117,11 @@ def _layers(result: Result) -> str:
     return f"{count} measured" + (f", {len(own)} skipped" if own else "")
 
 
-def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:
-    """Return (title, summary, how to read it) per measure, from the measure's docstring."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for result in results:
-        for name, about in (result.provenance.get("measures") or {}).items():
-            if isinstance(about, dict) and about.get("summary"):
-                said = str(about["summary"]), str(about.get("reading") or "")
-                found.setdefault(name, (names.measure_title(name), *said))
-    return [found[name] for name in names.headline_first(found)]
-
-
 def words(results: Sequence[Result]) -> list[tuple[str, str]]:
     """Return the terms that occur in the tables of these results, with their meanings."""
     tables = [result.table for result in results]
     present = {
+        "interval": any(table["ci_low"].notna().any() for table in tables),
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
         "drawing error": any((table["units_total"] > table["units"]).any() for table in tables),
         "null": any(table["null"].notna().any() for table in tables),

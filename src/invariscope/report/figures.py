@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots import PLOTS, ChartPlot, GridPlot, Plot, View
+from invariscope.report import captions
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
@@ -33,6 +34,8 @@ class Picture:
         legend: names of the series, in the order of their colours; empty if there are fewer than two.
         content: the images of a grid, or one image per theme; None for a chart, whose data are in the
             payload.
+        alt: what it shows, in a sentence.
+        gaps: how many values have no interval, and why; empty if all have one.
     """
 
     label: str
@@ -40,6 +43,8 @@ class Picture:
     kind: str
     legend: tuple[str, ...]
     content: Any = None
+    alt: str = ""
+    gaps: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,30 +58,76 @@ class Section:
     pictures: tuple[Picture, ...]
 
 
-def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
-    """Return one section per plot that has something to show, and the charts by HTML id."""
-    charts: dict[str, Any] = {}
+ALL = "-all"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Interactive charts as Bokeh's JSON, by HTML id; the page adds the elements of those of all layers.
+
+    Args:
+        items: the charts.
+        depths: for charts that show only some layers: how many, and of how many.
+    """
+
+    items: dict[str, Any] = field(default_factory=dict)
+    depths: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def put(self, target: str, chart: Any, whole: Any = None) -> None:
+        """Add a chart and, if it shows only some layers, the chart of all layers."""
+        self.items[target] = chart_json(chart, target)
+        if whole is not None:
+            self.items[target + ALL] = chart_json(whole, target + ALL)
+            self.depths[target] = layer_count(chart), layer_count(whole)
+
+    def add(self, others: Charts) -> None:
+        """Add all charts of another collection."""
+        self.items.update(others.items)
+        self.depths.update(others.depths)
+
+
+def sections(results: Sequence[Result]) -> tuple[list[Section], Charts]:
+    """Return one section per plot that has something to show, and the charts."""
+    charts = Charts()
     found = []
     for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):
         views = plot.views(results)
         if views:
-            pictures = tuple(_picture(view, f"{name}-{i}", charts) for i, view in enumerate(views))
+            pictures = tuple(
+                replace(
+                    _picture(view, f"{name}-{i}", charts),
+                    alt=captions.described(view.plot, view.label),
+                    gaps=captions.without_interval(view.plot, results),
+                )
+                for i, view in enumerate(views)
+            )
             found.append(Section(name, plot.title, plot.reading, plot.order, pictures))
     return found, charts
 
 
-def _picture(view: View, target: str, charts: dict[str, Any]) -> Picture:
+def _picture(view: View, target: str, charts: Charts) -> Picture:
     plot = view.plot
     if isinstance(plot, ChartPlot):
-        charts[target] = chart_json(plot.chart(), target)
+        whole = view.whole.chart() if isinstance(view.whole, ChartPlot) else None
+        charts.put(target, plot.chart(), whole)
         series = tuple(entry.name for entry in getattr(plot, "series", ()))
         return Picture(view.label, target, "chart", series if len(series) > 1 else ())
     if isinstance(plot, GridPlot):
         grid = plot.grid()
-        return Picture(view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows)})
+        layers = getattr(plot, "row_layers", [""] * len(grid.rows))
+        return Picture(
+            view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows, layers)}
+        )
     return Picture(
         view.label, target, "image", (), {theme: _drawn(plot, theme) for theme in ("light", "dark")}
     )
+
+
+def layer_count(chart: Any) -> int:
+    """Return the number of layers that a chart shows."""
+    from invariscope.plots.shared.layer_axis import layer_count as counted
+
+    return counted(chart)
 
 
 def chart_json(model: Any, target: str) -> Any:
@@ -87,15 +138,16 @@ def chart_json(model: Any, target: str) -> Any:
     return json_item(model, ID(target))
 
 
-def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
+def _strips(rows: Sequence[PixelRow], layers: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "label": row.label,
             "detail": row.detail,
+            "layer": layer,
             "image": data_uri(strip(row.pixels())),
             "height": SHOWN_FRAME,
         }
-        for row in rows
+        for row, layer in zip(rows, layers, strict=True)
     ]
 
 

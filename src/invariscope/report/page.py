@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,14 +13,30 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.common.files import replacing
 from invariscope.common.wording import visible
-from invariscope.plots.shared.labels import OUTSIDE, as_results, measure_title
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.labels import OUTSIDE, as_results
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
-from invariscope.report import comparison, facts, figures, findings, tables
-from invariscope.report.digits import with_places
+from invariscope.report import (
+    assets,
+    captions,
+    comparison,
+    definitions,
+    facts,
+    figures,
+    findings,
+    predictions,
+    ranking,
+    tables,
+    words,
+)
+from invariscope.report.packing import packed
 from invariscope.results.readable import readable
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
+
+# The headline and the findings after it; the others are folded.
+SHOWN_FINDINGS = 6
 
 
 def write_report(
@@ -64,38 +80,73 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
     differences = comparison.compare_all(results)
     sections, charts = figures.sections(results)
     if differences.rows is not None:
-        charts |= comparison.charts(differences)
+        charts.add(comparison.charts(differences))
     shown = {
         "rows": tables.row_table(results),
         "differences": comparison.table(differences, several=len(results) > 2),
     }
-    corrected = {name: tables.shows_corrected(table) for name, table in shown.items()}
-    payload = {
-        "charts": charts,
-        "tables": {name: table and with_places(table) for name, table in shown.items()},
-    }
-    scripts = {"bokeh": _bokeh(), "script": _file("script.js")}
+    corrected = {name: table is not None and table.shows_corrected for name, table in shown.items()}
+    scripts = {"bokeh": _bokeh(), "script": assets.script()}
+    first, sections = _lead(sections, results)
+    phrases = definitions.phrases(results)
+    said = findings.sentences(results, differences.rows)
+    order = ranking.of_results(results, findings.main_measure(results))
     return _template().render(
         title=title or findings.title(results),
-        findings=findings.sentences(results, differences.rows),
+        findings=[definitions.linked(text, phrases) for text in said],
+        shown_findings=SHOWN_FINDINGS,
+        ranking=order,
+        ranking_title=definitions.linked(order.title if order else "", phrases),
+        first=first,
         facts=facts.key_facts(results),
         profile=[section for section in sections if section.order < figures.TABLE_ORDER],
         sections=[section for section in sections if section.order >= figures.TABLE_ORDER],
         differences=differences,
-        legend=facts.legend(results),
+        gaps=captions.of_tables(results),
+        definitions=definitions.definitions(results),
         words=facts.words(results),
         provenance=facts.provenance(results),
         cite=facts.citation(results),
         models=facts.networks(results),
-        payload=payload,
+        payload=packed(charts, shown, results),
         corrected=corrected,
         outside=OUTSIDE,
         policy=_policy(scripts.values()),
         light=_variables(LIGHT),
         dark=_variables(DARK),
-        style=_file("style.css"),
+        style=_file("style.css") + assets.style(),
         **scripts,
     )
+
+
+def _lead(
+    sections: Sequence[figures.Section], results: Sequence[Result]
+) -> tuple[figures.Section | None, list[figures.Section]]:
+    """Return the section whose chart shows the headline, and the others."""
+    curves = next((section for section in sections if section.name == "element_curve"), None)
+    if curves is not None and predictions.predictions(results):
+        return _of_predictions(curves, sections, results)
+    first = next((section for section in sections if section.order < figures.TABLE_ORDER), None)
+    return first, [section for section in sections if section is not first]
+
+
+def _of_predictions(
+    curves: figures.Section, sections: Sequence[figures.Section], results: Sequence[Result]
+) -> tuple[figures.Section, list[figures.Section]]:
+    """Return a section of the curves of predictions, changes first, and all others."""
+    wanted = {names.curve_title(name): title for name, title in predictions.CURVES.items()}
+    by_label = {picture.label: picture for picture in curves.pictures}
+    several = f"{words.subject(results)}s"
+    shown = [
+        replace(by_label[label], label=title.format(several.capitalize()))
+        for label, title in wanted.items()
+        if label in by_label
+    ]
+    rest = replace(curves, pictures=tuple(p for p in curves.pictures if p.label not in wanted))
+    others = [rest if section is curves else section for section in sections]
+    title = f"Predictions under {words.common_transform(results)}"
+    first = replace(curves, name="predictions", title=title, pictures=tuple(shown))
+    return first, [section for section in others if section.pictures]
 
 
 def _policy(scripts: Any) -> str:
@@ -128,7 +179,7 @@ def _template() -> Any:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.filters["measure_title"] = measure_title
+    environment.filters["anchor"] = definitions.anchor
     return environment.from_string(_file("template.html"))
 
 

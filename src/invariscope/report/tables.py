@@ -1,13 +1,17 @@
-"""Tables as plain data, which the page's script sorts, filters and draws."""
+"""Tables by columns, which the page's script sorts, filters and draws."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.band import random_rows
+from invariscope.plots.shared.digits import Fixed
 from invariscope.report.stability import has_curves
 
 if TYPE_CHECKING:
@@ -43,6 +47,7 @@ ROW_COLUMNS = (
     ("drawing_error", "Drawing error", "number", "standard error due to the draw of units"),
     ("dead_units", "Dead", "count", "units that never respond; left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples; left out of the mean"),
+    ("note", "Note", "text", "why a number or an interval is missing, and other remarks"),
 )
 _INTERVALS = {
     "ci": ("ci_low", "ci_high", "corrected"),
@@ -51,100 +56,209 @@ _INTERVALS = {
 }
 
 
-def row_table(results: Sequence[Result]) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table, with an entry per row.
+
+    Args:
+        key, label, kind, help: name, heading, kind (text, number, count, interval or p), and tooltip.
+        texts, codes: of a text column: its distinct texts, and the number of each row's text.
+        parts: of any other column: its numbers, NaN if missing. An interval has its limits and, if there are
+            corrected estimates, these, and 1 for rows whose value is outside the interval.
+    """
+
+    key: str
+    label: str
+    kind: str
+    help: str
+    texts: tuple[str, ...] = ()
+    codes: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    parts: tuple[np.ndarray, ...] = ()
+
+    @property
+    def heading(self) -> dict[str, str]:
+        """What the page shows of the column itself."""
+        return {"key": self.key, "label": self.label, "kind": self.kind, "help": self.help}
+
+    def entry(self, row: int) -> Any:
+        """Return a cell: a text, a number, an interval as a list, or None."""
+        if self.kind == "text":
+            return self.texts[self.codes[row]]
+        numbers = [_number(part[row]) for part in self.parts]
+        if self.kind != "interval":
+            return numbers[0]
+        if numbers[0] is None:
+            return None
+        return [end for end in numbers[:3] if end is not None] + [1] * bool(numbers[3:] == [1])
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length, filters with their initial choice, and the number of decimals.
+
+    Args:
+        columns: without those that say nothing.
+        filters: per filter, the number of its column, the selected text ("" for any), and its
+            (text, title) pairs.
+        places: decimals for each text of the column "measure", or one number without that column.
+    """
+
+    columns: tuple[Column, ...]
+    filters: tuple[dict[str, Any], ...]
+    places: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._lengths[0]
+
+    @cached_property
+    def _lengths(self) -> list[int]:
+        return [len(c.codes) if c.kind == "text" else len(c.parts[0]) for c in self.columns]
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the columns."""
+        return [column.key for column in self.columns]
+
+    @property
+    def rows(self) -> list[list[Any]]:
+        """All cells, row by row; slow for large tables."""
+        return [[column.entry(row) for column in self.columns] for row in range(len(self))]
+
+    @property
+    def shows_corrected(self) -> bool:
+        """Whether any interval shows the corrected estimate."""
+        return any(c.kind == "interval" and len(c.parts) > 3 and c.parts[3].any() for c in self.columns)
+
+
+def row_table(results: Sequence[Result]) -> Table:
     """Return a table of every row of every result, without empty columns.
 
     It initially shows the main measure over all samples, or all measures if all results have curves against
     the radius. Filters show the rest.
     """
     apart = names.unit_only(results)
-    records = [
-        {**row, "model": name, "label": names.layer_label(row["layer"], int(row["call"]))}
+    parts = [
+        _with_random(result).assign(model=name)
         for name, result in zip(names.model_names(results), results, strict=True)
-        for row in _with_random(result)
-        if row["measure"] not in apart
     ]
-    measures = names.layered_measures(results) or names.headline_first(row["measure"] for row in records)
+    frame = pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+    frame = frame.loc[~frame["measure"].isin(list(apart))]
+    measures = names.layered_measures(results) or names.headline_first(frame["measure"])
     first = "" if all(map(has_curves, results)) else measures[0]
-    spec = build(records, ROW_COLUMNS, {"measure": first, "stratum": "all"})
-    return {**spec, "whole": sorted(names.positions(results))}
+    return build(frame, ROW_COLUMNS, {"measure": first, "stratum": "all"}, whole=names.positions(results))
 
 
-def _with_random(result: Result) -> list[dict[str, Any]]:
+def _with_random(result: Result) -> pd.DataFrame:
     """Return the rows of the table, with the limits of the band of random weights if there is one."""
-    bands = random_rows(result)
-    rows: list[dict[str, Any]] = result.table.to_dict("records")  # type: ignore[assignment]
-    for row in rows:
-        band = bands.get((row["measure"], row["layer"], int(row["call"]), row["stratum"]))
-        row |= {"random_low": band["low"], "random_high": band["high"]} if band else {}
-        row |= {} if row["units_total"] > row["units"] else {"units_total": math.nan}
+    rows = result.table
+    rows["label"] = names.layer_labels(rows)
+    rows.loc[~(rows["units_total"] > rows["units"]), "units_total"] = np.nan
+    place = ["measure", "layer", "call", "stratum"]
+    bands = result.baseline
+    if len(bands):
+        bands = bands.rename(columns={"low": "random_low", "high": "random_high"})
+        rows = rows.merge(bands[[*place, "random_low", "random_high"]], on=place, how="left")
     return rows
 
 
 def build(
-    records: Sequence[dict[str, Any]],
+    frame: pd.DataFrame,
     columns: Sequence[tuple[str, str, str, str]],
     selected: dict[str, str],
-) -> dict[str, Any]:
-    """Build a table for the page's script: columns, rows of cells, and filters with their initial choice.
+    *,
+    whole: set[str] = frozenset(),  # type: ignore[assignment]
+) -> Table:
+    """Build a table for the page's script.
 
     Args:
-        records: one mapping per row.
+        frame: the rows.
         columns: (key, heading, kind, meaning); kinds are text, number, count, interval, p.
         selected: text columns to filter by, with their initial choice.
+        whole: measures that are shown without decimals.
     """
-    cells = [{key: _cell(record, key, kind) for key, _, kind, _ in columns} for record in records]
-    kept = [column for column in columns if _says_something(column, cells, always=("label", "value"))]
-    return {
-        "columns": [dict(zip(("key", "label", "kind", "help"), column, strict=True)) for column in kept],
-        "rows": [[row[column[0]] for column in kept] for row in cells],
-        "filters": [
-            {"column": i, "selected": selected[column[0]], "titles": _titles(column[0], cells)}
-            for i, column in enumerate(kept)
-            if column[0] in selected
-        ],
-    }
+    made = [_column(frame, *column) for column in columns]
+    kept = tuple(column for column in made if _says_something(column, always=("label", "value")))
+    filters = tuple(
+        {"column": i, "selected": selected[column.key], "titles": _titles(column)}
+        for i, column in enumerate(kept)
+        if column.key in selected
+    )
+    return Table(kept, filters, _places(frame, kept, whole))
 
 
-def _cell(record: dict[str, Any], key: str, kind: str) -> Any:
-    if kind == "interval":
-        return _interval(record, _INTERVALS[key])
-    return str(record[key]) if kind == "text" else _finite(record.get(key, math.nan))
-
-
-def _interval(record: dict[str, Any], columns: Sequence[str]) -> list[float] | None:
-    """Return both limits, then the corrected estimate, then 1 if the value is outside the interval."""
-    cell = [_finite(record.get(name, math.nan)) for name in columns]
-    if cell[0] is None or cell[1] is None:
-        return None
-    found = [end for end in cell if end is not None]
-    if len(found) > 2 and names.outside(record["value"], record[columns[0]], record[columns[1]]):
-        found.append(1)
-    return found
-
-
-def shows_corrected(table: dict[str, Any] | None) -> bool:
-    """Return whether any interval of a table shows the corrected estimate."""
-    rows = table["rows"] if table else ()
-    return any(isinstance(cell, list) and len(cell) > 3 for row in rows for cell in row)
-
-
-def _finite(value: float) -> float | None:
-    """Round to six significant digits to keep the page small; None for NaN and infinity."""
-    value = float(value)
-    return float(f"{value:.6g}") if math.isfinite(value) else None
-
-
-def _says_something(column: tuple, cells: Sequence[dict[str, Any]], *, always: Sequence[str]) -> bool:
-    key, kind = column[0], column[2]
-    values = [row[key] for row in cells]
+def _column(frame: pd.DataFrame, key: str, label: str, kind: str, meaning: str) -> Column:
     if kind == "text":
-        return key in always or len(set(values)) > 1
-    return key in always or any(value is not None and value != 0 for value in values)
+        codes, texts = pd.factorize(frame[key].astype(str))
+        return Column(key, label, kind, meaning, tuple(map(str, texts)), codes)
+    wanted = _INTERVALS[key] if kind == "interval" else (key,)
+    parts = [_finite(frame, name) for name in wanted]
+    if kind == "interval":
+        parts = _interval(parts, _finite(frame, "value"))
+    return Column(key, label, kind, meaning, parts=tuple(parts))
 
 
-def _titles(key: str, cells: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def _finite(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """Return a column of numbers; NaN if it is missing, and for infinite values."""
+    if name not in frame:
+        return np.full(len(frame), np.nan)
+    values = frame[name].to_numpy(float)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _interval(parts: list[np.ndarray], value: np.ndarray) -> list[np.ndarray]:
+    """Return both limits, then the corrected estimate, then 1 where the value is outside the interval."""
+    missing = np.isnan(parts[0]) | np.isnan(parts[1])
+    parts = [np.where(missing, np.nan, part) for part in parts]
+    if len(parts) < 3 or np.isnan(parts[2]).all():
+        return parts[:2]
+    low, high, corrected = parts
+    slack = 1e-9 * np.fmax.reduce([np.abs(value), np.abs(low), np.abs(high)])
+    with np.errstate(invalid="ignore"):
+        outside = ((value < low - slack) | (value > high + slack)) & ~np.isnan(corrected)
+    return [*parts, outside.astype(float)]
+
+
+def _number(value: float) -> float | None:
+    """Round to seven significant digits, as the page does; None for NaN."""
+    return None if np.isnan(value) else float(f"{value:.7g}")
+
+
+def _says_something(column: Column, *, always: Sequence[str]) -> bool:
+    if column.key in always:
+        return True
+    if column.kind == "text":
+        return len(column.texts) > 1
+    present = ~np.isnan(column.parts[0])
+    return bool((present if column.kind == "interval" else present & (column.parts[0] != 0)).any())
+
+
+def _titles(column: Column) -> list[tuple[str, str]]:
     """Return (value, menu text) for each choice of a filter, in the order of appearance."""
-    known = {"all": "all samples", "mean": "mean over classes"} if key == "stratum" else {}
-    values = dict.fromkeys(str(row[key]) for row in cells)
-    return [(v, names.measure_title(v) if key == "measure" else known.get(v, v)) for v in values]
+    usual = {"all": "all samples", "mean": "mean over classes"} if column.key == "stratum" else {}
+    of_measure = column.key == "measure"
+    return [(v, names.measure_title(v) if of_measure else usual.get(v, v)) for v in column.texts]
+
+
+def _places(frame: pd.DataFrame, columns: Sequence[Column], whole: set[str]) -> tuple[int, ...]:
+    """Return the number of decimals of each measure, which is the same as in the terminal.
+
+    It depends on the measure's values over all samples, or on all its values if there are no such rows.
+    """
+    keys = {column.key: column for column in columns}
+    valued = ["value_a", "value_b"] if "value_a" in keys else ["value"]
+    values = np.stack([keys[name].parts[0] for name in valued], axis=1)
+    general = (frame["stratum"] == "all").to_numpy()
+    if "measure" not in keys:
+        return (_decimals(values, general),)
+    measure = keys["measure"]
+    own = (measure.codes == code for code in range(len(measure.texts)))
+    return tuple(
+        0 if name in whole else _decimals(values[rows], general[rows])
+        for name, rows in zip(measure.texts, own, strict=True)
+    )
+
+
+def _decimals(values: np.ndarray, general: np.ndarray) -> int:
+    deciding = values[general] if general.any() else values
+    return Fixed.of(deciding[~np.isnan(deciding)].tolist()).places

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -197,6 +198,14 @@ def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
     rows = list(rows)
     if not rows:
         return pd.DataFrame([], columns=list(columns))
+    kinds = {type(row) for row in rows}
+    if (
+        len(kinds) == 1
+        and issubclass(kind := kinds.pop(), ResultRow)
+        and _defaults(kind).keys() >= {*columns}
+    ):
+        cells = zip(*map(attrgetter(*columns), rows), strict=True)
+        return pd.DataFrame(dict(zip(columns, map(list, cells), strict=True)))
     return pd.DataFrame({name: [_cell(row, name) for row in rows] for name in columns})
 
 

@@ -13,12 +13,10 @@ from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
 from invariscope.data.sources import as_source
 from invariscope.data.window import Window
-from invariscope.readers.base import Reader, Reading, as_reader
+from invariscope.engine.extras.examples import extremes, frames_of, layer_means
+from invariscope.readers.base import Reader, as_reader
 from invariscope.results.result import Result
 from invariscope.transforms import as_transform
-
-_MIN_SIDE = 4
-_MAX_LAYERS = 3
 
 
 @without_autocast()
@@ -80,43 +78,9 @@ def _layer_means(result: Result, measure: str) -> dict[str, np.ndarray]:
     """Return the mean value per feature map of each chosen layer."""
     if not any(key[0] == measure for key in result.maps):
         raise ValueError(f"the result has no maps of {measure!r}; measure it first")
-    means = {
-        layer: _channel_means(array)
-        for (name, layer, stratum, call), array in result.maps.items()
-        if (name, stratum, call) == (measure, "all", 0)
-        and array.ndim == 3
-        and min(array.shape[1:]) >= _MIN_SIDE
-    }
-    layers = [layer for layer, mean in means.items() if np.isfinite(mean).sum() > 1]
-    spread = np.unique(np.linspace(0, len(layers) - 1, min(_MAX_LAYERS, len(layers))).round().astype(int))
-    return {layers[i]: means[layers[i]] for i in spread}
-
-
-def _channel_means(array: np.ndarray) -> np.ndarray:
-    """Return the mean over finite positions, (channel,); NaN if there are none."""
-    finite = np.isfinite(array)
-    counts = finite.sum(axis=(1, 2))
-    sums = np.where(finite, array, 0).sum(axis=(1, 2))
-    return np.divide(sums, counts, out=np.full(len(array), np.nan), where=counts > 0)
+    return layer_means(result.arrays, measure)
 
 
 def _features(reader: Reader, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {}
-
-    def keep(reading: Reading) -> None:
-        if reading.call == 0 and reading.layer in means and reading.values is not None:
-            frames = reading.values.float().cpu().numpy()
-            for rank, channel in _extremes(means[reading.layer], frames).items():
-                found[f"feature:{rank}:{reading.layer}:{channel}"] = frames[:, channel].copy()
-
     with reader.open() as forward:
-        forward(orbit.contiguous(), keep)
-    return found
-
-
-def _extremes(means: np.ndarray, frames: np.ndarray) -> dict[str, int]:
-    """Return {"most": channel, "least": channel} among channels that vary; empty if fewer than two do."""
-    shown = np.where(np.ptp(frames, axis=(0, 2, 3)) > 0, means, np.nan)
-    if np.isfinite(shown).sum() < 2:
-        return {}
-    return {"most": int(np.nanargmin(shown)), "least": int(np.nanargmax(shown))}
+        return extremes(frames_of(forward, orbit, means, at_once=len(orbit)), means)

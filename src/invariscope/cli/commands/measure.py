@@ -218,10 +218,12 @@ def _measured(
 
 
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
-    """Add images of one orbit if the data are image arrays, which can be read a second time."""
+    """Add feature maps along an orbit if the measurement has none and the data can be read a second time."""
     import invariscope as iv
 
     images = getattr(inputs, "images", None)
+    if any(name.startswith("feature:") for name in result.examples):
+        return result
     if images is None or images.ndim != 4 or not any(key[0] == "normalized_variance" for key in result.maps):
         return result
     return iv.illustrate(result, named.model, inputs, elements, preprocess=named.preprocess)

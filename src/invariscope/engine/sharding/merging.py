@@ -15,11 +15,12 @@ from invariscope.data.window import added
 from invariscope.engine.annotating import annotated
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.compact import compacted
+from invariscope.engine.extras.examples import kept_orbit
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin_of_merged
 from invariscope.engine.sharding.joining import dead_of, joined, run_of, statistics_of
 from invariscope.engine.sharding.shards import measure_of
-from invariscope.engine.state import MAX_ORBIT_VALUES, Run
+from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -212,5 +213,5 @@ def _result(
         curve_rows=tuple(compact.part.points),
         arrays=compact.part.maps,
         provenance=origin_of_merged(documents[0]["provenance"], run, measures, **further),
-        examples={} if run.orbit is None or run.orbit.size > MAX_ORBIT_VALUES else {"orbit": run.orbit},
+        examples=kept_orbit(run),
     )

@@ -159,6 +159,7 @@ class AgainstAccuracy(ChartPlot):
         for logarithmic, rescale in zip(self.scales, (ax.set_xscale, ax.set_yscale), strict=True):
             if logarithmic:
                 rescale("log")
+        canvas.value_axis(ax)
         canvas.plain_log_ticks(ax)
         canvas.horizontal_grid(ax)
         canvas.axis_titles(ax, *self._titles)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from invariscope.plots.shared.canvas import Canvas
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True)
 class DeformationPhases(Drawing):
@@ -84,10 +86,20 @@ class DeformationPhases(Drawing):
         _draw_ranges(ax, self.columns_of(self.ranges), canvas)
         ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
         ax.spines[:].set_visible(False)
-        ax.set_xticks(np.arange(columns) + 0.5, [f"{t:.0e}" for t in self.temperatures])
+        ax.set_xticks(np.arange(columns) + 0.5, [_power_of_ten(t) for t in self.temperatures])
         ax.set_yticks(np.arange(rows) + 0.5, [str(c) for c in self.cutoffs])
         canvas.axis_titles(ax, "temperature T", "cutoff c")
         canvas.legend(ax)
+
+
+def _power_of_ten(value: float) -> str:
+    """Return a number with one significant digit.
+
+    >>> _power_of_ten(0.00083), _power_of_ten(0.0262)
+    ('8·10⁻⁴', '3·10⁻²')
+    """
+    digit, _, exponent = f"{value:.0e}".partition("e")
+    return f"{digit}·10{str(int(exponent)).translate(_RAISED)}"
 
 
 def _ranges(n: int, cutoffs: Sequence[int]) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from invariscope.common.globs import matches_any
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
+DEEP = 24  # with more layers, dots are small
 LAWS, FAMILY = ("exponential", "power"), "stability."
 
 
@@ -74,7 +76,7 @@ class DepthLaws(ChartPlot):
         *,
         measure: str | None = None,
         law: str = "exponential",
-        layers: Sequence[str] | None = None,
+        layers: Sequence[str] | str | None = None,
         first: int = 1,
     ) -> DepthLaws:
         """Collect the layer values of each result, and fit the law to them.
@@ -83,7 +85,7 @@ class DepthLaws(ChartPlot):
             results: one result or several.
             measure: a measure of the table; None: normalized variance if present, else the first.
             law: "exponential" or "power".
-            layers: patterns of the layers to number and show; None: all.
+            layers: patterns of the layers to number and show; None: all; "auto": see `shown_layers`.
             first: number of the first layer used in the fit, counting from 1.
         Raises:
             ValueError: unknown measure or law, or no layer with a positive value.
@@ -97,7 +99,8 @@ class DepthLaws(ChartPlot):
         ]
         series = tuple(one for one in found if len(one.value))
         if not series:
-            raise ValueError(f"no layer that matches {layers} has a positive {measure!r}")
+            which = "no layer" if layers is None else f"no layer that matches {layers!r}"
+            raise ValueError(f"{which} has a positive {measure!r}")
         return cls(measure, law, series)
 
     @classmethod
@@ -118,9 +121,10 @@ class DepthLaws(ChartPlot):
         ax.set_yscale("log")
         if self.law == "power":
             ax.set_xscale("log")
+        canvas.value_axis(ax)
         canvas.plain_log_ticks(ax)
         canvas.horizontal_grid(ax)
-        canvas.axis_titles(ax, "layer", names.measure_title(self.measure))
+        canvas.axis_titles(ax, "number of the layer", names.measure_title(self.measure))
         canvas.legend(ax)
 
     def chart(self) -> UIElement:
@@ -138,16 +142,18 @@ class DepthLaws(ChartPlot):
         return chart
 
     def _draw_series(self, ax: Axes, series: DepthSeries, i: int, canvas: Canvas) -> None:
-        colour = canvas.colour(i)
+        colour, scale, deep = canvas.colour(i), canvas.colours.scale, len(series.number) > DEEP
         low = np.where(series.low > 0, series.low, series.value)
-        ax.vlines(series.number, low, series.high, color=colour, linewidth=1.4, alpha=0.6)
+        alpha = 0.3 if deep else 0.6
+        ax.vlines(series.number, low, series.high, color=colour, linewidth=1.2 * scale, alpha=alpha)
         ax.plot(
-            series.number, series.value, color=colour, linestyle="none", marker="o", markersize=4.5,
+            series.number, series.value, color=colour, linestyle="none", marker="o",
+            markersize=(2.0 if deep else 4.5) * scale,
             label=f"{series.name}: {law_text(series, self.law)}",
         )  # fmt: skip
         ax.plot(
             series.fitted, law_values(series, self.law), color=colour, linewidth=1.2,
-            linestyle=LINE_STYLES[DASHES[i % 4]],
+            linestyle=LINE_STYLES["dashed"],
         )  # fmt: skip
 
 
@@ -160,12 +166,12 @@ def law_values(series: DepthSeries, law: str) -> np.ndarray:
 
 def law_text(series: DepthSeries, law: str) -> str:
     """Return the law as a short formula: a power of the layer number k, or of two."""
-    slope = names.number(series.slope)
+    slope = f"{series.slope:.2f}".replace("-", "−")
     return f"k^{slope}" if law == "power" else f"2^({slope} k)"
 
 
-def _series(name: str, rows: Any, law: str, layers: Sequence[str] | None, first: int) -> DepthSeries:
-    rows = rows.loc[[matches_any(layers, label) for label in rows["label"]]]
+def _series(name: str, rows: Any, law: str, layers: Sequence[str] | str | None, first: int) -> DepthSeries:
+    rows = rows.loc[_shown(list(rows["label"]), layers)]
     number = np.arange(1, len(rows) + 1)
     value, low, high = (rows[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
     known = np.isfinite(value) & (value > 0)
@@ -176,6 +182,13 @@ def _series(name: str, rows: Any, law: str, layers: Sequence[str] | None, first:
         x, y = (np.log, np.log) if law == "power" else (np.asarray, np.log2)
         slope, offset = np.polyfit(x(number[used]), y(value[used]), 1)
     return DepthSeries(name, number, value, low, high, float(slope), float(offset), number[used])
+
+
+def _shown(labels: list[str], layers: Sequence[str] | str | None) -> list[bool]:
+    if layers == "auto":
+        return shown_layers(labels).tolist()
+    patterns = [layers] if isinstance(layers, str) else layers
+    return [matches_any(patterns, label) for label in labels]
 
 
 def _chart_series(chart: Any, series: DepthSeries, i: int, law: str) -> Any:

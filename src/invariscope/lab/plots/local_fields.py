@@ -100,7 +100,10 @@ class LocalFields(Plot):
     def paint(self, canvas: Canvas) -> None:
         """Draw one row of six images per field."""
         rows = len(self.fields)
-        axes = canvas.panels(13.2, 0.4 + 1.85 * rows, rows=rows, columns=6)
+        if canvas.narrow:  # a column per field
+            axes = canvas.panels(2.4 * rows, 12.0, rows=6, columns=rows, firm=True).T
+        else:
+            axes = canvas.panels(13.2, 0.4 + 1.85 * rows, rows=rows, columns=6)
         for line, field in zip(axes, self.fields, strict=True):
             _draw_field(line[0], field, canvas)
             _draw_translation(line[1], field, canvas)

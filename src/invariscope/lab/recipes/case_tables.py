@@ -68,9 +68,15 @@ def claims_table(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -
     )
 
 
-def case_by_case(verdict: ClaimVerdict, history: FreezeHistory | None) -> str:
-    """Return a section with all cases of a claim; empty for a claim that is listed without a test."""
-    cases, claim = verdict.cases, verdict.claim
+def case_by_case(verdict: ClaimVerdict, history: FreezeHistory | None, figure: str = "") -> str:
+    """Return a section with the cases of a claim that have a value; empty if none has.
+
+    Args:
+        verdict: the claim and its cases.
+        history: freezes of the recipe.
+        figure: Markdown of the figure of the cases, above their table.
+    """
+    cases, claim = [case for case in verdict.cases if case.estimate is not None], verdict.claim
     if not cases:
         return ""
     notes = [f"Holds if the value is {claim.holds}{f' ({why})' if (why := _why(verdict)) else ''}."]
@@ -84,7 +90,25 @@ def case_by_case(verdict: ClaimVerdict, history: FreezeHistory | None) -> str:
         ("seen before", ["yes" if one else "" for one in seen]),
         ("verdict", [f"*{case.verdict}*" + (f": {case.reason}" if case.reason else "") for case in cases]),
     ]
-    return f"### {claim.text}\n\n{' '.join([*notes, *interval_notes(cases)])}\n\n{grid(columns)}"
+    parts = [f"### {claim.text}", " ".join([*notes, *interval_notes(cases)]), figure, grid(columns)]
+    return "\n\n".join(part for part in [*parts, without_value(verdict.cases, "case")] if part)
+
+
+def without_value(cases: Sequence[Case], what: str) -> str:
+    """Return a sentence on the cases that have no value, and the most common reasons; empty if all have one.
+
+    Args:
+        cases: all cases.
+        what: what a case is, in the singular.
+    """
+    reasons = Counter(case.reason for case in cases if case.estimate is None)
+    if not reasons:
+        return ""
+    named = [text if count == 1 else f"{text} (×{count})" for text, count in reasons.most_common(3)]
+    more = "; …" if len(reasons) > len(named) else ""
+    one = reasons.total() == len(cases) == 1
+    count = "" if one else f" for {reasons.total()} of {len(cases)} {what}{'s' if len(cases) > 1 else ''}"
+    return f"No value{count}: {'; '.join(named)}{more}."
 
 
 def seen_note(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -> str:

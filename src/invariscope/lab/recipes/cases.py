@@ -16,6 +16,7 @@ from invariscope.lab.recipes.comparison import UNTESTED, Comparison
 from invariscope.lab.recipes.floors import Learned, lowest, trained_below
 from invariscope.lab.recipes.quantities import (
     Estimate,
+    LeftOutError,
     NotFinishedError,
     NoValueError,
     Results,
@@ -216,8 +217,9 @@ def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: b
         return nested(found)
     if grave := [error for error in failures if not isinstance(error, NotFinishedError)]:
         raise grave[0]
-    least = "" if len(trainings) >= FEWEST else f"; {FEWEST} are needed"
-    raise NoValueError(f"{len(found)} of {len(trainings)} training runs are finished{least}")
+    planned = len(trainings) - sum(isinstance(error, LeftOutError) for error in failures)
+    least = "" if planned >= FEWEST else f"; {FEWEST} are needed"
+    raise NoValueError(f"{len(found)} of {planned} training runs are finished{least}")
 
 
 def _difference(specs: Sequence[Spec], cells: Results) -> Estimate:

@@ -54,7 +54,8 @@ class FreezeHistory:
         first, last = self.freezes[0], self.freezes[-1]
         text = f"frozen {_minute(first.date)}, hash {first.recipe}"
         if last is not first:
-            text += f"; changed, and frozen again {_minute(last.date)}, hash {last.recipe}"
+            kept = " (same claims)" if dict(last.claims) == dict(first.claims) else ""
+            text += f"; changed{kept}, and frozen again {_minute(last.date)}, hash {last.recipe}"
         if last.recipe != self.recipe:
             text += f"; changed since, not frozen (hash {self.recipe})"
         return text

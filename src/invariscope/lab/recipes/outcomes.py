@@ -13,7 +13,7 @@ from invariscope.lab.recipes.cells import Cell, RecipePlan
 from invariscope.lab.recipes.floors import Learned, floor_of, trained_below
 from invariscope.lab.recipes.kinds.network_result import RESULT
 from invariscope.lab.recipes.kinds.training import NETWORK
-from invariscope.lab.recipes.quantities import NotFinishedError, NoValueError
+from invariscope.lab.recipes.quantities import LeftOutError, NotFinishedError
 from invariscope.lab.recipes.running import tail
 from invariscope.lab.recipes.store import LOG, Store
 
@@ -59,12 +59,12 @@ class Outcomes:
         """Return the result of a cell.
 
         Raises:
-            NoValueError: the cell is left out at this scale, or unfinished (NotFinishedError).
+            NoValueError: the cell is left out at this scale (LeftOutError), or unfinished (NotFinishedError).
         """
         from invariscope.results import storage
 
         if name in self.plan.left_out:
-            raise NoValueError(f"{name} is left out at this scale")
+            raise LeftOutError(f"{name} is left out at this scale")
         cell = self.plan[name]
         manifest = self.manifest(cell)
         if manifest is None:

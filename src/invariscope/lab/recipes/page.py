@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import platform
+import html
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from invariscope.lab.recipes.case_tables import (
     interval_notes,
     number_columns,
     seen_note,
+    without_value,
 )
 from invariscope.lab.recipes.cases import Case, table_cases
-from invariscope.lab.recipes.figures import DrawnFigure, draw_all
+from invariscope.lab.recipes.comparison import CONFIRMED, MIXED, REFUTED, UNDECIDED, UNTESTED
+from invariscope.lab.recipes.figures import FOLDER, DrawnFigure, draw_all, draw_claims
 from invariscope.lab.recipes.kinds.train import Train
 from invariscope.lab.recipes.markdown import NONE, duration, factored, grid
 from invariscope.lab.recipes.outcomes import Outcomes
@@ -44,30 +48,68 @@ class Page:
     data_note: str = ""
     failed: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def verdicts(self) -> list[ClaimVerdict]:
+        """The verdict on every claim."""
+        return verdicts(self.outcomes.plan.recipe, self.outcomes)
+
     def write(self, path: Path) -> Path:
-        """Write the page and its figures, and return its path."""
-        drawn = list(draw_all(self.outcomes, path.parent))
+        """Write the page and its figures, remove figures that it no longer shows, and return its path."""
+        drawn = list(draw_all(self.outcomes, path))
+        claims = draw_claims(self.verdicts, path)
         with replacing(path) as part:
-            part.write_text(visible(self.text(drawn), keep="\n"), encoding="utf-8")
+            part.write_text(visible(self.text(drawn, claims), keep="\n"), encoding="utf-8")
+        shown = {path.parent / one for one in [*(figure.path for figure in drawn), *claims.values()] if one}
+        for suffix in ("svg", "png"):
+            for old in (path.parent / FOLDER / path.stem).glob(f"*.{suffix}"):
+                if old not in shown:
+                    old.unlink()
         return path
 
-    def text(self, drawn: Sequence[DrawnFigure]) -> str:
-        """Return the page as Markdown."""
+    def text(self, drawn: Sequence[DrawnFigure], claims: Mapping[str, Path] | None = None) -> str:
+        """Return the page as Markdown.
+
+        Args:
+            drawn: the figures of the recipe.
+            claims: the figure of each claim that has one, by the claim's text.
+        """
         recipe = self.outcomes.plan.recipe
-        found = verdicts(recipe, self.outcomes)
         parts = [
             f"# {recipe.title}",
             f"Source: {recipe.source}",
             recipe.about.strip(),
+            self.summary,
+            "## How the numbers were made",
             self._how(),
             self._trouble(),
-            *self._claims(found),
+            *self._claims(self.verdicts),
+            *(["## Figures", *map(_figure, drawn), _undrawn(drawn)] if drawn else []),
             *(self._table(i) for i in range(len(recipe.tables))),
             *self._trainings(),
-            *(["## Figures", *map(_figure, drawn)] if drawn else []),
-            *self._cases(found),
+            *self._cases(claims or {}),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    @property
+    def finished(self) -> str:
+        """How many cells are finished, "3 of 12"."""
+        cells = self.outcomes.plan.cells
+        return f"{sum(self.outcomes.manifest(cell) is not None for cell in cells)} of {len(cells)}"
+
+    @property
+    def summary(self) -> str:
+        """What is finished, and how many claims have which verdict, in two sentences."""
+        text = f"**{self.finished} cells are finished.**"
+        if not self.verdicts:
+            return text
+        counts = Counter(verdict.word for verdict in self.verdicts)
+        words = [f"{counts[w]} {w}" for w in (CONFIRMED, REFUTED, MIXED, UNDECIDED, UNTESTED) if counts[w]]
+        total = len(self.verdicts)
+        return (
+            f"{text} Of {total} claims, {listed(words, limit=5)}."
+            if total > 1
+            else f"{text} The claim: {words[0]}."
+        )
 
     def _how(self) -> str:
         plan = self.outcomes.plan
@@ -76,15 +118,16 @@ class Page:
             *([f"- Recipe: {plan.history.words}."] if plan.history else []),
             *([f"- Fresh {SEEDS}: {', '.join(map(str, plan.seeds))}."] if plan.seeds else []),
             f"- Scale **{plan.scale}**: {plan.recipe.scales[plan.scale]}",
-            f"- {len(manifests)} of {len(plan.cells)} cells are finished; they took "
-            f"{duration(sum(m['seconds'] for m in manifests))} together, on {platform.machine()} with "
-            f"{', '.join(map(str, sorted({m['threads'] for m in manifests}))) or NONE} thread(s) each.",
         ]
         if manifests:
-            versions = manifests[-1]["versions"]
-            lines.append(
-                "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
-            )
+            took = duration(sum(m["seconds"] for m in manifests))
+            threads = ", ".join(map(str, sorted({m["threads"] for m in manifests})))
+            known = [m.get("machine") or {"cpu": "unknown"} for m in manifests]
+            machines = Counter(str(one.get("gpu") or one["cpu"]) for one in known)
+            named = listed(f"{name} ({count})" for name, count in machines.most_common())
+            versions = ", ".join(f"{name} {text}" for name, text in manifests[-1]["versions"].items())
+            lines.append(f"- The finished cells took {took} together, with {threads} thread(s) each.")
+            lines.append(f"- Machines, and cells finished on each: {named}. Versions: {versions}.")
         if plan.left_out:
             lines.append(
                 f"- Left out at this scale, {len(plan.left_out)} cells: {listed(plan.left_out, limit=6)}."
@@ -114,13 +157,21 @@ class Page:
             return []
         return ["## Claims", RULE, claims_table(found, history), seen_note(found, history)]
 
-    def _cases(self, found: Sequence[ClaimVerdict]) -> list[str]:
-        shown = [case_by_case(verdict, self.outcomes.plan.history) for verdict in found]
+    def _cases(self, figures: Mapping[str, Path]) -> list[str]:
+        history, shown = self.outcomes.plan.history, []
+        for verdict in self.verdicts:
+            text = verdict.claim.text
+            image = _image(f"Cases of the claim: {text}", figures[text]) if text in figures else ""
+            shown.append(case_by_case(verdict, history, image))
         return ["## Claims, case by case", *shown] if any(shown) else []
 
     def _table(self, index: int) -> str:
         table = self.outcomes.plan.recipe.tables[index]
-        cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
+        every = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
+        cases = [case for case in every if case.estimate is not None]
+        heading = [f"## {table.title}", table.about.strip()]
+        if not cases:
+            return "\n\n".join(part for part in [*heading, without_value(every, "row")] if part)
         common, shorter = factored([self._shortened(case) for case in cases])
         published = [NONE if case.published is None else number(case.published) for case in cases]
         columns = [
@@ -130,10 +181,7 @@ class Page:
             accuracy_column(cases),
             ("shortened", shorter),
         ]
-        missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
-        notes = [f"No value: {listed(missing, limit=6)}."] if missing else []
-        parts = [f"## {table.title}", table.about.strip(), grid(columns), common]
-        parts += [*interval_notes(cases), *notes]
+        parts = [*heading, grid(columns), common, *interval_notes(cases), without_value(every, "row")]
         return "\n\n".join(part for part in parts if part)
 
     def _shortened(self, case: Case) -> list[str]:
@@ -176,8 +224,24 @@ def _notes_beside(outcomes: Outcomes) -> list[str]:
 
 
 def _figure(drawn: DrawnFigure) -> str:
-    missing = f"Unfinished, so not shown: {', '.join(drawn.missing)}." if drawn.missing else ""
+    """Return a figure with its caption; empty if nothing could be drawn."""
     if drawn.path is None:
-        return f"### {drawn.title}\n\nNo figure: {drawn.reason}."
-    image = f"![{drawn.title}]({drawn.path.as_posix()})"
-    return "\n\n".join(part for part in [f"### {drawn.title}", image, drawn.about, missing] if part)
+        return ""
+    caption = " ".join(" ".join([drawn.about.strip(), *drawn.notes]).split())
+    return "\n\n".join(
+        filter(None, [f"### {drawn.title}", _image(drawn.title, drawn.path, drawn.width), caption])
+    )
+
+
+def _undrawn(drawn: Sequence[DrawnFigure]) -> str:
+    """Return the figures that could not be drawn, with reasons."""
+    lines = [f"- {figure.title}: {figure.reason}." for figure in drawn if figure.path is None]
+    return "\n".join(["Not drawn yet:\n" if lines else "", *lines]).strip()
+
+
+def _image(text: str, path: Path, width: int = 0) -> str:
+    """Return a figure at its own width in CSS pixels; a PNG file has twice as many."""
+    plain = text.replace("[", "(").replace("]", ")")
+    if path.suffix == ".png":
+        return f'<img src="{path.as_posix()}" alt="{html.escape(plain)}" width="{width}">'
+    return f"![{plain}]({path.as_posix()})"

@@ -136,10 +136,15 @@ class Figure:
     Args:
         title, about: heading and caption.
         plot: a name from `invariscope list plots`.
-        cells: patterns of the cells shown; strings may contain `{axis}`.
+        cells: patterns of the cells shown, in this order; strings may contain `{axis}`.
         axes, unless: one figure is drawn per combination; the TOML key of `axes` is `for`.
+        panels: one panel of the figure is drawn per combination; strings may contain these axes too.
+        panel: title of each panel, such as "{data}"; by default, the values of its axes.
+        trainings: axes over which results are averaged, such as seeds; each must be a whole part of the names
+            of the cells, as in "stability/vgg11/{seed}".
+        fewest: smallest number of finished results, or averages of them, in a panel; 2 for a comparison.
         options: keyword options of the plot.
-        format: file format, "png" or "svg".
+        format: file format, "svg", or "png" for images and for charts with thousands of marks.
     """
 
     title: str
@@ -148,8 +153,12 @@ class Figure:
     about: str = ""
     axes: Axes = field(default_factory=dict)
     unless: list[dict[str, Any]] = field(default_factory=list)
+    panels: Axes = field(default_factory=dict)
+    panel: str = ""
+    trainings: Axes = field(default_factory=dict)
+    fewest: int = 1
     options: dict[str, Any] = field(default_factory=dict)
-    format: str = "png"
+    format: str = "svg"
 
 
 @dataclass(frozen=True, kw_only=True)

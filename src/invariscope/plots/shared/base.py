@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from invariscope.common.registry import Registry
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.depth import is_deep
 from invariscope.plots.shared.look import Look
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ class Drawing(ABC):
         self.draw(**options).savefig(path)
 
 
-def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
-    """Draw several results beside each other, with a common scale of values."""
+def draw_beside(drawings: Sequence[Drawing], look: Look, models: Sequence[str]) -> Figure:
+    """Draw several results beside each other, with a common scale of values and a name each."""
     from invariscope.plots.shared.canvas import Canvas
 
     ends = [span for drawing in drawings if (span := getattr(drawing, "span", None)) is not None]
@@ -61,9 +62,10 @@ def draw_beside(drawings: Sequence[Drawing], look: Look) -> Figure:
         look = replace(look, vmin=low, vmax=high) if low < high else look
     canvas = Canvas(look)
     parts = canvas.beside(len(drawings))
-    for drawing, part in zip(drawings, parts, strict=True):
-        drawing.paint(part)
-    canvas.fit(parts)
+    for drawing, part, model in zip(drawings, parts, models, strict=True):
+        named: Any = replace(drawing, model=model) if hasattr(drawing, "model") else drawing  # type: ignore[type-var]
+        named.paint(part)
+        part.name(model)
     canvas.finish()
     return canvas.figure
 
@@ -101,21 +103,49 @@ class Plot(Drawing):
 
 @dataclass(frozen=True)
 class View:
-    """One entry of a plot's menu in the report."""
+    """One entry of a plot's menu in the report.
+
+    Args:
+        label: its text.
+        plot: the plot; of a deep network, it shows only the outputs of blocks.
+        whole: the same plot of all layers, if that is more.
+    """
 
     label: str
     plot: Plot
+    whole: Plot | None = None
+
+
+def whole_plot(
+    prepare: Callable[..., Plot], results: Sequence[Result], *args: Any, **options: Any
+) -> Plot | None:
+    """Return the plot of all layers; None if the default already shows all of them."""
+    if not any(is_deep(result) for result in results):
+        return None
+    return prepare(*args, layers=None, **options)
 
 
 def measure_views(
-    plot: Any, results: Sequence[Result], measures_of: Callable[[Result], list[str]]
+    plot: Any,
+    results: Sequence[Result],
+    measures_of: Callable[[Result], list[str]],
+    **of_whole: Any,
 ) -> list[View]:
-    """Return a view per measure and result, for plots of a single result; headline measures first."""
+    """Return a view per measure and result, for plots of a single result; headline measures first.
+
+    Args:
+        of_whole: options of the plots of all layers.
+    """
     named = list(zip(names.model_names(results), results, strict=True))
+
+    def of(model: str, made: Any) -> Any:
+        return made and replace(made, model=model)
+
     return [
         View(
             names.of_model(names.measure_title(measure), name, len(named)),
-            replace(plot.prepare(result, measure=measure), model=name),
+            of(name, plot.prepare(result, measure=measure)),
+            of(name, whole_plot(plot.prepare, [result], result, measure=measure, **of_whole)),
         )
         for measure in names.headline_first(m for result in results for m in measures_of(result))
         for name, result in named

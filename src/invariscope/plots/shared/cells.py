@@ -98,7 +98,7 @@ def shown_maps(
 def layer_maps(result: Result, measure: str, stratum: str = "all") -> dict[str, np.ndarray]:
     """Return the maps of one measure and stratum by layer label, in the order in which layers run."""
     found = {(layer, call) for name, layer, where, call in result.maps if (name, where) == (measure, stratum)}
-    run_order = dict.fromkeys((row["layer"], int(row["call"])) for row in result.rows)
+    run_order = dict.fromkeys((row.layer, int(row.call)) for row in result.rows)
     ordered = [key for key in run_order if key in found] + sorted(found - run_order.keys())
     return {layer_label(layer, call): result.maps[measure, layer, stratum, call] for layer, call in ordered}
 

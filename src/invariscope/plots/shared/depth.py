@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from invariscope.common.globs import matches_any
 
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+
 # A figure shows at most this many layers, unless others are requested.
 FEW = 40
 # Fewer blocks than this say too little about a deep network.
 _COARSE = 10
+
+
+def is_deep(result: Result) -> bool:
+    """Return whether a result has more layers than a figure shows by default."""
+    return len({row.key for row in result.rows}) > FEW
 
 
 def shown_layers(labels: Sequence[str], layers: Sequence[str] | str | None = "auto") -> np.ndarray:

@@ -6,9 +6,7 @@ User text never becomes markup: hover templates contain only column names, and t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,10 +27,8 @@ from invariscope.plots.shared.labels import axis_labels
 from invariscope.plots.shared.theme import DARK, LIGHT, MARKERS, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-MANY, MIN_WIDTH = 24, 300
-# Minimum number of pixels per column for upright and for slanted names.
-UPRIGHT, SLANTED = 14, 20
-EDGES, CHARACTER = 80, 7
+MIN_WIDTH = 240
+CHARACTER = 7  # pixels of an average character of a name
 M = TypeVar("M", bound=Any)
 
 
@@ -67,13 +63,14 @@ def new_chart(*, height: int, min_width: int = MIN_WIDTH, **options: Any) -> Any
     # Transparent, because the box around the chart already has the theme's surface colour.
     chart.background_fill_color = chart.border_fill_color = None
     for axis in chart.axis:
-        _calm_axis(axis)
+        calm_axis(axis)
     chart.xgrid.grid_line_color = None
     themed(chart.ygrid[0], grid_line_color="line")
     return chart
 
 
-def _calm_axis(axis: Any) -> None:
+def calm_axis(axis: Any) -> None:
+    """Give an axis the library's fonts and colours, without tick lines."""
     axis.update(
         major_tick_line_color=None, minor_tick_line_color=None, axis_label_text_font=FONT,
         major_label_text_font=FONT, major_label_text_font_size="12px", axis_label_text_font_size="13px",
@@ -103,36 +100,6 @@ def name_ticks(axis: Any, labels: Sequence[str]) -> None:
     axis.major_label_overrides = {i: literal(text) for i, text in enumerate(axis_labels(labels))}
 
 
-def name_columns(chart: Any, labels: Sequence[str]) -> None:
-    """Put names below the columns: slanted if they would touch, upright if there is little space.
-
-    The chart grows by the space that the names take, so that the plot area keeps its height.
-    """
-    name_ticks(chart.xaxis[0], labels)
-    texts = axis_labels(labels)
-    longest = max(map(len, texts), default=0)
-    chart.min_width = max(chart.min_width, EDGES + UPRIGHT * len(texts))
-    upright, slanted = chart.height + int(6.5 * longest), chart.height + int(4.6 * longest)
-    if len(texts) > MANY:
-        chart.xaxis[0].major_label_orientation = math.pi / 2
-        chart.height = upright
-    elif sum(map(len, texts)) > 40:
-        below = EDGES + SLANTED * len(texts)
-        chart.min_border_left = max(chart.min_border_left, min(64, int(4.4 * len(texts[0]))))
-        fitted(chart.xaxis[0], below, major_label_orientation=(math.pi / 2, 0.75))
-        fitted(chart, below, height=(upright, slanted))
-    else:
-        below = EDGES + _level_width(texts)
-        fitted(chart.xaxis[0], below, major_label_orientation=(0.75, "horizontal"))
-        fitted(chart, below, height=(slanted, chart.height))
-
-
-def _level_width(texts: Sequence[str]) -> int:
-    """Return the width of columns whose level names do not touch, in pixels."""
-    widest = max((len(a) + len(b) for a, b in pairwise(texts)), default=0)
-    return int(len(texts) * (CHARACTER * widest / 2 + CHARACTER))
-
-
 def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
     """Set each property to its first value if the chart is narrower than `below` pixels, else the second."""
     narrow, wide = ({name: pair[i] for name, pair in properties.items()} for i in (0, 1))
@@ -145,10 +112,29 @@ def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, 
     chart.add_tools(HoverTool(renderers=list(renderers), tooltips=list(columns.items())))
 
 
-def hover_points(chart: Any, source: ColumnDataSource, columns: Mapping[str, str]) -> None:
-    """Show columns on hover near the points (x, y); the hit area exceeds the marker, for touch screens."""
-    target = chart.scatter("x", "y", source=source, size=24, fill_alpha=0, line_alpha=0)
+def hover_points(
+    chart: Any,
+    source: ColumnDataSource,
+    columns: Mapping[str, str],
+    numbers: Mapping[str, str] | None = None,
+) -> None:
+    """Show columns on hover near the points (x, y); the hit area exceeds the marker, for touch screens.
+
+    Args:
+        columns: texts shown on hover, as in `hover`.
+        numbers: what the page saves as CSV, as in `saved`.
+    """
+    # Hit areas of many points overlap, and each would show its own text.
+    size = 24 if len(source.data["x"]) <= 40 else 10
+    target = chart.scatter("x", "y", source=source, size=size, fill_alpha=0, line_alpha=0)
     hover(chart, [target], columns)
+    if numbers is not None:
+        saved(source, numbers)
+
+
+def saved(source: Any, columns: Mapping[str, str]) -> None:
+    """Let the page save columns of the data source as CSV, given as {heading: column}."""
+    source.tags = [*source.tags, {"csv": [list(pair) for pair in columns.items()]}]
 
 
 def colour_scale(span: tuple[float, float]) -> LinearColorMapper:

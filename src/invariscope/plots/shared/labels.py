@@ -72,7 +72,7 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
     names = []
     for result in results:
         table = result.table
-        names += list(table["measure"][table[column].notna()])
+        names += list(dict.fromkeys(table["measure"][table[column].notna()].tolist()))
     return headline_first(names)
 
 
@@ -114,7 +114,7 @@ def map_measures(result: Result) -> list[str]:
 
     Curves of channels, such as spectra, are stored as maps too, but are not values of units.
     """
-    valued = {row["measure"] for row in result.rows}
+    valued = {row.measure for row in result.rows}
     return headline_first(m for m, _, stratum, _ in result.maps if stratum == "all" and m in valued)
 
 
@@ -195,7 +195,7 @@ def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
 def class_strata(result: Result, measure: str) -> list[str]:
     """Return the strata that are classes: those declared by the data in their order, then any others."""
     table = result.table
-    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
+    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure].tolist()))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
     ordered = [name for name in declared if name in present]
     return ordered + [name for name in present if name not in ordered and name not in NOT_A_CLASS]
@@ -216,16 +216,31 @@ def evenly(layers: Sequence[str], most: int) -> list[str]:
     return [layers[int(place)] for place in np.unique(places)]
 
 
-def axis_labels(names: Sequence[str]) -> list[str]:
-    """Return names for an axis, shortened and without the dotted prefix shared by all.
+def axis_labels(names: Sequence[str], length: int = 26) -> list[str]:
+    """Return names for an axis, without the dotted prefix shared by all.
+
+    Long names are cut at the end or, if more of them then differ, in the middle.
 
     >>> axis_labels(["net.block1.conv", "net.block2.conv"])
     ['block1.conv', 'block2.conv']
+    >>> axis_labels(["a.activation", "b.activation"], 8), axis_labels(["activation1", "activation2"], 8)
+    (['a.activ…', 'b.activ…'], ['acti…on1', 'acti…on2'])
     """
-    return [shorten(name) for name in _without_prefix(names)]
+    own = without_prefix(names)
+    cuts = ([_head(name, length) for name in own], [shorten(name, length) for name in own])
+    return max(cuts, key=lambda texts: len(set(texts)))
 
 
-def _without_prefix(names: Sequence[str]) -> list[str]:
+def _head(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def without_prefix(names: Sequence[str]) -> list[str]:
+    """Return names without the dotted prefix shared by all.
+
+    >>> without_prefix(["net.a", "net.b.c"]), without_prefix(["a.b"])
+    (['a', 'b.c'], ['a.b'])
+    """
     parts = [name.split(".") for name in names]
     while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
         parts = [p[1:] for p in parts]
@@ -240,7 +255,7 @@ def shared_prefix(names: Sequence[str]) -> str:
     """
     if not names:
         return ""
-    left, own = _without_prefix(names)[0], names[0]
+    left, own = without_prefix(names)[0], names[0]
     return own[: len(own) - len(left)].rstrip(".")
 
 

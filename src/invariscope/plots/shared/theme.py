@@ -14,7 +14,7 @@ class Theme:
 
     Args:
         text_size, small_size: font sizes in points.
-        column: largest width of a figure in inches, if any.
+        column, tallest: largest width and height of a figure in inches, if any.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Theme:
     text_size: float = 10.5
     small_size: float = 9.5
     column: float = float("inf")
+    tallest: float = float("inf")
 
     @property
     def scale(self) -> float:
@@ -36,7 +37,8 @@ class Theme:
 
 
 # Okabe and Ito's palette, which stays distinct under all common colour vision deficiencies
-# (doi:10.1038/nmeth.1618), darkened or lightened to a contrast of at least 3 with the surface.
+# (doi:10.1038/nmeth.1618), darkened or lightened to a contrast of at least 3 with the surface. The last three
+# colours are those farthest from all others, and from the grey of nulls, under simulated deficiencies.
 LIGHT = Theme(
     name="light",
     page="#f7f7f5",
@@ -45,7 +47,7 @@ LIGHT = Theme(
     muted="#5b6370",
     line="#e1e3e7",
     hatch="#b3b9c2",
-    series=("#0072b2", "#d55e00", "#008763", "#b8568c", "#9a6b00", "#3d8fc4", "#5b6370"),
+    series=("#0072b2", "#d55e00", "#008763", "#b8568c", "#774400", "#771122", "#663377"),
 )
 DARK = Theme(
     name="dark",
@@ -55,10 +57,17 @@ DARK = Theme(
     muted="#a2abb9",
     line="#323842",
     hatch="#5a6370",
-    series=("#56b4e9", "#f28c45", "#2fc49a", "#e39cc4", "#e6b03c", "#8fb8ff", "#a2abb9"),
+    series=("#56b4e9", "#f28c45", "#2fc49a", "#e39cc4", "#eeee55", "#dd4455", "#aaee99"),
 )
 PAPER = replace(
-    LIGHT, name="paper", page="#ffffff", muted="#1c2027", text_size=8.0, small_size=7.0, column=3.4
+    LIGHT,
+    name="paper",
+    page="#ffffff",
+    muted="#1c2027",
+    text_size=8.0,
+    small_size=7.0,
+    column=3.4,
+    tallest=8.8,
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK, PAPER)}
 # Dashes and markers distinguish the first four series without colour. Keys: Bokeh; values: matplotlib.

@@ -12,6 +12,7 @@ import pkgutil
 from invariscope.lab.recipes.quantities.base import (
     QUANTITIES,
     Estimate,
+    LeftOutError,
     NotFinishedError,
     NoValueError,
     Results,
@@ -24,6 +25,7 @@ from invariscope.lab.recipes.quantities.nesting import nested
 __all__ = [
     "QUANTITIES",
     "Estimate",
+    "LeftOutError",
     "NoValueError",
     "NotFinishedError",
     "Results",

@@ -31,6 +31,10 @@ class NotFinishedError(NoValueError):
     """Raised if a quantity has no value yet because a cell is unfinished."""
 
 
+class LeftOutError(NotFinishedError):
+    """Raised if a quantity has no value because the scale leaves a cell out."""
+
+
 class Results(Protocol):
     """The results from which quantities are computed."""
 

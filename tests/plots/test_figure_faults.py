@@ -1,0 +1,116 @@
+"""Figures at the width of a column: no text over another or outside, none too small, files with real text."""
+
+import re
+import zlib
+
+import pytest
+from figure_checks import crossing, faults
+from figure_samples import grid, samples, variants
+from matplotlib.figure import Figure
+
+import invariscope as iv
+from invariscope.plots import PLOTS
+
+# Twelve maps per result with a scale each: several results do not fit a column.
+CROWDED = ("local_fields",)
+CASES = [
+    (name, layers, results, i)
+    for name, layers, results in grid()
+    for i in range(len(variants(name)))
+    if results == 1 or name not in CROWDED
+]
+# Numbers of filters; headings say what the colour scales show; the first panel has the title of all.
+TITLED_ELSEWHERE = ("gabor_filters", "local_fields", "filter_spectra")
+# Each plot once with few layers, and the hardest cases of those that show layers.
+SAMPLE = [(name, 10, 1 if name in CROWDED else 2, 0) for name in PLOTS.names()] + [
+    ("layer_profile", 60, 2, 0), ("unit_heatmap", 60, 2, 0), ("class_heatmap", 60, 2, 0),
+    ("unit_distribution", 60, 2, 0), ("epoch_heatmap", 60, 2, 0), ("neuron_stability", 60, 2, 0),
+    ("layer_profile", 60, 1, 1),
+]  # fmt: skip
+
+
+def found(name, layers, results, variant):
+    options = variants(name)[variant]
+    texts = faults(iv.plot(name, list(samples(layers, results)), theme="paper", **options))
+    return [text for text in texts if "without a title" not in text or name not in TITLED_ELSEWHERE]
+
+
+@pytest.mark.parametrize(("name", "layers", "results", "variant"), SAMPLE)
+def test_texts_of_a_figure_are_apart_and_inside(name, layers, results, variant):
+    assert found(name, layers, results, variant) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "layers", "results", "variant"), CASES)
+def test_texts_of_every_figure_are_apart_and_inside(name, layers, results, variant):
+    assert found(name, layers, results, variant) == []
+
+
+@pytest.mark.parametrize(("name", "layers", "results", "variant"), SAMPLE[-7:])
+def test_a_figure_fits_a_page(name, layers, results, variant):
+    options = variants(name)[variant]
+    width, height = iv.plot(name, list(samples(layers, results)), theme="paper", **options).get_size_inches()
+    assert width <= 3.4
+    assert height <= 9
+
+
+def fonts(pdf):
+    """The kinds of fonts in a PDF file, including those in compressed objects."""
+    parts = [pdf]
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL):
+        try:
+            parts.append(zlib.decompress(stream))
+        except zlib.error:
+            continue
+    return {
+        kind for part in parts for kind in re.findall(rb"/Subtype\s*/(Type\w+|TrueType|CIDFontType\w)", part)
+    }
+
+
+@pytest.mark.parametrize("name", PLOTS.names())
+def test_files_hold_truetype_and_text(name, tmp_path):
+    figure = iv.plot(name, samples(10, 1)[0], theme="paper", title="Rotations by 90°")
+    assert figure.get_size_inches()[0] <= 3.4
+    figure.savefig(tmp_path / "figure.pdf", metadata={"CreationDate": None})
+    figure.savefig(tmp_path / "figure.svg", metadata={"Date": None})
+    kinds = fonts((tmp_path / "figure.pdf").read_bytes())
+    assert b"Type3" not in kinds
+    assert kinds & {b"TrueType", b"CIDFontType2", b"Type42"}
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", (tmp_path / "figure.svg").read_text())
+    assert "Rotations by 90°" in texts
+
+
+def test_the_font_check_finds_type_3(tmp_path):
+    figure = Figure()
+    figure.text(0.5, 0.5, "abc")
+    figure.savefig(tmp_path / "plain.pdf")  # matplotlib's own default
+    assert b"Type3" in fonts((tmp_path / "plain.pdf").read_bytes())
+
+
+def test_the_checks_find_texts_over_each_other_outside_and_too_small():
+    figure = Figure((3, 2))
+    figure.text(0.5, 0.5, "one")
+    figure.text(0.52, 0.52, "two")
+    figure.text(0.9, 0.2, "far too long for this figure")
+    figure.text(0.1, 0.9, "tiny", fontsize=4)
+    texts = faults(figure)
+    assert any("'one' is printed over 'two'" in text for text in texts)
+    assert any("'far too long for this figure' leaves the figure" in text for text in texts)
+    assert any("'tiny' has 4.0 points" in text for text in texts)
+
+
+def test_slanted_texts_are_compared_by_their_own_boxes():
+    figure = Figure((3, 2))
+    for x in (0.3, 0.45):
+        figure.text(x, 0.3, "a slanted text", rotation=45, rotation_mode="anchor")
+    assert faults(figure) == []
+    figure.text(0.31, 0.3, "another", rotation=45, rotation_mode="anchor")
+    assert len(faults(figure)) == 1
+
+
+def test_polygons_that_touch_do_not_cross():
+    import numpy as np
+
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+    assert not crossing(square, square + np.array([1, 0]))
+    assert crossing(square, square + np.array([0.9, 0.9]))

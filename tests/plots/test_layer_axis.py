@@ -1,0 +1,55 @@
+import pytest
+from bokeh.models import BoxAnnotation, LinearAxis
+from plot_rows import result, row
+from sample_results import sample_result
+
+from invariscope.plots import PLOTS
+from invariscope.plots.layer_profile import LayerProfile
+from invariscope.plots.shared.layer_axis import blocks, layer_count
+from invariscope.report.figures import sections
+
+DEEP = [f"stage{i}.{j}.{part}" for i in range(3) for j in range(8) for part in ("conv", "norm", "relu")]
+
+
+def deep(**options):
+    return sample_result(layers=dict.fromkeys(DEEP, (3, 4, 4)), curves=False, examples=False, **options)
+
+
+def test_blocks_are_the_runs_of_the_finest_level_with_few_of_them():
+    assert [name for name, *_ in blocks(DEEP)] == [f"stage{i}.{j}" for i in range(3) for j in range(8)]
+    assert blocks(DEEP)[1] == ("stage0.1", 3, 5)
+    finer = [f"{name}.{k}" for name in DEEP for k in range(2)]
+    assert [name for name, *_ in blocks(finer)] == [f"stage{i}.{j}" for i in range(3) for j in range(8)]
+
+
+def test_layers_without_common_modules_and_few_layers_have_no_blocks():
+    assert blocks([f"layer{i}" for i in range(30)]) == []
+    assert blocks(DEEP[:6]) == []
+
+
+def test_a_chart_of_layers_says_which_layer_is_where_and_names_the_blocks():
+    chart = LayerProfile.prepare([result([row(name, 0.5) for name in DEEP])], layers=None).chart()
+    (about,) = (tag["layers"] for tag in chart.tags if "layers" in tag)
+    assert about == {"axis": "x", "labels": DEEP}
+    marks = [part.name for part in chart.select(BoxAnnotation) if part.name]
+    assert sorted(marks) == ["cursor", "picked"]
+    (above,) = (part for part in chart.above if isinstance(part, LinearAxis))
+    assert above.major_label_overrides[1.0] == "stage0.0"
+
+
+@pytest.mark.parametrize("name", ["layer_profile", "unit_heatmap", "unit_distribution", "class_heatmap"])
+def test_views_of_deep_networks_have_a_plot_of_all_layers(name):
+    (view, *_) = PLOTS.get(name).views([deep()])
+    assert layer_count(view.plot.chart()) == 24
+    assert layer_count(view.whole.chart()) == 72
+
+
+def test_views_of_small_networks_have_no_second_plot():
+    for name in ("layer_profile", "unit_heatmap", "unit_distribution", "class_heatmap"):
+        assert all(view.whole is None for view in PLOTS.get(name).views([sample_result()]))
+
+
+def test_the_page_has_both_charts_of_a_deep_network_and_says_how_deep_they_are():
+    _, charts = sections([deep(classes=False)])
+    assert charts.depths["layer_profile-0"] == (24, 72)
+    assert {"layer_profile-0", "layer_profile-0-all"} <= set(charts.items)

@@ -1,0 +1,97 @@
+"""What charts and tables say of values without an interval, and to readers who cannot see them."""
+
+from plot_rows import NAN, curve, result, row
+
+from invariscope.plots.element_curve import ElementCurve
+from invariscope.plots.layer_profile import LayerProfile
+from invariscope.report import captions
+from invariscope.report.tables import row_table
+
+FEW = "no interval: a group has 6 samples, but 8 are needed; 64 samples suffice"
+
+
+def whole(layer, value, **columns):
+    return row(layer, value, ci_low=value - 0.1, ci_high=value + 0.1, **columns)
+
+
+def bare(layer, value, note=FEW, **columns):
+    return row(layer, value, ci_low=NAN, ci_high=NAN, note=note, **columns)
+
+
+def test_a_chart_counts_the_layers_without_an_interval_and_says_why():
+    shown = result([whole("a", 0.5), bare("b", 0.25), whole("c", 0.75), row("d", NAN)])
+    assert captions.without_interval(LayerProfile.prepare(shown), [shown]) == (
+        "No interval for 1 of 3 layers: a group has 6 samples, but 8 are needed; 64 samples suffice (b)."
+    )
+
+
+def test_a_chart_in_which_every_layer_has_an_interval_says_nothing():
+    shown = result([whole("a", 0.5), whole("b", 0.25)])
+    assert captions.without_interval(LayerProfile.prepare(shown), [shown]) == ""
+
+
+def test_reasons_are_counted_and_those_that_differ_in_numbers_are_one():
+    few = "no interval yet: {} samples decide the value"
+    rows = [bare(layer, 0.5, few.format(n)) for layer, n in zip("ab", (2.5, 3.1), strict=True)]
+    shown = result([*rows, bare("c", 0.5, "dead units; no interval: intervals=False"), whole("d", 0.5)])
+    assert captions.without_interval(LayerProfile.prepare(shown), [shown]) == (
+        "No interval for 3 of 4 layers: 2.5 samples decide the value, or the like (a, b); intervals=False "
+        "(c)."
+    )
+
+
+def test_layers_of_several_networks_are_told_apart():
+    nets = [result([bare("a", 0.5)], name="n"), result([whole("a", 0.5)], name="m")]
+    text = captions.without_interval(LayerProfile.prepare(nets), nets)
+    assert text.startswith("No interval for 1 of 2 layers: ")
+    assert text.endswith("(a of n).")
+
+
+def test_a_curve_explains_its_elements_with_the_note_of_its_row_or_the_rarity_of_the_event():
+    points = [curve(0, 0.0, ci_low=NAN, ci_high=NAN), curve(1, 0.5)]
+    shown = result([row("a", 0.5)], curves=points)
+    assert captions.without_interval(ElementCurve.prepare(shown), [shown]) == (
+        "No interval for 1 of 2 points: it needs 5 samples for which the event occurs, and 5 for which it "
+        "does not (0°)."
+    )
+    noted = result([bare("output", 0.5, measure="prediction.accuracy")], curves=points)
+    assert "a group has 6 samples" in captions.without_interval(ElementCurve.prepare(noted), [noted])
+
+
+def test_untransformed_inputs_whose_predictions_cannot_change_are_no_gap():
+    points = [curve(k, 0.0, measure="prediction.flips", ci_low=NAN, ci_high=NAN) for k in range(3)]
+    shown = result([row("a", 0.5)], curves=points)
+    text = captions.without_interval(ElementCurve.prepare(shown), [shown])
+    assert text.startswith("No interval for 2 of 3 points: ")
+    assert text.endswith("(90°, 180°).")
+
+
+def test_the_table_counts_all_samples_and_classes_apart():
+    rows = [whole("a", 0.5), bare("a", 0.5, stratum="cat"), bare("a", 0.5, stratum="dog", note="")]
+    assert captions.of_tables([result(rows)]) == [
+        "No interval for any of 2 values of classes and their means: a group has 6 samples, but 8 are "
+        "needed; 64 samples suffice (a); the reason was not recorded (a)."
+    ]
+
+
+def test_the_table_has_a_column_with_the_notes_if_they_differ():
+    table = row_table([result([whole("a", 0.5), bare("b", 0.5)])])
+    keys = [column["key"] for column in table["columns"]]
+    assert [cells[keys.index("note")] for cells in table["rows"]] == ["", FEW]
+    assert "note" not in [c["key"] for c in row_table([result([whole("a", 0.5)])])["columns"]]
+
+
+def test_a_chart_is_described_by_its_range_and_where_the_ends_are():
+    nets = [
+        result([whole("a", 0.5), whole("b", 0.25)], name="n"),
+        result([whole("a", 0.75), whole("b", 0.5)], name="m"),
+    ]
+    assert captions.described(LayerProfile.prepare(nets), "Normalized variance") == (
+        "Layer by layer: Normalized variance. Values of 2 layers of 2 networks range from 0.25 (b, n) to "
+        "0.75 (a, m)."
+    )
+
+
+def test_a_chart_without_a_value_is_described_by_its_title():
+    shown = result([row("a", 0.5)], curves=[curve(0, NAN), curve(1, NAN)])
+    assert captions.described(ElementCurve.prepare(shown), "Accuracy") == "Element by element: Accuracy."
