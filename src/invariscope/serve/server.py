@@ -1,4 +1,4 @@
-"""Serve reports to this computer only; requests are GET or HEAD, and never name a path of a file."""
+"""Serve reports to this computer only. Only GET and HEAD are supported; requests never contain file paths."""
 
 from __future__ import annotations
 
