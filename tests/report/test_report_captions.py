@@ -76,9 +76,8 @@ def test_the_table_counts_all_samples_and_classes_apart():
 
 def test_the_table_has_a_column_with_the_notes_if_they_differ():
     table = row_table([result([whole("a", 0.5), bare("b", 0.5)])])
-    keys = [column["key"] for column in table["columns"]]
-    assert [cells[keys.index("note")] for cells in table["rows"]] == ["", FEW]
-    assert "note" not in [c["key"] for c in row_table([result([whole("a", 0.5)])])["columns"]]
+    assert [cells[table.keys.index("note")] for cells in table.rows] == ["", FEW]
+    assert "note" not in row_table([result([whole("a", 0.5)])]).keys
 
 
 def test_a_chart_is_described_by_its_range_and_where_the_ends_are():

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from invariscope.common.exits import refused_exits
 from invariscope.common.registry import unknown
 
 _REFERENCE = re.compile(r"(?P<place>[^:'\"()\[\]]+):(?P<name>[A-Za-z_]\w*)")
@@ -64,8 +65,9 @@ def _named(text: str, use: Callable[[Any], Any]) -> Any:
     if place.endswith(".py") and not Path(place).is_file():
         raise FileNotFoundError(f"no such file: {place}")
     try:
-        module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)
-        return use(_member(module, name, place))
+        with refused_exits():
+            module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)
+            return use(_member(module, name, place))
     except (ValueError, TypeError, OSError, ImportError) as error:
         error.add_note(f"(from {text}; --debug shows where)")
         raise

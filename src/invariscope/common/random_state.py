@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,9 @@ def _device_generator(device: str) -> RandomGenerator:
 
 
 def callable_generators(function: Callable[..., Any]) -> tuple[RandomGenerator, ...]:
-    """Return the generators in a callable's attributes, defaults, bound arguments and closure variables.
+    """Return the generators in a callable's attributes, defaults and bound arguments, and in what it names.
 
+    It names variables of its closure and of its module, and variables of other modules (`config.rng`).
     Attributes of the objects that it holds, and of their submodules, are searched too, but nothing deeper.
     """
     holders = [*_parts(function)]
@@ -137,7 +139,7 @@ def _parts(function: Any) -> Iterator[Any]:
 
 
 def _bound(function: Any) -> Iterator[Any]:
-    """Yield a method's object, a function's defaults and its closure variables."""
+    """Yield a method's object, a function's defaults, and the variables that it names."""
     if (holder := getattr(function, "__self__", None)) is not None:
         yield holder
     yield from getattr(function, "__defaults__", None) or ()
@@ -147,6 +149,17 @@ def _bound(function: Any) -> Iterator[Any]:
             yield cell.cell_contents
         except ValueError:  # not assigned yet
             continue
+    yield from _named(getattr(function, "__func__", function))
+
+
+def _named(function: Any) -> Iterator[Any]:
+    """Yield the variables of its module that a function names, and those of other modules."""
+    known = getattr(function, "__globals__", {})
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    found = [known[name] for name in names if name in known]
+    modules = [vars(value) for value in found if isinstance(value, ModuleType)]
+    found += [module[name] for module in modules for name in names if name in module]
+    yield from (value for value in found if not isinstance(value, ModuleType))
 
 
 def held_generators(values: Iterable[Any]) -> tuple[RandomGenerator, ...]:

@@ -234,6 +234,16 @@ def sample_digest(sample: Any) -> bytes:
     return found.digest()
 
 
+def has_known_content(sample: Any) -> bool:
+    """Return whether `sample_digest` covers all parts of a sample; of other objects, it covers only the type.
+
+    >>> has_known_content({"a": [1, "b"]}), has_known_content(object())
+    (True, False)
+    """
+    known = (*_PLAIN, Tensor, np.ndarray, np.generic, list, tuple, Mapping)
+    return all(isinstance(leaf, known) or is_image(leaf) for _, leaf in leaves(sample))
+
+
 def _add(found: Any, sample: Any, depth: int) -> None:
     found.update(type(sample).__name__.encode() + b"\0")
     if isinstance(sample, Tensor | np.ndarray):

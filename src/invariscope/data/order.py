@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from invariscope.common.draws import Stream, drawn_words
+from invariscope.common.samples import Inputs, is_structured, sample_digest
 from invariscope.intervals import GROUPS
 from invariscope.statistics.pairs import partners
 
@@ -33,6 +35,7 @@ class Order:
         partners: (rank,) rank of each sample's partner, -1 for none.
         groups: (rank,) jackknife groups.
         clusters: (rank,) cluster numbers; None if there are no clusters.
+        contents: (sample,) digests of the inputs, by position in the data; None if they are not known.
         kind: origin of the keys: "content", "ids" or "index".
         arrival: whether samples are walked in stored order instead of by rank.
     """
@@ -45,6 +48,7 @@ class Order:
     clusters: np.ndarray | None = None
     kind: str = INDEX
     arrival: bool = False
+    contents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.walk)
@@ -56,7 +60,8 @@ class Order:
             mates = without_own_cluster(partners(samples), clusters)
             cut = {"walk": self.walk[:samples], "groups": self.groups[:samples], "clusters": clusters}
             return replace(self, **cut, partners=mates, pairs=pair_numbers(samples))
-        return _order(Identities(self.keys, self.kind), self.walk[:samples], clusters)
+        known = Identities(self.keys, self.kind, contents=self.contents)
+        return _order(known, self.walk[:samples], clusters)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +72,13 @@ class Identities:
         keys: (sample,) int64, all different.
         kind: see `Order`.
         clusters: (sample,) int64, equal for samples that belong together; None if there are no clusters.
+        contents: see `Order`.
     """
 
     keys: np.ndarray
     kind: str
     clusters: np.ndarray | None = None
+    contents: np.ndarray | None = None
 
     def ranked(self, seed: int, samples: int | None = None) -> Order:
         """Return the order by rank of all samples, or of the first ones only."""
@@ -128,7 +135,7 @@ def _order(known: Identities, walk: np.ndarray, runs: np.ndarray | None) -> Orde
     within = np.arange(len(walk)) - starts[place]
     found = np.where(mate < 0, -1, starts[mate] + within % sizes[mate])
     groups = pairs[place] % GROUPS
-    return Order(known.keys, walk, pairs[place], found, groups, runs, known.kind)
+    return Order(known.keys, walk, pairs[place], found, groups, runs, known.kind, contents=known.contents)
 
 
 def _runs(clusters: np.ndarray) -> np.ndarray:
@@ -136,9 +143,13 @@ def _runs(clusters: np.ndarray) -> np.ndarray:
     return np.cumsum(np.append(False, clusters[1:] != clusters[:-1])).astype(np.int64)
 
 
-def content_keys(inputs: Iterable[Any]) -> np.ndarray:
-    """Return (sample,) digests of the samples' bytes, made unique for equal samples by a running number."""
-    digests = np.frombuffer(b"".join(map(_digest, inputs)), np.int64)
+def content_digests(inputs: Iterable[Any]) -> np.ndarray:
+    """Return (sample,) digests of the samples' bytes."""
+    return np.frombuffer(b"".join(map(_digest, inputs)), np.int64)
+
+
+def content_keys(digests: np.ndarray) -> np.ndarray:
+    """Return (sample,) keys: digests, made unique for equal samples by a running number."""
     order = np.argsort(digests, kind="stable")
     runs = _runs(digests[order]) if len(digests) else digests
     starts = np.flatnonzero(np.diff(runs, prepend=-1))
@@ -152,14 +163,14 @@ def _digest(sample: Any) -> bytes:
     return hashlib.blake2b(sample, digest_size=8).digest()
 
 
-def tensor_keys(inputs: Tensor) -> np.ndarray:
-    """Return (sample,) keys of the samples in a tensor, from their bytes."""
-    import torch
-
+def input_digests(inputs: Inputs) -> np.ndarray:
+    """Return (sample,) digests of the samples in a batch, from their bytes."""
+    if is_structured(inputs):
+        return content_digests(map(sample_digest, inputs))
     rows = inputs.detach().cpu().contiguous().reshape(len(inputs), -1)
     if rows.dtype == torch.bfloat16 or not rows.shape[1]:
         rows = rows.view(torch.uint8) if rows.shape[1] else torch.zeros(len(rows), 1)
-    return content_keys(rows.numpy())
+    return content_digests(rows.numpy())
 
 
 def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:

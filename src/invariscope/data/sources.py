@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.samples import Inputs, is_structured, nbytes_of, sample_digest
+from invariscope.common.samples import Inputs, is_structured, nbytes_of
 from invariscope.data.forms import Batch, Form, batched, channels_first, form_of, joined, read
 from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling
@@ -22,11 +22,12 @@ from invariscope.data.order import (
     Identities,
     Order,
     arrival_groups,
+    content_digests,
     content_keys,
     given_keys,
+    input_digests,
     pair_numbers,
     refuse_repeated_ids,
-    tensor_keys,
     without_own_cluster,
 )
 from invariscope.data.source import Source
@@ -141,7 +142,15 @@ class DatasetSource(_OrderedSource):
         return torch.cat(found) if found else None
 
     def _read(self, position: int) -> Batch:
-        return read(batched(self.items[position], self.label), self.labelling)
+        try:
+            item = self.items[position]
+        except IndexError as error:
+            raise ValueError(
+                f"sample {position} of {len(self.items)} of the {self.name} cannot be read: IndexError"
+                f"{f': {error}' if str(error) else ''}. Let the dataset's `__len__` return the number of "
+                "samples that it has, or fix its `__getitem__`"
+            ) from error
+        return read(batched(item, self.label), self.labelling)
 
     def _window(self, waiting: _Waiting, low: int, high: int) -> Window:
         found = window_of(*joined(waiting.batches), self.order, low=low, high=high)
@@ -336,24 +345,28 @@ def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
     count, about = form.length, (form.name, form.labelling)
     together = None if clusters is None else given_keys(clusters, count, name="clusters")
     named = None if ids is None else given_keys(ids, count, name="ids")
+    contents = None
     if named is not None:
         refuse_repeated_ids(named)
     if form.batches is not None:
         return StreamSource(form.batches, count, *about, named, together, seed, label=form.field)
     if named is not None:
         keys, kind = named, IDS
-    elif is_structured(form.inputs):
-        keys, kind = content_keys(map(sample_digest, form.inputs)), CONTENT
-    elif isinstance(form.items, ImageFolder):
-        keys, kind = content_keys(form.items.keys), CONTENT
-    elif form.inputs is not None:
-        keys, kind = tensor_keys(form.inputs), CONTENT
+    elif (contents := _contents(form)) is not None:
+        keys, kind = content_keys(contents), CONTENT
     else:
         keys, kind = np.arange(len(form.items)), INDEX
-    order = Identities(keys, kind, together).ranked(seed)
+    order = Identities(keys, kind, together, contents).ranked(seed)
     if form.inputs is None:
         return DatasetSource(form.items, order, *about, form.field, form.collate)
     return ArraySource(form.inputs, form.targets, order, *about, form.collate)
+
+
+def _contents(form: Form) -> np.ndarray | None:
+    """Return (sample,) digests of the inputs; None for a dataset, whose items would have to be read."""
+    if form.inputs is not None:
+        return input_digests(form.inputs)
+    return content_digests(form.items.keys) if isinstance(form.items, ImageFolder) else None
 
 
 def held(source: Source, seed: int) -> ArraySource:
@@ -367,7 +380,8 @@ def held(source: Source, seed: int) -> ArraySource:
         clusters = [window.clusters for window in windows if window.clusters is not None]
         keys, kind = np.concatenate([window.keys for window in windows]), source.walked()["keys"]
         order = Identities(keys, kind, np.concatenate(clusters) if clusters else None).arrived(seed)
-    order = replace(order, keys=order.keys[order.walk], walk=np.arange(len(order)))
+    contents = None if order.contents is None else order.contents[order.walk]
+    order = replace(order, keys=order.keys[order.walk], walk=np.arange(len(order)), contents=contents)
     return ArraySource(inputs, labels, order, source.name, source.labelling)
 
 

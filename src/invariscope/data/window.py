@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.samples import Inputs, is_structured, sample_digest, shape_of, taken
-from invariscope.data.order import CONTENT, Order
+from invariscope.common.samples import (
+    Inputs,
+    has_known_content,
+    is_structured,
+    sample_digest,
+    shape_of,
+    taken,
+)
+from invariscope.data.order import CONTENT, Order, content_digests, input_digests
 
 _BYTES = 12  # of a fingerprint
 
@@ -33,6 +41,7 @@ class Window:
         clusters: (sample,) cluster numbers, or None.
         first: rank of the first sample.
         digested: whether keys are digests of the inputs.
+        contents: (sample,) digests of the inputs, if they are known.
         singly: whether fingerprints take samples one by one, so that those of parts of a walk add up.
     """
 
@@ -48,6 +57,7 @@ class Window:
     first: int = 0
     digested: bool = False
     singly: bool = False
+    contents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -56,6 +66,22 @@ class Window:
     def inputs(self) -> Inputs:
         """(sample, ...) all inputs; a copy if the store has a different order."""
         return self.store if self.rows is None else self.take(np.arange(len(self)))
+
+    @cached_property
+    def sample_digests(self) -> list[bytes]:
+        """Digest of each sample."""
+        return [sample_digest(sample) for sample in self.inputs]
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """(sample,) int64 digests of the inputs; keys of samples that digests do not cover."""
+        if is_structured(self.store) and not all(map(has_known_content, self.inputs)):
+            return self.keys
+        if self.contents is not None:
+            return self.contents
+        if is_structured(self.store):
+            return content_digests(self.sample_digests)
+        return input_digests(self.inputs)
 
     def take(self, chosen: np.ndarray) -> Inputs:
         """Return the (chosen, ...) inputs of some samples."""
@@ -67,7 +93,7 @@ class Window:
         mates = np.where((mates < 0) | (mates >= high - low), -1, mates)
         cut: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[low:high]
-            for name in ("labels", "indices", "keys", "pairs", "groups", "clusters")
+            for name in ("labels", "indices", "keys", "pairs", "groups", "clusters", "contents")
         }
         rows = np.arange(len(self)) if self.rows is None else self.rows
         return replace(self, **cut, partners=mates, rows=rows[low:high], first=self.first + low)
@@ -104,6 +130,7 @@ def window_of(
         rows,
         low,
         order.kind == CONTENT,
+        contents=None if order.contents is None else order.contents[positions],
     )
 
 
@@ -132,6 +159,7 @@ def chosen_window(
         None if order.clusters is None else order.clusters[ranks],
         rows,
         digested=order.kind == CONTENT,
+        contents=None if order.contents is None else order.contents[positions],
     )
 
 
@@ -179,13 +207,13 @@ def _sum_of_digests(window: Window) -> int:
     """Return the sum of digests of rank, key, group, label and, unless it determines the key, content."""
     ranks = window.first + np.arange(len(window))
     facts = np.stack([ranks, window.keys, window.groups], axis=1).astype(np.int64)
-    inputs = None if window.digested else window.inputs
+    inputs = None if window.digested else window.sample_digests
     total = 0
     for place, fact in enumerate(facts):
         found = hashlib.blake2b(fact.tobytes(), digest_size=_BYTES)
         if window.labels is not None:
             found.update(window.labels[place].numpy().tobytes())
         if inputs is not None:
-            found.update(sample_digest(inputs[place]))
+            found.update(inputs[place])
         total += int.from_bytes(found.digest(), "big")
     return total

@@ -14,12 +14,13 @@ class WorkerDiedError(OSError):
 
 
 def delivered(batches: Iterable[Any]) -> Iterator[Any]:
-    """Yield the batches; an error that the data set itself raises is passed on unchanged.
+    """Yield the batches; an error that the data set itself raises is passed on, except for IndexError.
 
     Raises:
+        ValueError: the data set raises IndexError, which often has no message.
         WorkerDiedError: a worker process ended.
     """
-    walk = iter(batches)
+    walk, number = iter(batches), 0
     while True:
         try:
             batch = next(walk)
@@ -34,7 +35,19 @@ def delivered(batches: Iterable[Any]) -> Iterator[Any]:
                 "the loader fewer workers or smaller batches; with num_workers=0, the data set itself shows "
                 "its error"
             ) from error
+        except IndexError as error:
+            raise ValueError(
+                f"batch {number} of the data cannot be read: IndexError{_first_line(error)}. "
+                "Let the data set's `__len__` return the number of samples that it has, or fix its "
+                "`__getitem__`"
+            ) from error
         yield batch
+        number += 1
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of a message, which may go on with the traceback of a worker."""
+    return f": {str(error).splitlines()[0]}" if str(error) else ""
 
 
 def _end(walk: Any) -> None:

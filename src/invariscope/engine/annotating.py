@@ -12,6 +12,8 @@ from invariscope.measures.base import Measure
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import Row
 
+STILL = "the elements give equal inputs for all samples: values of 0 show nothing about the model"
+
 
 def annotated(
     rows: Sequence[Row],
@@ -24,8 +26,19 @@ def annotated(
     Args:
         grids: what `grid_texts` found.
     """
-    rows, cautions = with_cautions(rows, measures)
+    still = not run.moved and any(measure.needs_orbit for measure in measures)
+    rows, cautions = with_cautions(rows, measures, moved=not still)
     rows, off = with_grid_notes(with_few_pairs(rows, run), measures, run, grids)
     run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in measures))
-    run.notes += [*cautions, *off]
+    run.notes += [*([STILL] if still else []), *run.contents.notes(), *_missing(run), *cautions, *off]
     return rows
+
+
+def _missing(run: Run) -> list[str]:
+    """Return a note if inputs contain NaN."""
+    if not run.missing:
+        return []
+    return [
+        f"{run.missing:,} of {run.samples:,} samples have NaN in their inputs; layers whose responses to "
+        "them are finite include them"
+    ]

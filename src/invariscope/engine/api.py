@@ -8,6 +8,7 @@ from typing import Any
 
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
+from invariscope.common.exits import refused_exits
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import EVERY_SECONDS, Options
 from invariscope.engine.pipeline import measured
@@ -229,5 +230,5 @@ def measure(
         class_maps=class_maps,
         shard=shard,
     )
-    with kept_memory():
+    with kept_memory(), refused_exits():
         return measured(bare(model), data, as_transform(transform), as_measures(measures), options)

@@ -32,6 +32,8 @@ def packed(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             [*key, repr(statistic), strata.layout, strata.why]
             for (key, statistic), strata in run.coarser.items()
         ],
+        "moved": run.moved,
+        "missing": run.missing,
         "samples": run.samples,
         "forwards": run.forwards,
     }
@@ -70,3 +72,4 @@ def unpack(
         for layer, call, name, layout, why in document["coarser"]
     }
     run.samples, run.forwards = document["samples"], document["forwards"]
+    run.moved, run.missing = document.get("moved", True), document.get("missing", 0)

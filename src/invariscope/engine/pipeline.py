@@ -85,6 +85,7 @@ def _whole(task: Task, started: float) -> Result:
     run = walk(task, enough=watch, turns=Turns(task, references, check.dead), unfinished=True)
     with nullcontext() if run.checkpoint is None else run.checkpoint.complete():
         chance = chance_values(task)
+        run.notes += task.rereading.notes()
         whole = found(run)
         compact = compacted(whole, run, rows=task.options.rows, named=named_layers(task.reader))
         part = compact.part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured, shape_of
+from invariscope.data.contents import Rereading
 from invariscope.data.labels import Labelling
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
@@ -80,6 +81,7 @@ class Walk:
     total: int | None = None
     enough: Callable[[Run, int], bool] | None = None
     turns: Turns | None = None
+    rereading: Rereading = field(default_factory=Rereading)
 
     @cached_property
     def forwarded(self) -> Transform:

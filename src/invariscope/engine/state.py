@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.anatomy.grids import UnitGrid
+from invariscope.data.contents import Contents
 from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import Arrival
 from invariscope.engine.plan import Strata
@@ -69,6 +70,9 @@ class Run:
         small: names of the classes that have fewer than two samples.
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
+        moved: whether the elements of the transform give different inputs for at least one sample.
+        contents: digests of the samples.
+        missing: number of samples with NaN in their inputs.
         pilot_data: digest of the samples of a pilot pass.
         checkpoint: file of the sums, which is removed once there is a result.
     """
@@ -101,6 +105,9 @@ class Run:
     small: dict[str, None] = field(default_factory=dict)
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
+    moved: bool = False
+    contents: Contents = field(default_factory=Contents)
+    missing: int = 0
     pilot_data: str = ""
     checkpoint: Checkpoint | None = None
 
@@ -135,7 +142,7 @@ class Run:
         kept = {place: place[1].restarted(s) for place, s in self.states.items() if place[1].first_samples}
         self.forget()
         self.states.update(kept)
-        self.samples = 0
+        self.samples = self.missing = 0
 
     def note_once(self, note: str) -> None:
         """Add a note, unless there is an equal one."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from invariscope.data.contents import Rereading
 from invariscope.data.sources import Source
 from invariscope.engine.options import Options
 from invariscope.measures.base import Measure
@@ -19,6 +20,7 @@ class Task:
     Args:
         model: as passed to `iv.measure`.
         reader: reads the model.
+        rereading: compares the samples of all walks of the data.
     """
 
     model: Any
@@ -27,6 +29,7 @@ class Task:
     transform: Transform
     measures: tuple[Measure, ...]
     options: Options
+    rereading: Rereading = field(default_factory=Rereading)
 
     def of(self, model: Any, options: Options) -> Task:
         """Return the same task for another model."""

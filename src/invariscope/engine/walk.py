@@ -21,10 +21,11 @@ from invariscope.engine.checkpoint import OTHER_DATA, REMEDY, Position
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.drawing import drawing_notes
 from invariscope.engine.extras.floor import floor_notes, with_floor
+from invariscope.engine.extras.orbit_audit import OrbitAudit
 from invariscope.engine.extras.pilot_samples import add_others, pilot_source
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.memory import HALVED, out_of_memory
-from invariscope.engine.needs import ForwardRows, Needs, lay_out
+from invariscope.engine.needs import ForwardRows, Needs
 from invariscope.engine.plan import by_cell, paired_chunks, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, predicting, prepared
 from invariscope.engine.reduction import BlockFrame, Reduction
@@ -64,7 +65,7 @@ def walk(
             show(done, total)
 
         given = task.reader, source, task.transform, needs, options, source.total, enough, turns
-        run = walked(Walk(*given), tick)
+        run = walked(Walk(*given, task.rereading), tick)
     run.notes += [*floor_notes(task), *drawing_notes(run)]
     if run.checkpoint is not None and not unfinished:
         run.checkpoint.remove()
@@ -95,6 +96,8 @@ def walked(walk: Walk, tick: Tick) -> Run:
         with nullcontext() if plan.checkpoint is None else plan.checkpoint.kept():
             run.fingerprint = loop.over(windows)
         loop.finish()
+    run.contents.ordered = walk.source.walked()["order"] != "arrival"
+    walk.rereading.add(run.contents)
     if run.samples < 2:
         raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
     if not walk.needs.output:
@@ -112,7 +115,9 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     total = source.length
     if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
         total = sum(len(window) for window in source.windows())
-    of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
+    of_inputs = Walk(
+        walk.reader, source, as_it_is(), needs, walk.options.quiet(), total, rereading=walk.rereading
+    )
     pilot = walked(of_inputs, lambda done, total: None)
     add_others(walk, pilot, source)
     finals = {
@@ -136,6 +141,7 @@ class _Loop:
         self.reduction = Reduction(run, self.walk.needs, self.walk.options, plan.pilot)
         self.acting = acting_elements(self.walk.transform, seed=self.walk.options.seed)
         self.audit: Audit | None = None
+        self.orbits = OrbitAudit(self.walk.forwarded, self.walk.options.seed, run)
         self.pace = plan.pace()
         self.stops = self._stops()
         self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
@@ -164,6 +170,7 @@ class _Loop:
         digest, enough = Fingerprint(), self.walk.enough
         for number, window in enumerate(windows):
             digest.add(window)
+            self.run.contents.add(window)
             self._window(number, window, digest.hexdigest())
             if enough is not None and enough(self.run, self.done):
                 break
@@ -175,8 +182,9 @@ class _Loop:
         return digest.hexdigest()
 
     def finish(self) -> None:
-        """Check that responses are still the same, and replace the sums of classes walked in turn."""
+        """Check that inputs and responses have not changed, and replace sums of classes walked in turn."""
         try:
+            self.orbits.finish()
             if self.audit is not None:
                 self.audit.finish()
         except ValueError:  # sums of an unstable model must not be resumed
@@ -268,7 +276,7 @@ class _Loop:
     def _block(self, window: Window, chosen: np.ndarray, frame: BlockFrame) -> None:
         run, needs, audit = self.run, self.walk.needs, self.audit
         inputs, batch = window.take(chosen), self._batch(window, chosen)
-        laid = lay_out(self.walk.forwarded, needs.probes, inputs, batch=batch)
+        laid = self.orbits.lay_out(needs.probes, inputs, batch=batch)
         left_out = len(run.withdrawn)
         self._reduce(self._frame(window, chosen, frame, inputs, batch, laid), laid.rows)
         run.forwards += len(laid.rows)

@@ -113,8 +113,8 @@ class ModelGraph(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return one view per layered measure and result; results share the colour scale of a measure."""
-        views = measure_views(cls, results, lambda result: names.layered_measures([result]))
+        """Return one view per result and measure of several layers; a measure has one colour scale."""
+        views = measure_views(cls, results, _measures_of_layers)
         plots: list[Any] = [view.plot for view in views]
         spans = {
             measure: shared_range(plot.value for plot in plots if plot.measure == measure)
@@ -326,3 +326,9 @@ def _readable_on(colour: Sequence[float]) -> str:
     """Return black or white, whichever contrasts more with a colour."""
     red, green, blue = colour[:3]
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
+
+
+def _measures_of_layers(result: Result) -> list[str]:
+    """Return the measures with values for several layers; a graph of a single layer shows nothing."""
+    found = names.layered_measures([result])
+    return [name for name in found if len(names.rows_of(result, name)) > 1]

@@ -42,8 +42,8 @@ class Drawn(Transform):
     list of samples (texts, PIL images, mappings), it is called on the sample itself. Each call seeds the
     global generators of torch, NumPy and Python anew and restores them afterwards, so results do not depend
     on batch size, order or process. Generators that the function holds (as an attribute, a bound argument, a
-    closure variable, or an attribute of one of these) are seeded and restored too. A function that draws from
-    any other generator, or keeps state between calls, raises ValueError.
+    closure variable, a global variable, or an attribute of one of these) are seeded and restored too. A
+    function that draws from any other generator, or keeps state between calls, raises ValueError.
 
     There is no inverse and no action on feature maps.
 

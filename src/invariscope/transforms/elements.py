@@ -46,7 +46,7 @@ class Elements(Transform):
     Before use, each callable is tried a few times on up to three samples. Callables that draw random numbers
     (most augmentation classes) are rejected, since results would depend on the batch size and not on the
     seed: wrap them in `Drawn`. Callables whose result for a sample depends on the rest of its batch (batch
-    statistics, mixup) are rejected as well.
+    statistics, mixup) are rejected as well. `iv.measure` repeats these checks on a few samples while it runs.
 
     Args:
         callables: a list, or one callable.

@@ -33,12 +33,19 @@ OUTWEIGHED = (
     "than the others; value_ratio describes the layer as a whole"
 )
 
+UNMOVED = "perfect because the elements give equal inputs for all samples: it shows nothing about the model"
 
-def with_cautions(rows: Sequence[Row], measures: Iterable[Measure]) -> tuple[list[Row], list[str]]:
+
+def with_cautions(
+    rows: Sequence[Row], measures: Iterable[Measure], *, moved: bool = True
+) -> tuple[list[Row], list[str]]:
     """Return the rows, with a `caution` if one applies, and all cautions as sentences.
 
     Only rows over all samples get cautions. Each sentence names an output of a measure, a caution, and the
     layers to which it applies.
+
+    Args:
+        moved: whether elements give different inputs.
     """
     layers: dict[tuple[str, str], list[str]] = {}
     known = {measure.label: measure for measure in measures}
@@ -49,6 +56,8 @@ def with_cautions(rows: Sequence[Row], measures: Iterable[Measure]) -> tuple[lis
         texts = _cautions(row, measure, places) if row.stratum == "all" else []
         for text in texts:
             layers.setdefault((row.measure, text), []).append(row.layer)
+        if not moved and _is_perfect(row, measure):  # one note of the run says so for all rows
+            texts.append(UNMOVED)
         found.append(replace(row, caution="; ".join(texts)) if texts else row)
     return found, [f"{name} of {_some(where)} is {text}" for (name, text), where in layers.items()]
 
@@ -59,6 +68,11 @@ _Places = Mapping[tuple[str, str, int, str], Row]
 def _cautions(row: Row, measure: Measure, places: _Places) -> list[str]:
     found = (_of_null(row, measure) or _of_noise(row, measure, places), _of_ratio(row, measure))
     return [text for text in found if text]
+
+
+def _is_perfect(row: Row, measure: Measure) -> bool:
+    """Return whether a value over responses to the elements is that of perfect invariance."""
+    return row.stratum == "all" and measure.needs_orbit and row.value == measure.output(row.output).ideal
 
 
 def _of_null(row: Row, measure: Measure) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.data.contents import Contents
 from invariscope.data.labels import Labelling
 from invariscope.engine.packing import unpack
 from invariscope.engine.plan import Strata
@@ -57,6 +58,9 @@ def run_of(shard: Shard, statistics: tuple[Statistic, ...]) -> Run:
         run.inapplicable[(layer, call), by_name[name]] = reason
     if "clusters" in shard.arrays:
         run.clusters = {(bucket, cluster) for bucket, cluster in shard.arrays["clusters"].tolist()}
+    parts = [shard.arrays.get(f"contents/{name}") for name in ("keys", "digests")]
+    if parts[0] is not None and parts[1] is not None:
+        run.contents = Contents(run.clusters is not None, True, [parts[0]], [parts[1]])
     return run
 
 
@@ -104,6 +108,9 @@ def joined(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> Run:
         for key, count in theirs.items():
             mine[key] = mine.get(key, 0) + count
     first.samples += second.samples
+    first.missing += second.missing
+    first.contents.join(second.contents)
+    first.moved |= second.moved
     first.forwards += second.forwards
     for note in second.notes:
         first.note_once(note)

@@ -118,6 +118,7 @@ def share_of(
     task = replace(task, source=source, options=options)
     run = walk(task, watch=watch)
     run.notes[:0] = check.notes
+    run.notes += task.rereading.notes()
     part = shard_of_run(task, run, check, identity=identity)
     further = {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
@@ -251,6 +252,7 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
     document, arrays = packed(run)
     if run.clusters is not None:
         arrays["clusters"] = np.array(sorted(run.clusters), np.int64).reshape(-1, 2)
+    arrays |= {f"contents/{name}": array for name, array in run.contents.pack().items()}
     if run.orbit is not None:
         arrays["orbit"] = run.orbit
     dead = [[*key, repr(statistic)] for key, statistic in check.dead]

@@ -106,7 +106,7 @@ def refuse_unsteady(
     with put_back(generators):
         first, draws = called(batch, 0)
         for seed in range(1, _STATES if draws else 2):
-            if _differ(first, called(batch, seed)[0], exactly=draws):
+            if differ(first, called(batch, seed)[0], exactly=draws):
                 raise ValueError(
                     f"element {label!r} draws random numbers: two calls on the same samples gave different "
                     f"results, so values would depend on the batch size. {_WRAP}"
@@ -121,16 +121,16 @@ def _refuse_neighbours(batch: Tensor, first: Tensor, last_alone: Callable[[], Te
     except Exception as error:
         raise ValueError(
             f"element {label!r} fails on a single sample, but not on {len(batch)} samples together: {error}. "
-            f"{_APART}"
+            f"{APART}"
         ) from error
-    if _differ(first[-1:], alone, exactly=False):
+    if differ(first[-1:], alone, exactly=False):
         raise ValueError(
             f"element {label!r} depends on the batch: a sample gave a different result alone than in a batch "
-            f"of {len(batch)} samples, so values would depend on the batch size. {_APART}"
+            f"of {len(batch)} samples, so values would depend on the batch size. {APART}"
         )
 
 
-_APART = (
+APART = (
     "An element must treat each sample independently; apply the function to one sample at a time: "
     "lambda x: torch.cat([f(sample[None]) for sample in x])."
 )
@@ -142,12 +142,14 @@ _WRAP = (
 )
 
 
-def _differ(a: Any, b: Any, *, exactly: bool) -> bool:
+def differ(a: Any, b: Any, *, exactly: bool) -> bool:
     """Return whether two results differ by more than rounding or, if `exactly`, at all."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return True
     if torch.equal(a, b):
         return False
+    if a.is_complex():
+        a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
     wide, other = a.detach().nan_to_num().double(), b.detach().nan_to_num().double()
     largest = float((wide - other).abs().max())
     if exactly or not a.is_floating_point():
