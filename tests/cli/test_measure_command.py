@@ -108,7 +108,7 @@ def test_overwrite_replaces_the_run_and_leaves_other_files(measured):
 
 
 ERRORS = [
-    (["nte.py:make", "digits.npz", "-t", "quarter_turns"], "no file nte.py"),
+    (["nte.py:make", "digits.npz", "-t", "quarter_turns"], "no such file: nte.py"),
     (["net.py:mkae", "digits.npz", "-t", "quarter_turns"], "Closest: 'make'"),
     (["net.py:needs", "digits.npz", "-t", "quarter_turns"], "missing 1 required positional argument"),
     (
@@ -116,7 +116,7 @@ ERRORS = [
         "wrong [bold]phase[/bold] of the moon (from net",
     ),
     (["nowhere.at.all:make", "digits.npz", "-t", "quarter_turns"], "No module named 'nowhere'"),
-    (["net.py:make", "digit.npz", "-t", "quarter_turns"], "no file digit.npz"),
+    (["net.py:make", "digit.npz", "-t", "quarter_turns"], "no such file: digit.npz"),
     (["net.py:make", "minst", "-t", "quarter_turns"], "Closest: 'mnist'"),
     (["net.py:make", "digits.npz", "-t", "rotatoin"], "Closest: 'rotation'"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "-m", "varianc"], "Closest: "),

@@ -324,7 +324,7 @@ def test_a_text_file_without_text_is_refused(content, said, workplace):
     Path("t.txt").write_bytes(content)
     with pytest.raises(ValueError, match=said):
         load_data("t.txt")
-    with pytest.raises(FileNotFoundError, match=r"no file u\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"no such file: u\.txt"):
         load_data("u.txt")
 
 

@@ -123,7 +123,7 @@ def test_a_read_only_parent_is_found_out_at_the_start(command, fails, mount):
         return
     out = "disk/run/shard-0" if command == "shard" else "disk/run"
     assert f"error: cannot write to {out}: Read-only file system in " in said
-    assert "Give a folder on a disk that has room and can be written to." in said
+    assert "Choose a folder on a writable disk with enough free space." in said
     assert not Path("made").exists()  # the model has not been loaded
 
 
@@ -181,7 +181,7 @@ def test_a_second_run_is_refused_at_its_start_and_names_the_first(command, fails
     with claimed(out):
         said = fails(*WRITERS[command], "--out", "mine")
     assert f"error: {out} is in use by another process (process {os.getpid()}, since 20" in said
-    assert "Wait until it has ended, or give another folder." in said
+    assert "Wait until it ends, or choose another folder." in said
     assert not Path("made").exists()
 
 

@@ -30,5 +30,5 @@ def test_the_server_prints_its_address_and_ends_cleanly(number, code, finished):
 
 
 def test_a_folder_that_does_not_exist_is_one_line(fails):
-    assert "no folder nowhere" in fails("serve", "nowhere")
+    assert "no such folder: nowhere" in fails("serve", "nowhere")
     assert "--port must be" in fails("serve", ".", "--port", "70000")

@@ -85,7 +85,7 @@ def test_a_missing_file_is_wrong(invoke, saved):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: None, "no file"),
+        (lambda path: None, "no such file"),
         (Path.mkdir, "contains no saved result"),
         (lambda path: path.with_suffix(".json").write_text("{}"), "is not a file with a digest"),
     ],

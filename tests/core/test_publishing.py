@@ -212,7 +212,7 @@ def test_a_folder_in_the_place_of_a_file_is_not_removed(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "notes").write_text("precious")
     with pytest.raises(
-        FileExistsError, match=r"data is a folder, where a file is to be written; move it away"
+        FileExistsError, match=r"data is a folder, but a file must be written there; move it away"
     ):
         fill(tmp_path, "new")
     assert (tmp_path / "data" / "notes").read_text() == "precious"

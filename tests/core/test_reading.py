@@ -25,7 +25,7 @@ def test_ordinary_files_are_read(tmp_path):
         (os.mkdir, "is a folder, not a file"),
         (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
         (lambda path: path.symlink_to(path.name), r"cannot be read \("),
-        (lambda path: None, "no file "),
+        (lambda path: None, "no such file: "),
     ],
 )
 def test_what_is_no_file_is_named(tmp_path, make, said):
@@ -67,14 +67,14 @@ def test_the_memory_of_small_values_counts(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", ["", "much", "-1", "0", "inf", "nan"])
 def test_an_impossible_limit_is_named(tmp_path, monkeypatch, text):
     monkeypatch.setenv(reading.VARIABLE, text)
-    with pytest.raises(ValueError, match=f"{reading.VARIABLE} must be a positive number of gigabytes, got"):
+    with pytest.raises(ValueError, match=f"{reading.VARIABLE} must be a positive number of gigabytes; got"):
         reading.memory_limit()
 
 
 def test_files_beyond_a_given_size_are_refused(tmp_path):
     (tmp_path / "a").write_bytes(bytes(11))
     assert reading.read_bytes(tmp_path / "a", 11) == bytes(11)
-    with pytest.raises(ValueError, match="has more than 10 bytes, unlike any file of this kind"):
+    with pytest.raises(ValueError, match="has more than 10 bytes, too many for a file of this kind"):
         reading.read_bytes(tmp_path / "a", 10)
 
 

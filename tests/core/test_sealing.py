@@ -72,7 +72,7 @@ def test_a_newer_schema_asks_for_an_update_only_if_the_file_is_whole(tmp_path, w
     with pytest.raises(ValueError, match="has schema 3, but this version reads up to 2: update invariscope"):
         read(tmp_path / "new.json")
     written.write_text(written.read_text().replace('"schema": 2', '"schema": 3'))
-    with pytest.raises(ValueError, match="its SHA-256 is not the one recorded"):
+    with pytest.raises(ValueError, match="its SHA-256 does not match the one recorded"):
         read(written)
 
 

@@ -209,7 +209,7 @@ def test_a_result_without_rows_and_odd_provenance_are_listed(tmp_path):
 
 
 def test_folders_ports_and_hosts_are_checked(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
         Server([tmp_path / "nowhere"], 0)
     with pytest.raises(ValueError, match="--port must be from 0"):
         Server([tmp_path], 65_536)

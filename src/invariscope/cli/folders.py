@@ -34,15 +34,15 @@ def staged_folder(
 
     Args:
         out: the destination, filled as described in `common.publishing.filling`.
-        usual: the default of `--out`; if `out` is the default, the error says so.
-        overwrite: whether files may be replaced.
+        usual: the default of `--out`; errors say so if `out` is the default.
+        overwrite: whether existing files may be replaced.
         last: the file that marks the folder as complete.
-        removes: files and subfolders of an earlier run, to remove when the new files appear.
+        removes: files and subfolders of an earlier run to remove when the new files appear.
 
     Raises:
         FileExistsError: `out` is not empty, and `overwrite` is not set.
         InUseError: another process is writing to `out`.
-        OSError: `out` cannot be written to. All are raised before the block runs.
+        OSError: `out` cannot be written to. All these errors are raised before the block runs.
     """
     from invariscope.results.storage import refuse_used_folder
 
@@ -70,11 +70,12 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def refuse_other_file(path: Path, starts: Sequence[bytes], what: str) -> None:
-    """Raise FileExistsError if a file that would be replaced is of another kind.
+    """Raise FileExistsError if a file that would be replaced is of a different kind.
 
     Args:
-        starts: what files of the right kind may start with, in lower case.
-        what: the right kind, such as "an HTML page".
+        path: the file.
+        starts: possible first bytes of files of the expected kind, in lower case.
+        what: the expected kind, such as "an HTML page".
     """
     if not path.is_file():
         return
@@ -85,10 +86,11 @@ def refuse_other_file(path: Path, starts: Sequence[bytes], what: str) -> None:
 
 
 def put(result: Result, stage: Path, out: Path) -> None:
-    """Write a finished result and its report to the scratch folder of `out`, or else to a temporary folder.
+    """Write a finished result and its report to `stage`, the scratch folder of `out`.
 
     Raises:
-        OSError: the scratch folder cannot be written to; the message says where the result is.
+        OSError: the scratch folder cannot be written to. The result is then kept there or in a temporary
+            folder, and a note on the error says where.
     """
     try:
         with written(out):
@@ -102,10 +104,10 @@ def put(result: Result, stage: Path, out: Path) -> None:
 
 
 def _rescued(result: Result) -> str:
-    """Save a result in a temporary folder, and say where."""
+    """Save a result in a temporary folder, and return a sentence that says where."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="invariscope-"))
         result.save(folder)
     except OSError as error:
-        return f"The result is lost, because no temporary folder can be written to either ({error})."
+        return f"The result is lost, because it could not be saved in a temporary folder either ({error})."
     return f"The result is kept in {folder}."

@@ -63,7 +63,7 @@ def _named(text: str, use: Callable[[Any], Any]) -> Any:
     assert match
     place, name = match["place"], match["name"]
     if place.endswith(".py") and not Path(place).is_file():
-        raise FileNotFoundError(f"no file {place}")
+        raise FileNotFoundError(f"no such file: {place}")
     try:
         with refused_exits():
             module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)

@@ -1,4 +1,4 @@
-"""End the process on SIGINT, SIGTERM and SIGHUP, but not in the middle of an import."""
+"""Make SIGINT, SIGTERM and SIGHUP end the process cleanly, but never in the middle of an import."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _postponed: set[int] = set()
 
 
 def end_on_signals() -> None:
-    """Turn SIGTERM, and the SIGHUP of a closed terminal, into an exception, as Python does with SIGINT.
+    """Turn SIGTERM and SIGHUP (a closed terminal) into exceptions, as Python does with SIGINT.
 
-    A command then removes its scratch folder and ends its children. `nohup` ignores SIGHUP, which stays so.
-    While a module is being imported, all three wait for the end of the import, because some libraries catch
-    every exception there. A second signal ends the process at once.
+    Commands can then remove their scratch folders and end their child processes. If SIGHUP is ignored, as
+    under `nohup`, it remains ignored. During an import, all three signals are delayed until it ends, because
+    some libraries catch every exception there; a second signal then ends the process at once.
     """
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -1,7 +1,7 @@
-"""Cards: what notebooks display for results, transforms and other values of the library.
+"""Cards: the HTML that notebooks display for results, transforms and other objects of the library.
 
-A card is plain HTML with inline styles, so that it looks the same in Jupyter, VS Code and saved pages. Its
-colours are those of the page, in light and dark themes.
+A card is plain HTML with inline styles, so that it looks the same in Jupyter, VS Code and saved pages. It
+inherits the colours of the page, so it is readable in light and dark themes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_BYTES = 100_000
 _LONGEST_CELL, _LONGEST_NAME, _LONGEST_TEXT = 200, 48, 600
 _MOST_FACTS, _MOST_REMARKS = 8, 6
 _GREY = "rgba(128,128,128,.35)"
-# `mathjax_ignore`: a dollar sign in a name starts no formula.
+# `mathjax_ignore`: a dollar sign in a name must not start a formula.
 _CARD = (
     '<div class="tex2jax_ignore mathjax_ignore" style="box-sizing:border-box;max-width:46em;'
     f"padding:12px 16px;border:1px solid {_GREY};border-radius:6px;color:inherit;text-align:left;"
@@ -43,9 +43,9 @@ class Table:
     """The table of a card.
 
     Args:
-        caption: what the rows are, and how many there are in all.
-        columns: heading and kind per column; the kind is "name", "words" or "number".
-        rows: one text per cell.
+        caption: what the rows are, and their total number.
+        columns: heading and kind of each column; the kind is "name", "words" or "number".
+        rows: the text of each cell.
     """
 
     caption: str
@@ -53,7 +53,7 @@ class Table:
     rows: Sequence[Sequence[str]]
 
     def html(self) -> str:
-        """Return the table, which can be folded."""
+        """Return the table as collapsible HTML."""
         head = "".join(
             f'<th scope="col" style="{_style(kind)};border-top:0;font-weight:600">{escaped(title)}</th>'
             for title, kind in self.columns
@@ -68,14 +68,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Card:
-    """What a notebook displays for a value.
+    """The display of an object in a notebook.
 
     Args:
-        sentence: the main finding, or what the value is.
-        facts: what it belongs to, shown below the sentence.
+        sentence: the main finding, or what the object is.
+        facts: context, such as model and data, shown below the sentence; at most 8.
         drawing: trusted HTML, such as a `sparkline`.
-        table: at most 30 rows are usual.
-        remarks: further lines; text between backticks is shown as code.
+        table: a table, usually of at most 30 rows.
+        remarks: further lines, at most 6; text between backticks is shown as code.
     """
 
     sentence: str
@@ -85,7 +85,7 @@ class Card:
     remarks: Sequence[str] = ()
 
     def html(self) -> str:
-        """Return the card, at most 100 kB: if names are too long for that, the table has fewer rows."""
+        """Return the card as HTML of at most 100 kB; rows are dropped if long names would exceed that."""
         parts = [_SENTENCE.format(marked(self.sentence))]
         if self.facts:
             line = " · ".join(escaped(fact, _LONGEST_CELL) for fact in self.facts[:_MOST_FACTS])
@@ -109,13 +109,13 @@ class Card:
 
 
 class Described:
-    """Base of dataclasses of arrays: a repr of one line, and a card that explains the fields.
+    """Base class of dataclasses of arrays, with a one-line repr and a card that explains the fields.
 
-    Derived dataclasses are declared with `repr=False`.
+    Subclasses must be declared with `@dataclass(repr=False)`.
     """
 
     def __repr__(self) -> str:
-        """Return one line with the shapes of arrays instead of their values."""
+        """Return one line that shows the shapes of arrays instead of their values."""
         parts = ", ".join(f"{name} {text}" for name, text in _entries(self))
         return f"<{type(self).__name__}: {parts}>"
 
@@ -128,7 +128,7 @@ class Described:
 
 
 class Listing(dict[str, str]):
-    """Names with a sentence each, which notebooks display as a table."""
+    """Dictionary from names to one-sentence descriptions, which notebooks display as a table."""
 
     def _repr_html_(self) -> str:
         columns = [("name", "name"), ("what it is", "words")]
@@ -137,7 +137,7 @@ class Listing(dict[str, str]):
 
 
 class Explanation(str):
-    """Documentation as text, which notebooks display with its line breaks."""
+    """Documentation as a string, which notebooks display with its line breaks."""
 
     def _repr_html_(self) -> str:
         text = html.escape(visible(str(self)[:20_000], keep="\n"))
@@ -146,7 +146,7 @@ class Explanation(str):
 
 
 def escaped(text: str, length: int = _LONGEST_TEXT) -> str:
-    """Return text for HTML, with escapes for invisible characters, shortened from the middle.
+    """Escape text for HTML, make invisible characters visible, and shorten it in the middle.
 
     >>> escaped("<b>"), escaped("layer\\x1b"), len(escaped("x" * 10_000)) <= 600
     ('&lt;b&gt;', 'layer\\\\x1b', True)
@@ -155,7 +155,7 @@ def escaped(text: str, length: int = _LONGEST_TEXT) -> str:
 
 
 def marked(text: str) -> str:
-    """Return text for HTML in which the parts between backticks are code.
+    """Escape text for HTML, with the parts between backticks as code.
 
     >>> marked("see `.table` & `.maps`")
     'see <code>.table</code> &amp; <code>.maps</code>'
@@ -164,7 +164,7 @@ def marked(text: str) -> str:
 
 
 def brief(value: Any) -> str:
-    """Return a value in a few words: the shape and type of an array, and at most 60 characters of others.
+    """Summarise a value: the shape and dtype of an array, or at most 60 characters of anything else.
 
     >>> import numpy as np
     >>> brief(np.zeros((2, 3))), brief(0.123456), brief("conv1")
@@ -183,7 +183,7 @@ def _style(kind: str) -> str:
 
 
 def _cell(text: str, kind: str) -> str:
-    """Return a cell; a name that is shortened is shown in full by pointing at it."""
+    """Return the HTML of a cell; hovering over a shortened name shows more of it."""
     if kind == "words":
         return marked(shorten(text, _LONGEST_CELL))
     if len(visible(text)) <= _LONGEST_NAME:
@@ -192,12 +192,12 @@ def _cell(text: str, kind: str) -> str:
 
 
 def _entries(value: Any) -> list[tuple[str, str]]:
-    """Return name and content of the public fields of a dataclass."""
+    """Return the name and a summary of each public field of a dataclass."""
     return [(f.name, brief(getattr(value, f.name))) for f in fields(value) if not f.name.startswith("_")]
 
 
 def _meanings(cls: type) -> dict[str, str]:
-    """Return what the docstring's `Args:` section says about each field."""
+    """Return the description of each field from the `Args:` section of the docstring."""
     section = re.search(r"^Args:\n((?: +.*\n?)+)", inspect.getdoc(cls) or "", re.M)
     found: dict[str, str] = {}
     for entry in re.split(r"^ {4}(?=\S)", section[1] if section else "", flags=re.M)[1:]:

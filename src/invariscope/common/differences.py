@@ -1,4 +1,4 @@
-"""Say in words how two descriptions differ."""
+"""Describe in words how two sets of settings differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LONGEST = 120
 
 
 def flat(value: Any, place: str) -> dict[str, str]:
-    """Return plain nested values as texts by place.
+    """Flatten nested plain values to a dictionary from their path to their repr.
 
     >>> flat({"padding": "zeros", "angles": [0, 90]}, "transform")
     {'transform.padding': "'zeros'", 'transform.angles[0]': '0', 'transform.angles[1]': '90'}
@@ -29,11 +29,15 @@ def flat(value: Any, place: str) -> dict[str, str]:
 def differences(
     first: Mapping[str, str], second: Mapping[str, str], *, there: str = "there", now: str = "now"
 ) -> list[str]:
-    """Return a sentence part per place that differs, the innermost ones only.
+    """Return a phrase for each path at which two flattened descriptions differ.
+
+    If a value itself is shown to differ, paths inside it are left out; if only its digest differs, the paths
+    inside it are listed instead.
 
     Args:
-        first, second: texts by place. A text "TYPE #DIGEST" stands for an object that is not shown.
-        there, now: what follows the texts of either description.
+        first, second: texts by path, as `flat` returns them. The text "TYPE #DIGEST" describes an object
+            whose content is not shown.
+        there, now: words that follow the texts of the first and of the second description.
 
     >>> differences({"net.0": "ReLU #1a", "net.0.inplace": "True"}, {"net.0": "Tanh #2b"})
     ['net.0: ReLU there, Tanh now']
@@ -56,7 +60,7 @@ def differences(
 
 
 def in_words(found: Sequence[str], otherwise: str) -> str:
-    """Return the first differences as one text, or another text if there are none."""
+    """Join the first differences to one text; return `otherwise` if there are none."""
     return listed(found, limit=3, separator="; ") if found else otherwise
 
 
@@ -71,7 +75,7 @@ def _shown(text: str | None) -> str:
 
 
 def _unshown(place: str, kind: str) -> str:
-    """Return the words for objects of one kind with different content."""
+    """Return the phrase for two objects of the same kind with different content."""
     if kind == "code":
         return f"the code of {place.removesuffix('.code')} differs"
     return f"{place} has other values" if "(" in kind else f"{place} ({kind}) differs"

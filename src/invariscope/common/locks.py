@@ -1,4 +1,4 @@
-"""Lock files, which the operating system releases when their process ends, however it ends."""
+"""Lock files that the operating system releases when the process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class InUseError(OSError):
-    """Raised if another process holds the lock; the message names the process and the time."""
+    """Another process holds the lock; the message gives the process and the time."""
 
 
 @contextlib.contextmanager
 def locked(path: Path, what: str, *, patience_s: float = 0.0) -> Iterator[bool]:
-    """Hold an exclusive lock, and yield True; yield False where files cannot be locked, as on Windows.
+    """Hold an exclusive lock and yield True, or yield False if the system cannot lock files (Windows).
 
-    The lock file is removed at the end. The file of a killed process is not locked, and is taken over.
+    The lock file is removed at the end. A file that a killed process left is no longer locked, and is reused.
 
     Args:
-        path: the lock file, in a folder that exists.
-        what: what is locked, for the message.
-        patience_s: seconds to wait for another process.
+        path: the lock file, in an existing folder.
+        what: what the lock protects, for the message.
+        patience_s: seconds to wait for another process to release the lock.
     Raises:
         InUseError: another process holds the lock.
         OSError: the file cannot be created.
@@ -48,9 +48,9 @@ def locked(path: Path, what: str, *, patience_s: float = 0.0) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[bool | None]:
-    """Mark an existing folder as in use by this process, as long as the block or the process lasts.
+    """Mark an existing folder as in use by this process until the block or the process ends.
 
-    Yields True; False if another process uses the folder or has removed it; None where there are no locks.
+    Yields True; False if another process uses the folder or has removed it; None if locks are unsupported.
     """
     descriptor, state = _hold(folder)
     try:
@@ -80,7 +80,7 @@ def _hold(folder: Path) -> tuple[int | None, bool | None]:
 
 
 def _acquired(path: Path, what: str, deadline: float) -> int | None:
-    """Return the descriptor of the locked file; None if the system or the disk has no locks."""
+    """Return the descriptor of the locked file; None if the system or the disk does not support locks."""
     try:
         import fcntl
     except ImportError:
@@ -109,7 +109,7 @@ def _acquired(path: Path, what: str, deadline: float) -> int | None:
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
-    """Return whether the locked file is still the one at the path: its last holder may have removed it."""
+    """Return whether the locked file is still at the path: its previous holder may have removed it."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 def _sign(descriptor: int, path: Path) -> None:
-    """Write who holds the lock; if the disk is full, remove the file."""
+    """Write the process and the time to the lock file; if the disk is full, remove the file."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
         os.ftruncate(descriptor, 0)
@@ -128,16 +128,16 @@ def _sign(descriptor: int, path: Path) -> None:
 
 
 def _holder(descriptor: int) -> str:
-    """Return the process that wrote the file and the time, as far as they can be read."""
+    """Return the process that holds the lock and the time, as written in the file."""
     try:
         text = os.pread(descriptor, 100, 0).decode()
     except (OSError, UnicodeDecodeError):
         text = ""
-    return text or "which has only just started"
+    return text or "which has just started"
 
 
 def _forget() -> None:
-    """Close the locks of the parent in a forked child, which would otherwise hold them after the parent."""
+    """Close the parent's locks in a forked child, which would otherwise keep them when the parent ends."""
     for descriptor in _HELD:
         with contextlib.suppress(OSError):
             os.close(descriptor)

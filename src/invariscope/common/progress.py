@@ -1,4 +1,4 @@
-"""Progress: a bar with a time estimate in a terminal or a notebook, or the caller's own function."""
+"""Report progress through a bar in a terminal or notebook, or through the caller's function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINE = (
 
 @contextmanager
 def ticking(progress: bool | Tick, title: str) -> Iterator[Tick]:
-    """Yield `tick(done, total)`: the caller's function, a bar in the terminal or notebook, or a no-op."""
+    """Yield a function `tick(done, total)`: the caller's own, one that updates a bar, or a no-op."""
     if callable(progress):
         yield progress
     elif progress:
@@ -36,13 +36,13 @@ def ticking(progress: bool | Tick, title: str) -> Iterator[Tick]:
 
 @contextmanager
 def progress_bars(*, transient: bool = True) -> Iterator[Callable[[str], Tick]]:
-    """Yield `bar(title)`, which returns a function `tick(done, total)` that updates a bar.
+    """Yield a function `bar(title)` that creates a bar and returns `tick(done, total)` to update it.
 
-    In a notebook, all bars of a cell share one line, which is empty at the end. In a terminal, each has its
-    own line. If standard error is neither, nothing is shown.
+    In a notebook, all bars of a cell share one line, which is cleared at the end. In a terminal, each has its
+    own line on standard error. Elsewhere, nothing is shown.
 
     Args:
-        transient: whether bars disappear from the terminal at the end.
+        transient: whether the terminal is cleared of the bars at the end.
     """
     shell = _notebook()
     if shell is not None:
@@ -59,17 +59,16 @@ def progress_bars(*, transient: bool = True) -> Iterator[Callable[[str], Tick]]:
 
 
 def _notebook() -> Any:
-    """Return IPython's shell if code runs in a Jupyter kernel; None otherwise. Never imports IPython."""
+    """Return the IPython shell if this is a Jupyter kernel, else None, without importing IPython."""
     find = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = find() if callable(find) else None
     return shell if getattr(shell, "kernel", None) is not None else None
 
 
 class _Line:
-    """The line of a cell's output in which bars are shown.
+    """The line of a cell's output that shows the bars.
 
-    Bars of the same cell reuse it, so that a hundred measurements leave a single empty output in the saved
-    notebook.
+    All bars of a cell share it, so a hundred measurements leave only one empty output in the saved notebook.
     """
 
     _last: tuple[Any, int, _Line] | None = None
@@ -79,13 +78,13 @@ class _Line:
 
     @classmethod
     def of(cls, shell: Any) -> _Line:
-        """Return the line of the cell that is being executed."""
+        """Return the line of the cell that is running."""
         if cls._last is None or cls._last[0] is not shell or cls._last[1] != shell.execution_count:
             cls._last = shell, shell.execution_count, cls()
         return cls._last[2]
 
     def show(self, html: str, text: str) -> None:
-        """Show a line as HTML or, in front ends without HTML, as text."""
+        """Replace the line; front ends without HTML show the text."""
         from IPython.display import display  # type: ignore[import-not-found]
 
         content = {"text/html": html, "text/plain": text}
@@ -95,20 +94,20 @@ class _Line:
             self._handle.update(content, raw=True)
 
     def clear(self) -> None:
-        """Empty the line."""
+        """Clear the line."""
         if self._handle is not None:
             self.show("", "")
 
 
 class _Bar:
-    """A bar in a notebook, shown at its first tick and then at most ten times per second."""
+    """A bar in a notebook, updated at most ten times per second."""
 
     def __init__(self, line: _Line, title: str) -> None:
         self._line, self._title = line, shorten(visible(title), 80)
         self._start = self._next = time.monotonic()
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` are finished."""
+        """Show that `done` of `total` steps are finished."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -120,7 +119,7 @@ class _Bar:
 
 
 def _counted(done: int, total: int | None, seconds: float) -> str:
-    """Return the count and the time that is left.
+    """Return the count and the remaining time as text.
 
     >>> _counted(128, 512, 10.0), _counted(0, 512, 0.0), _counted(64, None, 1.0)
     ('128/512, 0:30 left', '0/512', '64')
@@ -132,7 +131,7 @@ def _counted(done: int, total: int | None, seconds: float) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Return a duration as m:ss, or h:mm:ss.
+    """Format a duration as m:ss or h:mm:ss.
 
     >>> _clock(65), _clock(3725)
     ('1:05', '1:02:05')
@@ -144,7 +143,7 @@ def _clock(seconds: float) -> str:
 
 @contextmanager
 def terminal_bars(*, transient: bool = False) -> Iterator[Callable[[str], Tick]]:
-    """Yield `bar(title)` as `progress_bars` does, on standard error whatever it is."""
+    """Yield `bar(title)` as `progress_bars` does, but always write to standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,9 +1,9 @@
-"""Publish the files of a finished result in a folder: all of them or none, whatever happens meanwhile.
+"""Publish the files of a finished result in a folder atomically: either all files appear or none.
 
-A new folder is made beside its final path and renamed. In a folder that exists, which may be a mount point,
-the working directory, or the target of a symbolic link, the files are made in a subfolder. Renaming that
-subfolder to `.publishing` decides that the new files count; moving them into place can then be interrupted,
-and is completed by whoever opens the folder next.
+A new folder is created beside its final path and then renamed. If the folder exists (it may be a mount
+point, the working directory, or the target of a symbolic link), the files are written to a subfolder.
+Renaming that subfolder to `.publishing` commits the new files. If moving them into place is interrupted, the
+next process that opens the folder completes it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ PATIENCE_S = 5.0
 _ATTEMPTS = 50
 _DECIDED, _REMOVED = ".publishing", "removed.json"
 _UNFINISHED, _LOCK, _KEPT = ".unfinished", ".lock", "kept"
-_REMEDY = "Give a folder on a disk that has room and can be written to."
-_LONGEST = 150  # characters of the name of a folder in names beside it
+_REMEDY = "Choose a folder on a writable disk with enough free space."
+_LONGEST = 150  # characters of a folder's name in the names of its lock and scratch folders
 T = TypeVar("T")
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
@@ -46,19 +46,19 @@ def filling(
 ) -> Iterator[Path]:
     """Yield a scratch folder whose files move into `folder` if the block ends without an exception.
 
-    A new folder appears in one step. In a folder that exists, files and subfolders of the same names are
-    replaced together, and others stay. After an exception, including Ctrl-C, `folder` is unchanged; if its
-    files were complete, they are kept elsewhere, and a note on the exception says where.
+    A new folder appears in one step. In an existing folder, files and subfolders of the same names are
+    replaced together, and others are left alone. After an exception, including Ctrl-C, `folder` is unchanged.
+    If the new files were complete, they are kept elsewhere, and a note on the exception says where.
 
     Args:
-        folder: the destination. Until the block ends, no other process can fill it.
+        folder: the destination, which no other process can fill until the block ends.
         last: the file that marks the scratch folder as complete.
         removes: files and subfolders to remove from `folder` when the new ones appear.
-        check: called before the block runs, when no other process can change the folder any more.
+        check: called before the block runs, once other processes can no longer change the folder.
         patience_s: seconds to wait for a process that is filling the folder.
     Raises:
         InUseError: another process is filling the folder.
-        OSError: the folder cannot be made or written to. Raised before the block runs.
+        OSError: the folder cannot be created or written to. Raised before the block runs.
     """
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(claimed(folder, patience_s=patience_s))
@@ -80,18 +80,18 @@ def filling(
 
 @contextlib.contextmanager
 def claimed(folder: Path, *, patience_s: float = PATIENCE_S) -> Iterator[Path]:
-    """Keep other processes from filling a folder, and yield its path without symbolic links.
+    """Keep other processes from filling a folder, and yield its path with symbolic links resolved.
 
-    Missing folders above it are created, and removed if they are empty at the end. What killed processes have
-    left is completed or removed.
+    Missing parent folders are created, and removed again if they are empty at the end. Anything that killed
+    processes left behind is completed or removed.
 
     Raises:
         InUseError: another process is filling the folder.
-        OSError: the folder cannot be made or written to.
+        OSError: the folder cannot be created or written to.
     """
     place, made = Path(os.path.realpath(folder)), []
     if found := obstacle(folder):
-        raise FileExistsError(f"{found}; give a folder")
+        raise FileExistsError(f"{found}; choose a folder")
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, made)
         with _clearly(folder):
@@ -104,7 +104,7 @@ def claimed(folder: Path, *, patience_s: float = PATIENCE_S) -> Iterator[Path]:
 
 
 def settle(folder: Path) -> None:
-    """Complete the replacement of files in a folder that a killed process had decided, if there is one.
+    """Complete the replacement of files that a killed process committed in a folder, if there is one.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -117,8 +117,8 @@ def settle(folder: Path) -> None:
             _move_into_place(place)
     except OSError as error:
         raise type(error)(
-            f"a killed process left {folder} with new files that are not yet in place, and they cannot be "
-            f"moved there now ({reason_of(error)}). Load the folder as a user who can write to it."
+            f"a process was killed while moving new files into {folder}, and the move cannot be completed "
+            f"now ({reason_of(error)}). Load the folder as a user who can write to it."
         ) from error
 
 
@@ -160,13 +160,13 @@ def _stamps(folder: Path, names: Sequence[str]) -> list[tuple[int, int, int] | N
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what a folder holds apart from locks and what unfinished processes have left there."""
+    """Return the contents of a folder without locks and the remains of unfinished processes."""
     found = (path for path in folder.iterdir() if not path.name.startswith(_UNFINISHED))
     return sorted(path for path in found if path.name != _LOCK)
 
 
 def beside(folder: Path, ending: str) -> Path:
-    """Return the path for the unfinished state of a folder: beside it or, if that is not writable, inside."""
+    """Return a path for unfinished work on a folder: beside it or, if its parent is not writable, inside."""
     place = Path(os.path.realpath(folder))
     if not place.is_dir() or os.access(place.parent, os.W_OK | os.X_OK):
         name = f"{place.name}{_UNFINISHED}{ending}"
@@ -175,7 +175,7 @@ def beside(folder: Path, ending: str) -> Path:
 
 
 def obstacle(folder: Path) -> str:
-    """Say what is in the way of a folder, such as "runs/a is a file"; empty if nothing is."""
+    """Return why a path cannot be a folder, such as "runs/a is a file"; empty if it can."""
     place = Path(os.path.realpath(folder))
     there = next(path for path in (place, *place.parents) if os.path.lexists(path))
     kind = kind_of(there)
@@ -183,17 +183,17 @@ def obstacle(folder: Path) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """Return "a folder", "a file" or what else there is at an existing path."""
+    """Return what an existing path is: "a folder", "a file", "a socket" and so on."""
     try:
         mode = path.stat().st_mode
-    except OSError:  # a link without an end
+    except OSError:  # a loop of symbolic links
         mode = path.lstat().st_mode
     return "a folder" if stat.S_ISDIR(mode) else _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
 @contextlib.contextmanager
 def new_folder(prefix: str) -> Iterator[Path]:
-    """Make a folder whose path starts with a prefix, and hold it so that `sweep` spares it."""
+    """Create a folder whose path starts with a prefix, and lock it so that `sweep` does not remove it."""
     with contextlib.ExitStack() as stack:
         number = -1
         while True:
@@ -209,7 +209,7 @@ def new_folder(prefix: str) -> Iterator[Path]:
 
 
 def sweep(prefix: str) -> None:
-    """Remove the folders of killed processes whose path starts with a prefix, but none with kept files."""
+    """Remove folders of killed processes whose path starts with a prefix, unless they contain kept files."""
     try:
         left = [path for path in Path(prefix).parent.iterdir() if str(path).startswith(prefix)]
     except OSError:  # it does not exist, or cannot be listed
@@ -222,27 +222,27 @@ def sweep(prefix: str) -> None:
 
 @contextlib.contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """Raise OSError, which names the folder and the reason, if files for it cannot be written."""
+    """Raise OSError with the folder and the reason if its files cannot be written."""
     try:
         yield
     except Exception as error:
         # safetensors has its own exception for a full disk, which is not an OSError.
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
-        # The cause of a nested error, whose message would name a scratch folder.
+        # The message of the outer error would name a scratch folder.
         first = error.__cause__ if isinstance(error.__cause__, Exception) else error
         reason = getattr(first, "strerror", None) or str(first)
         raise OSError(f"cannot write to {folder}: {reason}. {_REMEDY}") from first
 
 
 def reason_of(error: OSError) -> str:
-    """Return the reason that the operating system gives, and the folder that it concerns."""
+    """Return the reason given by the operating system, and the folder concerned."""
     reason = str(error.strerror or error)
     return reason if error.filename is None else f"{reason} in {Path(str(error.filename)).parent}"
 
 
 def open_up(folder: Path) -> None:
-    """Give files the usual permissions; safetensors writes files that only their owner can read."""
+    """Give files the permissions of their folder; safetensors makes files that only their owner can read."""
     mode = folder.stat().st_mode & 0o666
     for path in folder.iterdir():
         if path.is_file():
@@ -251,11 +251,11 @@ def open_up(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _clearly(folder: Path) -> Iterator[None]:
-    """Let errors of the operating system say which folder could not be written, and what to do."""
+    """Make errors of the operating system say which folder could not be written to, and what to do."""
     try:
         yield
     except InUseError as error:
-        raise InUseError(f"{error}. Wait until it has ended, or give another folder.") from None
+        raise InUseError(f"{error}. Wait until it ends, or choose another folder.") from None
     except OSError as error:
         if error.errno is None:  # one of ours
             raise
@@ -269,26 +269,26 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Make a folder, and return those that were missing, the deepest first."""
+    """Create a folder and its parents, and return those that were missing, deepest first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _lock_of(place: Path) -> Path:
-    """Return the lock file beside a folder or, if that is not writable, inside."""
+    """Return the lock file of a folder: beside it or, if its parent is not writable, inside."""
     if place.is_dir() and not os.access(place.parent, os.W_OK | os.X_OK):
         return place / _LOCK
     return place.parent / f".{place.name[:_LONGEST]}{_LOCK}"
 
 
 def _inside(place: Path) -> str:
-    """Return how the paths of scratch folders in an existing folder start."""
+    """Return the prefix of the paths of scratch folders in an existing folder."""
     return str(place / f"{_UNFINISHED}-")
 
 
 def _outside(place: Path) -> str:
-    """Return how the paths of scratch folders beside a new folder start."""
+    """Return the prefix of the paths of scratch folders beside a new folder."""
     return str(place.parent / f".{place.name[:_LONGEST]}{_UNFINISHED}-")
 
 
@@ -302,7 +302,7 @@ def _publish(scratch: Path, place: Path, removes: Sequence[str]) -> None:
     for path in scratch.iterdir():
         there = place / path.name
         if there.is_dir() and not path.is_dir():
-            raise FileExistsError(f"{there} is a folder, where a file is to be written; move it away")
+            raise FileExistsError(f"{there} is a folder, but a file must be written there; move it away")
     os.replace(scratch, _decided(place))
     _move_into_place(place)
 
@@ -312,7 +312,7 @@ def _decided(place: Path) -> Path:
 
 
 def _move_into_place(place: Path) -> None:
-    """Move decided files to where they belong. It can be interrupted and repeated at any point."""
+    """Move committed files into place. This can be interrupted and repeated at any point."""
     decided = _decided(place)
     if not decided.is_dir():
         return
@@ -321,7 +321,7 @@ def _move_into_place(place: Path) -> None:
         for name in json.loads(listing.read_text(encoding="utf-8")):
             _remove(place / name)
         listing.unlink()
-    # Documents come last, because they describe other files.
+    # JSON documents come last, because they describe the other files.
     for path in sorted(decided.iterdir(), key=lambda path: path.suffix == ".json"):
         if path.is_dir():
             _remove(place / path.name)
@@ -337,7 +337,7 @@ def _remove(path: Path) -> None:
 
 
 def _kept(scratch: Path, place: Path, last: str) -> Path | None:
-    """Keep complete files, under a name that no later process removes, and return where they are."""
+    """Keep complete files under a name that no later process removes, and return their folder."""
     if _decided(place).is_dir():
         return _decided(place)
     if not (scratch / last).exists():

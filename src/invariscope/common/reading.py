@@ -1,4 +1,4 @@
-"""Read files that may be damaged or hostile: regular files only, of bounded size, depth and memory."""
+"""Read files that may be damaged or malicious: only regular files of limited size and nesting."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _GB = 1_000_000_000
 _DEEPEST = 100  # nesting of our own files: 6
 _TOO_DEEP = "its values are nested too deeply"
 _LIST_BYTES, _ENTRY_BYTES = 100, 40  # memory of a parsed list or object, and of each entry
-_EXPANSION = 20  # a file this many times as small as its contents is no bomb, however large
+_EXPANSION = 20  # archives that unpack to at most this many times their size are safe, however large
 
 
 def memory_limit() -> int:
-    """Return the bytes of memory that one file may take beyond its own size: 1 GB, or INVARISCOPE_MAX_GB.
+    """Return the memory limit for reading a file, in bytes: 1 GB, or INVARISCOPE_MAX_GB if it is set.
 
     Raises:
-        ValueError: the variable is not a positive number.
+        ValueError: the environment variable is not a positive number.
     """
     text = os.environ.get(VARIABLE, "1")
     try:
@@ -30,22 +30,23 @@ def memory_limit() -> int:
     except ValueError:
         limit = 0.0
     if not 0 < limit < float("inf"):
-        raise ValueError(f"{VARIABLE} must be a positive number of gigabytes, got {text!r}")
+        raise ValueError(f"{VARIABLE} must be a positive number of gigabytes; got {text!r}")
     return int(limit * _GB)
 
 
 def refuse_irregular(path: Path) -> None:
-    """Raise ValueError for a folder, a pipe, a socket or a device, none of which can be read as a file.
+    """Raise ValueError unless a path is a regular file.
 
     Raises:
-        FileNotFoundError: nothing has this path.
-        OSError: it cannot be reached.
+        FileNotFoundError: the path does not exist.
+        OSError: the path cannot be accessed.
+        ValueError: the path is a folder, a pipe, a socket or a device.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        raise FileNotFoundError(f"no file {path}") from None
-    except OSError as error:  # no permission, or links in a circle
+        raise FileNotFoundError(f"no such file: {path}") from None
+    except OSError as error:  # no permission, or a loop of symbolic links
         raise OSError(f"{path} cannot be read ({error.strerror})") from error
     if stat.S_ISREG(mode):
         return
@@ -54,16 +55,16 @@ def refuse_irregular(path: Path) -> None:
 
 
 def refuse_large(path: Path, size: int, limit: int) -> None:
-    """Raise ValueError if something in a file takes more than `limit` bytes of memory."""
+    """Raise ValueError if loading a file would take more than `limit` bytes of memory."""
     if size > limit:
         raise ValueError(
             f"{path} would take {size / _GB:,.1f} GB of memory; the limit is {limit / _GB:,.2f} GB. If the "
-            f"file is what you expect, raise the limit with the variable {VARIABLE}"
+            f"file is what you expect, raise the limit with the environment variable {VARIABLE}"
         )
 
 
 def read_bytes(path: Path, limit: int | None = None) -> bytes:
-    """Return the contents of a regular file of at most `limit` bytes, by default `memory_limit()`.
+    """Return the contents of a regular file of at most `limit` bytes (default: `memory_limit()`).
 
     Raises:
         FileNotFoundError: no such file.
@@ -76,9 +77,9 @@ def read_bytes(path: Path, limit: int | None = None) -> bytes:
     if size <= most:
         with path.open("rb") as stream:
             content = stream.read(most + 1)
-        if len(content) <= most:  # files in /proc claim to be empty
+        if len(content) <= most:  # files in /proc report a size of 0
             return content
-    raise ValueError(f"{path} has more than {most:,} bytes, unlike any file of this kind")
+    raise ValueError(f"{path} has more than {most:,} bytes, too many for a file of this kind")
 
 
 def read_text(path: Path, limit: int | None = None, *, form: str = "UTF-8 text") -> str:
@@ -86,7 +87,7 @@ def read_text(path: Path, limit: int | None = None, *, form: str = "UTF-8 text")
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a regular file, too large, or not UTF-8 text; `form` names what the file should be.
+        ValueError: not a regular file, too large, or not UTF-8 text. The message says that it is not `form`.
     """
     try:
         text = read_bytes(path, limit).decode("utf-8")
@@ -137,7 +138,7 @@ def read_toml(text: str) -> dict[str, Any]:
 
 
 def _refuse_deep(value: Any) -> None:
-    """Raise RecursionError for values nested more than 100 deep, before some recursive function does."""
+    """Raise RecursionError for values nested more than 100 levels deep, before recursive functions fail."""
     level = [value]
     for _ in range(_DEEPEST):
         values = (list(one.values()) if isinstance(one, dict) else one for one in level)
@@ -148,6 +149,6 @@ def _refuse_deep(value: Any) -> None:
 
 
 def refuse_zip_bomb(path: Path, archive: zipfile.ZipFile) -> None:
-    """Raise ValueError for a zip archive that would unpack to far more than its size."""
+    """Raise ValueError for a zip archive that would unpack to far more than its own size."""
     declared = sum(entry.file_size for entry in archive.infolist())
     refuse_large(path, declared, max(memory_limit(), _EXPANSION * path.stat().st_size))

@@ -1,7 +1,7 @@
-"""Files that carry their own SHA-256: JSON documents and safetensors files.
+"""Write and verify files that contain their own SHA-256: JSON documents and safetensors files.
 
-The digest is taken of all bytes of a file, with zeros in place of the digest itself, so any change of a file
-is noticed. It protects against accidents only: whoever changes a file on purpose can write a new digest.
+The digest covers all bytes of a file, with zeros in place of the digest itself, so any change to the file is
+detected. It protects against accidents only: anyone who changes a file on purpose can update the digest.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from invariscope.common.reading import parsed_json, read_text, refuse_irregular
 
 NAME = "sha256"
 SEALED_SINCE = 2
-"""First schema of JSON documents that have a digest."""
+"""Lowest schema number of JSON documents with a digest."""
 
 BLANK = "0" * 64
 BLANKS = {NAME: BLANK}
-"""Metadata of a safetensors file that `seal` will complete."""
+"""Placeholder in the metadata of a safetensors file, to be filled in by `seal`."""
 
 _HEAD = re.compile(r'\{\n "sha256": "([0-9a-f]{64})",\n')
 _HEAD_BYTES = 100
@@ -38,7 +38,7 @@ class Sealed:
 
     Args:
         document: the entries, without the digest.
-        digest: the verified digest; "" for a file of an earlier version, which has none.
+        digest: the verified digest; "" for files of earlier versions, which have none.
     """
 
     document: dict[str, Any]
@@ -46,7 +46,7 @@ class Sealed:
 
 
 def write_sealed_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write plain values, of which one must be the schema, to a JSON file with a digest, atomically.
+    """Atomically write plain values, including the schema number, to a JSON file with a digest.
 
     Raises:
         ValueError: a number is NaN or infinite.
@@ -59,15 +59,15 @@ def write_sealed_json(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def read_sealed_json(path: Path, *, newest: int, what: str) -> Sealed:
-    """Read a JSON document of a schema up to `newest`, and verify its digest.
+    """Read a JSON document with a schema number up to `newest`, and verify its digest.
 
     Args:
         path: the file.
-        newest: the newest schema that this version reads.
+        newest: the highest schema number that this version can read.
         what: what the file should be, such as "a saved result", for the error message.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a regular file, not JSON, damaged, without a schema, or of a newer schema.
+        ValueError: not a regular file, not JSON, damaged, or with a missing or newer schema number.
     """
     text = read_text(path, form="valid JSON")
     document = parsed_json(text, path)
@@ -98,13 +98,13 @@ def stated_digest(path: Path) -> str:
 def damaged(path: Path) -> ValueError:
     """Return the error for a file that does not match its digest."""
     return ValueError(
-        f"{path} is truncated or damaged: its SHA-256 is not the one recorded when it was written. "
-        "Restore it from a copy, or create it again"
+        f"{path} is truncated or damaged: its SHA-256 does not match the one recorded when it was written. "
+        "Restore it from a backup, or create it again"
     )
 
 
 def seal(path: Path) -> str:
-    """Enter the digest of a safetensors file written with `BLANKS` in its metadata, and return it."""
+    """Fill in the digest of a safetensors file written with `BLANKS` in its metadata, and return it."""
     place = _place(path)
     assert place is not None, "the metadata have no digest to fill in"
     digest = _digest(path, place[1])
@@ -119,7 +119,7 @@ def verified(path: Path) -> str:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a regular file, an impossible header, or damaged.
+        ValueError: not a regular file, damaged, or with an invalid header.
     """
     place = _place(path)
     if place is None:
@@ -130,22 +130,22 @@ def verified(path: Path) -> str:
 
 
 def _place(path: Path) -> tuple[str, int] | None:
-    """Return the digest in the header of a safetensors file, and the number of bytes before it."""
+    """Return the digest in the header of a safetensors file and its offset; None if it has none."""
     refuse_irregular(path)
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         size = path.stat().st_size
         if length > min(size, _MOST_HEADER):
             raise ValueError(
-                f"{path} is truncated, damaged or not a safetensors file: it has {size:,} bytes and a "
-                f"header of {length:,} (at most {_MOST_HEADER:,})"
+                f"{path} is truncated, damaged or not a safetensors file: it has {size:,} bytes but "
+                f"declares a header of {length:,} (at most {_MOST_HEADER:,})"
             )
         found = _IN_HEADER.search(stream.read(length))
     return (found[1].decode(), 8 + found.start(1)) if found else None
 
 
 def _digest(path: Path, place: int) -> str:
-    """Return the SHA-256 of a file with zeros instead of the 64 digits at `place`."""
+    """Return the SHA-256 of a file with zeros in place of the 64 digits at offset `place`."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         digest.update(stream.read(place))

@@ -1,4 +1,4 @@
-"""Save an unfinished measurement to disk, and resume it: merged states and progress of the walk."""
+"""Save the states and the progress of an unfinished measurement to disk, and resume from them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ REMEDY = "Pass another checkpoint file, or remove this one"
 
 @dataclass(frozen=True)
 class Position:
-    """How far a walk has come.
+    """Progress of a walk over the samples.
 
     Args:
-        windows: number of the current window.
-        blocks: number of its blocks that the sums include.
-        data: digest of the samples of all windows up to this one.
+        windows: index of the current window.
+        blocks: number of blocks of this window that the sums include.
+        data: digest of the samples of all windows up to and including this one.
         room: number of samples per block, on which the division into blocks depends.
         ahead: digest of the samples that were read before the walk, for thresholds, bins and means.
     """
@@ -54,11 +54,11 @@ def _now() -> float:
 
 @dataclass
 class Checkpoint:
-    """A file that is replaced atomically at intervals, and removed once the measurement is complete.
+    """A checkpoint file, replaced atomically at intervals and removed once the measurement is complete.
 
     Args:
         path: path of the file.
-        identities: what must not change if the measurement is to resume.
+        identities: identities of everything that must be unchanged for the measurement to resume.
         every: seconds between two writes; 0 writes after every block.
     """
 
@@ -75,14 +75,15 @@ class Checkpoint:
         return digest_of(self.identities)
 
     def due(self) -> bool:
-        """Return whether it is time to write again."""
+        """Return whether enough time has passed since the last write."""
         return _now() - self._written >= self.every
 
     @contextlib.contextmanager
     def block(self, run: Run, position: Position) -> Iterator[None]:
-        """Add a block to the sums of a run; Ctrl-C and SIGTERM take effect afterwards.
+        """Delay Ctrl-C and SIGTERM while the context adds a block to a run's sums; save them if due.
 
         Args:
+            run: the run.
             position: the position after the block.
         """
         with shielded():
@@ -105,13 +106,13 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def complete(self) -> Iterator[None]:
-        """Do what follows the walk, then delete the file; an exception saves the sums."""
+        """Delete the file at the end of the context; if an exception ends it, save the sums."""
         with self.kept():
             yield
         self.remove()
 
     def write(self, run: Run, position: Position) -> None:
-        """Save the run's states at a position; warn once if that is impossible."""
+        """Save the run's states at a position; warn once if the file cannot be written."""
         document, arrays = packed(run)
         document |= {"digest": self.digest, "identity": stored(self.identities)}
         document |= {"data": position.data, "walked": [position.windows, position.blocks]}
@@ -119,7 +120,8 @@ class Checkpoint:
         self._written = _now()
         if failure := save(self.path, document, arrays):
             text = (
-                f"the checkpoint {self.path} cannot be written ({failure}): an interruption loses later sums"
+                f"the checkpoint {self.path} cannot be written ({failure}): an interruption would lose "
+                "later sums"
             )
             if not self._failed:
                 run.note_once(text)
@@ -129,7 +131,7 @@ class Checkpoint:
         self._unsaved = None
 
     def read(self, run: Run, statistics: tuple[Statistic, ...]) -> Position | None:
-        """Restore the run from the file; return its position, or None without a file.
+        """Restore the run from the file and return its position, or None if there is no file.
 
         Raises:
             ValueError: the file is damaged, or belongs to another measurement.
@@ -149,7 +151,7 @@ class Checkpoint:
         return Position(windows, blocks, document["data"], document.get("room"), document.get("ahead", ""))
 
     def _refuse_other_sums(self, document: dict[str, Any], statistics: tuple[Statistic, ...]) -> None:
-        """Raise ValueError if the file holds states that this version does not have."""
+        """Raise ValueError if the file contains states that this version does not have."""
         from invariscope import __version__
 
         if {name for _, _, name in document["states"]} - set(map(repr, statistics)):
@@ -159,16 +161,16 @@ class Checkpoint:
             )
 
     def remove(self) -> None:
-        """Delete the file after the measurement is complete."""
+        """Delete the file."""
         self._unsaved = None
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 def refuse_unwritable(path: Path) -> None:
-    """Raise ValueError for a folder, OSError for a place where no file can be written.
+    """Raise ValueError if the path is a folder, or OSError if no file can be written there.
 
-    Removes what a killed run left half-written.
+    Removes partial files that a killed run left behind.
     """
     if path.is_dir():
         raise ValueError(f"checkpoint={str(path)!r} is a folder; pass the path of a file")
@@ -179,15 +181,15 @@ def refuse_unwritable(path: Path) -> None:
     except OSError as error:
         raise OSError(
             f"checkpoint={str(path)!r} cannot be written ({error.strerror or error}); pass the path of a "
-            "file in a folder that you may write to"
+            "file in a folder that you can write to"
         ) from error
 
 
 def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
-    """Raise ValueError if fingerprints do not cover some part, so that a change in it could go unnoticed.
+    """Raise ValueError if fingerprints do not cover some parts, so that changes to them would be missed.
 
     Args:
-        places: parts that are not covered, from `Identity.unseen`.
+        places: the parts that are not covered, from `Identity.unseen`.
         option: the option that needs fingerprints, for the message.
     """
     if places:
@@ -199,7 +201,7 @@ def refuse_unseen(places: list[str], *, option: str = "checkpoint=") -> None:
 
 
 def save(path: Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Replace a file atomically; return why that failed, or an empty text."""
+    """Replace a file atomically; return the reason if that fails, else an empty string."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
@@ -213,7 +215,7 @@ def save(path: Path, document: dict[str, Any], arrays: dict[str, np.ndarray]) ->
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return what `save` wrote.
+    """Return the document and the arrays that `save` wrote.
 
     Raises:
         ValueError: the file is damaged.
@@ -227,7 +229,7 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {})["run"])
             if not sealed:
-                raise ValueError(f"it has no SHA-256: an earlier build of version {__version__} wrote it")
+                raise ValueError(f"it has no SHA-256; an earlier build of {__version__} may have written it")
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What must be the same if a measurement is to resume: model, data, transform, measures, options."""
+"""Identify the model, data, transform, measures and options that must not change when resuming."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def identities_of_walk(
 ) -> Identities:
     """Return the identities of everything that a walk's sums depend on, by name.
 
-    The content of the samples is compared later, when they are read again.
+    The contents of the samples are compared later, when they are read again.
 
     Args:
         first: the first samples.
@@ -55,13 +55,13 @@ def of_transform(transform: Transform) -> Identity:
 
 
 def of_functions(options: Options) -> Identities:
-    """Return the identities of the options that may be functions."""
+    """Return the identities of the options whose values may be functions."""
     given = {name: getattr(options, name) for name in ("preprocess", "call", "pool", "layers", "output")}
     return {name: identify(value, name) for name, value in given.items()}
 
 
 def of_data(source: Source, first: Window) -> dict[str, Any]:
-    """Return facts on the data that are known before the walk."""
+    """Return the properties of the data that are known before the walk."""
     structured = is_structured(first.store)
     facts: dict[str, Any] = {
         "samples": source.length,
@@ -80,7 +80,7 @@ def of_data(source: Source, first: Window) -> dict[str, Any]:
 
 
 def _chosen(options: Options) -> dict[str, Any]:
-    """Return the options on which sums depend; those that may be functions are identified apart."""
+    """Return the options that the sums depend on, except those whose values may be functions."""
     axis = options.batch_axis
     chosen = options.described() | {"seed": options.seed, "batch_axis": axis and repr(axis)}
     return {name: value for name, value in chosen.items() if name not in _APART}
@@ -90,12 +90,12 @@ _APART = ("layers", "output", "preprocess", "call", "pool", "rows")
 
 
 def unseen(identities: Identities) -> list[str]:
-    """Return the places that the identities do not cover."""
+    """Return the parts that the identities do not cover."""
     return [place for identity in identities.values() for place in identity.unseen]
 
 
 def digest_of(identities: Mapping[str, Identity]) -> str:
-    """Return a short digest of several identities."""
+    """Return one short digest of several identities."""
     return _digest({name: identity.digest for name, identity in identities.items()})
 
 
@@ -105,7 +105,7 @@ def stored(identities: Mapping[str, Identity]) -> dict[str, Any]:
 
 
 def difference(there: Mapping[str, Any], now: Mapping[str, Identity]) -> str:
-    """Return in words how stored identities differ from those of this measurement."""
+    """Describe how stored identities differ from those of this measurement."""
     found: list[str] = []
     for name, identity in now.items() if there else ():
         digest, parts = there.get(name, ["", {}])
@@ -115,7 +115,7 @@ def difference(there: Mapping[str, Any], now: Mapping[str, Identity]) -> str:
 
 
 def _plain(value: Any, place: str) -> Identity:
-    """Return the identity of plain data."""
+    """Return the identity of a plain value."""
     digest = _digest(value)
     return Identity(digest, digest, (), flat(value, place))
 

@@ -1,4 +1,4 @@
-"""The layers of a model as boxes coloured by a measure, joined by the connections between them."""
+"""Plot the layers of a model as connected boxes, coloured by a measure."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas
     from invariscope.results.result import Result
 
-# How operations with several arguments are marked, by the name of the layer.
+# Symbols of operations with several arguments, by the name of the layer.
 _SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "×"}
 _OTHER_SYMBOL = "•"
 _UNKNOWN = "connections unknown"
 _ROW = 26  # pixels
-# Inches beside the boxes, apart from names; inches per character and point; size of names in boxes.
+# Inches beside the boxes, without names; inches per character and point; relative size of names in boxes.
 _BESIDE, _CHARACTER, _SMALL = 0.9, 0.58 / 72, 0.72
-_FILLED = 0.85  # share of a box's width that a name may take
+_FILLED = 0.85  # fraction of a box's width that a name may take
 
 
 @dataclass(frozen=True)
 class ModelGraph(ChartPlot):
-    """Layers in the order in which they run, a row per block, with a line wherever one feeds another.
+    """Layers in execution order, one row per block, with lines between connected layers.
 
     Args:
         measure: the measure shown by colour.
         model: the model's name.
         layers: labels of the layers.
-        names: their names without the number of the call.
-        value: (layer,) values; NaN for missing ones.
-        intervals: (layer,) as text.
-        edges: (source, target) positions of connected layers.
-        known: whether the result says which layers are connected.
-        span: the values at the two ends of the colour scale.
+        names: names of the layers, without call numbers.
+        value: (layer,) values; NaN if missing.
+        intervals: (layer,) intervals as text.
+        edges: (source, target) indices of connected layers.
+        known: whether the result contains the connections.
+        span: lowest and highest value of the colour scale.
     """
 
-    title = "Graph of the model"
+    title = "Model graph"
     reading = (
         "Each box is a layer, coloured by its value. Layers run from left to right and from top to bottom; "
-        "in large networks, a row is a block. Lines lead from a layer to the layers that use its output, "
-        "also if layers without a value lie between them. Where lines meet, a layer has several inputs; "
-        "+ is a sum. Results of models that are not PyTorch modules, and of earlier versions, do not say "
-        "which layers are connected; the boxes are then in execution order, without lines."
+        "in large networks, each row is a block. Lines lead from a layer to the layers that use its output, "
+        "directly or through layers without a value. Where lines meet, a layer has several inputs; + is a "
+        "sum. Results of earlier versions, and of models that are not PyTorch modules, do not contain the "
+        "connections; their boxes are in execution order, without lines."
     )
     order = 35
     single = True
@@ -80,13 +80,13 @@ class ModelGraph(ChartPlot):
         stratum: str = "all",
         layers: Sequence[str] | str | None = None,
     ) -> ModelGraph:
-        """Collect the layers with a value, and the connections between them.
+        """Collect the layers that have a value, and the connections between them.
 
         Args:
             result: one result.
-            measure: a measure of the table; None for normalized variance if present, otherwise the first.
+            measure: a measure in the result; None: normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            layers: patterns; None for all layers; "auto" for at most 40, see `shown_layers`.
+            layers: globs; None: all layers; "auto": at most 40, see `shown_layers`.
         Raises:
             ValueError: no such measure, stratum or layer.
         """
@@ -113,7 +113,7 @@ class ModelGraph(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return a view per measure of several layers and result; results share the colours of a measure."""
+        """Return one view per result and measure of several layers; a measure has one colour scale."""
         views = measure_views(cls, results, _measures_of_layers)
         plots: list[Any] = [view.plot for view in views]
         spans = {
@@ -132,15 +132,15 @@ class ModelGraph(ChartPlot):
 
     @property
     def joins(self) -> dict[int, str]:
-        """The layers with several inputs, and the sign of each; "" if its operation has no sign."""
+        """Indices of layers with several inputs, with the symbol of each, or "" if it has none."""
         found = np.flatnonzero(places.joins(self.edges, len(self.names)))
         return {int(i): _SYMBOLS.get(places.leaf_of(self.names[i]), "") for i in found}
 
     def remarks(self, hidden: int) -> list[str]:
-        """Return what has to be said about the lines.
+        """Return remarks on the lines, such as that connections are unknown.
 
         Args:
-            hidden: number of connections without a line.
+            hidden: number of connections that are not drawn.
         """
         lines = [] if self.known else [f"execution order; {_UNKNOWN}"]
         return lines + ([f"{hidden} long connections are not drawn"] if hidden else [])
@@ -181,7 +181,7 @@ class ModelGraph(ChartPlot):
             canvas.explain_hatch("no value")
 
     def _texts(self, layout: GraphLayout, canvas: Canvas) -> list[tuple[str, float]]:
-        """Return the text in each box with its size: values, or signs and those names that have room."""
+        """Return the text in each box and its font size: values, or symbols and names that fit."""
         usual = canvas.colours.small_size
         if layout.single:
             return [(names.number(value), usual) for value in self.value]
@@ -190,7 +190,7 @@ class ModelGraph(ChartPlot):
         room = 2 * places.HALF_WIDTH * inches / (layout.right + 0.85) / (_CHARACTER * _SMALL * usual)
         leaves = [places.leaf_of(name) for name in self.names]
         fits = [len(leaf) <= _FILLED * room for leaf in leaves]
-        some = np.mean(fits) >= 0.5  # single names in a few boxes would look like a mistake
+        some = np.mean(fits) >= 0.5  # names in only a few boxes would look like a mistake
         shown = [
             (leaf if some and fit else "", _SMALL * usual) for leaf, fit in zip(leaves, fits, strict=True)
         ]
@@ -208,7 +208,7 @@ class ModelGraph(ChartPlot):
         return colormaps[cmap](Normalize(*(scale or self.span), clip=True)(np.nan_to_num(self.value)))
 
     def chart(self) -> UIElement:
-        """Return the interactive chart; hovering shows layer, value, interval and the layers before it."""
+        """Return the interactive chart; hovering shows layer, value, interval and the preceding layers."""
         from bokeh.models import ColumnDataSource
 
         from invariscope.plots.shared import interactive as live
@@ -244,7 +244,7 @@ class ModelGraph(ChartPlot):
         return chart
 
     def _columns(self, layout: GraphLayout) -> dict[str, Any]:
-        """Return the data of the boxes, with the texts shown on hover."""
+        """Return the data of the boxes, including the texts shown on hover."""
         sources: list[list[str]] = [[] for _ in self.layers]
         for source, target in self.edges:
             sources[target].append(self.layers[source])
@@ -255,7 +255,7 @@ class ModelGraph(ChartPlot):
         }  # fmt: skip
 
     def _write_signs(self, chart: Any, layout: GraphLayout) -> None:
-        """Write the values beside boxes that have a row of their own, otherwise signs into the boxes."""
+        """Write values beside the boxes if each has its own row, otherwise symbols into the boxes."""
         from invariscope.plots.shared import interactive as live
 
         if layout.single:
@@ -268,20 +268,20 @@ class ModelGraph(ChartPlot):
             text = chart.text(layout.x, layout.y, signs, text_baseline="middle", text_align="center")
             text.data_source.data["color"] = [_readable_on(colour) for colour in self._colours()]
             text.glyph.text_color = {"field": "color"}
-            # Names are hidden if they would reach into the next box.
+            # Names are hidden if they would overlap the next box.
             wide = 140 + layout.columns * live.CHARACTER * (max(map(len, leaves)) + 2)
             live.fitted(text.glyph, wide, text_alpha=(0.0, 1.0))
         text.glyph.text_font, text.glyph.text_font_size = {"value": live.FONT}, {"value": "12px"}
 
 
 def _edges(flow: Any, shown: Sequence[tuple[str, int]]) -> tuple[Edge, ...] | None:
-    """Return the connections between the shown layers, also those through layers that are not shown.
+    """Return the connections between the shown layers, direct or through layers that are not shown.
 
     Args:
-        flow: the entry "dataflow" of the provenance, of a file that anybody may have written.
+        flow: the entry "dataflow" of the provenance, which is checked, because it may come from any file.
         shown: layer and call of each shown layer.
     Returns:
-        (source, target) positions in `shown`; None if the connections are unknown.
+        (source, target) indices into `shown`; None if the connections are unknown.
     """
     if not isinstance(flow, list | tuple) or not all(map(_is_entry, flow, range(len(flow)))):
         return None
@@ -299,7 +299,7 @@ def _edges(flow: Any, shown: Sequence[tuple[str, int]]) -> tuple[Edge, ...] | No
 
 
 def _is_entry(entry: Any, number: int) -> bool:
-    """Return whether an entry is [layer, call, positions of earlier entries]."""
+    """Return whether an entry has the form [layer, call, indices of earlier entries]."""
     if not isinstance(entry, list | tuple) or len(entry) != 3:
         return False
     layer, call, sources = entry
@@ -323,12 +323,12 @@ def _boxes(x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
 
 
 def _readable_on(colour: Sequence[float]) -> str:
-    """Return black or white, whichever stands out more."""
+    """Return black or white, whichever contrasts more with a colour."""
     red, green, blue = colour[:3]
     return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#ffffff"
 
 
 def _measures_of_layers(result: Result) -> list[str]:
-    """Return the measures of several layers; a graph of one layer shows nothing."""
+    """Return the measures with values for several layers; a graph of a single layer shows nothing."""
     found = names.layered_measures([result])
     return [name for name in found if len(names.rows_of(result, name)) > 1]

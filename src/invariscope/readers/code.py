@@ -1,4 +1,4 @@
-"""List the parts of a function or class that determine its results: code, constants, closures, globals."""
+"""Collect what determines the results of a function or class: code, constants, closures, globals."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _content(cell: Any) -> Any:
 
 
 def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield the globals that the code names, and what it may use from modules outside of installed packages.
+    """Yield the globals that a function refers to, and the attributes of modules that its code may use.
 
-    Modules that the code imports itself are included. Globals of functions from installed packages are not
-    followed.
+    Modules that the function itself imports are included. Installed packages are excluded: neither the
+    attributes of their modules nor the globals of their functions are yielded.
     """
     code, namespace = function.__code__, function.__globals__
     if _is_installed(code.co_filename, function.__module__ or ""):
@@ -65,10 +65,10 @@ def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
 
 
 def _imported(names: Set[str], package: str | None) -> dict[str, ModuleType]:
-    """Return the modules outside of installed packages among those that code imports when it runs."""
+    """Import the modules that code imports when it runs, and return those that are not installed packages."""
     found = {}
     for name in names:
-        with contextlib.suppress(Exception):  # the code may handle that there is no such module
+        with contextlib.suppress(Exception):  # the code may handle a missing module
             spec = importlib.util.find_spec(name, package)
             if spec is not None and not _is_library(name, spec.origin):
                 found[name] = importlib.import_module(name)
@@ -76,7 +76,7 @@ def _imported(names: Set[str], package: str | None) -> dict[str, ModuleType]:
 
 
 def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the attributes with these names of a module, and of the modules among them."""
+    """Yield the attributes of a module that have these names, and recursively those of its submodules."""
     if not isinstance(module, ModuleType) or is_library_module(module):
         return
     for name in sorted(names & vars(module).keys()):
@@ -87,7 +87,7 @@ def _module_parts(path: str, module: Any, names: Set[str]) -> Iterator[tuple[str
 
 
 def is_library_module(module: ModuleType) -> bool:
-    """Return whether a module belongs to Python, to an installed package or to this one."""
+    """Return whether a module belongs to Python, to an installed package or to Invariscope."""
     return _is_library(module.__name__, getattr(module, "__file__", None))
 
 
@@ -101,7 +101,7 @@ def _is_installed(path: str, module: str) -> bool:
 
 @dataclass(frozen=True)
 class _Names:
-    """Names that code uses: globals, attributes of anything, and modules that it imports."""
+    """Names that code uses: globals, attributes of any object, and imported modules."""
 
     loaded: frozenset[str]
     attributes: frozenset[str]
@@ -110,9 +110,9 @@ class _Names:
 
 @lru_cache(maxsize=4096)
 def _names(code: CodeType) -> _Names:
-    """Return the names in a code object and those within it.
+    """Return the names used in a code object and in the code objects nested in it.
 
-    Texts count as attributes, because they may name one, as in `getattr(module, "size")`.
+    Strings count as attributes, because they may name one, as in `getattr(module, "size")`.
     """
     loaded, imported = set(), set()
     attributes = {text for text in code.co_consts if isinstance(text, str) and text.isidentifier()}
@@ -133,7 +133,7 @@ def _names(code: CodeType) -> _Names:
 
 
 def _has_docstring(code: CodeType) -> bool:
-    """Return whether the first constant is a docstring: a string that no instruction loads."""
+    """Return whether the first constant is a docstring, that is, a string that no instruction loads."""
     if not code.co_consts or not isinstance(code.co_consts[0], str):
         return False
     return not any(i.opcode in dis.hasconst and i.arg == 0 for i in dis.get_instructions(code))
@@ -148,7 +148,7 @@ def code_parts(code: CodeType) -> Iterator[tuple[str, Any]]:
 
 
 def class_parts(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yield methods and plain attributes, including inherited ones, except those of library classes."""
+    """Yield methods and plain attributes, also inherited ones; of library classes, only the names."""
     for base in cls.__mro__:
         if belongs_to_library(base):
             yield "base", base.__qualname__

@@ -1,7 +1,7 @@
-"""How a process was started: its command, the version of the user's code, threads.
+"""Record how a process was started: its command line, the commit of the user's code, and threads.
 
-Nothing here identifies a person or a machine: paths are relative, start with `~`, or are shortened to their
-last part, and values that look like secrets are left out.
+The record does not identify a person or a machine: paths are relative, start with `~`, or are shortened to
+their last part, and values that look like secrets are removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def environment(folder: str | None = None) -> dict[str, Any]:
     """Return the command line, threads, and the commit of the user's code if it is in a git repository.
 
     Args:
-        folder: a folder of the user's code; default: that of the main script, or the working folder.
+        folder: a folder of the user's code; None: that of the main script, or the working directory.
     """
     import torch
 
@@ -58,7 +58,7 @@ def _world_size() -> int:
 
 
 def command_line(argv: list[str], original: list[str]) -> list[str]:
-    """Return the words of a command line without secrets and without paths of home folders.
+    """Return the arguments of a command line, without secrets and paths of home directories.
 
     >>> command_line(["train.py", "--token", "abc", "--lr=0.1", "API_KEY=x"], ["python", "train.py"])
     ['train.py', '--token', '[left out]', '--lr=0.1', 'API_KEY=[left out]']
@@ -88,7 +88,7 @@ def _shown(words: Iterable[str]) -> Iterator[str]:
 
 
 def anonymous(text: str) -> str:
-    """Return a text without home folders, names of the user and the host in paths, and likely secrets."""
+    """Remove likely secrets, home directories, and the names of user and host in paths from a text."""
     text = _PASSWORD_IN_URL.sub("", text)
     text = _SECRET.sub(LEFT_OUT, text)
     working, home = os.getcwd(), os.path.expanduser("~")
@@ -117,7 +117,7 @@ def _quoted(word: str) -> str:
 
 
 def _code_folder() -> str:
-    """Return the folder of the main script; the working folder for an installed program or a notebook."""
+    """Return the folder of the main script; for installed programs and notebooks, the working directory."""
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     folder = Path(script).absolute().parent if script else Path.cwd()
     installed = folder.name in ("bin", "Scripts") or "site-packages" in folder.parts
@@ -127,9 +127,9 @@ def _code_folder() -> str:
 
 @cache
 def _commit(folder: str) -> dict[str, Any]:
-    """Return the commit of a folder and whether tracked files differ from it; empty outside of git.
+    """Return a folder's commit and whether tracked files differ from it; empty outside a git repository.
 
-    Looked up once per process, because a process does not notice later changes of its code either.
+    Looked up once per process, because later changes to the code do not affect a running process either.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
@@ -140,7 +140,7 @@ def _commit(folder: str) -> dict[str, Any]:
 
 
 def _git(folder: str, *words: str) -> str:
-    """Return the output of git, which is kept from running programs that the repository's settings name."""
+    """Return the output of git, run without the hooks and monitors that a repository may configure."""
     command = [
         "git",
         "-C",

@@ -1,4 +1,4 @@
-"""Names of a result in a form that can be shown: without control characters, and not endless."""
+"""Make the names in a result displayable: escape control characters and shorten long names."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ Row = TypeVar("Row")
 
 
 def readable(result: Result) -> Result:
-    """Return a copy of a result whose names and texts can be shown in a report.
+    """Return a copy of a result whose names and texts can be displayed in a report.
 
     Control characters, marks that reverse the direction of text and lone surrogates become escapes such as
-    `\\x1b`. Names of more than 200 characters are shortened, and marked with a digest so that they stay
-    different.
+    `\\x1b`. Names of more than 200 characters are shortened, with a digest that keeps them distinct.
     """
     return replace(
         result,
@@ -39,7 +38,7 @@ def readable(result: Result) -> Result:
 
 @lru_cache(maxsize=4096)
 def shown_name(name: str) -> str:
-    """Return a name with escapes for what cannot be seen, shortened if it is very long.
+    """Return a name with escapes for invisible characters, shortened if it is very long.
 
     >>> shown_name("conv1"), shown_name("a\\x1b[31m"), len(shown_name("x" * 10_000)) < 200
     ('conv1', 'a\\\\x1b[31m', True)
@@ -52,7 +51,7 @@ def shown_name(name: str) -> str:
 
 
 def shown_entry(value: Any) -> Any:
-    """Return a name, or a list of names, as `shown_name` returns them, and other values unchanged.
+    """Apply `shown_name` to a name or to each name in a list; return other values unchanged.
 
     >>> shown_entry("a\\x07"), shown_entry(["a\\x07", "b"]), shown_entry(3)
     ('a\\\\x07', ['a\\\\x07', 'b'], 3)
@@ -67,7 +66,7 @@ def _entry(value: Any) -> Any:
 
 
 def _rows(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Return the rows with visible texts: the same rows if all texts are visible, as they usually are."""
+    """Return the rows with displayable texts; rows that need no change are not copied."""
     texts = [entry.name for entry in fields(rows[0]) if entry.type == "str"] if rows else []  # type: ignore[arg-type]
     changed = {name: _changed(name, _strings(rows, name)) for name in texts}
     changed = {name: found for name, found in changed.items() if found}
@@ -79,7 +78,7 @@ def _strings(rows: Iterable[Any], name: str) -> set[str]:
 
 
 def _changed(name: str, values: Iterable[str]) -> dict[str, str]:
-    """Return the texts of one column that are shown differently."""
+    """Return the displayed form of those texts in a column that need to change."""
     show = partial(visible, keep="\n") if name in ("note", "caution") else shown_name
     return {value: text for value in values if (text := show(value)) != value}
 
@@ -95,7 +94,7 @@ def _row(row: Row, changed: Mapping[str, Mapping[str, str]]) -> Row:
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record with visible texts; names that rows repeat are shown as in the rows."""
+    """Return the record with displayable texts; names that also occur in rows are shown as there."""
     found = {key: _texts(value) for key, value in record.items()}
     for part, name in (("model", "label"), ("model", "name"), ("data", "name"), ("transform", "family")):
         if isinstance(about := record.get(part), Mapping) and isinstance(about.get(name), str):
@@ -123,7 +122,7 @@ def _skipped(entry: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    """Return plain data with visible texts."""
+    """Return plain data with displayable texts."""
     if isinstance(value, str):
         return visible(value, keep="\n\t")
     if isinstance(value, Mapping):

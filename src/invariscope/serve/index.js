@@ -1,5 +1,5 @@
 "use strict";
-// Without this script, the list can be read and runs can be compared; it adds sorting and filtering.
+// Reading the list and comparing runs work without this script, which adds sorting and filtering.
 const table = document.querySelector("table.rows");
 if (table) {
   const body = table.tBodies[0];
@@ -48,7 +48,7 @@ if (table) {
   });
   filter.hidden = false;
   filter.addEventListener("input", update);
-  // Enter in the filter must not compare.
+  // Pressing Enter in the filter must not submit the form.
   filter.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
   table.addEventListener("change", update);
   addEventListener("pageshow", update);

@@ -1,4 +1,4 @@
-"""The pages of the server: the index, reports, and messages."""
+"""Render the pages of the local web server: the index, reports, and messages."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from invariscope.common.wording import visible
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.serve.runs import Library, Run, digest
 
-# A report of more networks would be too wide to read.
+# A report on more networks would be too wide to read.
 MOST_COMPARED = 12
-# Memory for rendered reports.
+# Memory for rendered reports, in bytes.
 _KEPT_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
 class Page:
-    """A response: HTML, its status, and its content security policy."""
+    """A response: HTML, content security policy, and HTTP status."""
 
     html: bytes
     policy: str
@@ -45,14 +45,14 @@ def index(library: Library) -> Page:
 
 
 def message(text: str, *, status: int) -> Page:
-    """Return a page with one sentence and a link to the index."""
+    """Return a page that shows one sentence and links to the index."""
     return _page(
         title="Invariscope", runs=[], broken=[], folders=[], most=0, message=visible(text), status=status
     )
 
 
 class Reports:
-    """Rendered reports, each kept until its files change or memory is needed for others."""
+    """Cache of rendered reports; each is kept until its files change or other reports need the memory."""
 
     def __init__(self) -> None:
         self._pages: OrderedDict[tuple[str, ...], Page] = OrderedDict()
@@ -62,11 +62,11 @@ class Reports:
         """Return the report of one run, or of several runs side by side.
 
         Raises:
-            ValueError: none or too many runs, or a result that has changed and cannot be read.
+            ValueError: no runs or too many, or a result that can no longer be read.
             OSError: a file is missing.
         """
         if not 1 <= len(runs) <= MOST_COMPARED:
-            raise ValueError(f"select from 1 to {MOST_COMPARED} runs; got {len(runs)}")
+            raise ValueError(f"select between 1 and {MOST_COMPARED} runs; got {len(runs)}")
         with self._lock:
             key = tuple(map(digest, runs))
             page = self._pages.pop(key, None) or _report(runs)
@@ -84,7 +84,7 @@ def _report(runs: Sequence[Run]) -> Page:
     for run, result in zip(runs, results, strict=True):
         if not result.rows:
             raise ValueError(f"the result in {run.name} has no rows to report")
-    # The page has its own policy, in its head.
+    # The page contains its own policy, in its head.
     return Page(render(results).encode("utf-8"), "frame-ancestors 'none'")
 
 
@@ -97,7 +97,7 @@ def _page(*, status: int = 200, **contents: Any) -> Page:
 
 
 def _policy(script: str) -> str:
-    """Return the policy of reports, which allows only this script and no requests, plus the index's form."""
+    """Return a policy that allows only this script, no requests, and submitting the form of the index."""
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; img-src data:; "

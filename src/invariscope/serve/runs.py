@@ -1,4 +1,4 @@
-"""Find saved results in folders, and what the index shows about each."""
+"""Find saved results in folders, and collect what the index shows about each."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from invariscope.results.storage import JSON_NAME, MAPS_NAME, load
 if TYPE_CHECKING:
     from invariscope.results.result import Result
 
-# What may go wrong in files that anybody may have written.
+# Errors of reading files, which anyone may have written.
 BAD_FILES = (ValueError, TypeError, OSError)
 _ALL = "all"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the index shows about a result; all texts are visible and short.
+    """What the index shows about a result; all texts are short and displayable.
 
     Args:
-        layers: number of layers with a row.
-        measure: the title of the main measure.
-        value, interval: its value at the last layer, NaN if there is none.
+        model, data, transform: their names.
+        layers: number of layers in the result.
+        measure: title of the main measure.
+        value: value of the main measure at the last layer; NaN if there is none.
+        interval: its 95 % interval.
         created: date and time of the measurement.
     """
 
@@ -48,20 +50,20 @@ class Facts:
 
     @property
     def value_text(self) -> str:
-        """The value as text."""
+        """Value as text."""
         return names.number(self.value)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A folder with a saved result, or with files that should be one.
+    """A folder with a saved result, or with the files of one that cannot be read.
 
     Args:
-        key: identifies the folder in addresses.
+        key: identifier of the folder in URLs.
         folder: the folder.
-        name: its path as shown, below the folder that is served.
-        size: of its files in bytes.
-        facts: None if the result cannot be read.
+        name: displayed path, starting at the served folder.
+        size: total size of its files, in bytes.
+        facts: what the index shows; None if the result cannot be read.
         problem: why it cannot be read.
     """
 
@@ -74,29 +76,29 @@ class Run:
 
     @property
     def megabytes(self) -> str:
-        """The size as text."""
+        """Size as text."""
         return f"{self.size / 1e6:,.1f} MB"
 
 
 class Library:
-    """The runs in some folders and below them.
+    """All runs in some folders and their subfolders.
 
     Args:
-        folders: the folders; the result of a run may be in such a folder itself.
+        folders: the folders, which may contain the files of a run themselves.
     Raises:
-        FileNotFoundError: one of them does not exist.
+        FileNotFoundError: a folder does not exist.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
         for folder in folders:
             if not folder.is_dir():
-                raise FileNotFoundError(f"no folder {folder}; give folders that contain results")
+                raise FileNotFoundError(f"no such folder: {folder}; pass folders that contain results")
         self.folders = tuple(folders)
         self._known: dict[str, tuple[tuple[int, ...], Run]] = {}
         self._lock = threading.Lock()
 
     def runs(self) -> list[Run]:
-        """Return all runs, latest first; only files that have changed since the last call are read."""
+        """Return all runs, newest first; only files that changed since the last call are read again."""
         with self._lock:
             found: dict[str, tuple[tuple[int, ...], Run]] = {}
             for folder, top in self._folders():
@@ -111,13 +113,13 @@ class Library:
         """Return the runs with these keys, in the order given.
 
         Raises:
-            KeyError: there is no such run (any more).
+            KeyError: a run does not exist, or no longer exists.
         """
         known = {run.key: run for run in self.runs()}
         return [known[key] for key in dict.fromkeys(keys)]
 
     def _folders(self) -> Iterator[tuple[Path, Path]]:
-        """Yield each folder with a result, and the served folder that it is in."""
+        """Yield each folder with a result, together with the served folder that contains it."""
         for top in self.folders:
             for place, inside, files in os.walk(top):
                 inside[:] = sorted(name for name in inside if not name.startswith("."))  # unfinished
@@ -126,7 +128,7 @@ class Library:
 
 
 def digest(run: Run) -> str:
-    """Return a digest of a run's files, from the bytes of result.json, which has the digest of the maps.
+    """Return a digest of a run's files, computed from result.json, which contains the digest of the maps.
 
     Raises:
         OSError: the file cannot be read.
@@ -142,7 +144,7 @@ def _key(folder: Path) -> str:
 
 
 def _state(folder: Path) -> tuple[int, ...]:
-    """Return sizes and times of a run's files, which change if the files do."""
+    """Return sizes, modification times and inodes of a run's files, to detect changes."""
     found: list[int] = []
     for name in (JSON_NAME, MAPS_NAME, SHARD_NAME):
         try:
@@ -186,7 +188,7 @@ def _text(value: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    """Return date and time as text that sorts by time; a dash if they are unknown.
+    """Return date and time as text that sorts chronologically; a dash if they are unknown.
 
     >>> _date("2026-01-02T03:04:05+00:00"), _date(None)
     ('2026-01-02 03:04', '–')

@@ -1,4 +1,4 @@
-"""The server: this computer only, GET only, and no path of a request is ever a path of a file."""
+"""Serve reports to this computer only. Only GET and HEAD are supported; requests never contain file paths."""
 
 from __future__ import annotations
 
@@ -32,105 +32,105 @@ _HEADERS = {
 
 
 class Server(ThreadingHTTPServer):
-    """A server of the runs in some folders, for browsers on this computer.
+    """Web server for the runs in some folders, accessible from this computer only.
 
     Args:
-        folders: where to look for runs.
-        port: a port, or 0 for any free one.
+        folders: folders to search for runs.
+        port: port number, or 0 for any free port.
     Raises:
         FileNotFoundError: a folder does not exist.
-        ValueError: an impossible port.
-        OSError: the port is in use.
+        ValueError: the port number is out of range.
+        OSError: the port cannot be used.
     """
 
-    daemon_threads = True  # a slow report does not delay the end
+    daemon_threads = True  # a slow report must not delay shutdown
 
     def __init__(self, folders: Sequence[Path], port: int = USUAL_PORT) -> None:
         if not 0 <= port <= _LARGEST_PORT:
-            raise ValueError(f"--port must be from 0 (any free port) to {_LARGEST_PORT:,}; got {port}")
+            raise ValueError(f"--port must be from 0 (any free port) to {_LARGEST_PORT}; got {port}")
         self.library, self.reports = Library(folders), Reports()
         try:
             super().__init__((HOST, port), _Handler)
         except OSError as error:
             raise OSError(
-                f"port {port} of {HOST} cannot be used ({error.strerror or error}); give another one with "
-                "--port, or 0 for any free one"
+                f"port {port} of {HOST} cannot be used ({error.strerror or error}); choose another one with "
+                "--port, or 0 for any free port"
             ) from error
 
     def server_bind(self) -> None:
-        """Bind the socket, without looking up a host name, which may take seconds."""
+        """Bind the socket without looking up the host name, which may take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
 
     @property
     def url(self) -> str:
-        """Address of the index."""
+        """URL of the index."""
         return f"http://{HOST}:{self.server_port}/"
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The hosts that requests may name; others come from pages that another site has opened."""
+        """Accepted values of the Host header; any other indicates a request from another site's page."""
         return frozenset(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log an error of a connection, such as a browser that has closed it."""
+        """Log a failed connection, such as one that the browser closed."""
         _LOG.debug("connection from %s failed", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server  # type: ignore[assignment]
-    timeout = 30  # seconds without a request
+    timeout = 30  # seconds to wait for a request
 
     def do_GET(self) -> None:
-        """Answer a request."""
+        """Answer a GET request."""
         self._answer(self._page())
 
     def do_HEAD(self) -> None:
-        """Answer a request for the headers alone."""
+        """Answer a HEAD request."""
         self._answer(self._page())
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is not a GET request of HTTP."""
+        """Answer invalid requests and unsupported methods."""
         code = 405 if code == 501 else code
-        self._answer(pages.message("only GET requests are answered", status=code))
+        self._answer(pages.message("only GET requests are supported", status=code))
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log a request."""
         _LOG.debug(format, *args)
 
     def version_string(self) -> str:
-        """Return the name of the server, without versions."""
+        """Return the name of the server without version numbers."""
         return "Invariscope"
 
     def _page(self) -> Page:
         if self.headers.get("Host", "").lower() not in self.server.hosts:
             return pages.message(f"open {self.server.url} instead", status=403)
         if self._embedded:
-            return pages.message("reports cannot be part of other pages", status=403)
+            return pages.message("reports cannot be embedded in other pages", status=403)
         path, _, query = self.path.partition("?")
         if path == "/favicon.ico":
             return Page(b"", "default-src 'none'", status=204)
         if path not in ("/", "/report"):
-            return pages.message("there is no such page", status=404)
+            return pages.message("page not found", status=404)
         try:
             return pages.index(self.server.library) if path == "/" else self._report(query)
         except BAD_FILES as error:
             return pages.message(str(error), status=422)
         except Exception:  # a bug must not end the server
             _LOG.exception("failed: %r", self.path)
-            return pages.message("this page could not be created because of a bug", status=500)
+            return pages.message("this page could not be created because of an internal error", status=500)
 
     def _report(self, query: str) -> Page:
         keys = parse_qs(query, max_num_fields=_FIELDS).get("run", [])
         try:
             runs = self.server.library.find([key for key in keys if _KEY.fullmatch(key)])
         except KeyError:
-            return pages.message("there is no such run any more: reload the list", status=404)
+            return pages.message("this run no longer exists; reload the list", status=404)
         return self.server.reports.page(runs)
 
     @property
     def _embedded(self) -> bool:
-        """Whether a page of another site requests this page as a part, not to open it."""
+        """Whether another site's page requests this page to embed it rather than to open it."""
         site, mode = (self.headers.get(f"Sec-Fetch-{name}", "") for name in ("Site", "Mode"))
         return site in ("cross-site", "same-site") and mode != "navigate"
 

@@ -1,4 +1,4 @@
-"""Compile loops, and cache the machine code where that is possible."""
+"""Compile functions with numba, and cache the machine code if possible."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numba
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Return a decorator that compiles a function with numba, without the GIL.
+    """Return a decorator that compiles a function with numba and releases the GIL while it runs.
 
-    The machine code is cached beside the source file or, if that is read-only, in the user's cache folder. If
-    neither can be written to, each process compiles the function anew, which takes seconds.
+    The machine code is cached next to the source file or, if that folder is read-only, in the user's cache
+    folder. If neither is writable, each process compiles the function again, which takes seconds.
 
     Args:
         options: options of `numba.njit`.
@@ -21,7 +21,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         try:
             return numba.njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # there is no place for a cache
+        except RuntimeError:  # no folder for the cache is writable
             return numba.njit(nogil=True, **options)(function)
 
     return decorate

@@ -20,7 +20,7 @@ def merge(
         list[Path],
         typer.Argument(
             metavar="FOLDER...",
-            help="Folders of all shards, written by `measure --shard`, or the folder that holds them.",
+            help="Folders of all shards, written by `measure --shard`, or the folder that contains them.",
             show_default=False,
         ),
     ],
@@ -28,10 +28,10 @@ def merge(
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Join the shards of a measurement to the result that a single process gives.
+    """Merge the shards of a measurement into the result that a single process would give.
 
     Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`. A
-    shard that is missing, given twice, or of another measurement is an error.
+    shard that is missing, given twice, or part of another measurement is an error.
 
     Examples:
 
@@ -48,7 +48,7 @@ def merge(
 
 
 def _shards(folder: Path) -> list[Path]:
-    """Return the folders of shards in a folder, or the folder itself if there are none."""
+    """Return the shard folders in a folder, or the folder itself if there are none."""
     from invariscope.common.publishing import settle
     from invariscope.results.shard import SHARD_NAME
 

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*[x×,]\s*(\d+\.?\d*|\.\d+)")
-# Dots per inch of formats that consist of pixels.
+# Dots per inch of raster formats.
 DPI = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookSettings:
-    """Options that every plot takes; see `Look`."""
+    """Options that all plots accept; see `Look`."""
 
-    theme: Annotated[
-        str, opt("`light`, `dark`, or `paper`: 3.4 inches wide, with text of 8 points.", "NAME")
-    ] = "light"
+    theme: Annotated[str, opt("`light`, `dark`, or `paper` (3.4 inches wide, 8-point text).", "NAME")] = (
+        "light"
+    )
     figsize: Annotated[
         str | None,
-        opt("Width and height in inches, such as `3.4x2.4`.", "WxH", shown="what suits the plot"),
+        opt("Width and height in inches, such as `3.4x2.4`.", "WxH", shown="depends on the plot"),
     ] = None
     title: Annotated[str | None, opt("Title of the figure.", "TEXT", shown="the plot's own")] = None
     vmin: Annotated[
@@ -47,7 +47,7 @@ class LookSettings:
         """Return the options as keyword arguments of `iv.plot`.
 
         Raises:
-            ValueError: an option that is not possible.
+            ValueError: an option has an invalid value.
         """
         from invariscope.plots.shared.look import Look
 
@@ -63,7 +63,7 @@ def plot(
         typer.Argument(
             metavar="PLOT",
             show_default=False,
-            help="A plot, with options as in Python if it needs any: `layer_profile`, "
+            help="A plot, with options in Python syntax if needed: `layer_profile`, "
             '`layer_profile(stratum="mean")`. `invariscope list plots` shows all.',
         ),
     ],
@@ -72,26 +72,26 @@ def plot(
     ],
     look: LookSettings,
     measure: Annotated[
-        str | None, opt("The measure shown.", "NAME", "--measure", "-m", shown="the plot's first")
+        str | None, opt("Measure to show.", "NAME", "--measure", "-m", shown="depends on the plot")
     ] = None,
     layers: Annotated[
         list[str] | None,
         opt(
-            "Show only matching layers, such as `conv*`. Can be repeated; `*` shows all layers of a deep "
-            "network.",
+            "Show only matching layers, such as `conv*`. Can be repeated; `*` shows all layers, even of a "
+            "deep network.",
             "GLOB",
             shown="up to 40",
         ),
     ] = None,
     out: Annotated[
-        Path, opt("File to write; its suffix selects the format: pdf, svg, png and others.", "FILE")
+        Path, opt("File to write; its suffix determines the format: pdf, svg, png and others.", "FILE")
     ] = Path("figure.pdf"),
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Draw a figure of one run, or of several runs on a common scale.
+    """Plot one run, or several runs on a common scale.
 
-    Text in PDF and SVG files remains text.
+    Text in PDF and SVG files remains selectable.
 
     Examples:
 
@@ -114,7 +114,7 @@ def plot(
 
 
 def _size(text: str | None) -> tuple[float, float] | None:
-    """Return (width, height) for "3.4x2.4"."""
+    """Parse a size such as "3.4x2.4" into (width, height)."""
     if text is None:
         return None
     found = _SIZE.fullmatch(text.strip())
@@ -124,10 +124,10 @@ def _size(text: str | None) -> tuple[float, float] | None:
 
 
 def _format(out: Path) -> str:
-    """Return the format of a file's suffix, if matplotlib writes it.
+    """Return the format that a file's suffix stands for.
 
     Raises:
-        ValueError: no suffix, or one that matplotlib does not know; the message lists those it knows.
+        ValueError: no suffix, or one that matplotlib does not support; the message lists those it supports.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -139,12 +139,12 @@ def _format(out: Path) -> str:
     near = "".join(f" Closest: .{word}." for word in closest(suffix, known, count=1)) if suffix else ""
     what = f"the suffix {out.suffix!r}" if suffix else "no suffix"
     raise ValueError(
-        f"--out {out} has {what}, which selects no format.{near} matplotlib writes {', '.join(known)}"
+        f"--out {out} has {what}, so its format is unknown.{near} matplotlib supports {', '.join(known)}"
     )
 
 
 def _refuse_unknown(name: str, options: dict[str, Any]) -> None:
-    """Raise an error for an unknown plot or an option that it does not take, before any run is read."""
+    """Raise an error for an unknown plot, or for an option that it does not accept, before runs are read."""
     from functools import partial
 
     from invariscope.common.registry import refuse_unknown_options

@@ -20,13 +20,13 @@ def serve(
             metavar="RUNS...", help="Folders that contain runs, at any depth.", show_default=False
         ),
     ],
-    port: Annotated[int, opt("Port of the server; 0 for any free one.", "INT")] = 8642,
+    port: Annotated[int, opt("Port of the server; 0 for any free port.", "INT")] = 8642,
     debug: Debug = False,
 ) -> None:
-    """List all runs in some folders in the browser, open their reports and compare them.
+    """Start a local web server to browse and compare all runs in some folders.
 
-    Prints the address to open; only programs on this computer can reach it. Results that cannot be read are
-    listed with the reason. New results appear when the page is reloaded. Ctrl-C ends the server.
+    Prints the address to open, which is accessible only from this computer. Results that cannot be read are
+    listed with the reason. Reload the page to see new results. Ctrl-C stops the server.
 
     Examples:
 
@@ -37,8 +37,8 @@ def serve(
 
     with Server(folders, port) as server:
         show_line(server.url)
-        notice("Ctrl-C ends the server.")
+        notice("Press Ctrl-C to stop the server.")
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
-            notice("The server has ended.")
+            notice("The server has stopped.")

@@ -24,14 +24,15 @@ def verify(
     ],
     debug: Debug = False,
 ) -> None:
-    """Check that saved results, networks and checkpoints are as they were written.
+    """Check that saved results, networks and checkpoints have not changed since they were written.
 
-    Reads `result.json`, `shard.json`, `card.json`, `monitor.json` and all safetensors files in the folders
-    and below them, and compares each with the SHA-256 that it contains, and with the one in the JSON file
-    next to it. Prints one line per file. Files of earlier versions have no digest, which is not an error.
+    Searches the folders recursively for `result.json`, `shard.json`, `card.json`, `monitor.json` and
+    safetensors files. Compares the SHA-256 of each with the digest that the file contains, and with the one
+    in the JSON file next to it. Prints one line per file. Files of earlier versions have no digest, which is
+    not an error.
 
-    Exit code 1 if a file is damaged or missing, or if files of two results were mixed; 2 if there is nothing
-    to check.
+    Exits with code 1 if a file is damaged or missing, or if files of different results were mixed; with code
+    2 if there is nothing to check.
 
     Examples:
 
@@ -48,10 +49,10 @@ def verify(
 
 
 def _found(found: Iterator, path: Path) -> list:
-    """Return the findings in a list.
+    """Return the findings as a list.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are no files to check.
     """
     listed = list(found)
     if not listed:

@@ -1,4 +1,4 @@
-"""Follow through a forward pass which layers each tensor is computed from."""
+"""Track, during a forward pass, which layers each tensor is computed from."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Origins: TypeAlias = frozenset[EventKey]
 INPUT: EventKey = ("input", "", 0, ())
 UNKNOWN: EventKey = ("unknown", "", 0, ())
 NONE: Origins = frozenset()
-# Values that leave torch may come back in tensors that no operation made.
+# Values that leave torch may return in tensors that no torch operation created.
 _LEAVING = frozenset({"numpy", "__array__", "tolist", "__dlpack__"})
 
 
 class _Written(NamedTuple):
-    """The last write to a storage: when, to which part, and what was written."""
+    """Last write to a storage: its step, the part written, and the origins of the values."""
 
     step: int
     part: tuple[int, int]
@@ -34,18 +34,18 @@ class _Written(NamedTuple):
 
 
 class Flow(TorchFunctionMode):
-    """Function mode that records the layers that every tensor is computed from.
+    """Torch function mode that records the layers from which each tensor is computed.
 
-    An operation's results are computed from whatever its arguments are. Writes to a tensor also count for the
-    views of its memory. A tensor that no operation has made is a constant if the first forward pass met the
-    same object; otherwise its origin is unknown, as for results of C++ extensions and other threads.
+    The results of an operation have the origins of all its arguments. A write to a tensor also applies to
+    views of its memory. A tensor that no operation created is a constant if the first forward pass used the
+    same object. Otherwise its origin is unknown, as for results of C++ extensions and of other threads.
 
     Args:
-        earlier: the flow of an earlier forward pass, which knows the constants; None in the first one.
+        earlier: the flow of an earlier forward pass, which identifies the constants; None in the first pass.
 
     Attributes:
-        parents: the origins of every module's and operation's output, in the order in which they ran.
-        lost: whether values have left torch, or tensors of an unforeseen kind (fake ones, say) have occurred.
+        parents: origins of the output of every module and operation, in execution order.
+        lost: whether values have left torch, or tensors of an unsupported kind (fake tensors, say) occurred.
     """
 
     def __init__(self, earlier: Flow | None = None) -> None:
@@ -65,10 +65,12 @@ class Flow(TorchFunctionMode):
             self._set(tensor, frozenset([INPUT]))
 
     def note(self, key: EventKey, tensor: Tensor, given: Any = ()) -> None:
-        """Record a layer's output, whose later uses are computed from this layer.
+        """Record a layer's output, so that the layer becomes its origin.
 
         Args:
-            given: arguments of the module, whose origins count if those of the output are unknown.
+            key: identifies the layer's output.
+            tensor: the output.
+            given: arguments of the module, whose origins are used if those of the output are unknown.
         """
         try:
             with unobserved():
@@ -90,7 +92,7 @@ class Flow(TorchFunctionMode):
             self._written[here] = _Written(next(self._steps), written.part, own)
 
     def of(self, tensor: Tensor) -> Origins:
-        """Return what a tensor is computed from."""
+        """Return the origins of a tensor."""
         found = self._origins.get(tensor)
         if found is None:
             self._strange[id(tensor)] = tensor
@@ -102,14 +104,14 @@ class Flow(TorchFunctionMode):
         return written.origins if written.part == _part(tensor) else origins | written.origins
 
     def held(self, tensor: Tensor) -> bool:
-        """Return whether this forward pass met the tensor as a constant."""
+        """Return whether the tensor was a constant in this forward pass."""
         found = self._origins.get(tensor)
         return id(tensor) in self._strange if found is None else found[1] <= self._constant
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, and record the origins of its results and of what it has written to."""
+        """Run the operation, and record the origins of its results and of the tensors that it changed."""
         options = kwargs or {}
         inputs = list(_tensors((args, options)))
         before = [_version(tensor) for tensor in inputs]
@@ -139,14 +141,14 @@ class Flow(TorchFunctionMode):
 
 
 def sources(flow: Flow, layers: Mapping[EventKey, LayerKey]) -> dict[LayerKey, tuple[LayerKey | None, ...]]:
-    """Return the layers from which each layer takes its values, directly or through what is no layer.
+    """Return the source layers of each layer, connected directly or through operations that are not layers.
 
     Args:
-        flow: what a forward pass recorded.
-        layers: the layers among its outputs.
+        flow: the record of a forward pass.
+        layers: the layers among the recorded outputs.
     Returns:
-        The sources of each layer in the order in which they run; None stands for the model's input. Empty if
-        anything is unknown.
+        The sources of each layer in execution order, with None for the model's input. Empty if any origin is
+        unknown.
     """
     found: dict[EventKey, Origins] = {INPUT: frozenset([INPUT]), UNKNOWN: frozenset([UNKNOWN])}
     for key, parents in flow.parents.items():
@@ -179,11 +181,11 @@ def _storage(tensor: Tensor) -> int:
 
 
 def _part(tensor: Tensor) -> tuple[int, int]:
-    """Return the part of the memory that a tensor covers, if its values are next to each other."""
+    """Return offset and length of the memory that a tensor covers if it is contiguous."""
     return (int(tensor.storage_offset()), tensor.numel()) if _has_memory(tensor) else (0, 0)
 
 
 def _has_memory(tensor: Tensor) -> bool:
-    """Return whether a tensor is not sparse, nested, or inside `vmap`."""
+    """Return whether a tensor has a storage of its own: not sparse, nested, or inside `vmap`."""
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)  # type: ignore[attr-defined]
     return tensor.layout is torch.strided and not tensor.is_nested and not wrapped
