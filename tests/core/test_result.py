@@ -201,3 +201,35 @@ def test_the_table_as_an_xarray_dataset_is_labelled_by_measure_layer_call_and_st
     assert float(dataset["units"].sel(where)) == 10
     assert dataset["note"].sel(where) == ""
     assert dataset["note"].sel({**where, "layer": "fc"}) == "no unit is left"
+
+
+@pytest.mark.parametrize("moment", ["_read_json", "_read_arrays"])
+def test_a_result_replaced_while_it_is_read_is_read_again(result, moment, tmp_path, monkeypatch):
+    row = {"measure": "normalized_variance", "layer": "conv1", "call": 0, "stratum": "all", "value": 0.75}
+    later = Result(rows=(row,), arrays={("normalized_variance", "conv1", "all", 0): np.array([[0.75]])})
+    result.save(tmp_path / "run")
+    read, todo = getattr(storage, moment), [later]
+
+    def meanwhile(*given):
+        found = read(*given)
+        if todo:
+            todo.pop().save(tmp_path / "run", overwrite=True)
+        return found
+
+    monkeypatch.setattr(storage, moment, meanwhile)
+    found = storage.load(tmp_path / "run")
+    assert found.table["value"].tolist() == [0.75]
+    assert found.maps["normalized_variance", "conv1"].tolist() == [[0.75]]
+
+
+def test_a_result_that_is_replaced_all_the_time_is_not_read_in_part(result, tmp_path, monkeypatch):
+    result.save(tmp_path / "run")
+    read = storage._read_json
+
+    def meanwhile(path):
+        result.save(tmp_path / "run", overwrite=True)
+        return read(path)
+
+    monkeypatch.setattr(storage, "_read_json", meanwhile)
+    with pytest.raises(OSError, match="another process keeps overwriting"):
+        storage.load(tmp_path / "run")

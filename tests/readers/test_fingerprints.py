@@ -499,6 +499,11 @@ def test_caches_of_a_transform_do_not_count() -> None:
 
 
 SETTINGS = "import types\nK = 0.5\ndef scaled(x): return K * x\ninner = types.SimpleNamespace(K=1)\n"
+PARTIAL = """
+from functools import partial
+import invariscope_settings as s
+f = partial(lambda m, x: x * m.K, s)
+"""
 READERS_OF_SETTINGS = {
     "an attribute": "import invariscope_settings as s\nf = lambda x: x * s.K",
     "a function": "import invariscope_settings as s\nf = lambda x: s.scaled(x)",
@@ -506,7 +511,7 @@ READERS_OF_SETTINGS = {
     "a name": "import invariscope_settings as s\nf = lambda x: x * getattr(s, 'K')",
     "a closure": "import invariscope_settings as s\nf = (lambda m: lambda x: x * m.K)(s)",
     "a default": "import invariscope_settings as s\nf = lambda x, m=s: x * m.K",
-    "a partial": "from functools import partial\nimport invariscope_settings as s\nf = partial(lambda m, x: x * m.K, s)",
+    "a partial": PARTIAL,
     "a dictionary": "import invariscope_settings as s\nheld = {'s': s}\nf = lambda x: x * held['s'].K",
     "an import": "def f(x):\n    import invariscope_settings as s\n    return x * s.K",
     "an import of a name": "def f(x):\n    from invariscope_settings import K\n    return x * K",

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from invariscope.plots.shared import labels as names
 from invariscope.report import words
 
@@ -68,7 +70,7 @@ class Predictions:
 
     Args:
         name: the network.
-        samples: number of samples.
+        samples: number of samples; 0 if it is unknown.
         changed: share of samples that change class, as a mean over elements other than the identity; None if
             unknown.
         by_element: (label, share that changes class) of each of these elements.
@@ -122,7 +124,7 @@ def _of(result: Result, name: str) -> Predictions | None:
     before = next((point["value"] for point in accuracies if point["element"] == first), math.nan)
     return Predictions(
         name,
-        int(points[0]["samples"]),
+        int(np.nan_to_num(points[0]["samples"])),
         Share.of(_columns(row), opposite=opposite) if known else None,
         moving,
         before,

@@ -101,7 +101,7 @@ class LocalFields(Plot):
         """Draw one row of six images per field."""
         rows = len(self.fields)
         if canvas.narrow:  # a column per field
-            axes = canvas.panels(2.4 * rows, 12.0, rows=6, columns=rows, firm=True).T
+            axes = canvas.panels(max(2.4 * rows, 5.0), 12.0, rows=6, columns=rows, firm=True).T
         else:
             axes = canvas.panels(13.2, 0.4 + 1.85 * rows, rows=rows, columns=6)
         for line, field in zip(axes, self.fields, strict=True):
@@ -144,6 +144,6 @@ def _draw_translation(ax: Axes, field: LocalField, canvas: Canvas) -> None:
 def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, canvas: Canvas) -> None:
     image = ax.imshow(values, cmap=scale, vmin=span[0], vmax=span[1], interpolation="nearest")
     ax.set(xticks=[], yticks=[])
-    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0.0, 0.05, 1.0)))
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=canvas.colours.muted, labelsize=canvas.colours.small_size - 1, length=0)
