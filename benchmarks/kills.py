@@ -32,8 +32,8 @@ from invariscope.common.publishing import settle
 MEASURE = ["measure", "zoo:simple_conv(filters=2)", "mnist_subset", "-t", "quarter_turns", "--samples", "64"]
 TRAIN = ["train", "simple_conv(filters=2)", "mnist_subset", "--samples", "256", "--epochs", "3", "--monitor"]
 MARKS = ("result.json", "shard.json", "card.json", "cell.json")
-# With "sha256", which covers the times in the same document.
-TIMES = {"sha256", "seconds", "created", "finished", "before", "during", "times"}
+# With digests of documents, because they cover the times in these.
+TIMES = {"sha256", "digests", "seconds", "created", "finished", "before", "during", "times"}
 UNCOMPARED = {".html", ".md", ".txt", ".png", ".svg"}  # pages contain dates, logs contain times
 RECIPE = """
 title = "One network"
