@@ -233,3 +233,8 @@ def test_a_result_that_is_replaced_all_the_time_is_not_read_in_part(result, tmp_
     monkeypatch.setattr(storage, "_read_json", meanwhile)
     with pytest.raises(OSError, match="another process keeps overwriting"):
         storage.load(tmp_path / "run")
+
+
+def test_maps_are_found_by_the_symbol_of_the_measure(result):
+    assert result.maps["nv", "conv1"].shape == (1, 2)
+    assert ("nv", "conv1") in result.maps

@@ -90,3 +90,13 @@ def test_the_table_shows_all_rows_at_first_those_of_flips_included():
 def test_only_curves_against_the_radius_lead_the_page(parameter):
     rows = [curve(0, 0.1, measure="stability_curve.D", parameter=parameter)]
     assert stability.has_curves(result([row("a", 0.5)], curves=rows)) == (parameter == "radius")
+
+
+def test_the_legend_of_several_networks_has_the_colours_and_dashes_of_the_lines():
+    sections, _ = figures.sections([measured(bump=3.0, name="a"), measured(bump=3.0, name="b")])
+    legend = max((picture.legend for picture in sections[0].pictures), key=len)
+    ways = len(legend) // 2
+    assert ways > 1
+    assert [entry.colour for entry in legend] == [0] * ways + [1] * ways
+    assert [entry.dash for entry in legend[:ways]] == [entry.dash for entry in legend[ways:]]
+    assert len({entry.dash for entry in legend[:ways]}) == ways

@@ -51,7 +51,8 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
     Raises:
         ValueError, TypeError: as for `read_transform`.
     """
-    from invariscope.measures.base import MEASURES, SYMBOLS, Measure
+    from invariscope.common.symbols import SYMBOLS
+    from invariscope.measures.base import MEASURES, Measure
 
     example = "'normalized_variance' or 'NormalizedVariance(spread=\"std\")'"
     language = _Language(MEASURES, Measure, example, SYMBOLS)

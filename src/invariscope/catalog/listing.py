@@ -10,6 +10,7 @@ from typing import Any
 
 from invariscope.common.cards import Explanation, Listing
 from invariscope.common.registry import snake_case, unknown
+from invariscope.common.symbols import full_name
 from invariscope.measures.base import MEASURES
 from invariscope.transforms.base import TRANSFORMS, Transform
 
@@ -42,7 +43,7 @@ def explain(name: Any) -> str:
     'The image and its mirror image: a group, bit-exact on images of any shape.'
     """
     wanted = name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
-    plain = snake_case(wanted.split(".")[0])
+    plain = full_name(snake_case(wanted.split(".")[0]))
     known = {kind: (entries(), text) for kind, (entries, text) in _KINDS.items()}
     found = [(kind, text(one[plain])) for kind, (one, text) in known.items() if plain in one]
     if not found:
@@ -100,7 +101,7 @@ _plots = partial(_classes, "plots", "PLOTS")
 _KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] = {
     "measure": (MEASURES.classes, lambda cls: cls.explain()),
     "transform": (TRANSFORMS.classes, _written),
-    "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls)}"),
+    "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls.prepare)}"),
     "network": (partial(_classes, "zoo.networks", "NETWORKS"), _documentation),
     "recipe": (_recipes, lambda recipe: f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()),
     "reader": (partial(_classes, "readers", "READERS"), _documentation),

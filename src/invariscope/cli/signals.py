@@ -48,7 +48,7 @@ def _outside_imports(
 
 def _retry(number: int) -> None:
     _postponed.discard(number)
-    _thread.interrupt_main(number)
+    _thread.interrupt_main(signal.Signals(number))
 
 
 def _is_importing(frame: FrameType | None) -> bool:

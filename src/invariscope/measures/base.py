@@ -13,6 +13,7 @@ import numpy as np
 
 from invariscope.block import Block
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case, unknown
+from invariscope.common.symbols import full_name
 from invariscope.measures.values import LayerContext, Output, Values
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.kept.sample_table import Columns, SampleRows
@@ -286,23 +287,13 @@ def _as_measure(entry: Any) -> Measure:
     if isinstance(entry, Measure):
         return entry
     if isinstance(entry, str):
-        return MEASURES.get(SYMBOLS.get(entry.lower(), entry))()
+        return MEASURES.get(full_name(entry))()
     if isinstance(entry, type) and issubclass(entry, Measure):
         return entry()
     raise TypeError(
         f"a measure must be an object such as NormalizedVariance(), or a name; got {type(entry).__name__}"
     )
 
-
-SYMBOLS = {
-    "tv": "transformation_variance",
-    "sv": "sample_variance",
-    "nv": "normalized_variance",
-    "td": "transformation_distance",
-    "sd": "sample_distance",
-    "nd": "normalized_distance",
-}
-"""The symbols of the papers, for names."""
 
 Presets = Mapping[str, Mapping[str, Any]]
 

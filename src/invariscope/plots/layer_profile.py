@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
 COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
-DODGE = 0.14
+DODGE, SPREAD = 0.14, 0.7  # distance of the dots of two networks, and of the first from the last
 NUMBERS = {"model": "model", "layer": "layer", "value": "y", "low": "low", "high": "high", "null": "expected"}
 # If there are more layers, intervals are bands instead of bars, and dots are small.
 DEEP = 24
@@ -175,6 +175,8 @@ class LayerProfile(ChartPlot):
         canvas.axis_titles(ax, self._x_title or names.layer_axis(self.series[0].layers), self._y_title)
         if not self.relative:
             canvas.name_ticks(ax, self.series[0].layers)
+        if deepest == 1:
+            ax.set_xlim(-0.6, 0.6)
         if self.logarithmic:
             ax.set_yscale("log")
             canvas.value_axis(ax)
@@ -237,7 +239,8 @@ class LayerProfile(ChartPlot):
         return f"{title}, {COLUMN_TITLES[self.column]}" if self.column != "value" else title
 
     def _dodge(self, i: int) -> float:
-        return 0.0 if self.relative else DODGE * (i - (len(self.series) - 1) / 2)
+        last = len(self.series) - 1
+        return 0.0 if self.relative or not last else min(DODGE, SPREAD / last) * (i - last / 2)
 
 
 def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> ProfileSeries:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 # Symbols of operations with several arguments, by the name of the layer.
+NUMBERS = {"layer": "layer", "value": "value", "from": "sources"}
 _SYMBOLS = {"add": "+", "sub": "−", "mul": "×", "div": "÷", "matmul": "×"}
 _OTHER_SYMBOL = "•"
 _UNKNOWN = "connections unknown"
@@ -237,6 +238,7 @@ class ModelGraph(ChartPlot):
         self._write_signs(chart, layout)
         shown = {"layer": "@layer", "value": "@text", "95 %": "@interval"}
         live.hover(chart, [boxes], shown | ({"from": "@sources"} if self.known else {}))
+        live.saved(boxes.data_source, NUMBERS)
         live.colour_bar(chart, scale)
         if remarks := self.remarks(layout.hidden):
             chart.xaxis.visible, chart.xaxis[0].ticker = True, []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 PREFIX = "neuron_stability."
-DODGE = 0.13
+DODGE, SPREAD = 0.13, 0.7
 NUMBERS = {"deformation": "name", "layer": "layer", "value": "y", "low": "low", "high": "high"}
 # If there are more layers, intervals are bands instead of bars, and quartiles are left out.
 DEEP = 24
@@ -152,7 +152,8 @@ class NeuronStability(ChartPlot):
         ax.plot(x, series.value, label=series.name, **style)
 
     def _places(self, i: int) -> np.ndarray:
-        return np.arange(len(self.layers)) + DODGE * (i - (len(self.series) - 1) / 2)
+        last = len(self.series) - 1
+        return np.arange(len(self.layers)) + min(DODGE, SPREAD / max(last, 1)) * (i - last / 2)
 
     def _source(self, chart: Any, series: DeformationSeries, i: int) -> Any:
         from bokeh.models import ColumnDataSource

@@ -24,6 +24,15 @@ FRAME, GAP, SHOWN_FRAME = 112, 8, 56
 
 
 @dataclass(frozen=True)
+class Entry:
+    """One entry of a legend, with the number of its colour and its dashes."""
+
+    name: str
+    colour: int
+    dash: str
+
+
+@dataclass(frozen=True)
 class Picture:
     """One view of a section of the report, ready for the template.
 
@@ -31,7 +40,7 @@ class Picture:
         label: its entry in the menu.
         target: HTML id of its element.
         kind: "chart", "grid" or "image".
-        legend: names of the series, in the order of their colours; empty if there are fewer than two.
+        legend: the series; empty if there are fewer than two.
         content: the images of a grid, or one image per theme; None for a chart, whose data are in the
             payload.
         alt: what it shows, in a sentence.
@@ -41,7 +50,7 @@ class Picture:
     label: str
     target: str
     kind: str
-    legend: tuple[str, ...]
+    legend: tuple[Entry, ...]
     content: Any = None
     alt: str = ""
     gaps: str = ""
@@ -76,7 +85,7 @@ class Charts:
     def put(self, target: str, chart: Any, whole: Any = None) -> None:
         """Add a chart and, if it shows only some layers, the chart of all layers."""
         self.items[target] = chart_json(chart, target)
-        if whole is not None:
+        if whole is not None and layer_count(chart):
             self.items[target + ALL] = chart_json(whole, target + ALL)
             self.depths[target] = layer_count(chart), layer_count(whole)
 
@@ -110,8 +119,7 @@ def _picture(view: View, target: str, charts: Charts) -> Picture:
     if isinstance(plot, ChartPlot):
         whole = view.whole.chart() if isinstance(view.whole, ChartPlot) else None
         charts.put(target, plot.chart(), whole)
-        series = tuple(entry.name for entry in getattr(plot, "series", ()))
-        return Picture(view.label, target, "chart", series if len(series) > 1 else ())
+        return Picture(view.label, target, "chart", _legend(plot))
     if isinstance(plot, GridPlot):
         grid = plot.grid()
         layers = getattr(plot, "row_layers", [""] * len(grid.rows))
@@ -120,6 +128,16 @@ def _picture(view: View, target: str, charts: Charts) -> Picture:
         )
     return Picture(
         view.label, target, "image", (), {theme: _drawn(plot, theme) for theme in ("light", "dark")}
+    )
+
+
+def _legend(plot: Any) -> tuple[Entry, ...]:
+    series = getattr(plot, "series", ())
+    if len(series) < 2:
+        return ()
+    return tuple(
+        Entry(one.name, getattr(one, "colour", i), getattr(one, "dash", "solid"))
+        for i, one in enumerate(series)
     )
 
 

@@ -76,6 +76,7 @@ class Predictions:
         by_element: (label, share that changes class) of each of these elements.
         before: accuracy without a transformation; NaN if unknown.
         lowest: the lowest accuracy with its element's label; None if unknown.
+        lowest_high: upper end of the interval of the lowest accuracy; NaN if it has none.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Predictions:
     by_element: tuple[tuple[str, Share], ...]
     before: float = math.nan
     lowest: tuple[str, float] | None = None
+    lowest_high: float = math.nan
 
     @property
     def worst(self) -> tuple[str, Share]:
@@ -97,8 +99,10 @@ class Predictions:
 
     @property
     def falls(self) -> bool:
-        """Whether the accuracy is lower with some element than without a transformation."""
-        return self.lowest is not None and self.lowest[1] < self.before
+        """Whether the accuracy is lower with some element, by more than the samples explain."""
+        return (
+            self.lowest is not None and self.lowest[1] < self.before and not self.before <= self.lowest_high
+        )
 
 
 def predictions(results: Sequence[Result]) -> list[Predictions]:
@@ -129,6 +133,7 @@ def _of(result: Result, name: str) -> Predictions | None:
         moving,
         before,
         (str(lowest["label"]), float(lowest["value"])) if lowest else None,
+        float(lowest["ci_high"]) if lowest else math.nan,
     )
 
 
@@ -234,6 +239,9 @@ def _accuracy(found: Predictions) -> str:
     if found.lowest is None or math.isnan(found.before):
         return ""
     label, lowest = found.lowest
+    if not found.falls and lowest < found.before:
+        before, after = words.percents(found.before, lowest)
+        return f"; the accuracy stays about {before} (lowest: {after} at {label})"
     if not found.falls:
         before = words.percents(found.before)[0]
         return f"; the accuracy never falls below {before}, that without a transformation"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from invariscope.common.cards import MOST_ROWS, Card, Table
+from invariscope.common.symbols import full_name
 from invariscope.common.wording import listed
 from invariscope.unit_draw import UnitDraw
 
@@ -91,7 +92,9 @@ class Maps(Mapping[MapKey, np.ndarray]):
         return len(self._arrays)
 
     def _full(self, key: Any) -> Any:
-        return (*key, *("all", 0)[len(key) - 2 :]) if isinstance(key, tuple) else key
+        if not isinstance(key, tuple) or not key or not isinstance(key[0], str):
+            return key
+        return (full_name(key[0]), *key[1:], *("all", 0)[len(key) - 2 :])
 
     def _missing(self, key: object) -> str:
         measures = sorted({name for name, *_ in self._arrays})

@@ -111,7 +111,7 @@ def arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: 
 
 def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, canvas: Canvas) -> None:
     if image is not None:
-        ax.imshow(image, cmap="gray", vmin=0, vmax=1, alpha=0.45, interpolation="nearest")
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1, alpha=0.45, interpolation="none")
     step = max(1, max(field.shape[1:]) // 14)
     rows, columns = np.indices(field.shape[1:])[:, ::step, ::step]
     arrows(ax, columns, rows, field[:, ::step, ::step], canvas.colour(0), 0.008)

@@ -142,7 +142,7 @@ def _draw_translation(ax: Axes, field: LocalField, canvas: Canvas) -> None:
 
 
 def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, canvas: Canvas) -> None:
-    image = ax.imshow(values, cmap=scale, vmin=span[0], vmax=span[1], interpolation="nearest")
+    image = ax.imshow(values, cmap=scale, vmin=span[0], vmax=span[1], interpolation="none")
     ax.set(xticks=[], yticks=[])
     bar = ax.figure.colorbar(image, cax=ax.inset_axes((1.04, 0.0, 0.05, 1.0)))
     bar.outline.set_visible(False)  # type: ignore[operator]

@@ -343,7 +343,7 @@ class Canvas:
             self.explain_hatch("no value")
         ax.imshow(
             np.ma.masked_invalid(matrix), cmap=self.look.cmap, norm=self._scale(span), aspect="auto",
-            interpolation="nearest", zorder=2,
+            interpolation="none", zorder=2,
         )  # fmt: skip
         ax.spines[:].set_visible(False)
         self.name_ticks(ax, rows, axis="y")
@@ -354,7 +354,7 @@ class Canvas:
         """Draw a rectangle of coloured cells between two edges, first row on top; NaN cells are hatched."""
         ax.imshow(
             np.ma.masked_invalid(image), cmap=self.look.cmap, norm=self._scale(span), aspect="auto",
-            interpolation="nearest", extent=(left, left + width, 1, 0), zorder=2,
+            interpolation="none", extent=(left, left + width, 1, 0), zorder=2,
         )  # fmt: skip
 
     def _scale(self, span: tuple[float, float]) -> Normalize:

@@ -35,7 +35,7 @@ def draw_grid(canvas: Canvas, grid: PixelGrid) -> None:
     canvas.room = 0.85 * (side + 0.02) * canvas.colours.scale * count
     for i, row in enumerate(grid.rows):
         for j, image in enumerate(row.pixels()[shown]):
-            ax.imshow(image, extent=_inside(j, i, image.shape), interpolation="nearest")
+            ax.imshow(image, extent=_inside(j, i, image.shape), interpolation="none")
     ax.set(xlim=(0, count), ylim=(rows, 0), aspect="equal", anchor="E")
     ax.spines[:].set_visible(False)
     ax.xaxis.tick_top()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.registry import unknown
+from invariscope.common.symbols import full_name
 from invariscope.common.wording import shorten
 
 if TYPE_CHECKING:
@@ -126,6 +127,8 @@ def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
     """
     if not candidates:
         raise ValueError(f"the result has no {kind} to show: run a measure that provides one")
+    if name is not None and kind == "measure":
+        name = full_name(name)
     if name is not None and name not in candidates:
         raise unknown(kind, name, candidates)
     return candidates[0] if name is None else name

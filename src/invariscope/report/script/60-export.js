@@ -29,7 +29,7 @@ function exportButtons(picture) {
 function asSvg(picture) {
   const chart = shownChart(picture);
   const parts = chart ? chartParts(chart) : imageParts(picture);
-  const legend = [...picture.querySelectorAll(".legend li")].map((item) => item.textContent.trim());
+  const legend = [...picture.querySelectorAll(".legend li")].map((item) => [item.textContent.trim(), item.dataset.colour]);
   const top = legend.length ? 56 : 34;
   const [width, height] = [Math.max(parts.width, 320), parts.height + top];
   const text = (x, y, content, size, fill) => shape("text", {
@@ -39,8 +39,8 @@ function asSvg(picture) {
     shape("rect", { width, height, fill: colourOf("surface") }),
     text(12, 22, titleOf(picture), 15, colourOf("text")));
   let x = 12;
-  legend.forEach((name, i) => {
-    whole.append(shape("circle", { cx: x + 5, cy: 40, r: 5, fill: colourOf(`series-${i % 7}`) }));
+  legend.forEach(([name, colour]) => {
+    whole.append(shape("circle", { cx: x + 5, cy: 40, r: 5, fill: colourOf(`series-${colour}`) }));
     whole.append(text(x + 15, 44, name, 12, colourOf("text")));
     x += 34 + 7 * name.length;
   });

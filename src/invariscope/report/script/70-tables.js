@@ -18,7 +18,8 @@ function fixed(value, places, isDifference) {
   if (value === null || value === undefined) return "–";
   if (!isDifference && value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
   const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
-  return value.toLocaleString("en", digits).replaceAll("-", "−");
+  const text = value.toLocaleString("en", digits);
+  return (/[1-9]/.test(text) ? text : text.replace("-", "")).replaceAll("-", "−");
 }
 function shown(value, kind, titles, places, isDifference) {
   if (kind === "text") return titles?.get(value) ?? value;
@@ -89,6 +90,7 @@ class Table {
     box.append(this.controls(), this.body, this.more);
     this.body.addEventListener("click", (event) => this.chosenBy(event));
     this.body.addEventListener("keydown", (event) => this.pressed(event));
+    addEventListener("beforeprint", () => { this.limit = Math.max(this.limit, MORE); this.draw(); });
     this.draw();
   }
   controls() {
