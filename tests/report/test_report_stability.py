@@ -93,10 +93,14 @@ def test_only_curves_against_the_radius_lead_the_page(parameter):
 
 
 def test_the_legend_of_several_networks_has_the_colours_and_dashes_of_the_lines():
-    sections, _ = figures.sections([measured(bump=3.0, name="a"), measured(bump=3.0, name="b")])
-    legend = max((picture.legend for picture in sections[0].pictures), key=len)
-    ways = len(legend) // 2
-    assert ways > 1
-    assert [entry.colour for entry in legend] == [0] * ways + [1] * ways
-    assert [entry.dash for entry in legend[:ways]] == [entry.dash for entry in legend[ways:]]
-    assert len({entry.dash for entry in legend[:ways]}) == ways
+    curves = points("D", [(1.0, 0.1), (4.0, 0.5)]) + points("G", [(1.0, 0.2), (4.0, 0.6)])
+    networks = [
+        result([row("output", 0.5, measure="stability_curve.gain")], curves=curves, **LADDER, name=n)
+        for n in "ab"
+    ]
+    sections, _ = figures.sections(networks)
+    legend = next(s for s in sections if s.name == "stability_curves").pictures[0].legend
+    assert [(entry.colour, entry.dash) for entry in legend] == [
+        *[(0, "solid"), (0, "dashed")],
+        *[(1, "solid"), (1, "dashed")],
+    ]
