@@ -33,6 +33,7 @@ class EpochHeatmap(ChartPlot):
         epochs: the columns: completed epochs, 0 before training.
         value, low, high: (layer, epoch) values and interval limits; NaN for missing ones.
         span: the values at the two ends of the colour scale.
+        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Layers over epochs"
@@ -51,6 +52,7 @@ class EpochHeatmap(ChartPlot):
     low: np.ndarray
     high: np.ndarray
     span: tuple[float, float]
+    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -88,7 +90,9 @@ class EpochHeatmap(ChartPlot):
             np.stack([rows[column].reindex(labels).to_numpy(float) for rows in found], axis=1)
             for column in ("value", "ci_low", "ci_high")
         )
-        return cls(measure, model, tuple(labels), tuple(by_epoch), value, low, high, shared_range([value]))
+        return cls(
+            measure, model, tuple(labels), tuple(by_epoch), value, low, high, shared_range([value]), stratum
+        )
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -118,7 +122,7 @@ class EpochHeatmap(ChartPlot):
         ax.set_xticks(self.ticks, [str(self.epochs[place]) for place in self.ticks])
         canvas.axis_titles(ax, "epoch", names.layer_axis(self.layers))
         canvas.heading(ax, self.model)
-        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=self.value)
+        canvas.colour_bar(ax, self.span, names.titled(self.measure, self.stratum), values=self.value)
 
     def chart(self) -> UIElement:
         """Return the interactive chart; hovering shows layer, epoch, value and interval."""

@@ -60,6 +60,7 @@ class LayerProfile(ChartPlot):
         series: one per model.
         relative: whether x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
         logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
+        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Layer by layer"
@@ -76,6 +77,7 @@ class LayerProfile(ChartPlot):
     series: tuple[ProfileSeries, ...]
     relative: bool
     logarithmic: bool
+    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -120,7 +122,7 @@ class LayerProfile(ChartPlot):
         if logarithmic is None:
             values = np.concatenate([one.value for one in series])
             logarithmic = measure not in names.RELATIVE and far_apart(values)
-        return cls(measure, column, series, relative, logarithmic)
+        return cls(measure, column, series, relative, logarithmic, stratum)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -235,7 +237,7 @@ class LayerProfile(ChartPlot):
 
     @property
     def _y_title(self) -> str:
-        title = names.measure_title(self.measure)
+        title = names.titled(self.measure, self.stratum)
         return f"{title}, {COLUMN_TITLES[self.column]}" if self.column != "value" else title
 
     def _dodge(self, i: int) -> float:

@@ -49,6 +49,7 @@ class ModelGraph(ChartPlot):
         edges: (source, target) indices of connected layers.
         known: whether the result contains the connections.
         span: lowest and highest value of the colour scale.
+        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Model graph"
@@ -71,6 +72,7 @@ class ModelGraph(ChartPlot):
     edges: tuple[Edge, ...]
     known: bool
     span: tuple[float, float]
+    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -110,6 +112,7 @@ class ModelGraph(ChartPlot):
             edges or (),
             edges is not None,
             shared_range([value]),
+            stratum,
         )
 
     @classmethod
@@ -161,7 +164,7 @@ class ModelGraph(ChartPlot):
         self._draw_boxes(ax, layout, canvas)
         canvas.heading(ax, self.model)
         canvas.axis_titles(ax, ", ".join(self.remarks(layout.hidden)), "")
-        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=self.value)
+        canvas.colour_bar(ax, self.span, names.titled(self.measure, self.stratum), values=self.value)
 
     def _draw_boxes(self, ax: Axes, layout: GraphLayout, canvas: Canvas) -> None:
         from matplotlib.patches import Rectangle

@@ -41,6 +41,7 @@ class UnitDistribution(ChartPlot):
         live: number of units with a value.
         dead: number of units without a value.
         null: null of the layer's mean, one per layer; NaN if there is none.
+        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Spread within a layer"
@@ -61,6 +62,7 @@ class UnitDistribution(ChartPlot):
     live: np.ndarray
     dead: np.ndarray
     null: np.ndarray
+    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -98,6 +100,7 @@ class UnitDistribution(ChartPlot):
             live=np.array([len(values) for values in finite]),
             dead=np.array([array.size for array in maps.values()]) - [len(values) for values in finite],
             null=_nulls(result, measure, stratum, list(maps)),
+            stratum=stratum,
         )
 
     @classmethod
@@ -135,7 +138,7 @@ class UnitDistribution(ChartPlot):
         canvas.horizontal_grid(ax)
         canvas.name_ticks(ax, self.layers)
         canvas.heading(ax, self.model)
-        canvas.axis_titles(ax, names.layer_axis(self.layers), names.measure_title(self.measure))
+        canvas.axis_titles(ax, names.layer_axis(self.layers), names.titled(self.measure, self.stratum))
         marks = [canvas.mark_of("all units dead", "x")] if len(dead) else []
         null = "null" if np.isfinite(self.null).any() else ""
         canvas.legend(ax, [*_keys(canvas, deep=deep), *marks], dotted=null)
@@ -176,7 +179,7 @@ class UnitDistribution(ChartPlot):
         chart.x_range, chart.y_range = live.fixed(-0.6, count - 0.4), live.fixed(self.bottom, self.top)
         boxes = _chart_boxes(chart, self._columns())
         layer_axis.layer_columns(chart, self.layers)
-        live.axis_title(chart.yaxis[0], names.measure_title(self.measure))
+        live.axis_title(chart.yaxis[0], names.titled(self.measure, self.stratum))
         shown = {"layer": "@layer", "median": "@median_text", "mean": "@mean_text", "middle half": "@half"}
         live.hover(chart, boxes, {**shown, "5 to 95 %": "@most", "units": "@live live, @dead dead"})
         live.saved(boxes[0].data_source, {name: name for name in NUMBERS})

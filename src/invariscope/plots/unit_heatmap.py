@@ -35,6 +35,7 @@ class UnitHeatmap(ChartPlot):
         span: the values at the two ends of the colour scale; values beyond an end get the colour of that end.
         null: median over layers of the null; NaN if there is none.
         sorted: whether each column is ordered by value instead of by index.
+        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Unit by unit"
@@ -52,6 +53,7 @@ class UnitHeatmap(ChartPlot):
     span: tuple[float, float]
     null: float = float("nan")
     sorted: bool = False
+    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -83,7 +85,8 @@ class UnitHeatmap(ChartPlot):
         nulls = names.rows_of(result, measure, stratum)["null"].to_numpy(float)
         nulls = nulls[np.isfinite(nulls)]
         null = float(np.median(nulls)) if len(nulls) else float("nan")
-        return cls(measure, result.name, tuple(map(_sorted, columns) if sort else columns), span, null, sort)
+        columns = list(map(_sorted, columns)) if sort else columns
+        return cls(measure, result.name, tuple(columns), span, null, sort, stratum)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -116,7 +119,9 @@ class UnitHeatmap(ChartPlot):
             ax, names.layer_axis(layers), "units, first on top" if not self.sorted else "units, by value"
         )
         values = np.concatenate([column.values for column in self.columns])
-        canvas.colour_bar(ax, self.span, names.measure_title(self.measure), values=values, null=self.null)
+        canvas.colour_bar(
+            ax, self.span, names.titled(self.measure, self.stratum), values=values, null=self.null
+        )
         if np.isnan(values).any():
             canvas.explain_hatch("dead: no response, or no unit drawn")
 

@@ -137,6 +137,16 @@ def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
 _INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
 
 
+def titled(measure: str, stratum: str) -> str:
+    """Return a measure's title with the class whose samples are shown, if it is not that of all samples.
+
+    >>> titled("cka", "all"), titled("cka", "mean"), titled("cka", "cat")
+    ('CKA', 'CKA, mean over classes', 'CKA, class cat')
+    """
+    of = {"all": "", "mean": ", mean over classes"}.get(stratum, f", class {stratum}")
+    return measure_title(measure) + of
+
+
 def measure_title(name: str) -> str:
     """Return a measure's name for display.
 
