@@ -95,7 +95,8 @@ def choose_buckets(
         ValueError: not even one bucket per stratum fits the budget.
     """
     total = Size.total(sizes.values())
-    refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata")
+    other = "leave out intervals (intervals=False, --no-intervals), " if strata.groups > 1 else ""
+    refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata", other)
     if strata.groups == 1:
         return {}
     needed = f"the sums of {GROUPS} jackknife groups would need {_gib(total.of(strata))}"
@@ -171,12 +172,17 @@ def notes_on(strata: Strata, coarser: Mapping[StateKey, Strata], layers: int) ->
     return found
 
 
-def refuse_too_large(needed: int, budget: int, what: str) -> None:
-    """Raise ValueError if sums of this many bytes exceed the budget."""
+def refuse_too_large(needed: int, budget: int, what: str, other: str = "") -> None:
+    """Raise ValueError if sums of this many bytes exceed the budget.
+
+    Args:
+        what: whose sums these are.
+        other: a further remedy, with a comma.
+    """
     if needed > budget:
         raise ValueError(
             f"the sums of {what} need {_gib(needed)}, but the budget is {_gib(budget)}. "
-            "Select fewer layers (layers=) or elements, or raise memory_gb."
+            f"Select fewer layers (layers=, --layers) or elements, {other}or raise memory_gb (--memory-gb)."
         )
 
 

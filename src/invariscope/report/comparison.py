@@ -26,7 +26,7 @@ COLUMNS = (
     ("measure", "Measure", "text", "name of the measure"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
     ("value_a", "First", "number", "value in the first network"),
-    ("value_b", "Second", "number", "value in the second network"),
+    ("value_b", "Other network", "number", "value in the second network"),
     ("value", "Difference", "number", "second minus first, on the same samples"),
     (
         "ci",
@@ -153,6 +153,6 @@ def table(differences: Differences, *, several: bool) -> Table | None:
     rows = differences.rows.assign(value=differences.rows["difference"])
     measures = names.headline_first(rows["measure"])
     first, other = str(rows["a"].iloc[0]), str(rows["b"].iloc[0])
-    titles = {"value_a": first, "value_b": "Second" if several else other}
+    titles = {"value_a": first, "value_b": "Other network" if several else other}
     columns = [(key, titles.get(key, label), kind, text) for key, label, kind, text in COLUMNS]
     return build(rows, columns, {"measure": measures[0], "stratum": "all"})
