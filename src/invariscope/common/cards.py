@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import inspect
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -185,7 +186,7 @@ def _style(kind: str) -> str:
 def _cell(text: str, kind: str) -> str:
     """Return the HTML of a cell; hovering over a shortened name shows more of it."""
     if kind == "words":
-        return marked(shorten(text, _LONGEST_CELL))
+        return marked(textwrap.shorten(text, _LONGEST_CELL, placeholder=" …"))
     if len(visible(text)) <= _LONGEST_NAME:
         return escaped(text)
     return f'<span title="{escaped(text, _LONGEST_CELL)}">{escaped(text, _LONGEST_NAME)}</span>'
