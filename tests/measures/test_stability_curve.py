@@ -115,18 +115,22 @@ def test_on_an_orthogonal_network_g_over_r2_is_flat_and_r_is_one():
 
 
 def test_the_bump_is_where_half_of_the_predictions_flip():
-    # The class is the sign of the only pixel; element k moves pixels of size 1 toward the border by r_k.
-    x = torch.tensor([1.0, -1.0] * 40).reshape(-1, 1)
+    # The class is the sign of the first pixel, of size 1, which element k moves by r_k: toward the border if
+    # the second pixel is below a share, and away from it otherwise.
+    x = torch.stack([torch.tensor([1.0, -1.0] * 40), (torch.arange(80) + 0.5) / 80], dim=1)
     torch.manual_seed(0)
-    model = nn.Linear(1, 2, bias=False)
+    model = nn.Linear(2, 2, bias=False)
     with torch.no_grad():
-        model.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        model.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))
 
     def step(r, share):
-        moved = torch.arange(80) < 80 * share
-        return lambda batch: torch.where(
-            (moved[: len(batch), None]), -batch.sign() * (r - 1), batch + r * batch
-        )
+        def moved(batch):
+            first, second = batch.T
+            return torch.stack(
+                [torch.where(second < share, -first * (r - 1), first * (r + 1)), second], dim=1
+            )
+
+        return moved
 
     steps = [step(0.5, 0.0), step(2.0, 0.25), step(8.0, 0.75)]
     result = iv.measure(model, x, steps, measures="stability_curve", batch_size=1000, progress=False)

@@ -80,7 +80,7 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         ("least = 0.001", "leest = 0.001", "unknown key 'leest' in [[floors]]. Closest: 'least'"),
         ("least = 0.001", "least = 0.001\npublished = 0.9", "either `published` or `least`, not both"),
         ('plot = "element_curve"', 'plot = "element_cruve"', "Closest: 'element_curve'"),
-        ('format = "svg"', 'format = "gif"', "format must be png or svg"),
+        ('format = "svg"', 'format = "gif"', "format must be svg or png"),
         ('format = "svg"', "options = { colour = 1 }", "element_curve has no option 'colour'"),
         ('title = "Two', 'titel = "Two', "unknown key 'titel' in a recipe. Closest: 'title'"),
     ],
