@@ -32,13 +32,19 @@ print("went on", flush=True)
 """
 
 
+def heed_signals():
+    """Undo what `nohup` and jobs in the background of a shell do."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def importing(tmp_path):
     (tmp_path / "careless.py").write_text(CARELESS)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND], env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_signals,
     )  # fmt: skip
     assert process.stdout.readline() == "importing\n"
     with process:
