@@ -37,6 +37,7 @@ bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and agains
 
 kills: $(VENV)/.dev  ## kill commands 100 times and compare their results with undisturbed runs (about 10 minutes)
 	$(BIN)/python -m benchmarks.kills --seed $(SEED)
+	$(BIN)/python -m pytest -m slow tests/lab/test_campaign.py
 
 test-browser: $(VENV)/.browser  ## open reports in Chromium, which must be installed (about 2 minutes)
 	$(BIN)/python -m pytest tests_browser

@@ -182,6 +182,7 @@ def started(command: list[str]) -> subprocess.Popen:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a cell ends with its campaign on Linux")
+@pytest.mark.slow  # run by `make kills`
 def test_a_campaign_that_is_killed_three_times_trains_once_to_the_end(long_campaign, tmp_path):
     root, command = long_campaign
     draws, reached = random.Random(3), 0
