@@ -141,7 +141,7 @@ def test_the_page_is_drawn_without_an_error_or_a_request(seen):
 
 
 def test_every_visible_chart_is_drawn(seen):
-    assert len(seen["canvases"]) == 6
+    assert len(seen["canvases"]) == 7
     assert all(seen["canvases"])
 
 

@@ -210,7 +210,8 @@ def test_figures_are_saved_as_png_svg_and_csv(report, open_page):
 
 
 @pytest.mark.parametrize(
-    "section", ["unit_heatmap", "class_heatmap", "element_curve", "feature_orbits", "orbit_strip"]
+    "section",
+    ["unit_heatmap", "class_heatmap", "predictions", "model_graph", "feature_orbits", "orbit_strip"],
 )
 def test_every_kind_of_figure_can_be_saved(report, open_page, section):
     tab = open_page(report)
