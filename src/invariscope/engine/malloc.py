@@ -30,7 +30,7 @@ def kept_memory() -> Iterator[None]:
         adjust(_TRIM_THRESHOLD, _USUAL)
 
 
-@cache  # each ctypes.CDLL makes a class
+@cache  # each ctypes.CDLL makes a class of its own
 def _mallopt() -> Callable[[int, int], int]:
     library = ctypes.CDLL(None)
     known = hasattr(library, "gnu_get_libc_version") and hasattr(library, "mallopt")
