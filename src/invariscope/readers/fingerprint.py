@@ -32,6 +32,7 @@ from invariscope.readers.code import (
     global_parts,
     is_library_module,
 )
+from invariscope.readers.tensor_bytes import bytes_of, dense_parts
 from invariscope.readers.torch.copies import uncompiled
 from invariscope.readers.torch.modules import is_scripted, module_kind
 
@@ -183,7 +184,7 @@ class _Digests:
     def _tensor(self, value: Tensor, where: str) -> bytes:
         meta = _sha(type(value).__name__, str(tuple(value.shape)), str(value.dtype))
         try:
-            return _sha(meta, *(_bytes(part) for part in _plain_parts(value)))
+            return _sha(meta, *(bytes_of(part) for part in dense_parts(value)))
         except Exception:  # a tensor subclass, or a layout without plain memory
             return _sha(meta, self._not_seen(value, where))
 
@@ -341,24 +342,6 @@ def _state(module: nn.Module) -> dict[str, Any]:
     except Exception:
         state = None
     return state if isinstance(state, dict) else dict(vars(module))
-
-
-def _plain_parts(tensor: Tensor) -> list[Tensor]:
-    """Return dense tensors that together hold the values of any tensor."""
-    found = tensor.detach()
-    if hasattr(found, "full_tensor"):  # sharded across processes
-        found = found.full_tensor()  # type: ignore[operator]
-    if found.is_meta:
-        return []
-    if found.is_nested:
-        return list(found.unbind())
-    if found.is_quantized:
-        return [found.int_repr(), found.dequantize()]
-    return [found.to_dense() if found.layout is not torch.strided else found]
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    return tensor.resolve_conj().resolve_neg().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _listed(part: Any) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -15,7 +13,7 @@ from invariscope.common.files import replacing
 from invariscope.common.wording import visible
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.labels import OUTSIDE, as_results
-from invariscope.plots.shared.theme import DARK, LIGHT, Theme
+from invariscope.plots.shared.theme import DARK, LIGHT
 from invariscope.report import (
     assets,
     captions,
@@ -112,8 +110,8 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
         corrected=corrected,
         outside=OUTSIDE,
         policy=_policy(scripts.values()),
-        light=_variables(LIGHT),
-        dark=_variables(DARK),
+        light=assets.variables(LIGHT),
+        dark=assets.variables(DARK),
         style=_file("style.css") + assets.style(),
         **scripts,
     )
@@ -154,30 +152,15 @@ def _policy(scripts: Any) -> str:
 
     All names are escaped; even if one were not, it could not run as a script.
     """
-    digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
-    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
     return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "font-src data:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {assets.sources(scripts)}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _variables(theme: Theme) -> str:
-    """Return the theme as CSS custom properties."""
-    colours = {
-        name: value for name, value in asdict(theme).items() if isinstance(value, str) and name != "name"
-    }
-    colours |= {f"series-{i}": value for i, value in enumerate(theme.series)}
-    return " ".join(f"--{name}: {value};" for name, value in colours.items())
 
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = assets.environment()
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.filters["anchor"] = definitions.anchor
     return environment.from_string(_file("template.html"))

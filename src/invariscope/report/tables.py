@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,7 @@ def build(
     columns: Sequence[tuple[str, str, str, str]],
     selected: dict[str, str],
     *,
-    whole: set[str] = frozenset(),  # type: ignore[assignment]
+    whole: Set[str] = frozenset(),
 ) -> Table:
     """Build a table for the page's script.
 
@@ -240,7 +240,7 @@ def _titles(column: Column) -> list[tuple[str, str]]:
     return [(v, names.measure_title(v) if of_measure else usual.get(v, v)) for v in column.texts]
 
 
-def _places(frame: pd.DataFrame, columns: Sequence[Column], whole: set[str]) -> tuple[int, ...]:
+def _places(frame: pd.DataFrame, columns: Sequence[Column], whole: Set[str]) -> tuple[int, ...]:
     """Return the number of decimals of each measure, which is the same as in the terminal.
 
     It depends on the measure's values over all samples, or on all its values if there are no such rows.

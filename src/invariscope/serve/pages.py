@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from invariscope.common.wording import visible
-from invariscope.plots.shared.theme import DARK, LIGHT, Theme
+from invariscope.plots.shared.theme import DARK, LIGHT
+from invariscope.report import assets
 from invariscope.serve.runs import Library, Run, digest
 
 # A report on more networks would be too wide to read.
@@ -91,37 +90,26 @@ def _report(runs: Sequence[Run]) -> Page:
 def _page(*, status: int = 200, **contents: Any) -> Page:
     script = _file("index.js")
     html = _template().render(
-        script=script, style=_file("index.css"), light=_variables(LIGHT), dark=_variables(DARK), **contents
+        script=script,
+        style=_file("index.css"),
+        light=assets.variables(LIGHT),
+        dark=assets.variables(DARK),
+        **contents,
     )
     return Page(html.encode("utf-8"), _policy(script), status)
 
 
 def _policy(script: str) -> str:
     """Return a policy that allows only this script, no requests, and submitting the form of the index."""
-    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {assets.sources([script])}; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
-
-
-def _variables(theme: Theme) -> str:
-    """Return the colours of a theme as CSS custom properties, named as in reports."""
-    found = {
-        name: value for name, value in asdict(theme).items() if isinstance(value, str) and name != "name"
-    }
-    found |= {f"series-{i}": value for i, value in enumerate(theme.series)}
-    return " ".join(f"--{name}: {value};" for name, value in found.items())
 
 
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_file("index.html"))
+    return assets.environment().from_string(_file("index.html"))
 
 
 @cache

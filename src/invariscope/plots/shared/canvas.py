@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from invariscope.common.wording import shorten
-from invariscope.plots.shared.legends import draw_below, draw_inside, draw_legend
+from invariscope.plots.shared.legends import draw_below, draw_inside, draw_legend, plain
 from invariscope.plots.shared.look import Look
 from invariscope.plots.shared.parts import Bar, Parts, raise_heading
 from invariscope.plots.shared.readable import ReadableFigure
@@ -23,7 +23,6 @@ from invariscope.plots.shared.theme import LINE_STYLES, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Text
 
     from invariscope.plots.shared.grid import PixelGrid
 
@@ -398,9 +397,3 @@ class Canvas:
         from invariscope.plots.shared.images import draw_grid
 
         draw_grid(self, grid)
-
-
-def plain(texts: Sequence[Text]) -> None:
-    """Draw texts literally, since names may contain dollar signs."""
-    for text in texts:
-        text.set_parse_math(False)

@@ -6,8 +6,8 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from invariscope.common.wording import shorten
-from invariscope.plots.shared.canvas import plain
 from invariscope.plots.shared.grid import frame_choice
+from invariscope.plots.shared.legends import plain
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.canvas import Canvas

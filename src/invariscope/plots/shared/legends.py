@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.wording import shorten
@@ -11,6 +11,7 @@ from invariscope.plots.shared.theme import Theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Characters per inch of small text in the light theme; the line before a text takes as much as some of them.
 CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 12.5, 6
@@ -42,14 +43,16 @@ def draw_legend(ax: Axes, handles: Sequence[Any], inches: float, colours: Theme)
         place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns}
         ax.legend(handles, texts, **place, **_style(colours))
         rows = -(-len(texts) // columns)
-    _plain(ax.get_legend())
+    box: Any = ax.get_legend()
+    plain(box.get_texts())
     return lines(rows, colours) + (0.04 if rows else 0.0)
 
 
 def draw_inside(ax: Axes, handles: Sequence[Any], colours: Theme) -> None:
     """Add a legend where it hides least, for given axes, beside which there may be no room."""
     ax.legend(handles, [str(h.get_label()) for h in handles], loc="best", **_style(colours))
-    _plain(ax.get_legend())
+    box: Any = ax.get_legend()
+    plain(box.get_texts())
 
 
 def draw_below(figure: Figure, handles: Sequence[Any], inches: float, colours: Theme) -> float:
@@ -60,7 +63,7 @@ def draw_below(figure: Figure, handles: Sequence[Any], inches: float, colours: T
     texts = _texts(distinct, inches, colours)
     columns = _columns(texts, inches, colours)
     box = figure.legend(distinct, texts, loc="outside lower left", ncols=columns, **_style(colours))
-    _plain(box)
+    plain(box.get_texts())
     return lines(-(-len(texts) // columns), colours) + 0.1
 
 
@@ -86,6 +89,7 @@ def _style(colours: Theme) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _plain(box: Any) -> None:
-    for text in box.get_texts():
+def plain(texts: Iterable[Text]) -> None:
+    """Draw texts literally, since names may contain dollar signs."""
+    for text in texts:
         text.set_parse_math(False)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import ticks
-from invariscope.plots.shared.canvas import plain
 from invariscope.plots.shared.labels import axis_labels, without_prefix
+from invariscope.plots.shared.legends import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
