@@ -19,7 +19,10 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
 
-TESTS := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --global-seed $(SEED)
+# Unless plugins are named, pytest rewrites the assertions of every module of this package, which is one.
+# Without bytecode, each of the processes that tests start would compile all of them.
+TESTS := PYTHONDONTWRITEBYTECODE= PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(BIN)/python -m pytest \
+  -p xdist -p pytest_cov -p hypothesispytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --global-seed $(SEED)
 
 test: $(VENV)/.dev  ## run the tests, and build the documentation strictly
 	$(TESTS)
