@@ -74,10 +74,17 @@ def _classes(package: str, registry: str) -> Mapping[str, Any]:
     return getattr(importlib.import_module(f"invariscope.{package}"), registry).classes()
 
 
-def _recipes() -> Mapping[str, Any]:
+def _recipes() -> Mapping[str, str]:
     from invariscope.lab import recipes
 
-    return {name: recipes.read(name) for name in recipes.names()}
+    return {name: name for name in recipes.names()}
+
+
+def _about_recipe(name: str) -> str:
+    from invariscope.lab import recipes
+
+    recipe = recipes.read(name)
+    return f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()
 
 
 def _documentation(thing: Any) -> str:
@@ -103,6 +110,6 @@ _KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] 
     "transform": (TRANSFORMS.classes, _written),
     "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls.prepare)}"),
     "network": (partial(_classes, "zoo.networks", "NETWORKS"), _documentation),
-    "recipe": (_recipes, lambda recipe: f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()),
+    "recipe": (_recipes, _about_recipe),
     "reader": (partial(_classes, "readers", "READERS"), _documentation),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import typing
@@ -137,7 +138,7 @@ class Place:
         for key in table:
             if key not in known:
                 raise self.error(unknown_key(key, known, what), key)
-        types_ = typing.get_type_hints(cls)
+        types_ = _type_hints(cls)
         missing = [key for key, f in known.items() if key not in table and default_of(f) is MISSING]
         if missing:
             raise self.error(f"{what} lacks {', '.join(missing)}")
@@ -156,6 +157,11 @@ def unknown_key(key: str, known: Iterable[str], what: str) -> str:
 
 def _spelled(field: str) -> str:
     return next((key for key, name in _RENAMED.items() if name == field), field)
+
+
+@functools.cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def default_of(field: Field[Any]) -> Any:
