@@ -10,19 +10,14 @@ from invariscope.lab.recipes.floors import floor_of
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_of_the_package_can_be_planned_at_all_scales(name):
+def test_every_recipe_of_the_package_can_be_planned_and_every_training_of_a_claim_has_a_floor(name):
     for scale in recipes.read(name).scales:
         plan = recipes.load(name, scale=scale)
         places = {cell.name: number for number, cell in enumerate(plan.cells)}
         assert len(places) == len(plan.cells)
         assert all(places[need] < places[cell.name] for cell in plan.cells for need in cell.needs)
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
-    plan = recipes.load(name)
-    without = [cell for cell in trainings_of_claims(plan) if floor_of(plan.recipe, cell) is None]
-    assert not without, f"{name}.toml: state [[floors]] for {without}"
+        without = [cell for cell in trainings_of_claims(plan) if floor_of(plan.recipe, cell) is None]
+        assert not without, f"{name}.toml: state [[floors]] for {without}"
 
 
 @pytest.mark.parametrize(
