@@ -17,7 +17,6 @@ MEASURES = sorted(set(iv.list_measures()) - OF_OUTPUTS)
 
 @pytest.fixture
 def without_collector():
-    gc.collect()
     gc.disable()
     yield
     gc.enable()
@@ -46,7 +45,7 @@ class Watched(nn.Module):
 @pytest.mark.usefixtures("without_collector")
 def test_a_layer_is_released_before_the_network_ends(measure, units):
     torch.manual_seed(0)
-    model, data = Watched().eval(), (torch.rand(64, 3, 4, 4), torch.arange(64) % 3)
+    model, data = Watched().eval(), (torch.rand(32, 3, 4, 4), torch.arange(32) % 3)
     Watched.alive.clear()
     iv.measure(model, data, iv.QuarterTurns(), measures=measure, batch_size=16, units=units, progress=False)
     assert max(Watched.alive[-4:]) <= 3
