@@ -8,13 +8,15 @@ VENV := .venv
 BENCH := .venv-bench
 MODELS := .venv-models
 WORLDS := .venv-worlds
+BUILD := .venv-build
+INSTALLED := .venv-wheel
 BIN := $(VENV)/bin
 # torch stays pinned for every later install, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds stubs docs pages campaign soak help again
+.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds wheel test-wheel sbom stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -54,6 +56,35 @@ test-worlds: $(WORLDS)/.worlds  ## check models of other frameworks, text, audio
 	$(WORLDS)/bin/python -m pytest tests_worlds
 	KERAS_BACKEND=jax $(WORLDS)/bin/python -m pytest tests_worlds -k keras
 	$(WORLDS)/bin/python -m benchmarks.frameworks
+
+wheel: $(BUILD)/.build  ## build the wheel and the source archive into dist/, and check their metadata
+	rm -rf dist
+	$(BUILD)/bin/python -m build --outdir dist
+	$(BUILD)/bin/python -m twine check --strict dist/*
+
+test-wheel: wheel  ## install the wheel alone into a new environment, and try it there (about 2 minutes)
+	$(INSTALL_ALONE)
+	$(INSTALLED)/bin/python $(INSTALL) 'pytest>=8.2'
+	$(INSTALLED)/bin/python -P tests/project/wheel_smoke.py
+
+sbom: wheel  ## list what the wheel installs, with versions and licences, in dist/ (CycloneDX)
+	$(INSTALL_ALONE)
+	$(BUILD)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	  --output-file dist/invariscope.cdx.json $(INSTALLED)/bin/python
+
+# A new environment that holds the wheel and what it requires, nothing else.
+define INSTALL_ALONE
+rm -rf $(INSTALLED)
+$(PYTHON) -m venv $(INSTALLED)
+$(INSTALLED)/bin/python $(INSTALL) torch
+$(INSTALLED)/bin/python $(INSTALL) dist/*.whl
+endef
+
+$(BUILD)/.build: Makefile
+	rm -rf $(BUILD)
+	$(PYTHON) -m venv $(BUILD)
+	$(BUILD)/bin/python -m pip install -qq --disable-pip-version-check build twine cyclonedx-bom
+	@touch $@
 
 stubs: $(VENV)/.dev  ## list the public names for editors and type checkers, after adding one
 	$(BIN)/python docs/generate/stubs.py

@@ -17,7 +17,7 @@ STAND_IN = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$LOG"
 if [ "$2" = venv ]; then
   mkdir -p "$3/bin"
-  for name in python ruff pyright mkdocs invariscope; do cp "$0" "$3/bin/$name"; done
+  for name in python ruff pyright mkdocs invariscope cyclonedx-py; do cp "$0" "$3/bin/$name"; done
 fi
 case "$*" in *"$BREAK_AT"*) [ -z "$BREAK_AT" ] || exit 1 ;; esac
 """
@@ -90,6 +90,17 @@ def test_the_benchmarks_have_an_environment_of_their_own(checkout):
     assert not (checkout / ".venv/.bench").exists()
 
 
+@pytest.mark.parametrize("target", ["test-wheel", "sbom"])
+def test_a_wheel_is_tried_in_an_environment_that_holds_torch_and_the_wheel_alone(checkout, target):
+    (checkout / "dist").mkdir()
+    (checkout / ".venv-wheel").mkdir()
+    (checkout / ".venv-wheel/left-over").write_text("")
+    commands = make(checkout, target)
+    assert installs(commands)[:3] == ["cyclonedx-bom", "torch", "dist/*.whl"]
+    assert installs(commands)[3:] == (["pytest>=8.2"] if target == "test-wheel" else [])
+    assert not (checkout / ".venv-wheel/left-over").exists()
+
+
 def test_a_change_of_the_requirements_is_installed(checkout):
     make(checkout, "test")
     for age, name in enumerate(("pyproject.toml", ".venv/.dev", ".venv/.torch", "constraints.txt")):
@@ -124,6 +135,9 @@ def test_help_names_every_target(checkout):
         "test-browser",
         "test-models",
         "test-worlds",
+        "wheel",
+        "test-wheel",
+        "sbom",
         "stubs",
         "docs",
         "pages",

@@ -1,15 +1,11 @@
-"""Rules that hold for every source file, and versions that agree."""
+"""Rules that hold for every source file."""
 
 from __future__ import annotations
 
 import ast
-import re
-import tomllib
 
 import pytest
 from marked_pages import ROOT
-
-import invariscope
 
 # They read the package and run nothing of it.
 pytestmark = pytest.mark.no_cover
@@ -119,11 +115,3 @@ def test_the_check_sees_every_way_of_unpickling(line):
 )
 def test_safe_ways_of_loading_pass_the_check(line):
     assert unsafe_loads(line) == []
-
-
-def test_the_version_is_the_same_everywhere():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text(), re.M)
-    assert cited is not None
-    assert invariscope.__version__ == project == cited[1].strip("\"'")
-    assert re.search(rf"^## {re.escape(project)}\b", (ROOT / "CHANGELOG.md").read_text(), re.M)
