@@ -152,12 +152,10 @@ class Checkpoint:
 
     def _refuse_other_sums(self, document: dict[str, Any], statistics: tuple[Statistic, ...]) -> None:
         """Raise ValueError if the file contains states that this version does not have."""
-        from invariscope import __version__
-
         if {name for _, _, name in document["states"]} - set(map(repr, statistics)):
             raise ValueError(
-                f"{self.path} was written by an earlier build of version {__version__}, whose sums differ. "
-                "Finish the measurement with that build, or remove the file to start over."
+                f"{self.path} was written by an earlier version, such as 0.1.0, whose sums differ. "
+                "Finish the measurement with that version, or remove the file to start over."
             )
 
     def remove(self) -> None:
@@ -222,14 +220,12 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     from safetensors import SafetensorError, safe_open
 
-    from invariscope import __version__
-
     sealed = verified(path)
     try:
         with safe_open(path, framework="numpy") as file:
             document = json.loads((file.metadata() or {})["run"])
             if not sealed:
-                raise ValueError(f"it has no SHA-256; an earlier build of {__version__} may have written it")
+                raise ValueError("it has no SHA-256; an earlier version, such as 0.1.0, may have written it")
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ValueError(
