@@ -38,7 +38,7 @@ class Size:
 
     def of(self, strata: Strata) -> int:
         """Return the bytes that these strata take."""
-        return self.bucket * strata.buckets + self.stratum * strata.references
+        return self.bucket * strata.sums + self.stratum * strata.references
 
     @property
     def twice(self) -> Size:
@@ -136,7 +136,7 @@ def _useful(strata: Strata, cells: np.ndarray | None) -> bool:
 def _fitting(strata: Strata, sizes: Mapping[StateKey, Size], left: int, why: str) -> dict[StateKey, Strata]:
     """Return the coarser strata of the largest states, so that all of them fit what is left of the budget."""
     coarser = [strata.coarse(why)]
-    if strata.by_class and strata.nested and strata.crossed(why).buckets < strata.buckets:
+    if strata.by_class and strata.nested and strata.crossed(why).sums < strata.sums:
         coarser.insert(0, strata.crossed(why))
     found: dict[StateKey, Strata] = {}
     order = count()
