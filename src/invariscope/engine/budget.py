@@ -95,7 +95,7 @@ def choose_buckets(
         ValueError: not even one bucket per stratum fits the budget.
     """
     total = Size.total(sizes.values())
-    other = "leave out intervals (intervals=False, --no-intervals), " if strata.groups > 1 else ""
+    other = "leave out single classes (by_class=False, no --by-class), " if strata.strata > 1 else ""
     refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata", other)
     if strata.groups == 1:
         return {}
@@ -182,7 +182,8 @@ def refuse_too_large(needed: int, budget: int, what: str, other: str = "") -> No
     if needed > budget:
         raise ValueError(
             f"the sums of {what} need {_gib(needed)}, but the budget is {_gib(budget)}. "
-            f"Select fewer layers (layers=, --layers) or elements, {other}or raise memory_gb (--memory-gb)."
+            f"Select fewer layers (layers=, --layers), units (units=, --units) or elements, {other}or raise "
+            "memory_gb (--memory-gb)."
         )
 
 
