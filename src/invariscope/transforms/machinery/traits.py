@@ -34,6 +34,25 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Data on which the shared tests try the examples of a family.
+
+    Args:
+        shape: shape of a sample.
+        low: smallest value that the family accepts; None for any.
+        high: largest value that the family accepts.
+        gradients: whether gradients pass through the elements.
+        package: an optional package that the elements need; "" for none.
+    """
+
+    shape: tuple[int, ...] = (6, 28, 28)
+    low: float | None = None
+    high: float | None = None
+    gradients: bool = True
+    package: str = ""
+
+
+@dataclass(frozen=True)
 class Axis:
     """The axis of the data along which a transform acts.
 

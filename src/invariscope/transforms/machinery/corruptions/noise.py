@@ -1,0 +1,34 @@
+"""Noise: Gaussian, shot, impulse and speckle noise."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invariscope.transforms.machinery.corruptions.kinds import Chance, kind
+
+
+@kind("noise", imagenet=(0.08, 0.12, 0.18, 0.26, 0.38), cifar10=(0.04, 0.06, 0.08, 0.09, 0.10), random=True)
+def gaussian_noise(image: np.ndarray, deviation: float, chance: Chance) -> np.ndarray:
+    """Add independent noise of a standard deviation."""
+    return image + deviation * chance.normal(0, *image.shape)
+
+
+@kind("noise", imagenet=(60, 25, 12, 5, 3), cifar10=(500, 250, 100, 75, 50), random=True)
+def shot_noise(image: np.ndarray, photons: float, chance: Chance) -> np.ndarray:
+    """Count photons, whose expected number is `photons` in white."""
+    from scipy.stats import poisson
+
+    return poisson.ppf(chance.uniform(0, *image.shape), image * photons) / photons
+
+
+@kind("noise", imagenet=(0.03, 0.06, 0.09, 0.17, 0.27), cifar10=(0.01, 0.02, 0.03, 0.05, 0.07), random=True)
+def impulse_noise(image: np.ndarray, share: float, chance: Chance) -> np.ndarray:
+    """Set this share of the values, each independently, to black or white."""
+    chosen = chance.uniform(0, *image.shape)
+    return np.where(chosen < share / 2, 0.0, np.where(chosen < share, 1.0, image))
+
+
+@kind("noise", imagenet=(0.15, 0.2, 0.35, 0.45, 0.6), cifar10=(0.06, 0.1, 0.12, 0.16, 0.2), random=True)
+def speckle_noise(image: np.ndarray, deviation: float, chance: Chance) -> np.ndarray:
+    """Add noise in proportion to the value."""
+    return image * (1 + deviation * chance.normal(0, *image.shape))
