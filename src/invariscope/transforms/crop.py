@@ -153,6 +153,7 @@ class Crop(Transform):
             identity=still.index(True) if any(still) else None,
             exact=tuple(map(self._is_exact, range(len(still)))),
             invertible=False,
+            resizes=True,
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

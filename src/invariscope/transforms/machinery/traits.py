@@ -103,6 +103,8 @@ class Traits:
         invertible: whether every element has a known inverse.
         slider: the single number in which elements differ; None if there are several, or elements are drawn.
         acts_on: the rows and columns of images ("pixels"), or one axis of the data; None if unknown.
+        resizes: whether elements return another size than that of their input; the identity element then
+            returns what untransformed inputs are compared as.
     """
 
     labels: tuple[str, ...]
@@ -113,6 +115,7 @@ class Traits:
     invertible: bool = True
     slider: Slider | None = None
     acts_on: Axis | Literal["pixels"] | None = None
+    resizes: bool = False
 
 
 def picked(values: Sequence[Any], places: Iterable[int]) -> tuple[Any, ...]:
