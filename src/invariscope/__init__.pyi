@@ -69,6 +69,9 @@ from invariscope.studies.neurons.stability import neuron_stability as neuron_sta
 from invariscope.studies.stability_curve import stability_curve as stability_curve
 from invariscope.studies.worst_element import worst_element as worst_element
 from invariscope.transforms.affine import Affine as Affine
+from invariscope.transforms.audio.gain import Gain as Gain
+from invariscope.transforms.audio.pitch_shift import PitchShift as PitchShift
+from invariscope.transforms.audio.time_shift import TimeShift as TimeShift
 from invariscope.transforms.compose import Compose as Compose
 from invariscope.transforms.crop import Crop as Crop
 from invariscope.transforms.deformation import Deformation as Deformation

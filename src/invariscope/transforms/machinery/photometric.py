@@ -87,7 +87,7 @@ class Photometric(Transform):
             identity=identity,
             exact=tuple(neutral),
             invertible=self.dial.opposite is not None,
-            slider=Slider(self.dial.parameter, numbers, self._at, self.dial.period),
+            slider=None if self.dial.neutral is None else self._slider(),
         )
 
     def check(self, x: Any) -> None:
@@ -126,6 +126,9 @@ class Photometric(Transform):
     @property
     def _numbers(self) -> tuple[float, ...]:
         return getattr(self, self.dial.option)
+
+    def _slider(self) -> Slider:
+        return Slider(self.dial.parameter, self._numbers, self._at, self.dial.period)
 
     def _at(self, numbers: Sequence[float]) -> Transform:
         return replace(self, **{self.dial.option: tuple(numbers)})
