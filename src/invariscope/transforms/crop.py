@@ -248,6 +248,7 @@ def _shifts(given: Any) -> tuple[tuple[float, float], ...]:
 
 
 def _label(shift: Sequence[float], angle: float) -> str:
-    moved = f"({shift[0]:+g}, {shift[1]:+g}) px" if any(shift) else ""
+    dx, dy = (f"{pixels:+g}" if pixels else "0" for pixels in shift)
+    moved = f"({dx}, {dy}) px" if any(shift) else ""
     turned = f"{angle:g}°" if angle else ""
     return ", ".join(filter(None, [turned, moved])) or "centre"

@@ -33,15 +33,15 @@ def elastic_transform(image: np.ndarray, strength: tuple[float, float, float], c
 
     amplitude, sigma, reach = strength
     height, width = image.shape[:2]
-    centre, side = np.array([height // 2, width // 2]), min(height, width) // 3
+    centre, side = np.array([width // 2, height // 2]), min(height, width) // 3  # x before y
     points = centre + side * np.array([[1, 1], [1, -1], [-1, -1]])
     moved = points + reach * (2 * chance.uniform(0, 3, 2) - 1)
     rows, columns = np.mgrid[:height, :width]
-    places = _affine(moved, points) @ np.stack([rows.ravel(), columns.ravel(), np.ones(rows.size)])
-    image = _read(image, places.reshape(2, height, width), "mirror")
+    places = _affine(moved, points) @ np.stack([columns.ravel(), rows.ravel(), np.ones(rows.size)])
+    image = _read(image, places[::-1].reshape(2, height, width), "mirror")
     drawn = 2 * chance.uniform(1, 2, height, width) - 1
     smooth = [amplitude * gaussian_filter(field, sigma, mode="reflect", truncate=3) for field in drawn]
-    return _read(image, np.stack([rows, columns]) + smooth, "reflect")
+    return _read(image, np.stack([rows, columns]) + smooth[::-1], "reflect")
 
 
 def _affine(start: np.ndarray, end: np.ndarray) -> np.ndarray:
