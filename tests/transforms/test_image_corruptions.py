@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.transforms.machinery.corruptions.blur import disc, moved_along
+from invariscope.transforms.machinery.corruptions.blur import disc, enlarged, moved_along
 from invariscope.transforms.machinery.corruptions.kinds import KINDS
+from invariscope.transforms.machinery.corruptions.noise import poisson
 from invariscope.transforms.machinery.corruptions.weather import fractal
 
 every_kind = pytest.mark.parametrize("kind", sorted(KINDS))
@@ -178,3 +179,27 @@ def test_another_range_gives_the_same_images_in_that_range():
     expected = transform.orbit(x)
     found = iv.Corruption(["fog", "contrast"], [0, 3], low=-1).orbit(2 * x - 1)
     torch.testing.assert_close(found, 2 * expected - 1)
+
+
+def test_photons_are_counted_by_the_quantiles_of_scipys_poisson_distribution():
+    from scipy.stats import poisson as theirs
+
+    uniform = np.random.default_rng(0).random(2000)
+    uniform[:3] = 0, 1 - 2**-53, 1e-300
+    for mean in (0.0, 0.3, 12.0, 480.0):
+        means = np.full(2000, mean)
+        np.testing.assert_array_equal(poisson(means, uniform)[2:], theirs.ppf(uniform, means)[2:])
+        assert poisson(means, uniform)[0] == 0
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.03, 1.5, 4.5])
+def test_enlarging_is_scipys_zoom_of_the_centre(factor):
+    from scipy.ndimage import zoom
+
+    image = smooth(1, 3, 30, 30)[0].movedim(0, -1).numpy()
+    part = int(np.ceil(30 / factor))
+    start = (30 - part) // 2
+    centre = image[start : start + part, start : start + part]
+    whole = zoom(centre, (factor, factor, 1), order=1)
+    trim = (len(whole) - 30) // 2
+    np.testing.assert_allclose(enlarged(image, factor), whole[trim : trim + 30, trim : trim + 30], atol=1e-12)

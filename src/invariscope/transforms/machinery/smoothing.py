@@ -37,5 +37,5 @@ def _along(images: Tensor, weights: np.ndarray, axis: int) -> Tensor:
     padded = images.index_select(axis, torch.from_numpy(places).to(images.device))
     out = padded.narrow(axis, 0, size) * float(weights[0])
     for k in range(1, len(weights)):
-        out = out + padded.narrow(axis, k, size) * float(weights[k])
+        out.add_(padded.narrow(axis, k, size), alpha=float(weights[k]))
     return out
