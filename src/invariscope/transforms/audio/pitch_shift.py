@@ -119,7 +119,7 @@ def _arrays(signals: Tensor) -> np.ndarray:
 
 def _librosa() -> Any:
     try:
-        import librosa
+        import librosa  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ImportError(
             "PitchShift needs librosa, which is not installed: pip install 'invariscope[audio]'"
