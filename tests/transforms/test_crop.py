@@ -105,8 +105,9 @@ def test_the_stated_size_is_the_smallest_for_whole_shifts_and_rotations():
         (lambda: iv.Crop(8, [(0, 0), (1, 1)], [0, 1, 2]), "or a single one; got 2 and 3"),
         (lambda: iv.Crop(8, []), "shifts_px is empty"),
         (lambda: iv.Crop.rotations(8, 30, 4), "m must be odd, so that 0° is among the angles; got 4"),
+        (lambda: iv.Crop.shifts(8, 1, step=2), "step must not exceed reach_px; got 2 px and 1 px"),
         (lambda: iv.Crop(8, interpolation="linear"), "unknown interpolation 'linear'"),
-        (lambda: iv.Crop(10**9).orbit(images()), "leaves images of 20 × 23"),
+        (lambda: iv.Crop(10**5).orbit(images()), "leaves images of 20 × 23"),
     ],
 )
 def test_a_wrong_window_is_refused(make, said):

@@ -20,6 +20,7 @@ from invariscope.transforms.machinery.photometric import refuse_maps
 from invariscope.transforms.machinery.sampling import INTERPOLATIONS
 from invariscope.transforms.machinery.traits import Inputs
 
+_LARGEST = 100_000  # pixels
 _WHOLE = 1e-9  # places closer than this to whole pixels differ only by rounding
 _MARGINS = {"nearest": 0, "bilinear": 0, "bicubic": 1}  # pixels that interpolation reads beyond its place
 
@@ -102,7 +103,9 @@ class Crop(Transform):
     @classmethod
     def shifts(cls, size: Any, reach_px: int, *, step: int = 1, **options: Any) -> Crop:
         """Return all shifts by multiples of `step`, up to `reach_px` pixels in each direction, row by row."""
-        reach = integer("reach_px", reach_px) // integer("step", step)
+        if integer("reach_px", reach_px) < integer("step", step):
+            raise ValueError(f"step must not exceed reach_px; got {step} px and {reach_px} px.")
+        reach = reach_px // step
         elements(f"the number of shifts up to reach_px={reach_px}", (2 * reach + 1) ** 2)
         steps = [step * k for k in range(-reach, reach + 1)]
         return cls(size, [(dx, dy) for dy in steps for dx in steps], **options)
@@ -227,8 +230,9 @@ def _size(given: Any) -> tuple[int, int]:
     if isinstance(given, tuple | list):
         if len(given) != 2:
             raise ValueError(f"size must be one number, or (height, width); got {shown(given)}.")
-        return integer("size[0]", given[0]), integer("size[1]", given[1])
-    return (integer("size", given),) * 2
+        height, width = (integer(f"size[{k}]", side, most=_LARGEST) for k, side in enumerate(given))
+        return height, width
+    return (integer("size", given, most=_LARGEST),) * 2
 
 
 def _shifts(given: Any) -> tuple[tuple[float, float], ...]:

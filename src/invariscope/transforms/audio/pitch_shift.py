@@ -21,6 +21,7 @@ from invariscope.transforms.machinery.traits import Inputs
 
 _RATE = 22050  # any rate gives the same result, since only ratios of rates matter
 _LARGEST = 48.0  # semitones
+_LONGEST = 2**20  # time steps
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class PitchShift(Transform):
     def __post_init__(self) -> None:
         self._keep(
             semitones=numbers_from(-_LARGEST, "semitones", self.semitones, most=_LARGEST),
-            window=integer("window", self.window, least=16),
+            window=integer("window", self.window, least=16, most=_LONGEST),
         )
 
     @classmethod
