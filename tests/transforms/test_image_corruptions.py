@@ -203,3 +203,14 @@ def test_enlarging_is_scipys_zoom_of_the_centre(factor):
     whole = zoom(centre, (factor, factor, 1), order=1)
     trim = (len(whole) - 30) // 2
     np.testing.assert_allclose(enlarged(image, factor), whole[trim : trim + 30, trim : trim + 30], atol=1e-12)
+
+
+def test_a_measurement_does_not_depend_on_batches_or_on_the_order_of_the_samples():
+    images = torch.rand(24, 3, 10, 10, generator=torch.Generator().manual_seed(0))
+    model = lambda batch: {"pixels": batch.flatten(1)}  # noqa: E731
+    transform = iv.Corruption(["gaussian_noise", "fog", "glass_blur"], [0, 2])
+    given = {"measures": "normalized_variance", "intervals": False, "progress": False, "seed": 4}
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
+    one = iv.measure(model, images, transform, batch_size=3, **given)
+    other = iv.measure(model, images[order], transform, batch_size=17, **given)
+    np.testing.assert_allclose(other.table["value"], one.table["value"], rtol=1e-6)
