@@ -24,10 +24,10 @@ import invariscope as iv
 
 RATE = 16000
 CHANGES = {
-    "50 ms later": lambda wave: np.roll(wave, RATE // 20),
-    "20 dB softer": lambda wave: wave / 10,
-    "with hiss": lambda wave: wave + 0.01 * np.sin(np.arange(len(wave)) ** 2).astype(np.float32),
-    "a semitone higher": lambda wave: librosa.effects.pitch_shift(wave, sr=RATE, n_steps=1),
+    "50 ms later": iv.TimeShift([0, RATE // 20]),
+    "20 dB softer": iv.Gain([0, -20]),
+    "with hiss": [np.copy, lambda wave: wave + 0.01 * np.sin(np.arange(len(wave)) ** 2).astype(np.float32)],
+    "a semitone higher": iv.PitchShift([0, 1]),
 }
 
 
@@ -49,7 +49,7 @@ def speech(text: bytes = b"The river runs past the old town.") -> Iterator[np.nd
 encoder, voices = VoiceEncoder("cpu", verbose=False), list(speech())
 options = {"layers": ["lstm[1][0]", "linear", "div"], "progress": False}
 options["preprocess"] = lambda waves: torch.from_numpy(np.stack(list(map(wav_to_mel_spectrogram, waves))))
-found = {name: iv.measure(encoder, voices, [lambda v: v, f], **options).table for name, f in CHANGES.items()}
+found = {name: iv.measure(encoder, voices, f, **options).table for name, f in CHANGES.items()}
 table = pd.DataFrame({name: rows.set_index("layer")["value"] for name, rows in found.items()}).T
 print(table.rename(columns={"lstm[1][0]": "state", "div": "embedding"}).round(3).to_string())
 print(

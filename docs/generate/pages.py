@@ -48,6 +48,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Concepts": "concepts.md"},
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},
+        {"Which transform": "which_transform.md"},
         {"Transforms": section("transforms")},
         {"Groups and actions": "groups.md"},
         {"Neurons and feature maps": "neurons.md"},

@@ -69,7 +69,11 @@ from invariscope.studies.neurons.stability import neuron_stability as neuron_sta
 from invariscope.studies.stability_curve import stability_curve as stability_curve
 from invariscope.studies.worst_element import worst_element as worst_element
 from invariscope.transforms.affine import Affine as Affine
+from invariscope.transforms.audio.gain import Gain as Gain
+from invariscope.transforms.audio.pitch_shift import PitchShift as PitchShift
+from invariscope.transforms.audio.time_shift import TimeShift as TimeShift
 from invariscope.transforms.compose import Compose as Compose
+from invariscope.transforms.crop import Crop as Crop
 from invariscope.transforms.deformation import Deformation as Deformation
 from invariscope.transforms.deformation_ladder import DeformationLadder as DeformationLadder
 from invariscope.transforms.diffeomorphism import Diffeomorphism as Diffeomorphism
@@ -88,6 +92,14 @@ from invariscope.transforms.orthogonal import RandomOrthogonal as RandomOrthogon
 from invariscope.transforms.periodic_translation import PeriodicTranslation as PeriodicTranslation
 from invariscope.transforms.permutations import Permutations as Permutations
 from invariscope.transforms.permutations import RandomPermutations as RandomPermutations
+from invariscope.transforms.photometric.blur import Blur as Blur
+from invariscope.transforms.photometric.brightness import Brightness as Brightness
+from invariscope.transforms.photometric.contrast import Contrast as Contrast
+from invariscope.transforms.photometric.corruption import Corruption as Corruption
+from invariscope.transforms.photometric.gamma import Gamma as Gamma
+from invariscope.transforms.photometric.hue import Hue as Hue
+from invariscope.transforms.photometric.jpeg import JPEG as JPEG
+from invariscope.transforms.photometric.saturation import Saturation as Saturation
 from invariscope.transforms.quarter_turns import Dihedral as Dihedral
 from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
 from invariscope.transforms.rotation import Rotation as Rotation

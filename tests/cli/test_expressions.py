@@ -107,6 +107,7 @@ def test_measures_come_one_by_one_or_separated_by_commas():
         ("Rotation.cirle(3)", "Closest: 'circle'"),
         ("Rotation.circle(n=3)", r"missing a required argument: 'm'. Write .*Rotation.circle\(m, \*"),
         ("Rotation.circle(16, 3)", "too many positional arguments"),
+        ("brightness(0.5, 1)", r"Give several numbers as a list: Brightness\(\[0.5, 1\]\)"),
         ("Rotation.circle(16", "was never closed"),
         ("Flip(), QuarterTurns()", "names 2 transforms"),
         ("Rotation.circle(0)", "0"),

@@ -242,6 +242,9 @@ def test_labels_say_degrees_pixels_and_jitter() -> None:
 
 def test_constructors_list_what_they_promise() -> None:
     assert Rotation.range(-30, 30, 3).degrees == (-30, 0, 30)
+    assert Rotation.within(30, 3) == Rotation.range(-30, 30, 3)
+    assert (len(Rotation.within(30)), Rotation.within(30).identity) == (13, 6)
+    assert Rotation.within(20, 4).identity is None
     assert Translation.range(0, 4, 3, direction="vertical").shifts_px == ((0, 0), (0, 2), (0, 4))
     assert Translation.grid(4, step=2).shifts_px[:6] == (
         (-4, -4),

@@ -161,7 +161,10 @@ class _Language:
         try:
             inspect.signature(make).bind(*positional, **named)
         except TypeError as error:
-            raise TypeError(f"{_spelled(cls, constructor)}: {error}. Write {self._ways(cls)}.") from None
+            several = constructor is None and _are_numbers(positional)
+            hint = f" Give several numbers as a list: {cls.__name__}({positional})." if several else ""
+            said = f"{_spelled(cls, constructor)}: {error}.{hint} Write {self._ways(cls)}."
+            raise TypeError(said) from None
         return make(*positional, **named)
 
     def _constructor(self, cls: type, name: str) -> Callable[..., Any]:
@@ -179,6 +182,10 @@ class _Language:
             f"{part!r} is not allowed in a {self.registry.kind}. Use names of {self.registry.kind}s, their "
             f"constructors, numbers, strings, True, False, None and lists of those, as in {self.example}."
         )
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return len(values) > 1 and all(isinstance(value, int | float) for value in values)
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     DEFORMATION_SIZE = 3
     DRAWN_ELEMENT = 4
     CORRUPTION = 5
+    IMAGE_CORRUPTION = 6
     RANK = 10
     CLUSTER_RANK = 11
     GROUP = 12

@@ -12,7 +12,7 @@ from invariscope.block import ActingElements
 from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 from invariscope.transforms.machinery.linear import linear_parts
-from invariscope.transforms.machinery.unmoved import Unmoved
+from invariscope.transforms.machinery.unmoved import Unmoved, unmoved
 
 
 def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
@@ -40,6 +40,8 @@ def act_on_maps(
     return transform.act(maps, inverse=inverse, input_size=size, indices=indices, keys=keys, seed=seed)
 
 
-def as_it_is() -> Transform:
+def as_it_is(instead_of: Transform) -> Transform:
     """Return the transform whose only element is the identity."""
+    if instead_of.traits.resizes:
+        return unmoved(instead_of, 1)
     return Elements([lambda x: x], labels=["as it is"], identity=0)

@@ -114,13 +114,28 @@ class ForwardRows:
         found = []
         for number, sample in enumerate(x):  # one at a time, to save memory
             own = self.rows[torch.from_numpy(columns + number * self.sample_step).to(self.rows.device)]
+            if own.shape[1:] != sample.shape and "identity" in self.probes:  # elements crop the sample
+                sample = own[self.probes["identity"][0]]
             found.append((own - sample).flatten(1).double().norm(dim=1))
         return torch.stack(found).cpu().numpy()
+
+
+def uncropped_or_centre(transform: Transform, x: Any, orbit: Any) -> Any:
+    """Return the untransformed samples, or what the identity element makes of them if elements crop."""
+    if not transform.traits.resizes:
+        return x
+    if transform.identity is None:
+        raise ValueError(
+            f"{type(transform).__name__} crops its input, and none of its elements is the identity, with "
+            "which measures compare: add the central window without any other change."
+        )
+    return orbit[:, transform.identity]
 
 
 def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch: Batch) -> ForwardRows:
     """Return the orbits of a few samples, each followed by those probes that are not among its elements."""
     orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
+    x = uncropped_or_centre(transform, x, orbit)
     found: dict[str, tuple[int, ...]] = {}
     extra: list[Any] = []
     width = len(transform)

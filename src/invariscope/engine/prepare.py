@@ -31,7 +31,7 @@ from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
 from invariscope.engine.feature_motion import as_it_is
 from invariscope.engine.identity import identities_of_walk, unseen
-from invariscope.engine.needs import Needs
+from invariscope.engine.needs import Needs, uncropped_or_centre
 from invariscope.engine.options import Options
 from invariscope.engine.pace import Pace
 from invariscope.engine.plan import (
@@ -86,7 +86,7 @@ class Walk:
     @cached_property
     def forwarded(self) -> Transform:
         """The transform whose elements are forwarded: only the identity if no measure reads the others."""
-        return self.transform if self.needs.orbits else as_it_is()
+        return self.transform if self.needs.orbits else as_it_is(self.transform)
 
     @cached_property
     def labelling(self) -> Labelling:
@@ -292,7 +292,8 @@ def _settled(walk: Walk, size: int) -> tuple[Needs, str]:
             for low in range(0, len(window), size):
                 part = window.part(low, min(low + size, len(window)))
                 x = part.inputs
-                yield x, transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
+                orbit = transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
+                yield uncropped_or_centre(transform, x, orbit), orbit
 
     probes = tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes)
     return replace(needs, probes=probes), digest.hexdigest()

@@ -116,7 +116,13 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
         total = sum(len(window) for window in source.windows())
     of_inputs = Walk(
-        walk.reader, source, as_it_is(), needs, walk.options.quiet(), total, rereading=walk.rereading
+        walk.reader,
+        source,
+        as_it_is(walk.transform),
+        needs,
+        walk.options.quiet(),
+        total,
+        rereading=walk.rereading,
     )
     pilot = walked(of_inputs, lambda done, total: None)
     add_others(walk, pilot, source)

@@ -16,7 +16,7 @@ from invariscope.common.draws import Draws, sample_keys
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
 from invariscope.common.samples import as_samples, is_structured
 from invariscope.transforms.machinery.pixels import as_values
-from invariscope.transforms.machinery.traits import Motion, Traits
+from invariscope.transforms.machinery.traits import Inputs, Motion, Traits
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
@@ -35,6 +35,12 @@ class Transform(ABC):
 
     structured: ClassVar[bool] = False
     """Whether the transform acts on fields of structured samples rather than on tensors."""
+
+    inputs: ClassVar[Inputs] = Inputs()
+    """Data on which the shared tests try the examples."""
+
+    acts_on_maps: ClassVar[bool] = True
+    """Whether an action on feature maps may be declared."""
 
     def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -273,7 +279,11 @@ class Transform(ABC):
             object.__setattr__(self, name, value)
 
 
-TRANSFORMS: Registry[Transform] = Registry("transform", "invariscope.transforms")
+TRANSFORMS: Registry[Transform] = Registry(
+    "transform",
+    "invariscope.transforms",
+    also=("invariscope.transforms.photometric", "invariscope.transforms.audio"),
+)
 
 
 def no_inverse(transform: Transform, advice: str = "Declare the inverses of callables") -> TypeError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.common.checks import elements, shown
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.checks import evenly, number, numbers
+from invariscope.transforms.machinery.checks import evenly, number, numbers, positive
 from invariscope.transforms.machinery.jittered import Jittered, Numbers
 from invariscope.transforms.machinery.matrices import rotated
 
@@ -67,6 +67,19 @@ class Rotation(Jittered):
     def range(cls, lo: float, hi: float, m: int, *, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
         """Return `m` evenly spaced angles from `lo` to `hi`, both included."""
         return cls(evenly(lo, hi, m), jitter_deg=jitter_deg, **sampling)
+
+    @classmethod
+    def within(cls, reach_deg: float, m: int = 13, **sampling: Any) -> Rotation:
+        """Return `m` evenly spaced angles from `-reach_deg` to `reach_deg`, both included.
+
+        The default of 13 angles within 30° is a step of 5°. If m is odd, the middle element is the identity;
+        if m is even, 0° is not among the angles. They are no group, unlike those of `circle`.
+
+        >>> Rotation.within(30, 5).labels
+        ('-30°', '-15°', '0°', '15°', '30°')
+        """
+        reach = positive("reach_deg", reach_deg)
+        return cls(evenly(-reach, reach, m), **sampling)
 
     @classmethod
     def uniform(cls, m: int, **sampling: Any) -> Rotation:

@@ -11,7 +11,7 @@ from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.results.rows import Row
-from invariscope.transforms.machinery.unmoved import Unmoved
+from invariscope.transforms.machinery.unmoved import unmoved
 
 
 def refuse_streams(task: Task) -> None:
@@ -29,7 +29,7 @@ def chance_values(task: Task) -> dict[tuple[str, str, int, str], float]:
     options = task.options
     if options.repeats < 2:
         return {}
-    elements = Unmoved(task.transform, options.repeats)
+    elements = unmoved(task.transform, options.repeats)
     quiet = replace(options, intervals=False, checkpoint=None, progress=False, floor=False, width=None)
     still = replace(task, transform=elements, options=replace(quiet, decided_by=None))
     run = walk(still)

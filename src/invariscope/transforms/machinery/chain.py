@@ -85,6 +85,7 @@ class Chain(Linear):
             exact=tuple(np.all(exact, axis=0).tolist()),
             per_sample=any(step.family.per_sample for step in self.steps),
             invertible=all(step.family.invertible for step in self.steps),
+            resizes=any(step.family.traits.resizes for step in self.steps),
         )
 
     def check(self, x: Any) -> None:

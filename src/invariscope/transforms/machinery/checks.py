@@ -55,6 +55,16 @@ def positive(name: str, value: Any) -> float:
     return found
 
 
+def numbers_from(least: float, name: str, values: Any, *, most: float = _LARGEST) -> tuple[float, ...]:
+    """Return a non-empty list of finite numbers from `least` to `most` as a tuple of floats."""
+    found = numbers(name, values)
+    for k, value in enumerate(found):
+        if not least <= value <= most:
+            upto = "at least {:g}" if most == _LARGEST else "from {:g} to {:g}"
+            raise ValueError(f"{name}[{k}] must be {upto.format(least, most)}; got {value:g}.")
+    return found
+
+
 def one_per_element(name: str, entries: Sequence[Any], m: int) -> tuple[Any, ...]:
     """Return the entries as a tuple if there is one per element."""
     if len(entries) != m:

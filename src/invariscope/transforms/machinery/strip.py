@@ -70,22 +70,29 @@ def _strip(transform: Transform) -> str:
     """Return pictures as HTML; "" if the transform does not act on images, or leaves this one as it is."""
     if len(transform) > _MOST_ELEMENTS or _calls_users(transform):
         return ""
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            frames = transform.orbit(picture())[0]
-    except Exception:  # not a transform of images, or one that needs other images
+    found = next(filter(None, (_frames(transform, image) for image in (picture(), coloured()))), None)
+    if found is None:
         return ""
-    if frames.ndim != 4 or frames.shape[1] != 1 or _unmoved(frames):
-        return ""
-    shown = [(transform.labels[k], _png(frames[k, 0])) for k in _choice(len(transform))]
+    shown = [(transform.labels[k], _png(found[k])) for k in _choice(len(transform))]
     parts = (_FRAME.format(escaped(label, 60), png, escaped(label, 18)) for label, png in shown)
     return _STRIP.format("".join(parts))
 
 
-def _unmoved(frames: torch.Tensor) -> bool:
-    same = frames.shape[-2:] == (SIDE, SIDE)
-    return len(frames) > 1 and same and bool((frames == picture()[0]).all())
+def _frames(transform: Transform, image: torch.Tensor) -> list[torch.Tensor]:
+    """Return what each element makes of a picture; [] unless these are pictures and not all the same."""
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            frames = transform.orbit(image)[0]
+    except Exception:  # not a transform of images, or one that needs other images
+        return []
+    pictures = frames.ndim == 4 and frames.shape[1] == image.shape[1]
+    return list(frames) if pictures and not _unmoved(frames, image) else []
+
+
+def _unmoved(frames: torch.Tensor, image: torch.Tensor) -> bool:
+    same = frames.shape[-2:] == image.shape[-2:]
+    return len(frames) > 1 and same and bool((frames == image[0]).all())
 
 
 def _calls_users(value: Any, depth: int = 0) -> bool:
@@ -121,10 +128,26 @@ def picture() -> torch.Tensor:
     return torch.tensor(small, dtype=torch.float32)[None, None]
 
 
+@cache
+def coloured() -> torch.Tensor:
+    """Return the test picture in colours, (1, 3, 56, 56), for transforms of RGB images."""
+    grey = picture()[0, 0]
+    tints = {
+        0.14: (0.10, 0.14, 0.22),
+        0.34: (0.25, 0.36, 0.45),
+        0.68: (0.20, 0.75, 0.85),
+        0.97: (0.98, 0.62, 0.2),
+    }
+    levels = np.array(sorted(tints))
+    planes = [np.interp(grey.numpy(), levels, [tints[level][k] for level in levels]) for k in range(3)]
+    return torch.tensor(np.stack(planes), dtype=torch.float32)[None]
+
+
 def _png(values: torch.Tensor) -> str:
     from PIL import Image
 
-    pixels = (values.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    found = (values.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels = found[0].numpy() if len(found) == 1 else found.movedim(0, -1).contiguous().numpy()
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -34,6 +34,25 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """Data on which the shared tests try the examples of a family.
+
+    Args:
+        shape: shape of a sample.
+        low: smallest value that the family accepts; None for any.
+        high: largest value that the family accepts.
+        gradients: whether gradients pass through the elements.
+        package: an optional package that the elements need; "" for none.
+    """
+
+    shape: tuple[int, ...] = (6, 28, 28)
+    low: float | None = None
+    high: float | None = None
+    gradients: bool = True
+    package: str = ""
+
+
+@dataclass(frozen=True)
 class Axis:
     """The axis of the data along which a transform acts.
 
@@ -84,6 +103,8 @@ class Traits:
         invertible: whether every element has a known inverse.
         slider: the single number in which elements differ; None if there are several, or elements are drawn.
         acts_on: the rows and columns of images ("pixels"), or one axis of the data; None if unknown.
+        resizes: whether elements return another size than that of their input; the identity element then
+            returns what untransformed inputs are compared as.
     """
 
     labels: tuple[str, ...]
@@ -94,6 +115,7 @@ class Traits:
     invertible: bool = True
     slider: Slider | None = None
     acts_on: Axis | Literal["pixels"] | None = None
+    resizes: bool = False
 
 
 def picked(values: Sequence[Any], places: Iterable[int]) -> tuple[Any, ...]:

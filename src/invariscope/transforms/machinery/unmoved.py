@@ -10,6 +10,14 @@ from torch import Tensor
 
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.elements import Elements
+from invariscope.transforms.machinery.chosen import Chosen
+
+
+def unmoved(transform: Transform, count: int) -> Transform:
+    """Return identity elements in place of those of another transform."""
+    if transform.traits.resizes and transform.identity is not None:
+        return Chosen(transform, (transform.identity,) * count)
+    return Unmoved(transform, count)
 
 
 @dataclass(frozen=True)

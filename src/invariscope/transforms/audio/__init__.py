@@ -1,0 +1,1 @@
+"""Transforms of audio and other signals, whose last axis is time."""

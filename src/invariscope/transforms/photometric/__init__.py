@@ -1,0 +1,1 @@
+"""Transforms of the values of images: photometric changes, compression and common corruptions."""
