@@ -19,7 +19,7 @@ def made() -> dict[str, str]:
     """Return the path and Markdown of every generated page."""
     return {
         "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
-        "agents.md": (PROJECT / "AGENTS.md").read_text(),
+        "agents.md": (PROJECT / "AGENTS.md").read_text().replace("](docs/", "]("),
         "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
         "command_line.md": commands.page(),
         **catalogue.pages(),
