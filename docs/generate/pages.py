@@ -19,6 +19,7 @@ def made() -> dict[str, str]:
     """Return the path and Markdown of every generated page."""
     return {
         "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
+        "agents.md": (PROJECT / "AGENTS.md").read_text().replace("](docs/", "]("),
         "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
         "command_line.md": commands.page(),
         **catalogue.pages(),
@@ -57,6 +58,8 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Stability": "stability.md"},
         {"Lie derivatives": "lie_derivatives.md"},
         {"Testing": "testing.md"},
+        {"Your equivariance test fails": "failing_tests.md"},
+        {"For coding agents": "agents.md"},
         {"Command line": "command_line.md"},
         {"What happens to your model": "model_state.md"},
         {"Errors and skipped layers": "bad_input.md"},

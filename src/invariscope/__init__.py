@@ -32,6 +32,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "FibreAction": "invariscope.actions.feature_actions",
     "Group": "invariscope.actions.group",
+    "LimitError": "invariscope.checking.limit_verdict",
     "LocalDecomposition": "invariscope.studies.local_decomposition",
     "MatrixAction": "invariscope.actions.feature_actions",
     "Monitor": "invariscope.monitor.monitor",
@@ -44,6 +45,7 @@ _HOMES = {
     "TrivialAction": "invariscope.actions.feature_actions",
     "assert_equivariant": "invariscope.checking.assertions",
     "assert_invariant": "invariscope.checking.assertions",
+    "assert_limits": "invariscope.checking.assert_limits",
     "batch_normalized": "invariscope.variants.calibrated",
     "calibrated": "invariscope.variants.calibrated",
     "compare": "invariscope.results.compare",

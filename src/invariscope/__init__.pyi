@@ -21,8 +21,10 @@ from invariscope.catalog.listing import explain as explain
 from invariscope.catalog.listing import list_measures as list_measures
 from invariscope.catalog.listing import list_plots as list_plots
 from invariscope.catalog.listing import list_transforms as list_transforms
+from invariscope.checking.assert_limits import assert_limits as assert_limits
 from invariscope.checking.assertions import assert_equivariant as assert_equivariant
 from invariscope.checking.assertions import assert_invariant as assert_invariant
+from invariscope.checking.limit_verdict import LimitError as LimitError
 from invariscope.checking.verdict import SymmetryError as SymmetryError
 from invariscope.engine.api import measure as measure
 from invariscope.engine.sharding.merging import merge as merge

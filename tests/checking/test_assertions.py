@@ -66,6 +66,69 @@ def test_a_mapping_from_layers_to_actions_checks_the_layers_it_names(c4, images)
     assert [layer.layer for layer in error.verdict.broken] == ["conv2"]
 
 
+def test_a_layer_that_repeats_another_is_judged_by_its_own_action(images):
+    model = nn.Sequential(pointwise(), nn.Identity())
+    actions = {"0.2": "spatial", "1": "trivial"}
+    error = broken(iv.assert_equivariant, model, images, TURNS, feature_action=actions)
+    assert [layer.layer for layer in error.verdict.broken] == ["1"]
+    same = iv.assert_equivariant(model, images, TURNS, feature_action={"0.2": "spatial", "1": "spatial"})
+    assert [layer.layer for layer in same.layers] == ["0.2", "1"]
+    assert same.layers[0].mean == same.layers[1].mean
+
+
+def test_a_wrong_direction_is_told_from_the_elements_that_are_their_own_inverses(c4, images):
+    backwards = iv.FibreAction(iv.Group.of(TURNS).regular()[[0, 3, 2, 1]])
+    said = str(broken(iv.assert_equivariant, c4(), images, TURNS, feature_action={"conv1": backwards}))
+    assert "elements     of 3 elements, 2 break: '90°', '270°'; 1 holds: '180°', each its own" in said
+    slipped = str(broken(iv.assert_equivariant, c4("conv2"), images, TURNS))
+    assert "own inverse" not in slipped
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [
+        (1e-3, "tolerance    0.001, as given\n"),
+        (1e-9, r"tolerance    1e-09, as given; less than the .* for rounding \(float32, "),
+    ],
+)
+def test_a_given_tolerance_below_rounding_is_called_so(c4, images, below, said):
+    model = c4("conv2") if below == 1e-3 else c4()
+    assert re.search(said, str(broken(iv.assert_equivariant, model, images, TURNS, below=below)))
+
+
+def test_a_given_tolerance_below_the_effect_of_interpolation_is_called_so(images):
+    angles = iv.Rotation([0, 90, 20])
+    said = str(
+        broken(iv.assert_equivariant, pointwise(), images, angles, feature_action="spatial", below=1e-3)
+    )
+    assert "tolerance    0.001, as given; this element interpolates, which" in said
+    assert "elements     of 2 elements, 1 breaks: '20°'; 1 holds: '90°'\n" in said
+
+
+def test_images_whose_last_axis_looks_like_channels_raise_a_doubt():
+    class Last(nn.Module):
+        def forward(self, x):
+            return x.movedim(-1, 1).mean((2, 3))
+
+    colour = torch.rand(16, 8, 8, 3, generator=torch.Generator().manual_seed(0))
+    said = str(broken(iv.assert_invariant, Last(), colour, iv.Flip()))
+    assert "inputs       (8, 8, 3) is read as (channel, row, column). Do channels come last?" in said
+    assert "next         iv.assert_equivariant with the same" in said
+    right = broken(iv.assert_invariant, nn.Sequential(nn.Flatten()), colour.movedim(-1, 1), iv.Flip())
+    assert "channels come last" not in str(right)
+
+
+def test_a_type_that_a_module_declares_is_offered_unless_actions_are_named(images):
+    class Typed(nn.Conv2d):
+        irreps_out = "1x0e"
+
+    model = nn.Sequential(Typed(1, 2, 3))
+    said = str(broken(iv.assert_equivariant, model, images, TURNS))
+    assert "types        0 declares its own, which is not checked here: feature_action={'0': iv.Mat" in said
+    named = broken(iv.assert_equivariant, model, images, TURNS, feature_action="spatial")
+    assert "declares" not in str(named)
+
+
 def test_the_message_names_the_pair_that_the_replay_line_gives_again(images):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))

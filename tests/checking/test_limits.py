@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from xml.etree import ElementTree
@@ -10,7 +11,8 @@ import pytest
 
 import invariscope as iv
 from invariscope.checking import junit
-from invariscope.checking.limits import Limit, judged, needed, read_limits
+from invariscope.checking.limits import Limit, needed, read_limits
+from invariscope.checking.outcomes import judged
 from invariscope.results.result import Result
 
 NAN = math.nan
@@ -59,6 +61,8 @@ def outcomes(*most, least=()):
 def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows, bound):
     limit = Limit.read(text, upper=True)
     assert (limit.pattern, limit.row, limit.bound) == (pattern, rows, bound)
+    key = text.rpartition(":")[0]
+    assert Limit.of(key, bound, upper=True) == dataclasses.replace(limit, text=key)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +75,34 @@ def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows
         ("conv1:normalized_variance:nan", "which is not a number"),
         ("conv1:normalised_variance:1", "Closest: 'normalized_variance'"),
         ("conv1:anova,prediction:1", "names 2 measures"),
+        ("conv1:anova.share:1", "unknown output of anova 'anova.share'. Closest: 'anova.share_sample'"),
+        ("conv1:anova:1", r"name one of them in the limit 'conv1:anova:1': .*'anova\.share_transform'"),
+        ("output:consistency:95", r"of 95 holds for every model: .* between 0 and 1\. Write 0\.95 for 95 %"),
+        (
+            "output:prediction.flips:-0.1",
+            r"of -0\.1 never holds: prediction\.flips is always between 0 and 1",
+        ),
+        ("conv1:normalized_variance:-1", r"normalized_variance is always at least 0\.$"),
         ("conv1:prediction.accuracy:1", "write 'output:prediction.accuracy:1'"),
     ],
 )
 def test_a_limit_that_cannot_be_read_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
         read_limits([text], [])
+
+
+def test_a_lower_limit_outside_the_range_is_refused_too():
+    with pytest.raises(ValueError, match="of 95 never holds"):
+        read_limits([], ["output:consistency:95"])
+    with pytest.raises(ValueError, match="of -1 holds for every model"):
+        read_limits([], ["output:consistency:-1"])
+    assert len(read_limits(["output:prediction.flips:0"], ["output:consistency:1"])) == 2
+
+
+def test_a_lower_limit_above_the_upper_one_is_refused():
+    with pytest.raises(ValueError, match=r"at least 0\.6 \(min\) and at most 0\.5 \(max\)"):
+        read_limits(["output:consistency:0.5"], ["output:consistency:0.6"])
+    assert len(read_limits(["output:consistency:0.5"], ["output:consistency:0.5"])) == 2
 
 
 @pytest.mark.parametrize(
@@ -119,7 +145,7 @@ def test_lower_limits_hold_from_the_bound_on():
 
 
 @pytest.mark.parametrize(
-    "sides", [{"most": ["dead:normalized_variance:9"]}, {"least": ["dead:normalized_variance:-9"]}]
+    "sides", [{"most": ["dead:normalized_variance:9"]}, {"least": ["dead:normalized_variance:0"]}]
 )
 def test_a_layer_without_a_value_keeps_no_limit(sides):
     (found,) = judged(read_limits(sides.get("most", []), sides.get("least", [])), RESULT)
@@ -132,7 +158,7 @@ def test_a_layer_without_a_value_keeps_no_limit(sides):
     [
         ("cnov1:normalized_variance:1", "unknown layer 'cnov1'. Closest: 'conv1'"),
         ("fc:normalized_variance:1", "no value for the layers 'fc' .fc: no batch axis"),
-        ("conv1:anova.share:1", "unknown output of anova 'anova.share'. Closest: 'anova.share_transform'"),
+        ("conv1:anova.F:1", "unknown output of anova 'anova.F'. Closest: 'anova.share_transform'"),
     ],
 )
 def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
@@ -140,17 +166,14 @@ def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
         outcomes(text)
 
 
-def test_a_measure_of_several_outputs_asks_for_one_of_them():
-    with pytest.raises(ValueError, match=r"name one of them in the limit .*: 'anova\.share_transform'"):
-        outcomes("conv1:anova:1")
-
-
 def test_what_must_be_measured_is_asked_for_once():
-    limits = read_limits(["conv1:anova:1", "conv2:anova.share_transform:1"], ["output:prediction.accuracy:0"])
+    limits = read_limits(
+        ["conv1:anova.F:1", "conv2:anova.share_transform:1"], ["output:prediction.accuracy:0"]
+    )
     wanted = needed(limits)
     assert [measure.name for measure in wanted["measures"]] == ["anova", "prediction"]
     assert wanted["layers"] == ["conv1", "conv2"]
-    assert needed(read_limits(["*:anova:1", "conv1:anova:1"], []))["layers"] is None
+    assert needed(read_limits(["*:anova.F:1", "conv1:anova.F:1"], []))["layers"] is None
 
 
 def test_the_junit_file_counts_what_it_holds(tmp_path):

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import invariscope as iv
-from invariscope.checking.limits import Limit, judged
+from invariscope.checking.limits import Limit
+from invariscope.checking.outcomes import judged
 
 TURNS = iv.QuarterTurns()
 

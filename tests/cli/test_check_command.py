@@ -29,7 +29,14 @@ def test_a_broken_limit_ends_with_1_and_is_named(invoke):
     assert done.exit_code == 1, done.output
     assert done.stdout.splitlines()[-1] == "1 of 2 limits hold"
     assert done.stderr.startswith("broken: 3: normalized_variance is 0.")
-    assert "must be ≤ 0.001" in done.stderr
+    assert "must be ≤ 0.001 (95 % interval 0." in done.stderr
+
+
+def test_a_limit_on_the_output_says_what_the_output_is(invoke):
+    done = checked(invoke, "--min", "output:consistency:.999", "--max", "output:prediction.flips:.001")
+    assert done.exit_code == 1, done.output
+    assert "note: output is the model's prediction, what Sequential returns" in " ".join(done.stderr.split())
+    assert done.stderr.count("broken: output: ") == 2
 
 
 def test_the_value_that_is_judged_is_that_of_measure(invoke, measured):
@@ -76,11 +83,17 @@ ERRORS = [
     (["--max", "0:normalized_variance"], "write GLOB:measure:value"),
     (["--max", "0:prediction:1"], "write 'output:prediction:1'"),
     (["--max", "0:anova.shrae:1"], "unknown output of anova"),
+    (["--max", "output:normalized_variance:1"], "Name the last layer instead of 'output'"),
+    (["--min", "output:consistency:95"], "Write 0.95 for 95 %"),
+    (["--max", "0:anova.F:1", "--min", "0:anova.F:2"], "Were they swapped?"),
     (["--max", "3:same_equivariance:1"], "applies to none"),
-    (["--max", "0:anova:1", "--junit", "digits.npz"], "exists and is not an XML file, so it is not replaced"),
-    (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "nowhere does not exist"),
-    (["--max", "0:anova:1", "--junit", "."], "is a folder; give a file name"),
-    (["--max", "0:anova:1", "--samples", "1"], "at least 2"),
+    (
+        ["--max", "0:anova.F:1", "--junit", "digits.npz"],
+        "exists and is not an XML file, so it is not replaced",
+    ),
+    (["--max", "0:anova.F:1", "--junit", "nowhere/a.xml"], "nowhere does not exist"),
+    (["--max", "0:anova.F:1", "--junit", "."], "is a folder; give a file name"),
+    (["--max", "0:anova.F:1", "--samples", "1"], "at least 2"),
 ]
 
 
@@ -114,7 +127,7 @@ def test_an_output_that_needs_labels_says_so_where_there_are_none(fails):
     np.savez("plain.npz", x=np.random.default_rng(0).random((64, 1, 8, 8), np.float32))
     limit = ["--min", "output:prediction.accuracy:1"]
     said = fails("check", "net.py:make", "plain.npz", *TURNS, *limit)
-    assert "Some outputs need labels, which the data do not have." in said
+    assert "needs labels, which the data do not have: pass (inputs, labels)" in said
 
 
 def test_whole_numbers_are_labels_too_and_an_output_is_asked_for(fails):

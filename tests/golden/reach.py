@@ -70,7 +70,8 @@ def parameters(function: Any) -> list[str]:
 
 def judged(result: iv.Result, most: list[str], least: list[str]) -> Any:
     """Outcomes of limits that are written as on the command line."""
-    from invariscope.checking.limits import judged, read_limits
+    from invariscope.checking.limits import read_limits
+    from invariscope.checking.outcomes import judged
 
     return judged(read_limits(most, least), result)
 

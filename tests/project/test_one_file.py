@@ -28,7 +28,7 @@ COPIED = (
     "pyproject.toml",
     "mkdocs.yml",
 )
-COPIED_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+COPIED_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md")
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,10 @@ class FeatureAction(abc.ABC):
             axes: number of axes of its units: 3 for maps (C, H, W).
         """
 
+    def alike(self, layer: str, other: str) -> bool:
+        """Return whether the elements act in the same way on layers of these names and equal shapes."""
+        return True
+
     def moved(self, block: Block, responses: Tensor) -> Tensor:
         """Apply each element to (sample, unit...) responses and return (sample, element, unit...) t a(x)."""
         copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
@@ -276,12 +280,19 @@ class ActionByLayer(FeatureAction):
         Raises:
             NotApplicableError: no pattern matches.
         """
-        for pattern, action in self.actions:
-            if matches(pattern, layer):
-                return action
-        raise NotApplicableError(
-            f"the mapping has no action for this layer: add {layer!r}, or a pattern that matches it"
-        )
+        found = self._first(layer)
+        if found is None:
+            raise NotApplicableError(
+                f"the mapping has no action for this layer: add {layer!r}, or a pattern that matches it"
+            )
+        return found
+
+    def _first(self, layer: str) -> FeatureAction | None:
+        return next((action for pattern, action in self.actions if matches(pattern, layer)), None)
+
+    def alike(self, layer: str, other: str) -> bool:
+        """Return whether the mapping has equal actions for both layers, or none for both."""
+        return self._first(layer) == self._first(other)
 
     def kernel(self, block: Block) -> np.ndarray | None:
         """Return the kernel of the layer's action."""

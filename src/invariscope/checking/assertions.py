@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from invariscope.actions.feature_actions import ActionByLayer
 from invariscope.checking.reading import tried_actions, verdict_of
@@ -211,8 +212,20 @@ def _asserted(
     if session.on_verdict is not None:
         session.on_verdict(verdict.summary)
     if verdict.broken:
-        raise SymmetryError(verdict)
+        natural = what == "equivariant" and wanted.feature_action == _natural(transform)
+        raise SymmetryError(replace(verdict, types=_declared(model) if natural else ""))
     return verdict
+
+
+def _declared(model: Any) -> str:
+    """Return how to check the types that a module of the model declares; "" if none does."""
+    known = {"out_type": "FibreAction", "irreps_out": "MatrixAction"}  # of escnn and e2cnn, and of e3nn
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        for attribute, action in known.items():
+            if name and hasattr(module, attribute):
+                given = f"{{{name!r}: iv.{action}(module.{attribute}), ...}}"
+                return f"{name} declares its own, which is not checked here: feature_action={given}"
+    return ""
 
 
 def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -> None:

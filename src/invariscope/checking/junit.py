@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from invariscope.checking.limits import Outcome
+from invariscope.checking.outcomes import Outcome
 from invariscope.common.files import replacing
 
 SUITE = "invariscope check"
@@ -60,7 +60,7 @@ def _add(suite: ElementTree.Element, outcome: Outcome, model: str, seconds: floa
     if kind is not None:
         message = _clean(outcome.message)
         found = ElementTree.SubElement(case, kind, {"message": message, "type": outcome.status})
-        found.text = _clean(f"{message}\nlimit: {limit.text}")
+        found.text = _clean(f"{message}\nlimit: {limit.text}\nvalue: {outcome.origin}")
 
 
 def _clean(text: str) -> str:

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+import numbers
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from invariscope.catalog.expressions import read_measures
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
-from invariscope.measures.base import Measure
-from invariscope.results.provenance import NONFINITE
-from invariscope.results.result import Result
-from invariscope.results.rows import Row
+from invariscope.measures.base import MEASURES, Measure
+from invariscope.measures.values import SHARE
 
 OUTPUT = "output"
 _FORM = "GLOB:measure:value, such as 'conv*:normalized_variance:0.3'"
-
-Status = Literal["holds", "broken", "no value"]
+_KEYS = "{'layer:measure': number}, such as {'output:consistency': 0.95}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Limit:
     """An upper or lower limit on the values of some layers.
 
     Args:
-        text: the limit as written.
+        text: the limit as written on the command line, or its key in Python.
         pattern: layer name or glob; `output` for measures of the model's output.
         measure: the measure that the limit applies to.
         output: output of the measure; "" means the first.
@@ -60,16 +58,41 @@ class Limit:
         >>> limit.pattern, limit.row, limit.bound
         ('conv*', 'anova.share_transform', 0.3)
         """
-        pattern, first, rest = text.partition(":")
-        named, second, value = rest.rpartition(":")
-        if not (first and second and pattern.strip() and named.strip()):
+        key, separator, value = text.rpartition(":")
+        if not separator:
             raise ValueError(f"cannot read the limit {text!r}; write {_FORM}.")
+        limit = cls._of(key, text, _FORM, upper=upper)
+        return dataclasses.replace(limit, bound=_number(value, text))
+
+    @classmethod
+    def of(cls, key: Any, bound: Any, *, upper: bool) -> Limit:
+        """Return the limit of a key such as "conv*:normalized_variance".
+
+        Raises:
+            ValueError, TypeError: as for `read`.
+
+        >>> Limit.of("output:prediction.flips", 0.02, upper=True).row
+        'prediction.flips'
+        """
+        if not isinstance(key, str):
+            raise TypeError(f"the keys of limits must be texts, {_KEYS}; got {key!r}")
+        limit = cls._of(key, key, _KEYS, upper=upper)
+        if isinstance(bound, bool) or not isinstance(bound, numbers.Real) or not math.isfinite(bound):
+            raise ValueError(f"the limit of {key!r} must be a finite number; got {bound!r}")
+        return dataclasses.replace(limit, bound=float(bound))
+
+    @classmethod
+    def _of(cls, key: str, text: str, form: str, *, upper: bool) -> Limit:
+        """Return the limit of a key, without its bound."""
+        pattern, separator, named = key.partition(":")
+        if not (separator and pattern.strip() and named.strip()):
+            raise ValueError(f"cannot read the limit {text!r}; write {form}.")
         wanted, output = _split(named.strip())
         measures = read_measures([wanted])
         if len(measures) != 1:
             raise ValueError(f"the limit {text!r} names {len(measures)} measures; write one limit for each.")
         _refuse_form(measures[0], output, text)
-        return cls(text, pattern.strip(), measures[0], output, _number(value, text), upper)
+        return cls(text, pattern.strip(), measures[0], output, math.nan, upper)
 
     @property
     def row(self) -> str:
@@ -90,68 +113,81 @@ class Limit:
         return value <= self.bound if self.upper else value >= self.bound
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Outcome of a limit at one layer.
-
-    Args:
-        limit: the limit.
-        layer, call: the layer, and the number of its call.
-        value: value over all samples, which decides.
-        low, high: 95 % interval, for information only.
-        note: why there is no value; "" if there is one.
-        chance: the part that the model's own randomness causes, already subtracted from value and interval; 0
-            without `repeats`.
-    """
-
-    limit: Limit
-    layer: str
-    call: int
-    value: float
-    low: float
-    high: float
-    note: str = ""
-    chance: float = 0.0
-
-    @property
-    def status(self) -> Status:
-        """ "holds", "broken", or "no value", such as for a dead layer."""
-        if math.isnan(self.value):
-            return "no value"
-        return "holds" if self.limit.holds(self.value) else "broken"
-
-    @property
-    def name(self) -> str:
-        """Name of the layer, with its call if it is not the first."""
-        return self.layer if self.call == 0 else f"{self.layer} (call {self.call})"
-
-    @property
-    def message(self) -> str:
-        """The problem on one line."""
-        if self.status == "no value":
-            return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
-        wanted = f"{self.limit.sign} {self.limit.bound:g}"
-        beyond = f" beyond chance (minus {self.chance:.6g} due to chance)" if self.chance else ""
-        return f"{self.name}: {self.limit.row} is {self.value:.6g}{beyond}, must be {wanted}"
-
-
 def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
     """Parse upper and lower limits.
 
     Raises:
-        ValueError: there are no limits, or one cannot be read.
+        ValueError: there are no limits, or one cannot be read, can never hold, or holds for every model.
     """
     found = [Limit.read(text, upper=True) for text in most]
     found += [Limit.read(text, upper=False) for text in least]
     if not found:
         raise ValueError(f"nothing to check: give --max or --min {_FORM}.")
-    for limit in found:
+    return _sensible(found)
+
+
+def limits_of(least: Any, most: Any) -> tuple[Limit, ...]:
+    """Return the limits of two mappings {"layer:measure": number}; None is an empty one.
+
+    Raises:
+        ValueError: as for `read_limits`.
+        TypeError: not a mapping, or a key that is not a text.
+    """
+    found = []
+    for name, given in (("max", most), ("min", least)):
+        if given is not None and not isinstance(given, Mapping):
+            raise TypeError(f"{name}= must be a mapping {_KEYS}; got {type(given).__name__}")
+        found += [Limit.of(key, bound, upper=name == "max") for key, bound in (given or {}).items()]
+    if not found:
+        raise ValueError(f"nothing to check: give min= or max= {_KEYS}.")
+    return _sensible(found)
+
+
+def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    """Return the limits; raise ValueError if one of them cannot be meant."""
+    for limit in limits:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
                 f"{limit.measure.name} applies to the model's output, not to layers {limit.pattern!r}: write "
-                f"'{OUTPUT}:{limit.row}:{limit.bound:g}'."
+                f"'{OUTPUT}{limit.text[limit.text.index(':') :]}'."
             )
-    return tuple(found)
+        _refuse_unknown_output(limit)
+        _refuse_impossible(limit)
+    lowest = {(limit.pattern, limit.row): limit for limit in limits if not limit.upper}
+    for limit in limits:
+        below = lowest.get((limit.pattern, limit.row))
+        if limit.upper and below is not None and below.bound > limit.bound:
+            raise ValueError(
+                f"no value of {limit.row} at {limit.pattern!r} can be at least {below.bound:g} (min) and at "
+                f"most {limit.bound:g} (max). Were they swapped?"
+            )
+    return tuple(limits)
+
+
+def _refuse_unknown_output(limit: Limit) -> None:
+    own = [limit.measure.row_name(name) for name in limit.measure.outputs()]
+    if limit.row in own:
+        return
+    if not limit.output:
+        raise ValueError(
+            f"{limit.measure.name} has several outputs; name one of them in the limit {limit.text!r}: "
+            f"{', '.join(map(repr, own))}."
+        )
+    raise unknown(f"output of {limit.measure.name}", limit.row, own)
+
+
+def _refuse_impossible(limit: Limit) -> None:
+    """Raise ValueError for a bound outside the range of possible values."""
+    low, high = limit.measure.output(limit.measure.output_of(limit.row)).range
+    if low <= limit.bound <= high:
+        return
+    ends = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at least {low:g}"
+    effect = "holds for every model" if limit.upper == (limit.bound > high) else "never holds"
+    percent = (low, high) == SHARE and high < limit.bound <= 100
+    hint = f" Write {limit.bound / 100:g} for {limit.bound:g} %." if percent else ""
+    raise ValueError(
+        f"the limit {limit.text!r} of {limit.bound:g} {effect}: {limit.row} is always {ends}.{hint}"
+    )
 
 
 def needed(limits: Sequence[Limit]) -> dict[str, Any]:
@@ -163,72 +199,17 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     return {"measures": distinct, "layers": layers, "rows": "all"}
 
 
-def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
-    """Return the outcome of every limit at every matching layer, with layers in execution order.
-
-    Raises:
-        ValueError: a limit matches no layer, or names an output that the measure does not have.
-    """
-    return [outcome for limit in limits for outcome in _judged(limit, result)]
-
-
-def _judged(limit: Limit, result: Result) -> list[Outcome]:
-    rows = [row for row in result.rows if row.measure == limit.row and row.stratum == "all"]
-    if not rows:
-        raise _no_rows(limit, result)
-    chosen = [row for row in rows if matches(limit.pattern, row.layer)]
-    if not chosen:
-        raise _no_layer(limit, result, [row.layer for row in rows])
-    return [*(_outcome(limit, row) for row in chosen), *_nonfinite(limit, result)]
-
-
-def _outcome(limit: Limit, row: Row) -> Outcome:
-    chance = _by_chance(limit, row)
-    numbers = (row.value - chance, row.ci_low - chance, row.ci_high - chance)
-    return Outcome(limit, *row.key, *numbers, row.note, chance)
-
-
-def _by_chance(limit: Limit, row: Row) -> float:
-    """Return by how much chance alone raises a value above its ideal; 0 if that is not known.
-
-    This applies only to upper limits on values whose ideal is the smallest possible value. The accuracy on
-    untransformed inputs, for instance, is not an effect of chance.
-    """
-    about = limit.measure.output(row.output)
-    depends = about.floor and about.kind != "position"
-    if not (limit.upper and depends and about.ideal == about.range[0]) or math.isnan(row.chance):
-        return 0.0
-    return row.chance - about.ideal
-
-
-def _nonfinite(limit: Limit, result: Result) -> Iterator[Outcome]:
-    """Yield outcomes for layers without rows because no sample has finite responses."""
-    for entry in result.provenance["skipped"]:
-        if entry.get("kind") == NONFINITE and matches(limit.pattern, str(entry["layer"])):
-            key = (str(entry["layer"]), int(entry["call"]))
-            yield Outcome(limit, *key, *[math.nan] * 3, note="no sample has finite responses")
-
-
-def _no_rows(limit: Limit, result: Result) -> ValueError:
-    own = dict.fromkeys(row.measure for row in result.rows if limit.measure.owns(row.measure))
-    if own and not limit.output:
-        return ValueError(
-            f"{limit.measure.name} has several outputs; name one of them in the limit {limit.text!r}: "
-            f"{', '.join(map(repr, own))}."
-        )
-    labelled = result.provenance.get("data", {}).get("labelled", True)
-    hint = "" if labelled else "Some outputs need labels, which the data do not have."
-    return unknown(f"output of {limit.measure.name}", limit.row, own, hint=hint)
-
-
-def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:
-    for entry in result.provenance["skipped"]:
-        if matches(limit.pattern, str(entry["layer"])):
-            return ValueError(
-                f"{limit.measure.name} has no value for the layers {limit.pattern!r} ({entry['layer']}: "
-                f"{entry['reason']})"
-            )
-    return unknown("layer", limit.pattern, dict.fromkeys(layers))
+def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | None:
+    """Return a clearer error if measures of layers were limited at `output`, and no layer has this name."""
+    wrong = [limit for limit in limits if limit.pattern == OUTPUT and limit.measure.scope != OUTPUT]
+    if not wrong or f"no layer matches {OUTPUT!r}" not in str(error):
+        return None
+    measures = [name for name, one in MEASURES.classes().items() if one.scope == OUTPUT]
+    return ValueError(
+        f"{wrong[0].measure.name} is a measure of layers, but {OUTPUT!r} in the limit {wrong[0].text!r} is "
+        f"the model's prediction, which only these measure: {', '.join(measures)}. Name the last layer "
+        f"instead of {OUTPUT!r}."
+    )
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from invariscope.actions.feature_actions import ActionByLayer
 from invariscope.block import NotApplicableError
 from invariscope.checking.tolerances import Rounding
 from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
+from invariscope.common.wording import listed
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
@@ -53,19 +54,21 @@ def verdict_of(
         own = {output: curves.get((output, row.key), {}) for output in (*_CURVES, _MEAN)}
         allow = partial(_allowed, rounding.get(row.key, last), below=below)
         if options.get("repeats", 1) > 1:
-            worst = _worst_beyond_chance(own[_MEAN], transform, allow, row.chance)
+            pairs = _worst_beyond_chance(own[_MEAN], transform, allow, row.chance)
         else:
-            worst = _worst(own, transform, allow)
+            pairs = _worst_by_element(own, transform, allow)
+        worst = max(pairs, key=lambda pair: pair.share) if pairs else None
         chosen = rows.get(("action", row.key))
         action = _action(wanted, 0 if chosen is None else int(chosen.value), row.layer)
         about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
+        about |= {"elements": _elements(pairs, transform)}
         found.append(LayerVerdict(*row.key, action, row.value, row.null, worst, row.grid, **about))
     return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
 _MEAN = "by_element"
-_Allow = Callable[[float, float], tuple[float, str]]
+_Allow = Callable[..., tuple[float, str]]
 
 
 def _curves(result: Result) -> dict[tuple[str, LayerKey], dict[int, Point]]:
@@ -90,8 +93,10 @@ def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: _Allow) -> Worst | None:
-    """Return the element whose error is the largest share of its tolerance; None if none has an error."""
+def _worst_by_element(
+    curves: Mapping[str, dict[int, Point]], transform: Transform, allow: _Allow
+) -> list[Worst]:
+    """Return the largest error of each element that has one, with its tolerance."""
     errors, lost, samples = (curves[name] for name in _CURVES)
     found = []
     for j, point in errors.items():
@@ -100,29 +105,69 @@ def _worst(curves: Mapping[str, dict[int, Point]], transform: Transform, allow: 
             continue
         input_floor = 0.0 if transform.exact[j] else point.get("floor", 0.0)
         action_floor = float(np.nan_to_num(lost[j].value))
-        allowed, reason = allow(input_floor, action_floor)
+        allowed, reason = allow(input_floor, action_floor, error=error, exact=transform.exact[j])
         found.append(Worst(error, allowed, j, _label(transform, j), int(samples[j].value), reason))
-    return max(found, key=lambda worst: worst.share) if found else None
+    return found
 
 
 def _worst_beyond_chance(
     errors: dict[int, Point], transform: Transform, allow: _Allow, chance: float
-) -> Worst | None:
+) -> list[Worst]:
     """Return the element with the largest mean error, from which the error due to chance is subtracted."""
     known = {j: point.value - chance for j, point in errors.items() if not math.isnan(point.value)}
     if not known or math.isnan(chance):
-        return None
+        return []
     worst = max(known, key=lambda j: known[j])
-    allowed, reason = allow(0.0, 0.0)
-    return Worst(known[worst], allowed, worst, _label(transform, worst), None, reason, chance)
+    allowed, reason = allow(0.0, 0.0, error=0.0, exact=True)
+    return [Worst(known[worst], allowed, worst, _label(transform, worst), None, reason, chance)]
+
+
+def _elements(pairs: Sequence[Worst], transform: Transform) -> str:
+    """Return which elements are beyond their tolerances, if others are not; "" otherwise."""
+    broken = [pair.element for pair in pairs if pair.share > 1]
+    held = [pair.element for pair in pairs if pair.share <= 1]
+    if not (broken and held):
+        return ""
+    names = [listed([repr(transform.labels[j]) for j in group]) for group in (broken, held)]
+    counts = (_counted(broken, "break"), _counted(held, "hold"))
+    text = f"of {len(pairs)} elements, {counts[0]}: {names[0]}; {counts[1]}: {names[1]}"
+    own = _own_inverses(transform)
+    if own is not None and own.isdisjoint(broken) and own.issuperset(held):
+        text += ", each its own inverse. Is the action, or a turn of the weights, inverted (t⁻¹ for t)?"
+    return text
+
+
+def _counted(elements: Sequence[int], verb: str) -> str:
+    return f"1 {verb}s" if len(elements) == 1 else f"{len(elements)} {verb}"
+
+
+def _own_inverses(transform: Transform) -> set[int] | None:
+    """Return the elements that are their own inverses; None if the elements do not form a group."""
+    table = transform.table()
+    if table is None:
+        return None
+    numbers = np.arange(len(table))
+    identity = int(np.flatnonzero((np.asarray(table) == numbers).all(axis=1))[0])
+    return set(np.flatnonzero(np.asarray(table)[numbers, numbers] == identity).tolist())
 
 
 def _allowed(
-    rounding: Rounding, input_floor: float, action_floor: float, *, below: float | None
+    rounding: Rounding,
+    input_floor: float,
+    action_floor: float,
+    *,
+    error: float,
+    exact: bool,
+    below: float | None,
 ) -> tuple[float, str]:
     """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:
-        return float(below), f"{below:.6g}, as given"
+        given = f"{below:.6g}, as given"
+        if below < error <= rounding.value:
+            given += f"; less than the {rounding}"
+        elif below < error and not exact:
+            given += "; this element interpolates, which a tolerance derived without below= allows for"
+        return float(below), given
     parts = [str(rounding)]
     parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
     parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []

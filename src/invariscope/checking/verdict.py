@@ -14,6 +14,8 @@ from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
 
 _LISTED = 6
+_CHANNELS = (1, 2, 3, 4)
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class LayerVerdict:
         grid: why the layer's grid rules out exact equivariance, such as strides that shift it off-centre.
         kind: class of the module; "" if the layer is not a module.
         tried: the accepted actions, among which `action` fits best.
+        elements: which elements break the symmetry, if others do not; "" otherwise.
     """
 
     layer: str
@@ -76,6 +79,7 @@ class LayerVerdict:
     grid: str = ""
     kind: str = ""
     tried: tuple[str, ...] = ()
+    elements: str = ""
 
     @property
     def holds(self) -> bool:
@@ -124,6 +128,7 @@ class Verdict:
         result: result of `iv.measure`, with curves by element.
         keys: (sample,) keys of drawn elements by position in the data; None if all samples share the
             elements.
+        types: how to check the types that the model's modules declare, if these were not checked.
     """
 
     what: str
@@ -133,6 +138,7 @@ class Verdict:
     samples: int | None
     result: Result
     keys: np.ndarray | None = field(default=None, compare=False, repr=False)
+    types: str = ""
 
     def __repr__(self) -> str:
         """Return the summary."""
@@ -171,11 +177,16 @@ class Verdict:
         """Return the message of a failed test."""
         first = self.broken[0]
         lines = {"model": self._place(first), "expected": f"{self.what}, {first.expected}"}
+        lines |= {"types": self.types} if self.types else {}
         lines |= _details(first.worst)
+        lines |= {"elements": first.elements} if first.elements else {}
         lines |= {"null": f"{first.null:.3g}, the mean error against another sample's response"}
         lines |= {"positions": first.grid} if first.grid else {}
         if len(self.broken) > 1:
             lines["also broken"] = listed([layer.short for layer in self.broken[1:]], limit=_LISTED)
+        lines |= {"inputs": doubt} if (doubt := self._channels_last) else {}
+        if (self.what, first.layer) == ("invariant", OUTPUT):
+            lines["next"] = "iv.assert_equivariant with the same model, data and transform names the layer"
         lines["replay"] = self._replay(first.worst)
         shown = "\n".join(f"  {name:<12} {text}" for name, text in lines.items())
         return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
@@ -191,6 +202,15 @@ class Verdict:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
             text += f"; all earlier ones hold; their largest error is {largest.short}"
         return text
+
+    @property
+    def _channels_last(self) -> str:
+        """Return a doubt if the last axis of the inputs looks like channels; "" if there is none."""
+        shape = self.result.provenance.get("data", {}).get("shape") or ()
+        if len(shape) != 3 or shape[-1] not in _CHANNELS or shape[0] <= max(_CHANNELS):
+            return ""
+        sizes = "(" + ", ".join(map(str, shape)) + ")"
+        return f"{sizes} is read as (channel, row, column). Do channels come last? Then x.movedim(-1, 1)"
 
     def _replay(self, worst: Worst | None) -> str:
         samples = "" if self.samples is None else f", samples={self.samples}"

@@ -213,6 +213,10 @@ class AnyAction(SampleStatistic):
         """Return whether any of the actions moves positions."""
         return any(action.moves_positions(layer, axes) for action in self.actions)
 
+    def alike(self, layer: str, other: str) -> bool:
+        """Return whether all actions are the same on both layers."""
+        return all(action.alike(layer, other) for action in self.actions)
+
     def rows(self, block: Block) -> Columns:
         """Return the errors per sample of the block."""
         found: dict[str, Tensor | np.ndarray] = {"index": block.indices}

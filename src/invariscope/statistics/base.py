@@ -74,6 +74,10 @@ class Statistic(abc.ABC):
         """Return whether the statistic's action moves positions in a layer with this many unit axes."""
         return False
 
+    def alike(self, layer: str, other: str) -> bool:
+        """Return whether layers of these names have equal final values if their responses are equal."""
+        return True
+
     def units_of(self, shape: tuple[int, ...]) -> int:
         """Return the number of units for which sums are kept, for a layer of this shape."""
         return math.prod(shape)

@@ -68,6 +68,10 @@ class Discrepancy(SampleStatistic):
         """Return whether the action moves positions."""
         return self.action.moves_positions(layer, axes)
 
+    def alike(self, layer: str, other: str) -> bool:
+        """Return whether the action is the same on both layers."""
+        return self.action.alike(layer, other)
+
     def rows(self, block: Block) -> dict[str, Tensor]:
         """Return the discrepancies per sample of the block."""
         responses, kept = self._responses(block), self._kept(block)

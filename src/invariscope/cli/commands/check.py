@@ -15,7 +15,8 @@ from invariscope.cli.errors import Debug, command
 from invariscope.cli.options import opt
 
 if TYPE_CHECKING:
-    from invariscope.checking.limits import Limit, Outcome
+    from invariscope.checking.limits import Limit
+    from invariscope.checking.outcomes import Outcome
     from invariscope.results.result import Result
 
 BROKEN = 1
@@ -45,19 +46,23 @@ def check(
 ) -> None:
     """Check that the values measured on a model stay within limits, for continuous integration.
 
-    Limits apply to the value over all samples; its interval is only shown. With --repeats, the part of a
-    value that is due to chance alone is subtracted before the comparison with --max. A layer without a value,
-    for example because all of its units are dead (constant), breaks its limits. The exit code is 0 if all
-    limits hold, 1 if any is broken, and 2 if the command is invalid and nothing was checked.
+    A limit names layers, a measure with one of its outputs, and a number. `output` is the model's prediction;
+    `invariscope list layers MODEL` shows the names of layers. Limits apply to the value over all samples; its
+    interval is only shown. With --repeats, the part of a value that is due to chance alone is subtracted
+    before the comparison with --max. A layer without a value, for example because all of its units are dead
+    (constant), breaks its limits. The exit code is 0 if all limits hold, 1 if any is broken, and 2 if the
+    command is invalid and nothing was checked.
 
     Examples:
 
+        invariscope check net.py:make x.npz -t 'Flip()' --min output:consistency:.95 --junit check.xml
         invariscope check nets/plain mnist_subset -t quarter_turns --max 'conv*:normalized_variance:0.3'
-        invariscope check net.py:make x.npz -t 'Flip()' --min output:prediction.accuracy:0.9 --junit a.xml
+        invariscope check net.py:make x.npz -t 'Flip()' --max output:prediction.flips:.02
     """
     import invariscope as iv
     from invariscope.checking.junit import write_junit
-    from invariscope.checking.limits import judged, needed, read_limits
+    from invariscope.checking.limits import needed, output_as_layer, read_limits
+    from invariscope.checking.outcomes import judged
     from invariscope.cli.expressions import read_transform
     from invariscope.cli.folders import refuse_other_file
     from invariscope.cli.models import loaded
@@ -75,7 +80,10 @@ def check(
     elements = read_transform(transform)
     named, inputs = loaded(model, data, origin, seed=settings.seed)
     options = settings.keywords(named.label) | needed(limits) | named.feeding
-    result = named.summary(iv.measure(named.model, inputs, elements, **options))
+    try:
+        result = named.summary(iv.measure(named.model, inputs, elements, **options))
+    except ValueError as error:
+        raise output_as_layer(limits, error) or error from None
     outcomes = judged(limits, result)
     if junit is not None:
         write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)
@@ -85,6 +93,8 @@ def check(
 
 
 def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
+    from invariscope.checking.limit_verdict import prediction_of
+    from invariscope.checking.limits import OUTPUT
     from invariscope.cli.tables import plain_table, remarks
     from invariscope.plots.shared.labels import interval, number
 
@@ -98,9 +108,12 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
         notice(f"note: {remark}")
     if any(outcome.chance for outcome in outcomes):
         notice("note: the part of a value due to chance (--repeats) is subtracted before --max applies")
+    if any(outcome.limit.measure.scope == OUTPUT for outcome in outcomes):
+        notice(f"note: {OUTPUT} is {prediction_of(result)}")
     broken = [outcome for outcome in outcomes if outcome.status != "holds"]
     for outcome in broken:
-        complain(outcome.message, word="no value" if outcome.status == "no value" else "broken")
+        word = "no value" if outcome.status == "no value" else "broken"
+        complain(f"{outcome.message} ({outcome.origin})", word=word)
     show_line(f"{len(outcomes) - len(broken)} of {len(outcomes)} limits hold")
 
 

@@ -25,8 +25,9 @@ _DRAWN = 64  # number of samples whose draws represent all
 _SEEN_PX = 1e-3
 _COARSER = 0.6  # of the input's side
 _REMEDY = (
-    "strides keep it centred if they divide size + padding − kernel: a stride of 2 needs odd sizes for "
-    "odd kernels, even sizes for 2 × 2 pools"
+    "padding must be equal on both sides (it is not with padding='same' and even kernels), and strides "
+    "must divide size + padding − kernel: a stride of 2 needs odd sizes for odd kernels, even sizes for "
+    "2 × 2 pools"
 )
 _UNKNOWN = (
     "coarser than the inputs, due to operations that could not be followed: rotations and flips can be exact "

@@ -1,0 +1,144 @@
+"""Verdicts on limits, and their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from invariscope.checking.junit import write_junit
+from invariscope.checking.limits import OUTPUT, Limit
+from invariscope.checking.outcomes import Outcome
+from invariscope.common.cards import MOST_ROWS, Card, Table
+from invariscope.common.globs import matches
+from invariscope.common.wording import listed, visible
+from invariscope.results.result import Result
+
+_LISTED = 12
+
+
+@dataclass(frozen=True)
+class LimitVerdict:
+    """Verdict on the limits of a model.
+
+    Args:
+        outcomes: the outcome of every limit at every layer that it applies to.
+        result: result of `iv.measure`, with intervals and curves.
+        seed, samples: settings that reproduce the verdict.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    result: Result
+    seed: int
+    samples: int | None
+
+    def __repr__(self) -> str:
+        """Return the summary."""
+        return f"<LimitVerdict: {visible(self.summary)}>"
+
+    def _repr_html_(self) -> str:
+        columns = [("layer", "name"), ("measure", "name"), ("value", "number"), ("limit", "number")]
+        order = sorted(self.outcomes, key=lambda outcome: outcome.status == "holds")  # broken first, stable
+        rows = [
+            (o.name, f"{o.limit.row} ({o.status})", f"{o.value:.4g}", f"{o.limit.sign} {o.limit.bound:g}")
+            for o in order[:MOST_ROWS]
+        ]
+        more = f"{len(rows)} of " if len(rows) < len(order) else ""
+        table = Table(f"{more}{len(order)} limits, broken ones first", columns, rows)
+        return Card(self.summary, table=table, remarks=["`.result` holds intervals and curves."]).html()
+
+    @cached_property
+    def broken(self) -> tuple[Outcome, ...]:
+        """The limits that do not hold, or whose value is missing."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status != "holds")
+
+    @property
+    def summary(self) -> str:
+        """The verdict on one line."""
+        count, doubtful = len(self.outcomes), [o.name for o in self.outcomes if o.caution]
+        ended = f"{count - len(self.broken)} of {count} limits hold"
+        ended += f"; {self.broken[0].message} ({self.broken[0].origin})" if self.broken else ""
+        cautions = f"; with cautions: {listed(dict.fromkeys(doubtful))}" if doubtful else ""
+        missing = f"; not measured: {listed(self.unmeasured)}" if self.unmeasured else ""
+        return f"{self.result.name} limits: {ended}{cautions}{missing}"
+
+    @cached_property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Layers that a limit's glob matches but that its measure does not apply to."""
+        found = {}
+        for entry in self.result.provenance.get("skipped", []):
+            layer = str(entry["layer"])
+            if any(_meant(outcome.limit, entry) for outcome in self.outcomes):
+                found[layer] = None
+        return tuple(layer for layer in found if not any(o.layer == layer for o in self.outcomes))
+
+    def message(self) -> str:
+        """Return the message of a failed test."""
+        first = self.broken[0]
+        held = len(self.outcomes) - len(self.broken)
+        lines = [("model", f"{self.result.name} under {_transform(self.result)}; {_counted(self.outcomes)}")]
+        lines += [(OUTPUT, prediction_of(self.result))] if any(map(_of_output, self.outcomes)) else []
+        lines += [(o.status, f"{o.message} ({o.origin})") for o in self.broken[:_LISTED]]
+        more = len(self.broken) - _LISTED
+        lines += [("", f"and {more} more in the exception's verdict.broken")] if more > 0 else []
+        lines += [("not measured", listed(self.unmeasured))] if self.unmeasured else []
+        lines += [("holds", f"{held} of {len(self.outcomes)} limits")]
+        lines += [("decided by", "the value over all samples; the interval is for information")]
+        lines += [("caution", o.caution) for o in self.broken[:1] if o.caution]
+        lines += [("replay", self._replay())]
+        shown = "\n".join(f"  {name:<12} {visible(text)}" for name, text in lines)
+        return f"{visible(first.message)}\n{shown}"
+
+    def write_junit(self, path: str | Path) -> None:
+        """Write JUnit XML with one test case per limit and layer, as `invariscope check --junit` does.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        seconds = float(self.result.provenance.get("seconds", 0.0))
+        write_junit(Path(path), self.outcomes, model=self.result.name, seconds=seconds)
+
+    def _replay(self) -> str:
+        samples = "" if self.samples is None else f", samples={self.samples}"
+        option = "" if self.samples is None else f" --invariscope-samples {self.samples}"
+        return f"seed={self.seed}{samples}, or pytest --invariscope-seed {self.seed}{option}"
+
+
+class LimitError(AssertionError):
+    """Raised if a model does not stay within its limits; `verdict` holds the values."""
+
+    def __init__(self, verdict: LimitVerdict) -> None:
+        super().__init__(verdict.message())
+        self.verdict = verdict
+
+
+def prediction_of(result: Result) -> str:
+    """Return a phrase that says what `output` stands for in limits.
+
+    It is the model's prediction: all that the model returns, or the part that `output=` selects.
+    """
+    model, part = result.provenance.get("model", {}), result.provenance.get("options", {}).get("output")
+    name = str(model.get("name") or "the model")
+    returned = f"what {name} returns" if part is None else f"{part!r} of what {name} returns"
+    return f"the model's prediction, {returned}; its class is the index of the largest number"
+
+
+def _meant(limit: Limit, entry: Mapping[str, Any]) -> bool:
+    """Return whether a skipped layer lacks a value that the limit applies to."""
+    own = entry.get("measure") in (None, "", limit.measure.label)
+    return limit.measure.scope != OUTPUT and own and matches(limit.pattern, str(entry["layer"]))
+
+
+def _of_output(outcome: Outcome) -> bool:
+    return outcome.limit.measure.scope == OUTPUT
+
+
+def _transform(result: Result) -> str:
+    return str(result.provenance.get("transform", {}).get("family", "the transform"))
+
+
+def _counted(outcomes: Sequence[Outcome]) -> str:
+    count = max(outcome.samples for outcome in outcomes)
+    return f"{count:,} samples" if count else "no samples"
