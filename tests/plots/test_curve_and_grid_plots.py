@@ -47,7 +47,7 @@ def test_wide_angles_are_marked_at_multiples_of_45_degrees():
 def test_accuracy_is_the_first_view_and_shares_end_at_one():
     curves = [curve(j, 0.1, measure="prediction.flips") for j in range(2)] + [curve(0, 0.9), curve(1, 0.5)]
     views = ElementCurve.views([result(curves=curves)])
-    assert [view.label for view in views] == ["Accuracy", "Flips"]
+    assert [view.label for view in views] == ["Accuracy", "Predictions that change class"]
     assert views[0].plot.span == (0.0, 1.02)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls, soft hyphens, marks and overrides of direction, invisible characters, line separators,
 # noncharacters, lone surrogates, tags.
@@ -35,6 +35,40 @@ def shorten(text: str, length: int = 26) -> str:
         return text
     head = length // 2
     return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
+def shorten_all(texts: Sequence[str], length: int = 26) -> list[str]:
+    """Return texts of at most `length` characters, different ones where the originals are.
+
+    Texts that `shorten` would make equal keep the characters in which they differ.
+
+    >>> shorten_all(["greater white pelican of Asia", "greater grey pelican of Asia"], 12)
+    ['…white peli…', '…grey pelic…']
+    >>> shorten_all(["conv1", "conv1"], 12)
+    ['conv1', 'conv1']
+    """
+    found = [shorten(text, length) for text in texts]
+    for short in {text for text in found if found.count(text) > 1}:
+        alike = dict.fromkeys(text for text, cut in zip(texts, found, strict=True) if cut == short)
+        if len(alike) > 1:
+            own = dict(zip(alike, _around_difference(list(alike), length), strict=True))
+            found = [own[text] if cut == short else cut for text, cut in zip(texts, found, strict=True)]
+    return found
+
+
+def _around_difference(texts: list[str], length: int) -> list[str]:
+    """Return parts of long texts from where they first differ, or numbers if the parts are equal too."""
+    places = enumerate(zip(*texts, strict=False))
+    start = next((i for i, found in places if len(set(found)) > 1), min(map(len, texts)))
+    cut = [f"…{text[start : start + length - 1]}" for text in texts]
+    cut = [
+        part if start + length - 1 >= len(text) else f"{part[: length - 1]}…"
+        for part, text in zip(cut, texts, strict=True)
+    ]
+    if len(set(cut)) == len(cut):
+        return cut
+    marks = [f"… {number}" for number in range(1, len(texts) + 1)]
+    return [f"{text[: max(1, length - len(mark))]}{mark}" for text, mark in zip(texts, marks, strict=True)]
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -243,7 +243,8 @@ class BumpImages(GridPlot):
 
     def grid(self) -> PixelGrid:
         """Return a row per sample."""
-        detail = f"r = {names.number(self.radius)}" + ("" if self.reached else ", the largest")
+        radius = f"r = {names.number(self.radius, digits=3)}" if np.isfinite(self.radius) else ""
+        detail = ", ".join(part for part in (radius, "" if self.reached else "the largest") if part)
         rows = (PixelRow(f"sample {i + 1}", detail, row) for i, row in enumerate(self.frames))
         return PixelGrid(self.columns, tuple(rows))
 
