@@ -129,6 +129,11 @@ class StabilityCurves(ChartPlot):
         models = tuple(names.model_names(several)) if len(several) > 1 else ()
         return cls(shown, layer, series, models, _bump(several))
 
+    @staticmethod
+    def ratio_label() -> str:
+        """Return the menu entry of the ratio R = D/G, the published quantity."""
+        return SHOWN["relative"].label
+
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return all views of the output, then the responses of some layers."""

@@ -90,7 +90,10 @@ def _not_measured(results: Sequence[Result]) -> str:
     labelled = all(result.provenance.get("data", {}).get("labelled") for result in results)
     if not labelled or any(row.stem in ("prediction", "stability_curve") for r in results for row in r.rows):
         return ""
-    return "What happens to predictions was not measured; add “prediction” to the measures."
+    return (
+        "What happens to predictions was not measured; add “prediction” to the measures, which needs no "
+        "further forward pass."
+    )
 
 
 def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> list[str]:
