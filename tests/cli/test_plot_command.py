@@ -63,7 +63,8 @@ def test_the_suffix_selects_the_format(suffix, start, runs, invoke):
 def test_the_number_of_dots_per_inch_is_that_asked_for(runs, invoke):
     words = ["plot", "layer_profile", *runs, "--figsize", "3x2", "--dpi", "50", "--out", "f.png"]
     assert invoke(*words).exit_code == 0
-    assert Image.open("f.png").size == (150, 100)
+    with Image.open("f.png") as image:
+        assert image.size == (150, 100)
 
 
 def test_looks_and_options_reach_the_figure(runs, invoke, monkeypatch):

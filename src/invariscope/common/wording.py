@@ -48,27 +48,29 @@ def shorten_all(texts: Sequence[str], length: int = 26) -> list[str]:
     ['conv1', 'conv1']
     """
     found = [shorten(text, length) for text in texts]
-    for short in {text for text in found if found.count(text) > 1}:
-        alike = dict.fromkeys(text for text, cut in zip(texts, found, strict=True) if cut == short)
-        if len(alike) > 1:
-            own = dict(zip(alike, _around_difference(list(alike), length), strict=True))
-            found = [own[text] if cut == short else cut for text, cut in zip(texts, found, strict=True)]
+    for cut in (_around_difference, _numbered):
+        for short in dict.fromkeys(text for text in found if found.count(text) > 1):
+            places = [i for i, text in enumerate(found) if text == short]
+            alike = list(dict.fromkeys(texts[i] for i in places))
+            if len(alike) > 1:
+                own = dict(zip(alike, cut(alike, short, length), strict=True))
+                found = [own[texts[i]] if i in places else text for i, text in enumerate(found)]
     return found
 
 
-def _around_difference(texts: list[str], length: int) -> list[str]:
-    """Return parts of long texts from where they first differ, or numbers if the parts are equal too."""
+def _around_difference(texts: list[str], _: str, length: int) -> list[str]:
+    """Return parts of long texts, from where they first differ."""
     places = enumerate(zip(*texts, strict=False))
     start = next((i for i, found in places if len(set(found)) > 1), min(map(len, texts)))
-    cut = [f"…{text[start : start + length - 1]}" for text in texts]
-    cut = [
-        part if start + length - 1 >= len(text) else f"{part[: length - 1]}…"
-        for part, text in zip(cut, texts, strict=True)
-    ]
-    if len(set(cut)) == len(cut):
-        return cut
+    parts = [f"…{text[start : start + length - 1]}" for text in texts]
+    ends = ["" if start + length - 1 >= len(text) else "…" for text in texts]
+    return [part[: length - len(end)] + end for part, end in zip(parts, ends, strict=True)]
+
+
+def _numbered(texts: list[str], short: str, length: int) -> list[str]:
+    """Return what the texts were shortened to, with a number each."""
     marks = [f"… {number}" for number in range(1, len(texts) + 1)]
-    return [f"{text[: max(1, length - len(mark))]}{mark}" for text, mark in zip(texts, marks, strict=True)]
+    return [short[: max(1, length - len(mark))].rstrip("…") + mark for mark in marks]
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -32,7 +32,7 @@ _UNKNOWN = "connections unknown"
 _ROW = 26  # pixels
 # Inches beside the boxes, without names; inches per character and point; relative size of names in boxes.
 _BESIDE, _CHARACTER, _SMALL = 0.9, 0.58 / 72, 0.72
-_SMALLEST = 6.0  # points
+_SMALLEST, _GLYPH = 6.0, 0.75  # smallest size of text in points, height of a digit relative to its size
 _FILLED = 0.85  # fraction of a box's width that a name may take
 
 
@@ -186,7 +186,8 @@ class ModelGraph(ModelPlot):
         """Return the text in each box and its font size: values, or symbols and names that fit."""
         usual = canvas.colours.small_size
         small = max(_SMALL * usual, _SMALLEST)
-        high = 72 * 2 * places.HALF_HEIGHT * canvas.room_of("y") / len(layout.titles)  # points per box
+        box = 2 * places.HALF_HEIGHT * canvas.room_of("y") / len(layout.titles)  # inches
+        high = 72 * box / _GLYPH
         if layout.single:
             return [(names.number(value) if usual <= high else "", usual) for value in self.value]
         if small > high:
