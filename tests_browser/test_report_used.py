@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from deep_result import deep_layers, deep_result
+from plot_rows import result, row
 from sample_results import LAYERS, sample_result
 
 from invariscope.report import write_report
@@ -126,6 +127,31 @@ def test_keys_alone_reach_a_chart_a_layer_and_the_way_back(report, open_page):
     tab.press("0")
     after = tab.run(PLOT % PROFILE)
     assert (after["start"], after["end"]) == (before["start"], before["end"])
+
+
+def test_the_view_of_a_zoomed_chart_follows_the_keys(report, open_page):
+    tab = open_page(report)
+    tab.run("document.querySelector('#layer_profile .chart').focus()")
+    tab.press("+", "+", "+")
+    before = tab.run(PLOT % PROFILE)
+    for key in ("Home", "End"):
+        tab.press(key)
+        after = tab.run(PLOT % PROFILE)
+        at = 0 if key == "Home" else len(LAYERS) - 1
+        assert after["start"] <= at - 0.4 < at + 0.4 <= after["end"]
+        assert after["end"] - after["start"] == pytest.approx(before["end"] - before["start"])
+    tab.press(*["ArrowLeft"] * 6)
+    after = tab.run(PLOT % PROFILE)
+    assert after["start"] <= len(LAYERS) - 7 <= after["end"]
+
+
+def test_the_panel_counts_layers_and_names_later_calls_of_a_shared_module(tmp_path, open_page):
+    calls = [("conv", 0), ("relu", 0), ("relu", 1), ("fc", 0)]
+    rows = [row(layer, 0.5, call=call) for layer, call in calls]
+    path = write_report(result(rows), tmp_path / "report.html")
+    for label, said in (("relu, call 1", "Layer 2 of 3, call 1"), ("fc", "Layer 3 of 3")):
+        tab = open_page(path, fragment=f"#layer={quote(label)}")
+        assert tab.page.locator(f"{PANEL} .caption").first.text_content() == said
 
 
 def test_every_button_and_chart_is_a_stop_of_the_tab_key(report, open_page):

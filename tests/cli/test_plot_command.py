@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from invariscope.results.storage import load
 
@@ -57,6 +58,13 @@ def test_the_suffix_selects_the_format(suffix, start, runs, invoke):
     written = Path(f"f.{suffix}").read_bytes()
     assert written.startswith(start)
     assert b"/Type3" not in written
+
+
+def test_the_number_of_dots_per_inch_is_that_asked_for(runs, invoke):
+    words = ["plot", "layer_profile", *runs, "--figsize", "3x2", "--dpi", "50", "--out", "f.png"]
+    assert invoke(*words).exit_code == 0
+    with Image.open("f.png") as image:
+        assert image.size == (150, 100)
 
 
 def test_looks_and_options_reach_the_figure(runs, invoke, monkeypatch):
@@ -112,6 +120,7 @@ WRONG = [
     (["layer_profile", "plain", "--out", "f"], r"no suffix, so its format is unknown"),
     (["layer_profile", "plain", "--figsize", "wide"], r"--figsize must be WIDTHxHEIGHT.*got 'wide'"),
     (["layer_profile", "plain", "--figsize", "0x3"], r"figsize= must be \(width, height\)"),
+    (["layer_profile", "plain", "--dpi", "1"], r"--dpi must be from 20 to 2400; got 1"),
     (["layer_profile", "plain", "--theme", "drak"], r"unknown theme 'drak'. Closest: 'dark'"),
     (["layer_profile", "plain", "--cmap", "virids"], r"unknown colour map 'virids'. Closest: 'viridis'"),
     (["layer_profile", "plain", "--vmin", "2", "--vmax", "1"], r"vmin= must be less than vmax="),

@@ -7,7 +7,10 @@ import sys
 import types
 
 import pytest
+import torch
+from torch import nn
 
+import invariscope as iv
 from cards_html import Seen
 from invariscope.common import progress
 
@@ -126,3 +129,21 @@ def test_a_bar_does_not_import_ipython():
     code = "from invariscope.common.progress import ticking\nwith ticking(True, 'a') as tick: tick(1, 2)\n"
     code += "import sys\nassert 'IPython' not in sys.modules and 'rich' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_lie_derivatives_neurons_and_training_report_their_progress(notebook):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
+    images, seen = torch.rand(20, 1, 8, 8), []
+    iv.lie_derivative(net, images, generators="rotation", batch_size=8, progress=lambda *at: seen.append(at))
+    assert seen == [(8, 20), (16, 20), (20, 20)]
+    seen.clear()
+    small = {"deformations": ["rotation"], "min_firing": 1}
+    iv.neuron_stability(net, ["0", "1"], images, **small, progress=lambda *at: seen.append(at))
+    assert seen == [(0, 2), (1, 2), (2, 2)]
+    assert notebook.outputs == []
+    iv.zoo.train(net, (images, torch.arange(20) % 2), epochs=1, batch_size=10, progress=True)
+    assert notebook.outputs == [{"text/html": "", "text/plain": ""}]
+    shown = len(notebook.outputs)
+    iv.zoo.train(net, (images, torch.arange(20) % 2), epochs=1, batch_size=10)
+    assert len(notebook.outputs) == shown

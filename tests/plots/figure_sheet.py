@@ -32,7 +32,11 @@ def drawn(name: str, folder: Path, theme: str) -> list[Path]:
     for number, options in enumerate(variants(name)):
         for layers in LAYERS if not number else LAYERS[1:2]:
             for results in RESULTS:
-                figure = draw(name, layers, results, options, theme)
+                try:
+                    figure = draw(name, layers, results, options, theme)
+                except ValueError as error:  # more results than fit on a page
+                    print(f"{name}-{number}-{layers}-{results}: {error}")
+                    continue
                 path = folder / f"{name}-{number}-{layers}-{results}.png"
                 figure.savefig(path, dpi=DPI)
                 found.append(path)

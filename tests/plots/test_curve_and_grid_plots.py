@@ -47,7 +47,7 @@ def test_wide_angles_are_marked_at_multiples_of_45_degrees():
 def test_accuracy_is_the_first_view_and_shares_end_at_one():
     curves = [curve(j, 0.1, measure="prediction.flips") for j in range(2)] + [curve(0, 0.9), curve(1, 0.5)]
     views = ElementCurve.views([result(curves=curves)])
-    assert [view.label for view in views] == ["Accuracy", "Flips"]
+    assert [view.label for view in views] == ["Accuracy", "Predictions that change class"]
     assert views[0].plot.span == (0.0, 1.02)
 
 
@@ -191,3 +191,17 @@ def test_the_grid_figure_has_an_image_per_frame():
     (ax,) = FeatureOrbits.prepare(with_features()).draw().axes
     assert len(ax.images) == 3 * 4
     assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_a_curve_against_something_else_names_its_own_plot():
+    radius = curve(0, 0.5, measure="stability_curve.R", parameter="radius")
+    with pytest.raises(
+        ValueError, match=r"'stability_curve.R' is a curve against radius.*'stability_curves'"
+    ):
+        ElementCurve.prepare(result(curves=[radius, curve(0, 0.9)]), measure="stability_curve.R")
+
+
+def test_networks_have_their_own_markers_in_curves():
+    several = [result(curves=[curve(0, 0.9), curve(1, 0.5)], name=name) for name in "ab"]
+    lines = ElementCurve.prepare(several).draw().axes[0].get_lines()
+    assert [line.get_marker() for line in lines] == ["o", "s"]

@@ -41,7 +41,7 @@ def test_the_line_rests_on_the_layers_from_the_first_on_and_keeps_their_numbers(
 def test_the_legend_names_the_law_of_each_model_and_a_power_has_logarithmic_axes():
     several = [result([4.0, 2.0, 1.0], "a"), result([1.0, 2.0, 4.0], "b")]
     ax = DepthLaws.prepare(several, layers=["relu*"]).draw().axes[0]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a: 2^(−1.00 k)", "b: 2^(1.00 k)"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a: 2^(−1.0 k)", "b: 2^(1.0 k)"]
     assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
     power = DepthLaws.prepare(several, law="power", layers=["relu*"]).draw().axes[0]
     assert (power.get_xscale(), power.get_yscale()) == ("log", "log")

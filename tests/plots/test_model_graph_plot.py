@@ -160,3 +160,18 @@ def test_unknown_strata_and_layers_are_refused(residual):
         iv.plot("model_graph", residual, stratum="dog")
     with pytest.raises(ValueError, match="no layer matches"):
         iv.plot("model_graph", residual, layers="zzz")
+
+
+def test_rows_leave_out_the_shared_prefix_and_parts_of_a_block_are_numbered():
+    names = [f"net.stem.{i}" for i in range(3)] + [f"net.stage.{i}" for i in range(WIDEST + 6)]
+    plot = ModelGraph.prepare(result_of(names))
+    assert plot.layout.titles == ("stem", "stage (1)", "stage (2)")
+    assert plot.remarks(0)[0] == "layers of net"
+
+
+def test_texts_that_are_higher_than_their_box_are_left_out():
+    several = [result_of([f"layer{i}" for i in range(10)]) for _ in range(6)]
+    texts = [ax.texts for ax in iv.plot("model_graph", several, theme="paper").axes]
+    assert not any(text.get_text() for found in texts for text in found)
+    alone = iv.plot("model_graph", several[0], theme="paper").axes[0].texts
+    assert all(text.get_text() for text in alone)

@@ -1,10 +1,15 @@
 """What charts and tables say of values without an interval, and to readers who cannot see them."""
 
+import numpy as np
+import pytest
 from plot_rows import NAN, curve, result, row
 
+from invariscope.plots.class_heatmap import ClassHeatmap
 from invariscope.plots.element_curve import ElementCurve
 from invariscope.plots.layer_profile import LayerProfile
-from invariscope.report import captions
+from invariscope.plots.model_graph import ModelGraph
+from invariscope.plots.unit_heatmap import UnitHeatmap
+from invariscope.report import captions, comparison
 from invariscope.report.tables import row_table
 
 FEW = "no interval: a group has 6 samples, but 8 are needed; 64 samples suffice"
@@ -94,3 +99,46 @@ def test_a_chart_is_described_by_its_range_and_where_the_ends_are():
 def test_a_chart_without_a_value_is_described_by_its_title():
     shown = result([row("a", 0.5)], curves=[curve(0, NAN), curve(1, NAN)])
     assert captions.described(ElementCurve.prepare(shown), "Accuracy") == "Element by element: Accuracy."
+
+
+def test_a_heat_map_of_classes_counts_their_values_and_a_graph_its_layers():
+    rows = [whole("a", 0.5), bare("b", 0.25, "no interval: 2 live units")]
+    rows += [whole("a", 0.5, stratum="cat"), bare("a", 0.5, stratum="dog")]
+    shown = result(rows, data={"classes": ["cat", "dog"]})
+    few = "a group has 6 samples, but 8 are needed; 64 samples suffice"
+    assert captions.without_interval(ClassHeatmap.prepare(shown), [shown]) == (
+        f"No interval for 1 of 2 values of classes: {few} (a)."
+    )
+    assert captions.without_interval(ModelGraph.prepare(shown), [shown]) == (
+        "No interval for 1 of 2 values: 2 live units (b)."
+    )
+
+
+def test_a_heat_map_of_one_of_two_networks_speaks_of_that_one():
+    nets = [result([bare("a", 0.5), whole("b", 0.5)], name=name) for name in ("n", "m")]
+    nets[1] = result([whole("a", 0.5), whole("b", 0.5)], name="m")
+    said = [captions.without_interval(ModelGraph.prepare(net), nets) for net in nets]
+    assert [bool(text) for text in said] == [True, False]
+
+
+def test_units_have_no_intervals_and_the_caption_says_where_those_of_layers_are():
+    shown = result([whole("a", 0.5)], maps={("normalized_variance", "a"): np.ones(3)})
+    assert captions.without_interval(UnitHeatmap.prepare(shown), [shown]) == captions.UNITS
+
+
+@pytest.mark.parametrize(
+    ("note", "value", "said"),
+    [
+        (FEW, 0.75, "a group has 6 samples, but 8 are needed; 64 samples suffice"),
+        ("", 0.75, "few samples or few of the drawn units decide the difference"),
+        ("", 0.5, "the networks do not differ in any sample"),
+    ],
+)
+def test_differences_without_an_interval_are_explained(note, value, said):
+    nets = [result([bare("a", 0.5, note), whole("b", 0.5)], name="n")]
+    nets.append(result([bare("a", value, note), whole("b", 0.75)], name="m"))
+    found = comparison.compare_all(nets)
+    rows = found.rows.assign(ci_low=[NAN, 0.1])
+    assert captions.of_differences(rows, nets) == f"No interval for 1 of 2 differences: {said} (a)."
+    assert captions.of_differences(rows.assign(ci_low=[0.1, 0.1]), nets) == ""
+    assert list(found.gaps) == [target for _, target, *_ in found.charts]

@@ -146,7 +146,7 @@ def differences(*rows):
             [(-0.2, -0.1), (-0.5, -0.4)],
             "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550)",
         ),
-        ([(0.1, 0.3)], "less invariant than plain in 1 of 1 layers (most in layer0: 1.000 → 1.200)"),
+        ([(0.1, 0.3)], "less invariant than plain in the only layer (most in layer0: 1.000 → 1.200)"),
         (
             [(-0.2, 0.1), (-0.1, 0.1)],
             "neither more nor less invariant than plain in any of 2 layers; in 2 the 95\u00a0% interval of "
@@ -162,7 +162,9 @@ def test_the_comparison_claims_only_what_the_intervals_show(rows, words):
 def test_layers_without_an_interval_do_not_count():
     rows = differences((-0.2, -0.1), (-0.5, -0.5)).assign(ci_low=[-0.2, NAN], ci_high=[-0.1, NAN])
     sentence = findings.compared(rows, "anova.share_transform", "rotation")
-    assert "lower than plain in ANOVA: share transform in 1 of 1 layers with intervals (most in" in sentence
+    assert (
+        "lower than plain in ANOVA: share transform in the only layer with an interval (most in" in sentence
+    )
 
 
 def test_no_difference_is_claimed_where_no_interval_was_issued():
@@ -176,6 +178,13 @@ def test_no_difference_is_claimed_where_no_interval_was_issued():
 def test_networks_with_the_same_values_are_said_to_have_them():
     a, b = with_replicates([0.5, 0.5], "plain", 0.01), with_replicates([0.5, 0.5], "copy", 0.01)
     assert said(a, b)[0] == "Under rotation, copy and plain have the same values in all 2 layers."
+
+
+def test_a_single_layer_is_the_only_one():
+    a, b = with_replicates([0.5], "plain", 0.01), with_replicates([0.5], "copy", 0.01)
+    assert said(a, b)[0] == "Under rotation, copy and plain have the same values in the only layer."
+    sentence = findings.compared(differences((-0.2, -0.1)), "normalized_variance", "rotation")
+    assert "more invariant than plain in the only layer (most in" in sentence
 
 
 def test_layers_that_cannot_be_told_from_unrelated_samples_are_counted():

@@ -170,7 +170,9 @@ def test_sections_and_charts_have_names_for_those_who_cannot_see_them(demo):
         assert section.get("aria-label") or section["aria-labelledby"] in ids
     figures = [a for a in demo.all("div") if a.get("class") == "picture"]
     assert all(a["role"] == "figure" for a in figures)
-    assert figures[0]["aria-label"].startswith("Element by element: Flips. Values of 16 points of 2 networks")
+    assert figures[0]["aria-label"].startswith(
+        "Element by element: Predictions that change class. Values of 16 points of 2 networks"
+    )
     assert all(a["alt"] for a in demo.all("img"))
 
 

@@ -128,7 +128,8 @@ def test_of_many_networks_the_best_and_the_worst_are_named():
 def test_labelled_data_without_predictions_say_how_to_measure_them():
     shown = result([row("conv", 0.5)], **(QUARTERS | IMAGES))
     assert said(shown)[-1] == (
-        "What happens to predictions was not measured; add “prediction” to the measures."
+        "What happens to predictions was not measured; add “prediction” to the measures, which needs no "
+        "further forward pass."
     )
     assert len(said(result([row("conv", 0.5)], **QUARTERS))) == 1
 

@@ -3,7 +3,7 @@
 import pytest
 from plot_rows import NAN, curve, result, row
 
-from invariscope.report import figures, findings, stability
+from invariscope.report import figures, findings, page, stability
 from invariscope.report.facts import key_facts
 from invariscope.report.tables import row_table
 
@@ -104,3 +104,13 @@ def test_the_legend_of_several_networks_has_the_colours_and_dashes_of_the_lines(
         *[(0, "solid"), (0, "dashed")],
         *[(1, "solid"), (1, "dashed")],
     ]
+
+
+def test_the_page_opens_with_the_ratio_of_deformations_to_noise():
+    sections, _ = figures.sections([measured(bump=3.0)])
+    assert sections[0].name == "layer_profile"
+    first, rest = page._lead(sections, [measured(bump=3.0)])
+    assert (first.name, first.pictures[0].label) == ("stability_curves", "D relative to G")
+    assert sorted(section.name for section in rest) == sorted(
+        s.name for s in sections if s.name != first.name
+    )

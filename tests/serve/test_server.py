@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from sample_results import sample_result
 
+from invariscope.report import write_report
 from invariscope.serve import pages
 from invariscope.serve.runs import Library
 from invariscope.serve.server import HOST, Server
@@ -87,6 +88,13 @@ def test_hostile_names_are_text_in_every_page(folder):
         assert "\x1b" not in page
         assert "\u202e" not in page
     assert "\\x1b[2J\\u202e" in index
+
+
+def test_a_report_of_the_server_leads_back_to_the_list_and_a_file_does_not(folder, tmp_path):
+    with serving(folder) as server:
+        page = ask(server, f"/report?run={keys(ask(server)[2])[0]}")[2]
+    assert '<a href="/">← All runs</a>' in page
+    assert "All runs" not in write_report(small("plain"), tmp_path / "report.html").read_text()
 
 
 def test_a_run_and_a_comparison_are_rendered_once_and_again_after_a_change(folder, monkeypatch):

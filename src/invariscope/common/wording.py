@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # C0 and C1 controls, soft hyphens, marks and overrides of direction, invisible characters, line separators,
 # noncharacters, lone surrogates, tags.
@@ -35,6 +35,42 @@ def shorten(text: str, length: int = 26) -> str:
         return text
     head = length // 2
     return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
+def shorten_all(texts: Sequence[str], length: int = 26) -> list[str]:
+    """Return texts of at most `length` characters, different ones where the originals are.
+
+    Texts that `shorten` would make equal keep the characters in which they differ.
+
+    >>> shorten_all(["greater white pelican of Asia", "greater grey pelican of Asia"], 12)
+    ['…white peli…', '…grey pelic…']
+    >>> shorten_all(["conv1", "conv1"], 12)
+    ['conv1', 'conv1']
+    """
+    found = [shorten(text, length) for text in texts]
+    for cut in (_around_difference, _numbered):
+        for short in dict.fromkeys(text for text in found if found.count(text) > 1):
+            places = [i for i, text in enumerate(found) if text == short]
+            alike = list(dict.fromkeys(texts[i] for i in places))
+            if len(alike) > 1:
+                own = dict(zip(alike, cut(alike, short, length), strict=True))
+                found = [own[texts[i]] if i in places else text for i, text in enumerate(found)]
+    return found
+
+
+def _around_difference(texts: list[str], _: str, length: int) -> list[str]:
+    """Return parts of long texts, from where they first differ."""
+    places = enumerate(zip(*texts, strict=False))
+    start = next((i for i, found in places if len(set(found)) > 1), min(map(len, texts)))
+    parts = [f"…{text[start : start + length - 1]}" for text in texts]
+    ends = ["" if start + length - 1 >= len(text) else "…" for text in texts]
+    return [part[: length - len(end)] + end for part, end in zip(parts, ends, strict=True)]
+
+
+def _numbered(texts: list[str], short: str, length: int) -> list[str]:
+    """Return what the texts were shortened to, with a number each."""
+    marks = [f"… {number}" for number in range(1, len(texts) + 1)]
+    return [short[: max(1, length - len(mark))].rstrip("…") + mark for mark in marks]
 
 
 def visible(text: str, *, keep: str = "") -> str:

@@ -120,7 +120,10 @@ class ClassHeatmap(ChartPlot):
         Raises:
             ValueError: the result has no values per class, or none of that measure.
         """
-        measure = names.choose("measure", measure, _class_measures(result))
+        measured = _class_measures(result)
+        if not measured:
+            raise ValueError("the result has no values per class: measure labelled data with by_class=True")
+        measure = names.choose("measure", measure, measured)
         classes = tuple(names.class_strata(result, measure))
         labels, by_layer = _layer_values(result, measure, classes)
         kept = shown_layers(labels, layers)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HEADLINE = "prediction.accuracy"
 OUTPUT = "output"
+# Parameters other than those of elements, with the plot of their curves.
+_OTHER_AXES = {names.FREQUENCY: "spectra", names.RADIUS: "stability_curves"}
 NUMBERS = {"model": "model", "element": "label", "x": "x", "value": "y", "low": "low", "high": "high"}
 
 
@@ -89,6 +91,7 @@ class ElementCurve(ChartPlot):
             ValueError: no curves, or none of that measure, layer and stratum.
         """
         several = names.as_results(results)
+        _refuse_other_axes(several, measure)
         measure = names.choose("curve", measure, _curve_measures(several))
         curves = [_rows(result.curves, measure, stratum) for result in several]
         layer = names.choose("layer", layer, _layers(curves))
@@ -188,11 +191,21 @@ class ElementCurve(ChartPlot):
         return names.parameter_title(self.parameter)
 
 
+def _refuse_other_axes(results: Sequence[Result], measure: str | None) -> None:
+    """Name the plot of a curve that is not indexed by elements."""
+    found = {str(row["parameter"]) for one in results for row in one.curve_rows if row["measure"] == measure}
+    if len(found) == 1 and (parameter := found.pop()) in _OTHER_AXES:
+        other = _OTHER_AXES[parameter]
+        against = names.parameter_title(parameter)
+        raise ValueError(
+            f"{measure!r} is a curve against {against}, not against the elements of a transform: use the "
+            f"plot {other!r}"
+        )
+
+
 def _curve_measures(results: Sequence[Result]) -> list[str]:
     tables = [result.curves for result in results]
-    # Spectra and stability curves are not indexed by elements, and have their own plots.
-    own = (names.FREQUENCY, names.RADIUS)
-    along = [table.loc[~table["parameter"].isin(own)] for table in tables]
+    along = [table.loc[~table["parameter"].isin(list(_OTHER_AXES))] for table in tables]
     found = list(dict.fromkeys(name for table in along for name in table["measure"]))
     return sorted(found, key=lambda name: name != HEADLINE)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View, whole_plot
+from invariscope.plots.shared.base import ModelPlot, View, whole_plot
 from invariscope.plots.shared.cells import shared_range
 from invariscope.plots.shared.depth import shown_layers
 
@@ -23,17 +23,14 @@ CROWDED = 12
 
 
 @dataclass(frozen=True)
-class EpochHeatmap(ChartPlot):
+class EpochHeatmap(ModelPlot):
     """Heat map of one training run, with a row per layer and a column per measured epoch.
 
     Args:
-        measure: the measure shown by colour.
-        model: name of the training run.
         layers: the rows, in the order in which the layers run.
         epochs: the columns: completed epochs, 0 before training.
         value, low, high: (layer, epoch) values and interval limits; NaN for missing ones.
         span: the values at the two ends of the colour scale.
-        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Layers over epochs"
@@ -44,15 +41,12 @@ class EpochHeatmap(ChartPlot):
     )
     order = 15
 
-    measure: str
-    model: str
     layers: tuple[str, ...]
     epochs: tuple[int, ...]
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
     span: tuple[float, float]
-    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -91,7 +85,15 @@ class EpochHeatmap(ChartPlot):
             for column in ("value", "ci_low", "ci_high")
         )
         return cls(
-            measure, model, tuple(labels), tuple(by_epoch), value, low, high, shared_range([value]), stratum
+            measure,
+            model,
+            tuple(labels),
+            tuple(by_epoch),
+            value,
+            low,
+            high,
+            shared_range([value]),
+            stratum=stratum,
         )
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
-from invariscope.plots.shared.base import ChartPlot, View, whole_plot
+from invariscope.plots.shared.base import MeasurePlot, View, whole_plot
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.scales import far_apart
 
@@ -51,16 +51,14 @@ class ProfileSeries:
 
 
 @dataclass(frozen=True)
-class LayerProfile(ChartPlot):
+class LayerProfile(MeasurePlot):
     """Profile of layer values with intervals, and the null as a reference.
 
     Args:
-        measure: the measure shown.
         column: "value" (mean over units) or "value_ratio" (ratio of layer means).
         series: one per model.
         relative: whether x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
         logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
-        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Layer by layer"
@@ -72,12 +70,10 @@ class LayerProfile(ChartPlot):
     )
     order = 10
 
-    measure: str
     column: str
     series: tuple[ProfileSeries, ...]
     relative: bool
     logarithmic: bool
-    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -122,7 +118,7 @@ class LayerProfile(ChartPlot):
         if logarithmic is None:
             values = np.concatenate([one.value for one in series])
             logarithmic = measure not in names.RELATIVE and far_apart(values)
-        return cls(measure, column, series, relative, logarithmic, stratum)
+        return cls(measure, column, series, relative, logarithmic, stratum=stratum)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:

@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.common.wording import listed
 from invariscope.plots.shared import graph_layout as places
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View, measure_views
+from invariscope.plots.shared.base import ModelPlot, View, measure_views
 from invariscope.plots.shared.cells import shared_range
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.graph_layout import Edge, GraphLayout
@@ -32,16 +32,15 @@ _UNKNOWN = "connections unknown"
 _ROW = 26  # pixels
 # Inches beside the boxes, without names; inches per character and point; relative size of names in boxes.
 _BESIDE, _CHARACTER, _SMALL = 0.9, 0.58 / 72, 0.72
+_SMALLEST, _GLYPH = 6.0, 0.75  # smallest size of text in points, height of a digit relative to its size
 _FILLED = 0.85  # fraction of a box's width that a name may take
 
 
 @dataclass(frozen=True)
-class ModelGraph(ChartPlot):
+class ModelGraph(ModelPlot):
     """Layers in execution order, one row per block, with lines between connected layers.
 
     Args:
-        measure: the measure shown by colour.
-        model: the model's name.
         layers: labels of the layers.
         names: names of the layers, without call numbers.
         value: (layer,) values; NaN if missing.
@@ -49,7 +48,6 @@ class ModelGraph(ChartPlot):
         edges: (source, target) indices of connected layers.
         known: whether the result contains the connections.
         span: lowest and highest value of the colour scale.
-        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Model graph"
@@ -63,8 +61,6 @@ class ModelGraph(ChartPlot):
     order = 35
     single = True
 
-    measure: str
-    model: str
     layers: tuple[str, ...]
     names: tuple[str, ...]
     value: np.ndarray
@@ -72,7 +68,6 @@ class ModelGraph(ChartPlot):
     edges: tuple[Edge, ...]
     known: bool
     span: tuple[float, float]
-    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -112,7 +107,7 @@ class ModelGraph(ChartPlot):
             edges or (),
             edges is not None,
             shared_range([value]),
-            stratum,
+            stratum=stratum,
         )
 
     @classmethod
@@ -132,7 +127,8 @@ class ModelGraph(ChartPlot):
     @property
     def layout(self) -> GraphLayout:
         """Positions of boxes and lines."""
-        return places.graph_layout(self.names, self.layers, self.edges)
+        own, labels = names.without_prefix(self.names), names.without_prefix(self.layers)
+        return places.graph_layout(own, labels, self.edges)
 
     @property
     def joins(self) -> dict[int, str]:
@@ -146,7 +142,9 @@ class ModelGraph(ChartPlot):
         Args:
             hidden: number of connections that are not drawn.
         """
-        lines = [] if self.known else [f"execution order; {_UNKNOWN}"]
+        prefix = names.shared_prefix(self.layers)
+        lines = [f"layers of {prefix}"] if prefix else []
+        lines += [] if self.known else [f"execution order; {_UNKNOWN}"]
         return lines + ([f"{hidden} long connections are not drawn"] if hidden else [])
 
     def paint(self, canvas: Canvas) -> None:
@@ -187,17 +185,20 @@ class ModelGraph(ChartPlot):
     def _texts(self, layout: GraphLayout, canvas: Canvas) -> list[tuple[str, float]]:
         """Return the text in each box and its font size: values, or symbols and names that fit."""
         usual = canvas.colours.small_size
+        small = max(_SMALL * usual, _SMALLEST)
+        box = 2 * places.HALF_HEIGHT * canvas.room_of("y") / len(layout.titles)  # inches
+        high = 72 * box / _GLYPH
         if layout.single:
-            return [(names.number(value), usual) for value in self.value]
+            return [(names.number(value) if usual <= high else "", usual) for value in self.value]
+        if small > high:
+            return [("", small)] * len(self.value)
         longest = max(len(title) for title in names.axis_labels(layout.titles))
         inches = canvas.width - _BESIDE - _CHARACTER * usual * longest
-        room = 2 * places.HALF_WIDTH * inches / (layout.right + 0.85) / (_CHARACTER * _SMALL * usual)
+        room = 2 * places.HALF_WIDTH * inches / (layout.right + 0.85) / (_CHARACTER * small)
         leaves = [places.leaf_of(name) for name in self.names]
         fits = [len(leaf) <= _FILLED * room for leaf in leaves]
         some = np.mean(fits) >= 0.5  # names in only a few boxes would look like a mistake
-        shown = [
-            (leaf if some and fit else "", _SMALL * usual) for leaf, fit in zip(leaves, fits, strict=True)
-        ]
+        shown = [(leaf if some and fit else "", small) for leaf, fit in zip(leaves, fits, strict=True)]
         signs = {i: sign or shown[i][0] or _OTHER_SYMBOL for i, sign in self.joins.items()}
         return [
             (signs[i], size if text == signs[i] else usual) if i in signs else (text, size)

@@ -129,6 +129,11 @@ class StabilityCurves(ChartPlot):
         models = tuple(names.model_names(several)) if len(several) > 1 else ()
         return cls(shown, layer, series, models, _bump(several))
 
+    @staticmethod
+    def ratio_label() -> str:
+        """Return the menu entry of the ratio R = D/G, the published quantity."""
+        return SHOWN["relative"].label
+
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return all views of the output, then the responses of some layers."""
@@ -243,7 +248,8 @@ class BumpImages(GridPlot):
 
     def grid(self) -> PixelGrid:
         """Return a row per sample."""
-        detail = f"r = {names.number(self.radius)}" + ("" if self.reached else ", the largest")
+        radius = f"r = {names.number(self.radius, digits=3)}" if np.isfinite(self.radius) else ""
+        detail = ", ".join(part for part in (radius, "" if self.reached else "the largest") if part)
         rows = (PixelRow(f"sample {i + 1}", detail, row) for i, row in enumerate(self.frames))
         return PixelGrid(self.columns, tuple(rows))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View, measure_views
+from invariscope.plots.shared.base import ModelPlot, View, measure_views
 from invariscope.plots.shared.cells import shown_maps
 
 if TYPE_CHECKING:
@@ -28,12 +28,10 @@ _OUTER, _INNER = 0.18, 0.35
 
 
 @dataclass(frozen=True)
-class UnitDistribution(ChartPlot):
+class UnitDistribution(ModelPlot):
     """Quantiles of the units' values per layer.
 
     Args:
-        measure: the measure shown.
-        model: the model's name.
         layers: in the order in which they run.
         quantiles: the 5, 25, 50, 75 and 95 % quantiles over the live units, (layers, 5); NaN if all are dead.
         mean: mean over the live units, one per layer.
@@ -41,7 +39,6 @@ class UnitDistribution(ChartPlot):
         live: number of units with a value.
         dead: number of units without a value.
         null: null of the layer's mean, one per layer; NaN if there is none.
-        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Spread within a layer"
@@ -53,8 +50,6 @@ class UnitDistribution(ChartPlot):
     order = 45
     single = True
 
-    measure: str
-    model: str
     layers: tuple[str, ...]
     quantiles: np.ndarray
     mean: np.ndarray
@@ -62,7 +57,6 @@ class UnitDistribution(ChartPlot):
     live: np.ndarray
     dead: np.ndarray
     null: np.ndarray
-    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -213,8 +207,10 @@ def _keys(canvas: Canvas, *, deep: bool) -> list[Any]:
     mean.set(**style, markersize=4.5 * canvas.colours.scale)
     inner = Patch(color=colour, alpha=_INNER, linewidth=0, label="middle half")
     outer = Patch(color=colour, alpha=_OUTER, linewidth=0, label="5 to 95 %")
-    middle = canvas.line_of("median", number=0)
-    return [middle, inner, *([outer] if deep else [canvas.line_of("5 to 95 %", number=0)]), mean]
+    middle, most = canvas.line_of("median"), canvas.line_of("5 to 95 %")
+    middle.set(color=colour)
+    most.set(color=colour, marker="|", linestyle="", markersize=9 * canvas.colours.scale)
+    return [middle, inner, outer if deep else most, mean]
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View, measure_views
+from invariscope.plots.shared.base import ModelPlot, View, measure_views
 from invariscope.plots.shared.cells import CELL_LIMIT, Cells, cells, shared_range, shown_maps
 
 if TYPE_CHECKING:
@@ -23,19 +23,16 @@ WHOLE_LIMIT = 256
 
 
 @dataclass(frozen=True)
-class UnitHeatmap(ChartPlot):
+class UnitHeatmap(ModelPlot):
     """Values of all feature maps or units of each layer, as colours of cells.
 
     All columns have the same height, so the cells of a layer with few units are taller.
 
     Args:
-        measure: the measure shown by colour.
-        model: the model's name.
         columns: one per layer, in the order in which the layers run.
         span: the values at the two ends of the colour scale; values beyond an end get the colour of that end.
         null: median over layers of the null; NaN if there is none.
         sorted: whether each column is ordered by value instead of by index.
-        stratum: the class whose samples are shown; "all" for all of them.
     """
 
     title = "Unit by unit"
@@ -47,13 +44,10 @@ class UnitHeatmap(ChartPlot):
     order = 40
     single = True
 
-    measure: str
-    model: str
     columns: tuple[Cells, ...]
     span: tuple[float, float]
     null: float = float("nan")
     sorted: bool = False
-    stratum: str = "all"
 
     @classmethod
     def prepare(
@@ -86,7 +80,7 @@ class UnitHeatmap(ChartPlot):
         nulls = nulls[np.isfinite(nulls)]
         null = float(np.median(nulls)) if len(nulls) else float("nan")
         columns = list(map(_sorted, columns)) if sort else columns
-        return cls(measure, result.name, tuple(columns), span, null, sort, stratum)
+        return cls(measure, result.name, tuple(columns), span, null, sort, stratum=stratum)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:

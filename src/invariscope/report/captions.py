@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "the reason was not recorded"
 _FEW_EVENTS = "it needs 5 samples for which the event occurs, and 5 for which it does not"
+_UNPAIRED = "few samples or few of the drawn units decide the difference"
 _MOST_REASONS = 3
+UNITS = "Single units have no intervals; those of layers are in the table of all values."
 
 Gap = tuple[str, str]  # the place that lacks an interval, and the reason
 
@@ -54,6 +56,8 @@ def without_interval(plot: Plot, results: Sequence[Result]) -> str:
     """Return a sentence that counts the values of a chart without an interval, and says why; "" if none."""
     series = [one for one in getattr(plot, "series", ()) if hasattr(one, "low") and _places(one)]
     measure = getattr(plot, "measure", "")
+    if not series and measure and hasattr(plot, "model"):
+        return _of_map(plot, results)
     if not series or getattr(plot, "column", "value") != "value" or not isinstance(measure, str):
         return ""
     layered = hasattr(series[0], "layers")
@@ -69,6 +73,46 @@ def without_interval(plot: Plot, results: Sequence[Result]) -> str:
             )
     total = sum(int(np.isfinite(np.asarray(one.value, float)).sum()) for one in series)
     return counted(gaps, total, "layers" if layered else "points")
+
+
+def _of_map(plot: Any, results: Sequence[Result]) -> str:
+    """Return the sentence of a map of layers, or of units, which have no intervals of their own."""
+    if not hasattr(plot, "layers") or hasattr(plot, "quantiles"):
+        return UNITS
+    named = zip(names.model_names(results), results, strict=True)
+    own = [result for name, result in named if name == plot.model] or results
+    classes = hasattr(plot, "classes")
+    rows = [
+        row
+        for result in own
+        for row in result.rows
+        if row.measure == plot.measure and np.isfinite(row.value)
+        and (row.stratum not in names.NOT_A_CLASS if classes else row.stratum == plot.stratum)
+    ]  # fmt: skip
+    gaps = [_gap(row) for row in rows if not np.isfinite(row.ci_low)]
+    said = [counted(gaps, len(rows), "values of classes" if classes else "values")]
+    said += [UNITS] if getattr(plot, "by_unit", ()) else []
+    return " ".join(text for text in said if text)
+
+
+def of_differences(rows: Any, results: Sequence[Result]) -> str:
+    """Return a sentence that counts the differences without an interval, and says why; "" if none.
+
+    Args:
+        rows: the rows of one measure and pair of networks from a comparison, with a `label` per layer.
+        results: the compared results.
+    """
+    known = rows.loc[rows["difference"].notna()]
+    missing = known.loc[known["ci_low"].isna()]
+    if not len(missing):
+        return ""
+    reasons = _reasons(results, str(missing["measure"].iloc[0]))
+    gaps = []
+    for row in missing.to_dict("records"):
+        own = [reasons.get((str(row[side]), str(row["label"])), "") for side in ("a", "b")]
+        usual = "the networks do not differ in any sample" if row["difference"] == 0 else _UNPAIRED
+        gaps.append((str(row["label"]), next(filter(None, own), usual)))
+    return counted(gaps, len(known), "differences")
 
 
 def _fixed(measure: str, value: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from invariscope.common.cards import MOST_ROWS, Card, Table
 from invariscope.common.sparkline import Sparkline
+from invariscope.common.wording import shorten, shorten_all
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import Fixed, probability
@@ -139,7 +140,7 @@ def _over_all_samples(result: Result) -> Result:
 
 
 def _short(layer: str) -> str:
-    return names.shorten(shown_name(layer), _LONGEST_LAYER)
+    return shorten(shown_name(layer), _LONGEST_LAYER)
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
@@ -245,8 +246,8 @@ def _paired(rows: list[dict[str, Any]], total: int, *, several: bool) -> Table:
         ]
         for row in rows
     ]
-    compared = [("other", "name"), (names.shorten(first, 20), "number"), ("other value", "number")]
-    pair = [(names.shorten(name, 20), "number") for name in (first, second)]
+    compared = [("other", "name"), (shorten(first, 20), "number"), ("other value", "number")]
+    pair = [(name, "number") for name in shorten_all([first, second], 20)]
     columns = [("layer", "name"), *(compared if several else pair), ("difference", "number")]
     columns += [("95 % interval", "number"), ("p (Holm)", "number")]
     return Table(_part(len(rows), total, "difference"), columns, cells)

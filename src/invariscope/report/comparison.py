@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.wording import shorten_all
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import probability
+from invariscope.report import captions
 from invariscope.report.figures import Charts
 from invariscope.report.tables import Table, build
 
@@ -52,11 +54,13 @@ class Differences:
         rows: the table of `invariscope.compare`, with a `label` per layer; None without a comparison.
         reason: why there is no comparison; empty for a single result.
         charts: one (menu entry, HTML id, measure, first network, other network) per chart.
+        gaps: by HTML id of a chart, how many differences have no interval, and why.
     """
 
     rows: pd.DataFrame | None
     reason: str
     charts: tuple[tuple[str, str, str, str, str], ...] = ()
+    gaps: Mapping[str, str] = field(default_factory=dict)
 
 
 def compare_all(results: Sequence[Result]) -> Differences:
@@ -72,7 +76,12 @@ def compare_all(results: Sequence[Result]) -> Differences:
         return Differences(None, str(error))
     rows = names.for_tables(rows, results)
     rows["label"] = names.layer_labels(rows)
-    return Differences(rows, "", _chart_list(rows, several=len(results) > 2))
+    shown = _chart_list(rows, several=len(results) > 2)
+    gaps = {
+        target: captions.of_differences(_selected(rows, measure, a, b), results)
+        for _, target, measure, a, b in shown
+    }
+    return Differences(rows, "", shown, gaps)
 
 
 def _chart_list(rows: pd.DataFrame, *, several: bool) -> tuple[tuple[str, str, str, str, str], ...]:
@@ -127,7 +136,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     live.themed(bar.glyph, line_color="series:1")
     live.themed(dots.glyph, fill_color="series:1", line_color="surface")
     layer_axis.layer_columns(chart, labels)
-    live.axis_title(chart.yaxis[0], f"{names.shorten(b, 18)} − {names.shorten(a, 18)}")
+    live.axis_title(chart.yaxis[0], " − ".join(shorten_all([b, a], 18)))
     live.hover_points(
         chart,
         source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
@@ -90,7 +91,10 @@ def _not_measured(results: Sequence[Result]) -> str:
     labelled = all(result.provenance.get("data", {}).get("labelled") for result in results)
     if not labelled or any(row.stem in ("prediction", "stability_curve") for r in results for row in r.rows):
         return ""
-    return "What happens to predictions was not measured; add “prediction” to the measures."
+    return (
+        "What happens to predictions was not measured; add “prediction” to the measures, which needs no "
+        "further forward pass."
+    )
 
 
 def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> list[str]:
@@ -114,7 +118,8 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     first, other = differences["a"].iloc[0], differences["b"].iloc[0]
     lead = f"Under {transform}, {other}"
     if rows and not any(row["difference"] for row in rows):
-        return f"{lead} and {first} have the same values in {count_of(len(rows), len(rows))} layers."
+        where = "the only layer" if len(rows) == 1 else f"{count_of(len(rows), len(rows))} layers"
+        return f"{lead} and {first} have the same values in {where}."
     known = [row for row in rows if math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])]
     if not known:
         reason = "there are too few samples for an interval"
@@ -122,23 +127,52 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     lower, higher = [r for r in known if r["ci_high"] < 0], [r for r in known if r["ci_low"] > 0]
     total = "layers" if len(known) == len(rows) else "layers with intervals"
     fixed = Fixed.of(row[name] for row in rows for name in ("value_a", "value_b"))
-    text = f"{lead} is {_changes(lower, higher[::-1], f'{len(known)} {total}', measure, first, fixed)}"
+    places = Places(len(known), total)
+    text = f"{lead} is {_changes(lower, higher[::-1], places, measure, first, fixed)}"
     open_ones = len(known) - len(lower) - len(higher)
     rest = f"; in {open_ones} the 95\u00a0% interval of the difference includes zero" if open_ones else ""
     return f"{text}{rest}."
 
 
-def _changes(lower: list[Any], higher: list[Any], total: str, measure: str, first: str, fixed: Fixed) -> str:
+@dataclass(frozen=True)
+class Places:
+    """The layers that are counted, in words.
+
+    >>> Places(3, "layers").some(2), Places(3, "layers").none, Places(1, "layers").some(1)
+    ('2 of 3 layers', 'any of 3 layers', 'the only layer')
+    """
+
+    count: int
+    kind: str
+
+    def some(self, number: int) -> str:
+        """Return a number of the layers."""
+        return self._only or f"{number} of {self.count} {self.kind}"
+
+    @property
+    def none(self) -> str:
+        """The words after "not in"."""
+        return self._only or f"any of {self.count} {self.kind}"
+
+    @property
+    def _only(self) -> str:
+        one = self.kind.replace("layers", "layer").replace("intervals", "an interval")
+        return f"the only {one}" if self.count == 1 else ""
+
+
+def _changes(
+    lower: list[Any], higher: list[Any], places: Places, measure: str, first: str, fixed: Fixed
+) -> str:
     """Return how many layers changed in which direction, and the layer that changed most."""
     invariance = measure in names.HEADLINE
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {layers.in_words(measure)}"
     if not lower and not higher:
-        return f"neither {down} nor {up} {than} in any of {total}"
+        return f"neither {down} nor {up} {than} in {places.none}"
     if not lower:
-        return f"{up} {than} in {len(higher)} of {total}{_most(higher, fixed)}"
+        return f"{up} {than} in {places.some(len(higher))}{_most(higher, fixed)}"
     also = f" and {up} in {len(higher)}{_most(higher, fixed)}" if higher else ""
-    return f"{down} {than} in {len(lower)} of {total}{_most(lower, fixed)}{also}"
+    return f"{down} {than} in {places.some(len(lower))}{_most(lower, fixed)}{also}"
 
 
 def _most(rows: list[Any], fixed: Fixed) -> str:

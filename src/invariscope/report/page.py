@@ -14,6 +14,7 @@ from invariscope.common.wording import visible
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.labels import OUTSIDE, as_results
 from invariscope.plots.shared.theme import DARK, LIGHT
+from invariscope.plots.stability_curves import StabilityCurves
 from invariscope.report import (
     assets,
     captions,
@@ -24,6 +25,7 @@ from invariscope.report import (
     findings,
     predictions,
     ranking,
+    stability,
     tables,
     words,
 )
@@ -71,8 +73,8 @@ def _refuse(results: Sequence[Result], path: Path) -> None:
             raise ValueError(f"the result of {result.name!r} has no rows to report")
 
 
-def render(results: Sequence[Result], *, title: str | None = None) -> str:
-    """Render the page as text."""
+def render(results: Sequence[Result], *, title: str | None = None, home: str = "") -> str:
+    """Render the page as text; `home` is the address of the list of runs, if a server has one."""
     results = [readable(result) for result in results]
     title = None if title is None else visible(title)
     differences = comparison.compare_all(results)
@@ -91,6 +93,7 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
     order = ranking.of_results(results, findings.main_measure(results))
     return _template().render(
         title=title or findings.title(results),
+        home=home,
         findings=[definitions.linked(text, phrases) for text in said],
         shown_findings=SHOWN_FINDINGS,
         ranking=order,
@@ -124,6 +127,9 @@ def _lead(
     curves = next((section for section in sections if section.name == "element_curve"), None)
     if curves is not None and predictions.predictions(results):
         return _of_predictions(curves, sections, results)
+    along = next((section for section in sections if section.name == "stability_curves"), None)
+    if along is not None and any(map(stability.has_curves, results)):
+        return _of_ratio(along), [section for section in sections if section is not along]
     first = next((section for section in sections if section.order < figures.TABLE_ORDER), None)
     return first, [section for section in sections if section is not first]
 
@@ -145,6 +151,12 @@ def _of_predictions(
     title = f"Predictions under {words.common_transform(results)}"
     first = replace(curves, name="predictions", title=title, pictures=tuple(shown))
     return first, [section for section in others if section.pictures]
+
+
+def _of_ratio(curves: figures.Section) -> figures.Section:
+    """Return the section of stability curves, with the ratio of deformations to noise first."""
+    ratio = StabilityCurves.ratio_label()
+    return replace(curves, pictures=tuple(sorted(curves.pictures, key=lambda one: one.label != ratio)))
 
 
 def _policy(scripts: Any) -> str:

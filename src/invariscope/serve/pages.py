@@ -84,7 +84,7 @@ def _report(runs: Sequence[Run]) -> Page:
         if not result.rows:
             raise ValueError(f"the result in {run.name} has no rows to report")
     # The page contains its own policy, in its head.
-    return Page(render(results).encode("utf-8"), "frame-ancestors 'none'")
+    return Page(render(results, home="/").encode("utf-8"), "frame-ancestors 'none'")
 
 
 def _page(*, status: int = 200, **contents: Any) -> Page:

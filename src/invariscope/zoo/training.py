@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from invariscope.common.progress import ticking
 from invariscope.zoo.epochs import Progress
 from invariscope.zoo.fitting import Training, fit
 from invariscope.zoo.image_data import ImageData, as_image_data
@@ -61,7 +63,7 @@ def train(
     trainable: str | None = None,
     test: ImageData | tuple[Any, Any] | None = None,
     checkpoint: str | Path | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: bool | Callable[[Progress], None] | None = None,
     monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None = None,
 ) -> Training:
     """Train a classifier with Adam or SGD; the model is changed in place and left in eval mode.
@@ -99,7 +101,8 @@ def train(
         test: data for the test accuracy after each epoch; never augmented.
         checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
             training resumes from it.
-        progress: called after each batch. If it raises KeyboardInterrupt, the checkpoint is written first.
+        progress: True shows a bar; a function is called after each batch. If it raises KeyboardInterrupt, the
+            checkpoint is written first.
         monitor: a callable, such as an `iv.Monitor`, that takes the model and the number of completed epochs.
             It is called before the first epoch and after each, and must not change the model. The records
             that it returns, plain values with an "epoch", are kept. A training run that resumes between two
@@ -115,15 +118,28 @@ def train(
     described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
     if trainable is not None:
         described["trainable"] = trainable
-    return fit(
-        model,
-        data,
-        Labelled(augmentation, label_smoothing),
-        config,
-        chosen=trainable_names(model, trainable),
-        described=described,
-        checkpoint=checkpoint,
-        progress=progress,
-        test=None if test is None else as_image_data(test),
-        monitor=monitor,
-    )
+    with _told(progress) as told:
+        return fit(
+            model,
+            data,
+            Labelled(augmentation, label_smoothing),
+            config,
+            chosen=trainable_names(model, trainable),
+            described=described,
+            checkpoint=checkpoint,
+            progress=told,
+            test=None if test is None else as_image_data(test),
+            monitor=monitor,
+        )
+
+
+@contextmanager
+def _told(
+    progress: bool | Callable[[Progress], None] | None,
+) -> Iterator[Callable[[Progress], None] | None]:
+    """Yield the function to call after each batch: the caller's own, or one that updates a bar."""
+    if callable(progress) or not progress:
+        yield progress or None
+        return
+    with ticking(True, "training") as tick:
+        yield lambda at: tick((at.epoch - 1) * at.batches + at.batch, at.epochs * at.batches)

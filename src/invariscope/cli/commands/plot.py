@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SIZE = re.compile(r"(\d+\.?\d*|\.\d+)\s*[x×,]\s*(\d+\.?\d*|\.\d+)")
-# Dots per inch of raster formats.
-DPI = 200
+# Dots per inch of raster formats, and the limits of what is useful and fits in memory.
+DPI, _LEAST_DPI, _MOST_DPI = 200, 20, 2400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,7 @@ def plot(
     out: Annotated[
         Path, opt("File to write; its suffix determines the format: pdf, svg, png and others.", "FILE")
     ] = Path("figure.pdf"),
+    dpi: Annotated[int, opt("Dots per inch of raster formats such as png.", "N")] = DPI,
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -103,13 +104,15 @@ def plot(
     from invariscope.cli.expressions import read_plot
 
     kind, style = _format(out), look.keywords()
+    if not _LEAST_DPI <= dpi <= _MOST_DPI:
+        raise ValueError(f"--dpi must be from {_LEAST_DPI} to {_MOST_DPI}; got {dpi}")
     plotted, options = read_plot(name)
     options |= {"measure": measure} if measure is not None else {}
     options |= {"layers": layers} if layers else {}
     _refuse_unknown(plotted, options)
     results = [iv.load(run) for run in runs]
     with staged_file(out, overwrite=overwrite) as scratch:
-        _save(iv.plot(plotted, results, **style, **options), scratch, kind)
+        _save(iv.plot(plotted, results, **style, **options), scratch, kind, dpi)
     show_line(str(out))
 
 
@@ -153,13 +156,13 @@ def _refuse_unknown(name: str, options: dict[str, Any]) -> None:
     refuse_unknown_options(partial(PLOTS.get(name).prepare, None), options, name=f"{name!r}")
 
 
-def _save(figure: Figure, path: Path, kind: str) -> None:
+def _save(figure: Figure, path: Path, kind: str, dpi: int) -> None:
     """Write a figure.
 
     Raises:
         ValueError: matplotlib lacks a program or package that the format requires.
     """
     try:
-        figure.savefig(path, format=kind, dpi=DPI)
+        figure.savefig(path, format=kind, dpi=dpi)
     except (RuntimeError, ImportError) as error:
         raise ValueError(f"matplotlib cannot write {kind} on this computer: {error}") from error

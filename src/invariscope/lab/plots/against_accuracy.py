@@ -146,7 +146,10 @@ class AgainstAccuracy(ChartPlot):
         """The slope as text; empty if no line was fitted."""
         if self.line is None:
             return ""
-        return f"slope {names.number(self.line.slope)} ({names.interval(self.line.low, self.line.high)})"
+        slope, low, high = (
+            names.number(value, digits=2) for value in (self.line.slope, self.line.low, self.line.high)
+        )
+        return f"slope {slope} ({low} to {high})"
 
     def paint(self, canvas: Canvas) -> None:
         """Draw dots with intervals, a line joining each family, and the fitted line."""

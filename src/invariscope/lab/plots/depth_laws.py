@@ -124,7 +124,7 @@ class DepthLaws(ChartPlot):
         canvas.value_axis(ax)
         canvas.plain_log_ticks(ax)
         canvas.horizontal_grid(ax)
-        canvas.axis_titles(ax, "number of the layer", names.measure_title(self.measure))
+        canvas.axis_titles(ax, "layer number k", names.measure_title(self.measure))
         canvas.legend(ax)
 
     def chart(self) -> UIElement:
@@ -147,7 +147,7 @@ class DepthLaws(ChartPlot):
         alpha = 0.3 if deep else 0.6
         ax.vlines(series.number, low, series.high, color=colour, linewidth=1.2 * scale, alpha=alpha)
         ax.plot(
-            series.number, series.value, color=colour, linestyle="none", marker="o",
+            series.number, series.value, **canvas.series_style(i), linestyle="none",
             markersize=(2.0 if deep else 4.5) * scale,
             label=f"{series.name}: {law_text(series, self.law)}",
         )  # fmt: skip
@@ -166,7 +166,7 @@ def law_values(series: DepthSeries, law: str) -> np.ndarray:
 
 def law_text(series: DepthSeries, law: str) -> str:
     """Return the law as a short formula: a power of the layer number k, or of two."""
-    slope = f"{series.slope:.2f}".replace("-", "−")
+    slope = names.number(series.slope, digits=2)
     return f"k^{slope}" if law == "power" else f"2^({slope} k)"
 
 

@@ -59,7 +59,7 @@ class FilterImages(Drawing):
 
     def grid(self) -> PixelGrid:
         """Return the rows of images, with filter numbers as column labels."""
-        return PixelGrid(tuple(str(number) for number in self.filters), self.rows)
+        return PixelGrid(tuple(str(number) for number in self.filters), self.rows, "filter")
 
     def paint(self, canvas: Canvas) -> None:
         """Draw the images."""

@@ -105,7 +105,6 @@ class FilterSpectra(Plot):
         axes = canvas.panels(0.8 + 4.2 * count, 3.4, columns=count)
         for place, ax in enumerate(axes[0]):
             self._panel(ax, place, canvas, legend=place == count - 1 or not self._alike)
-        canvas.axis_titles(axes[0, 0], "epoch", "power / power at the start")
 
     @property
     def _alike(self) -> bool:
@@ -131,7 +130,7 @@ class FilterSpectra(Plot):
             canvas.plain_log_ticks(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         canvas.heading(ax, self.layers[place])
-        canvas.axis_titles(ax, "epoch", "")
+        canvas.axis_titles(ax, "epoch", "" if place and not canvas.narrow else "power / power at the start")
         if not legend:
             return
         ax.legend(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXAMPLE = "displacement"
 PARTS = ("compression", "shear", "rotation")
 _DIVERGING = "RdBu_r"
+_ROUNDING = 1e-9  # pixels
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,14 @@ class LocalFields(Plot):
     @property
     def most_left(self) -> float:
         """Upper end of the colour scale of the nonlinear displacement, in pixels."""
-        return max(float(field.leftover.max()) for field in self.fields) or 1.0
+        most = max(float(field.leftover.max()) for field in self.fields)
+        return most if most > _ROUNDING else 1.0
 
     def paint(self, canvas: Canvas) -> None:
         """Draw one row of six images per field."""
         rows = len(self.fields)
         if canvas.narrow:  # a column per field
-            axes = canvas.panels(max(2.4 * rows, 5.0), 12.0, rows=6, columns=rows, firm=True).T
+            axes = canvas.panels(max(2.4 * rows, 5.0), 12.0, rows=6, columns=rows).T
         else:
             axes = canvas.panels(13.2, 0.4 + 1.85 * rows, rows=rows, columns=6)
         for line, field in zip(axes, self.fields, strict=True):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from invariscope.common.registry import Registry
+from invariscope.common.wording import shorten_all
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import is_deep
 from invariscope.plots.shared.look import Look
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
     from invariscope.results.result import Result
 
+# Characters of models' names above their parts of a figure.
+NARROW_NAME, WIDE_NAME = 34, 60
 PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots", also=("invariscope.lab.plots",))
 
 
@@ -62,6 +65,7 @@ def draw_beside(drawings: Sequence[Drawing], look: Look, models: Sequence[str]) 
         look = replace(look, vmin=low, vmax=high) if low < high else look
     canvas = Canvas(look)
     parts = canvas.beside(len(drawings))
+    models = shorten_all(models, NARROW_NAME if canvas.narrow else WIDE_NAME)
     for drawing, part, model in zip(drawings, parts, models, strict=True):
         named: Any = replace(drawing, model=model) if hasattr(drawing, "model") else drawing  # type: ignore[type-var]
         named.paint(part)
@@ -159,6 +163,30 @@ class ChartPlot(Plot):
     @abstractmethod
     def chart(self) -> UIElement:
         """Return a Bokeh model with the properties of both themes (`interactive.themed`)."""
+
+
+@dataclass(frozen=True)
+class MeasurePlot(ChartPlot):
+    """A plot of one measure.
+
+    Args:
+        measure: the measure shown.
+        stratum: the class whose samples are shown; "all" for all of them.
+    """
+
+    measure: str
+    stratum: str = field(default="all", kw_only=True)
+
+
+@dataclass(frozen=True)
+class ModelPlot(MeasurePlot):
+    """A plot of one measure of one model; several results are drawn beside each other.
+
+    Args:
+        model: the model's name.
+    """
+
+    model: str
 
 
 class GridPlot(Plot):

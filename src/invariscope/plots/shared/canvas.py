@@ -12,12 +12,13 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize, to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import StrMethodFormatter
 
 from invariscope.common.wording import shorten
+from invariscope.plots.shared.axes import calm, plain_log_ticks
 from invariscope.plots.shared.legends import draw_below, draw_inside, draw_legend, plain
 from invariscope.plots.shared.look import Look
-from invariscope.plots.shared.parts import Bar, Parts, raise_heading
+from invariscope.plots.shared.parts import SHARE, Bar, Parts, raise_heading
 from invariscope.plots.shared.readable import ReadableFigure
 from invariscope.plots.shared.theme import LINE_STYLES, MARKERS
 
@@ -44,45 +45,45 @@ class Canvas:
     Attributes:
         figure: the figure, or the one to which the given axes belong.
         colours: the colours and sizes of the theme.
+        columns: number of panels beside each other.
+        number: number of this part.
     """
 
     def __init__(self, look: Look, parts: Parts | None = None, number: int = 0) -> None:
         self.look, self.colours = look, look.colours
-        self._parts, self._number = parts, number
+        self._parts, self.number = parts, number
         self.figure: Any = look.axes[0].figure if look.axes else parts.figure if parts else self._new()
         self.width = self.height = 0.0  # in inches, as soon as there are panels
         self.room = 0.0  # inches for a heading, if less than the width
-        self._columns, self._rows, self._titled, self._grown = 1, 1, False, 0.0
+        self.indent = 0.0  # where a heading begins, relative to the axes' width
+        self.columns, self._rows, self._titled, self._grown = 1, 1, False, 0.0
         self._notes: list[Any] = []
         self._shared: Parts | None = None
-        self._first: Axes | None = None
+        self._axes: Any = None
 
     def _new(self) -> ReadableFigure:
         return ReadableFigure(layout="constrained", facecolor=self.colours.surface)
 
-    def panel(self, width: float, height: float, *, rows: int = 0, firm: bool = False) -> Axes:
+    def panel(self, width: float, height: float, *, rows: int = 0) -> Axes:
         """Return the axes of a plot with a single panel.
 
         Args:
             width, height: size of the figure in inches, in the light theme.
             rows: number of rows of a matrix, if there is one: its height is then kept in narrow columns.
-            firm: whether several results may together be higher than a page.
         """
-        return self.panels(width, height, flat=not rows, firm=firm)[0, 0]
+        return self.panels(width, height, flat=not rows)[0, 0]
 
     def panels(
-        self, width: float, height: float, *, rows: int = 1, columns: int = 1, flat: bool = False,
-        firm: bool = False,
-    ) -> np.ndarray:  # fmt: skip
+        self, width: float, height: float, *, rows: int = 1, columns: int = 1, flat: bool = False
+    ) -> np.ndarray:
         """Return the 2D array of axes of a plot; the size is that of the figure in inches.
 
         Args:
             flat: whether panels are lower if the theme limits the width.
-            firm: see `panel`.
         Raises:
             ValueError: other numbers of axes were given to draw into.
         """
-        given, self._columns, self._rows = self.look.axes, columns, rows
+        given, self.columns, self._rows = self.look.axes, columns, rows
         if given:
             if len(given) != rows * columns:
                 raise ValueError(f"ax= must have {rows * columns} axes, one per panel; got {len(given)}")
@@ -92,10 +93,10 @@ class Canvas:
         else:
             low = FLAT if flat and self.narrow else 1.0
             size = self.colours.scale * width, low * self.colours.scale * height
-            axes = self._subplots(size, rows, columns, firm)
+            axes = self._subplots(size, rows, columns)
         for ax in axes.flat:
-            self._calm(ax)
-        self._first = axes[0, 0]
+            calm(ax, self.colours)
+        self._axes = axes
         return axes
 
     @property
@@ -103,7 +104,15 @@ class Canvas:
         """Whether the theme limits the width of figures."""
         return bool(np.isfinite(self.colours.column))
 
-    def _subplots(self, size: tuple[float, float], rows: int, columns: int, firm: bool) -> np.ndarray:
+    @property
+    def page(self) -> float:
+        """Largest height of this part of a figure in inches."""
+        if self.look.axes or self.look.figsize:
+            return float("inf")
+        share = SHARE / self._parts.count if self._parts is not None else 1.0
+        return share * self.colours.tallest
+
+    def _subplots(self, size: tuple[float, float], rows: int, columns: int) -> np.ndarray:
         """Return new axes; panels lie below each other if the row is much wider than the theme allows."""
         width, height = size
         below = rows == 1 and columns > 1 and width > 1.5 * self.colours.column
@@ -111,29 +120,21 @@ class Canvas:
             below = below and columns > 2
             shape = (columns, 1) if below else (rows, columns)
             size = width, height * (columns if below else 1)
-            axes, *own = self._parts.place(self._number, size, *shape, firm=firm or below)
-            (self.width, self.height), (self._rows, self._columns) = own, shape
+            axes, *own = self._parts.place(self.number, size, *shape)
+            (self.width, self.height), (self._rows, self.columns) = own, shape
             return axes.reshape(rows, columns)
         own = min(width, self.colours.column), height * (FLAT * columns if below else 1)
         self.width, self.height = self.look.figsize or (own[0], min(own[1], self.colours.tallest))
-        self._columns, self._rows = (1, columns) if below else (columns, rows)
+        self.columns, self._rows = (1, columns) if below else (columns, rows)
         shape = (columns, 1) if below else (rows, columns)
         return self.figure.subplots(*shape, squeeze=False).reshape(rows, columns)
 
     def grow(self, inches: float) -> None:
         """Make a new figure higher by the room that legends or long labels take."""
         if self._parts is not None:
-            self._parts.grow(self._number, inches)
+            self._parts.grow(self.number, inches)
         else:
             self._grown += inches
-
-    def _calm(self, ax: Axes) -> None:
-        ax.set_facecolor(self.colours.surface)
-        for side, spine in ax.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(self.colours.line)
-        ax.tick_params(colors=self.colours.muted, labelsize=self.colours.small_size, length=0)
-        ax.set_axisbelow(True)
 
     def beside(self, count: int) -> list[Canvas]:
         """Return a canvas for each of several results, which share the figure, or divide the given axes."""
@@ -182,23 +183,27 @@ class Canvas:
         if requested is not None and not self._titled:
             text, self._titled = requested, True
         else:
-            inches = self.room or 0.78 * self.width * columns / self._columns
+            inches = self.room or 0.78 * self.width * columns / self.columns
             text = shorten(text, max(8, int(inches / (0.6 * (self.colours.text_size + 1) / 72))))
         if text:
-            ax.set_title(text, loc="left", color=self.colours.text, fontsize=size, parse_math=False)
+            style: dict[str, Any] = {"color": self.colours.text, "fontsize": size, "parse_math": False}
+            ax.set_title(text, loc="left", x=self.indent, **style)
 
     def name(self, model: str) -> None:
         """Write the model's name above the part of a figure, unless the plot has done so."""
-        ax = self._first
-        found = ax.get_title(loc="left") if ax is not None else ""
-        if ax is not None and not found.startswith(model[:8]):
-            self.heading(ax, f"{model} · {found}" if found else model)
+        if self._axes is None:
+            return
+        titles = [ax.get_title(loc="left") for ax in self._axes[0]]
+        if not titles[0].startswith(model[:8]):
+            columns = 1 if any(titles[1:]) else self.columns
+            text = f"{model} · {titles[0]}" if titles[0] else model
+            self.heading(self._axes[0, 0], text, columns=columns)
 
     def axis_titles(self, ax: Axes, x: str, y: str) -> None:
         """Set the labels of both axes."""
         style: dict[str, Any] = {"color": self.colours.muted, "fontsize": self.colours.text_size}
         size = 0.54 * self.colours.text_size / 72  # inches per character
-        room = int(INSIDE * self.width / self._columns / size), int(0.75 * self.height / self._rows / size)
+        room = int(INSIDE * self.width / self.columns / size), int(0.75 * self.height / self._rows / size)
         x, y = (
             fill(text, max(12, most), break_long_words=False) for text, most in zip((x, y), room, strict=True)
         )
@@ -235,7 +240,7 @@ class Canvas:
         """Return the usual length of an axis of one panel in inches."""
         if axis == "y":
             return 0.8 * self.height / self._rows
-        return INSIDE * self.width / self._columns
+        return INSIDE * self.width / self.columns
 
     def inches_of(self, characters: int) -> float:
         """Return the usual length of small text in inches."""
@@ -246,16 +251,8 @@ class Canvas:
         ax.grid(axis="y", color=self.colours.line, linewidth=0.8 * self.colours.scale)
 
     def plain_log_ticks(self, ax: Axes) -> None:
-        """Write plain numbers along logarithmic axes, with 2 and 5 between powers of ten if there is space.
-
-        An axis that spans less than a factor of six has evenly spaced tick values.
-        """
-        for axis in (axis for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
-            low, high = axis.get_view_interval()
-            subs = (1, 2, 5) if high < 1000 * low else (1,)
-            axis.set_major_locator(MaxNLocator(5) if high < 6 * low else LogLocator(subs=subs))
-            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_minor_locator(NullLocator())
+        """Write plain numbers along logarithmic axes."""
+        plain_log_ticks(ax)
 
     def legend(self, ax: Axes, handles: Sequence[Any] = (), *, dotted: str = "") -> None:
         """Add a frameless legend above the axes, or to their right if there are many entries and room.
@@ -272,13 +269,17 @@ class Canvas:
         elif self.look.axes:
             draw_inside(ax, found, self.colours)
         else:
-            taken = draw_legend(ax, found, INSIDE * self.width / self._columns, self.colours)
+            taken = draw_legend(ax, found, INSIDE * self.width / self.columns, self.colours)
             raise_heading(ax, taken, self.colours)
             self.grow(taken)
 
     def note(self, handle: Any) -> None:
         """List something below the figure; given axes have no room for that."""
         (self._notes if self._parts is None else self._parts.notes).append(handle)
+
+    def say(self, text: str) -> None:
+        """Write a remark below the figure."""
+        self.note(Line2D([], [], label=text, linestyle=""))
 
     def colour(self, i: int) -> str:
         """Return the colour of network number `i`."""
@@ -297,7 +298,8 @@ class Canvas:
     def line_of(self, label: str, *, number: int | None = None, dash: str = "solid") -> Line2D:
         """Return an entry of a legend: a line in the colour of a network, or in grey."""
         colour = self.colours.muted if number is None else self.colour(number)
-        style: Any = {"color": colour, "linestyle": LINE_STYLES[dash]}
+        style: Any = {"color": colour, "linestyle": LINE_STYLES[dash], "markersize": 4 * self.colours.scale}
+        style |= {} if number is None else {"marker": self.series_style(number)["marker"]}
         return Line2D([], [], label=label, **style)
 
     def mark_of(self, label: str, marker: str) -> Line2D:
@@ -308,12 +310,8 @@ class Canvas:
     def draw_missing(self, ax: Axes, x: np.ndarray, colour: str) -> None:
         """Draw crosses at the lower end of the axis, for layers without a value."""
         if len(x):
-            style: dict[str, Any] = {
-                "color": colour,
-                "markersize": 4.5 * self.colours.scale,
-                "clip_on": False,
-            }
-            style |= {"marker": "x", "linestyle": "", "transform": ax.get_xaxis_transform()}
+            style: Any = {"color": colour, "marker": "x", "linestyle": "", "clip_on": False}
+            style |= {"markersize": 4.5 * self.colours.scale, "transform": ax.get_xaxis_transform()}
             ax.plot(x, np.full(len(x), 0.02), **style)
 
     def draw_curve(
@@ -328,7 +326,8 @@ class Canvas:
             colour: another colour than that of the network.
         """
         value, low, high = bounds
-        style: Any = {"color": colour or self.colour(i), "marker": "o", "linestyle": LINE_STYLES[dash]}
+        style: Any = {**self.series_style(i), "linestyle": LINE_STYLES[dash]}
+        style |= {"color": colour, "marker": "o"} if colour else {}
         ax.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
         scale = self.colours.scale
         ax.plot(x, value, label=name or "_", linewidth=1.7 * scale, markersize=size * scale, **style)

@@ -96,7 +96,20 @@ def _rows(names: Sequence[str], labels: Sequence[str]) -> list[tuple[str, int]]:
             span = inside[0] if part == 1 else f"{inside[0]} … {inside[-1]}"
             rows.append((".".join(block) or span, part))
             start += part
-    return rows
+    return _numbered(rows)
+
+
+def _numbered(rows: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Number the rows of a block that takes several, so that no two rows have the same title.
+
+    >>> _numbered([("a", 2), ("b", 1), ("a", 2)])
+    [('a (1)', 2), ('b', 1), ('a (2)', 2)]
+    """
+    titles = [title for title, _ in rows]
+    return [
+        (f"{title} ({titles[:i].count(title) + 1})" if titles.count(title) > 1 else title, count)
+        for i, (title, count) in enumerate(rows)
+    ]
 
 
 def _runs(blocks: Sequence[Block]) -> list[tuple[Block, int]]:

@@ -37,10 +37,11 @@ class PixelRow:
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Rows of images under common column labels."""
+    """Rows of images under common column labels; `axis` says what the columns are, if labels do not."""
 
     columns: tuple[str, ...]
     rows: tuple[PixelRow, ...]
+    axis: str = ""
 
 
 def frame_choice(count: int, *, limit: int = FRAME_LIMIT) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from invariscope.common.registry import unknown
 from invariscope.common.symbols import full_name
-from invariscope.common.wording import shorten
+from invariscope.common.wording import shorten_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,6 +134,13 @@ def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
     return candidates[0] if name is None else name
 
 
+_PUBLICATION = re.compile(r"([a-z]+)(\d{4})")
+# Curves whose names say less than what they show.
+_CURVES = {
+    "prediction.flips": "Predictions that change class",
+    "consistency.by_element": "Predictions that keep their class",
+    "prediction.probability_true": "Probability of the true class",
+}
 _INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
 
 
@@ -152,19 +159,25 @@ def measure_title(name: str) -> str:
 
     >>> measure_title("normalized_variance"), measure_title("anova.share_transform"), measure_title("cka")
     ('Normalized variance', 'ANOVA: share transform', 'CKA')
+    >>> measure_title("stability.petrini2021.R")
+    'Stability: R (Petrini 2021)'
     """
-    text = _INITIALISM.sub(lambda word: word[0].upper(), name.replace(".", ": ").replace("_", " "))
-    return text[:1].upper() + text[1:]
+    parts = name.split(".")
+    published = [found for part in parts if (found := _PUBLICATION.fullmatch(part))]
+    own = ": ".join(part for part in parts if not _PUBLICATION.fullmatch(part)) or name
+    text = _INITIALISM.sub(lambda word: word[0].upper(), own.replace("_", " "))
+    source = "".join(f" ({found[1].capitalize()} {found[2]})" for found in published)
+    return text[:1].upper() + text[1:] + source
 
 
 def curve_title(name: str) -> str:
     """Return a curve's name without its family, or the family's name if the curve has no other name.
 
-    >>> curve_title("prediction.probability_true"), curve_title("equivariance_deviation.output.by_element")
-    ('Probability true', 'Equivariance deviation: output')
+    >>> curve_title("prediction.flips"), curve_title("equivariance_deviation.output.by_element")
+    ('Predictions that change class', 'Equivariance deviation: output')
     """
     family, _, own = name.rpartition(".")
-    return measure_title(family if own == "by_element" else own)
+    return _CURVES.get(name) or measure_title(family if own == "by_element" else own)
 
 
 def parameter_title(name: str) -> str:
@@ -232,7 +245,8 @@ def evenly(layers: Sequence[str], most: int) -> list[str]:
 def axis_labels(names: Sequence[str], length: int = 26) -> list[str]:
     """Return names for an axis, without the dotted prefix shared by all.
 
-    Long names are cut at the end or, if more of them then differ, in the middle.
+    Long names are cut at the end or, if more of them then differ, in the middle; if names still agree, they
+    keep the characters in which they differ.
 
     >>> axis_labels(["net.block1.conv", "net.block2.conv"])
     ['block1.conv', 'block2.conv']
@@ -240,12 +254,9 @@ def axis_labels(names: Sequence[str], length: int = 26) -> list[str]:
     (['a.activ…', 'b.activ…'], ['acti…on1', 'acti…on2'])
     """
     own = without_prefix(names)
-    cuts = ([_head(name, length) for name in own], [shorten(name, length) for name in own])
-    return max(cuts, key=lambda texts: len(set(texts)))
-
-
-def _head(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    heads = [name if len(name) <= length else f"{name[: length - 1]}…" for name in own]
+    middles = shorten_all(own, length)
+    return max((heads, middles), key=lambda texts: len(set(texts)))
 
 
 def without_prefix(names: Sequence[str]) -> list[str]:
@@ -282,11 +293,11 @@ def layer_axis(names: Sequence[str]) -> str:
     return f"layer of {prefix}" if prefix else "layer"
 
 
-def number(value: float) -> str:
+def number(value: float, *, digits: int = 4) -> str:
     """Return a number with four significant digits, or a dash for NaN.
 
-    >>> number(0.412491), number(float("nan")), number(1234567.0), number(0.0)
-    ('0.4125', '–', '1.235e+06', '0')
+    >>> number(0.412491), number(float("nan")), number(1234567.0), number(0.0), number(-0.0762, digits=2)
+    ('0.4125', '–', '1.235e+06', '0', '−0.076')
     """
     value = float(value)
     if math.isnan(value):
@@ -295,8 +306,9 @@ def number(value: float) -> str:
         return "0" if value == 0 else ("∞" if value > 0 else "−∞")
     magnitude = abs(value)
     if 1e-3 <= magnitude < 1e5:
-        return f"{value:.{max(0, 3 - math.floor(math.log10(magnitude)))}f}".replace("-", "−")
-    return f"{value:.3e}".replace("-", "−")
+        places = max(0, digits - 1 - math.floor(math.log10(magnitude)))
+        return f"{value:.{places}f}".replace("-", "−")
+    return f"{value:.{digits - 1}e}".replace("-", "−")
 
 
 OUTSIDE = (

@@ -9,8 +9,9 @@ from typing import Any
 
 from bokeh.models import BoxAnnotation, ColumnDataSource, FixedTicker, LinearAxis, NoOverlap
 
+from invariscope.common.wording import shorten
 from invariscope.plots.shared import interactive as live
-from invariscope.plots.shared.labels import axis_labels, shared_prefix, shorten
+from invariscope.plots.shared.labels import axis_labels, shared_prefix
 
 # With more names than this, all are upright, and those that would overlap are left out.
 MANY = 24

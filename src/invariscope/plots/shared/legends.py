@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.wording import shorten
+from invariscope.common.wording import shorten_all
 from invariscope.plots.shared.theme import Theme
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def draw_below(figure: Figure, handles: Sequence[Any], inches: float, colours: T
 
 def _texts(handles: Sequence[Any], inches: float, colours: Theme) -> list[str]:
     most = int(_characters(inches, colours)) - HANDLE_CHARACTERS
-    return [shorten(str(handle.get_label()), max(8, most)) for handle in handles]
+    return shorten_all([str(handle.get_label()) for handle in handles], max(8, most))
 
 
 def _columns(texts: Sequence[str], inches: float, colours: Theme) -> int:

@@ -28,6 +28,7 @@ def name_axis(canvas: Canvas, ax: Axes, labels: Sequence[str], axis: str) -> Non
     crowded = len(texts) * 2 * line > inches and max(map(len, without_prefix(labels)), default=0) > most
     if axis == "y":
         ax.set_yticks(places, [texts[i] for i in places])
+        _begin_heading(canvas, max(len(texts[i]) for i in places))
     elif found and (len(places) < len(texts) or crowded):
         shown = ticks.with_room(found, inches / len(texts), canvas.inches_of)
         ax.set_xticks([block.centre for block in shown], [block.name for block in shown])
@@ -46,6 +47,13 @@ def _turned(canvas: Canvas, ax: Axes, places: Sequence[int], shown: Sequence[str
         options = {"rotation": 90} if steep else slanted
         canvas.grow(max(0.0, wide * (1.0 if steep else 0.64) - 0.4))
     ax.set_xticks(places, shown, **options)
+
+
+def _begin_heading(canvas: Canvas, characters: int) -> None:
+    """Let the heading of a narrow figure with a single panel begin above the names beside the axes."""
+    inches = 0.8 * canvas.inches_of(characters)
+    if canvas.narrow and canvas.columns == 1:
+        canvas.indent = -inches / max(canvas.width - inches, 1.0)
 
 
 def _separate(canvas: Canvas, ax: Axes, edges: Sequence[float], axis: str) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDEST = 16.0  # inches of a figure, if the theme sets no limit
+# Share of a page for the panels of several results, and the lowest panels in inches.
+SHARE, LOWEST = 0.93, 0.6
 # Inches: height of a horizontal colour scale, and of its numbers and title.
 _BAR, _BAR_TEXTS = 0.07, 0.4
 EXTENDS = {
@@ -74,7 +76,7 @@ class Parts:
 
     def __init__(self, figure: Figure, look: Look, count: int) -> None:
         self.figure, self.look, self.count = figure, look, count
-        self.across, self.width, self.tallest = 0, 0.0, np.inf
+        self.across, self.width = 0, 0.0
         self.axes: dict[int, Any] = {}  # arrays of axes
         self.grid: Any = None
         self.heights: dict[int, float] = {}
@@ -88,28 +90,40 @@ class Parts:
         return -(-self.count // self.across)
 
     def place(
-        self, number: int, size: tuple[float, float], rows: int, columns: int, *, firm: bool = False
+        self, number: int, size: tuple[float, float], rows: int, columns: int
     ) -> tuple[np.ndarray, float, float]:
         """Return new axes of a part, and the width and height that it may take.
 
         Parts lie beside each other as far as the width of a figure allows, and otherwise below each other.
 
-        Args:
-            firm: whether parts keep their height even if the figure is then higher than a page.
+        Raises:
+            ValueError: the panels would be too low to read on a page of the theme.
         """
         colours, (width, height) = self.look.colours, size
         most = min(WIDEST, colours.column)
         if not self.across:
             self.across = max(1, min(self.count, int(most // width)))
-        self.tallest = np.inf if firm else colours.tallest
-        own = min(width, most / self.across), min(height, 0.93 * self.tallest / self.down)
+        page = SHARE * colours.tallest / self.down
+        own = min(width, most / self.across), min(height, page)
         if self.look.figsize:
             own = self.look.figsize[0] / self.across, self.look.figsize[1] / self.down
+        elif page < LOWEST * rows:
+            self._refuse(rows)
         self.width = max(self.width, own[0])
         axes = np.array([self.figure.add_subplot() for _ in range(rows * columns)], dtype=object)
         self.axes[number] = axes.reshape(rows, columns)
         self.heights[number] = own[1]
         return self.axes[number], *own
+
+    def _refuse(self, rows: int) -> None:
+        colours = self.look.colours
+        most = int(SHARE * colours.tallest / (LOWEST * rows)) * self.across
+        panels = f"with {rows} panels each " if rows > 1 else ""
+        raise ValueError(
+            f"{self.count} results {panels}do not fit on a page of the theme {colours.name!r}, which is "
+            f"{colours.tallest:g} inches high: give at most {most} results, "
+            "figsize=(width, height) or another theme="
+        )
 
     def grow(self, number: int, inches: float) -> None:
         """Give a part more height, for long labels."""
@@ -130,7 +144,7 @@ class Parts:
             extra += _BAR + _BAR_TEXTS
         self._share_labels()
         extra += draw_below(self.figure, self.notes, self.width * self.across, self.look.colours)
-        size = self.across * self.width, min(sum(rows) + extra, self.tallest)
+        size = self.across * self.width, min(sum(rows) + extra, self.look.colours.tallest)
         self.figure.set_size_inches(*(self.look.figsize or size))
 
     def _lay(self, heights: Sequence[float], scales: Sequence[Bar]) -> None:
@@ -181,9 +195,10 @@ class Parts:
     def _share_labels(self) -> None:
         """Write labels that repeat from part to part only below the last row and left of the first column."""
         for number, axes in self.axes.items():
-            below, left = self.axes.get(number + self.across), self.axes.get(number - 1)
+            left = self.axes.get(number - 1)
             for place, ax in np.ndenumerate(axes):
-                if below is not None and below.shape == axes.shape and _alike(ax.xaxis, below[place].xaxis):
+                below = self._below(number, place)
+                if below is not None and _alike(ax.xaxis, below.xaxis):
                     ax.tick_params(labelbottom=False)
                     ax.set_xlabel("")
                 if number % self.across and left is not None and left.shape == axes.shape:
@@ -193,9 +208,16 @@ class Parts:
         if self.across == 1 and self.count > 1:
             self._share_titles()
 
+    def _below(self, number: int, place: tuple[int, ...]) -> Axes | None:
+        """Return the panel below one of a part, in the same part or in the one below; None if none."""
+        axes, under = self.axes[number], self.axes.get(number + self.across)
+        if place[0] + 1 < len(axes):
+            return axes[place[0] + 1, place[1]]
+        return None if under is None or under.shape != axes.shape else under[0, place[1]]
+
     def _share_titles(self) -> None:
         """Write the title of the vertical axis once, since panels are lower than a title is long."""
-        first = [axes[0, 0] for axes in self.axes.values()]
+        first = [ax for axes in self.axes.values() for ax in axes[:, 0]]
         text = first[0].get_ylabel()
         whole = " ".join(text.split())
         if text and all(ax.get_ylabel() == text for ax in first):

@@ -47,6 +47,15 @@ class Zoom {
       });
     }
   }
+  /** Moves the view, if it does not contain a layer, until the layer is inside. */
+  show(label) {
+    const at = this.plot.along ? this.plot.labels.indexOf(label) : -1;
+    if (at < 0 || !this.whole) return;
+    const [start, end] = this.ends(this.plot.axis);
+    const [low, high] = [Math.min(start, end), Math.max(start, end)];
+    const off = at - 0.5 < low ? at - 0.5 - low : Math.max(0, at + 0.5 - high);
+    if (off) this.pan({ [this.plot.axis]: off / (end - start) });
+  }
   reset() { if (this.whole) for (const axis of this.axes) this.range(axis).setv(toEnds(this.whole[axis])); }
 }
 const toEnds = ([start, end]) => ({ start, end });

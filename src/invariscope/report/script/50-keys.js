@@ -25,6 +25,7 @@ function startKeys(chart) {
   host.ariaLabel = `${titleOf(picture)}. ${layers}Plus and minus zoom, 0 shows everything.`;
   const go = (step) => {
     cursor = Math.min(labels.length - 1, Math.max(0, cursor < 0 ? Math.max(0, labels.indexOf(picked)) : cursor + step));
+    zooms.forEach((zoom) => zoom.show(labels[cursor]));
     chart.mark("cursor", labels[cursor]);
     readout(picture).textContent = wordsOf(chart, labels[cursor]);
   };

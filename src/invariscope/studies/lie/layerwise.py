@@ -16,6 +16,7 @@ from invariscope.anatomy.layer_gradients import Trace, traced
 from invariscope.common.autocast import without_autocast
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
+from invariscope.common.progress import Tick, ticking
 from invariscope.common.registry import unknown
 from invariscope.data.sources import Source, as_source
 from invariscope.data.window import Fingerprint, Window
@@ -47,6 +48,7 @@ def lie_derivative(
     output: OutputChoice = None,
     precision: str = "float64",
     seed: int = 0,
+    progress: bool | Tick = True,
     label: str | None = None,
 ) -> Result:
     r"""Measure exact Lie derivatives of a network's output, and each layer's contribution to them.
@@ -82,6 +84,7 @@ def lie_derivative(
         precision: "float64", in which sums of terms agree with the whole to at least ten digits, or
             "float32", which is faster.
         seed: seed of the subset and the random directions.
+        progress: as for `iv.measure`.
         label: name of the model in tables and plots.
     Returns:
         A `Result` with `lie_derivative.rotation` (and so on), the LEE of the output. Layers have `.term`,
@@ -113,10 +116,12 @@ def lie_derivative(
     derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
     prediction: PredictionSelector | None = None
     parts: list[tuple[Terms, np.ndarray]] = []
-    for batch in _batches(source, batch_size, digest):
-        if prediction is None:
-            prediction = as_reader(model, output=output).inspect(batch.inputs).prediction
-        parts.append((derive(batch.inputs, batch.keys, prediction), batch.groups))
+    with ticking(progress, "differentiating") as tick:
+        for batch in _batches(source, batch_size, digest):
+            if prediction is None:
+                prediction = as_reader(model, output=output).inspect(batch.inputs).prediction
+            parts.append((derive(batch.inputs, batch.keys, prediction), batch.groups))
+            tick(sum(len(own) for _, own in parts), source.length)
     if not parts:
         raise ValueError("the data are empty: the iterable yielded no batch")
     terms, groups = reduce(Terms.followed_by, [part for part, _ in parts]), [own for _, own in parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 
 from invariscope.anatomy.partial_forward import up_to
 from invariscope.common.autocast import without_autocast
+from invariscope.common.progress import Tick, ticking
 from invariscope.common.registry import refuse_unknown_options
 from invariscope.data.sources import Source, as_source, held
 from invariscope.data.window import Window
@@ -46,6 +47,7 @@ def neuron_stability(
     min_firing: int = 20,
     batch_size: int = 256,
     seed: int = 0,
+    progress: bool | Tick = True,
     label: str | None = None,
 ) -> Result:
     r"""Measure how much a neuron's response changes when its receptive field is locally deformed.
@@ -84,6 +86,7 @@ def neuron_stability(
         min_firing: neurons that respond to fewer random patches than this are excluded and counted.
         batch_size: crops per forward pass; whole images are forwarded in batches an eighth of that size.
         seed: seed of random places, directions and subsets; draws depend on (seed, image) alone.
+        progress: True shows a bar; a function is called with (layers done, total layers).
         label: name of the model in tables and plots.
     Returns:
         A `Result` with one row `neuron_stability.rotation` (and so on) per layer: the mean over live neurons
@@ -109,11 +112,8 @@ def neuron_stability(
     )  # fmt: skip
     source, window = _gathered(model, images, settings)
     rows, maps, costs = [], {}, []
-    for name, experiment in _layers(model, layer, window, settings):
-        costs.append(Cost.of(name, experiment))
-        _LOG.info("neuron stability of %s", costs[-1])
-        with up_to(model, name) as run, torch.no_grad():
-            measured = experiment.measured(run, name)
+    experiments = _layers(model, layer, window, settings)
+    for name, experiment, measured in _measured(model, experiments, costs, progress):
         sizes = np.bincount(measured.group, minlength=GROUPS)
         reason = _no_interval(sizes, settings)
         for kind, deformation in enumerate(settings.deformations):
@@ -125,6 +125,24 @@ def neuron_stability(
     rows.sort(key=lambda row: settings.deformations.index(row.measure.partition(".")[2]))
     seconds = time.perf_counter() - started
     return as_result(model, source, window, rows, maps, costs, settings, label=label, seconds=seconds)
+
+
+def _measured(
+    model: nn.Module,
+    experiments: Sequence[tuple[str, PatchExperiment]],
+    costs: list[Cost],
+    progress: bool | Tick,
+) -> Iterator[tuple[str, PatchExperiment, Any]]:
+    """Yield each layer with its measurement, append its cost, and report progress."""
+    with ticking(progress, "deforming patches") as tick:
+        for done, (name, experiment) in enumerate(experiments):
+            costs.append(Cost.of(name, experiment))
+            _LOG.info("neuron stability of %s", costs[-1])
+            tick(done, len(experiments))
+            with up_to(model, name) as run, torch.no_grad():
+                measured = experiment.measured(run, name)
+            yield name, experiment, measured
+        tick(len(experiments), len(experiments))
 
 
 def neuron_stability_cost(

@@ -63,6 +63,7 @@ class Neurons(NetworkResult):
             patches=self.patches,
             seed=self.seed,
             label=self.named,
+            progress=False,
             **self.options,
         )
 
