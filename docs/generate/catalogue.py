@@ -45,7 +45,7 @@ _TRANSFORMS = (
 
 
 def _overview(title: str, lead: str, entries: dict[str, str]) -> str:
-    rows = [f"| [`{name}`]({name}.md) | {_cell(text)} |" for name, text in entries.items()]
+    rows = [f"| [`{name}`]({name}.md) | {cell(text)} |" for name, text in entries.items()]
     return "\n".join([f"# {title}", "", lead, "", "| name | |", "|---|---|", *rows, ""])
 
 
@@ -68,7 +68,7 @@ def measure_page(name: str, cls: type[Measure]) -> str:
 
 def _outputs(name: str, outputs: dict[str, Output]) -> str:
     rows = [
-        f"| `{name}{f'.{key}' if key else ''}` | {_cell(output.title)} | {_range(output)} |"
+        f"| `{name}{f'.{key}' if key else ''}` | {cell(output.title)} | {_range(output)} |"
         for key, output in outputs.items()
     ]
     return "\n".join(["## Outputs", "", "| row | | range |", "|---|---|---|", *rows])
@@ -122,7 +122,7 @@ def _options(cls: type) -> str:
     if not options:
         return "## Options\n\nNone."
     said = _described(cls)
-    rows = [f"| `{p.name}` | {_default(p.default)} | {_cell(said.get(p.name, ''))} |" for p in options]
+    rows = [f"| `{p.name}` | {default(p.default)} | {cell(said.get(p.name, ''))} |" for p in options]
     return "\n".join(["## Options", "", "| option | default | |", "|---|---|---|", *rows])
 
 
@@ -138,7 +138,8 @@ def _described(cls: type) -> dict[str, str]:
     return found
 
 
-def _default(value: Any) -> str:
+def default(value: Any) -> str:
+    """Return the default of an option as code."""
     return "required" if value is inspect.Parameter.empty else _shown(value, _DEFAULT_SHOWN)
 
 
@@ -159,7 +160,7 @@ def _examples(cls: type[Transform]) -> str:
 
 def _labels(transform: Transform) -> str:
     shown = list(transform.labels[:_LABELS_SHOWN])
-    return _cell(", ".join(shown + ["…"] * (len(transform) > len(shown))))
+    return cell(", ".join(shown + ["…"] * (len(transform) > len(shown))))
 
 
 def _exactness(transform: Transform) -> str:
@@ -181,7 +182,8 @@ def first_sentence(cls: type) -> str:
     return markdown_of(inspect.getdoc(cls) or "").split("\n\n")[0]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return the text of a docstring for a cell of a table."""
     return " ".join(markdown_of(text).split()).replace("|", "\\|")
 
 

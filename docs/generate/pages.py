@@ -7,7 +7,9 @@ from typing import Any
 
 import catalogue
 import commands
+import gallery
 import reference
+import shown
 from mathematics import with_mathml
 from mkdocs.structure.files import File, Files
 
@@ -15,13 +17,14 @@ DOCS = Path(__file__).resolve().parents[1]
 PROJECT = DOCS.parent
 
 
-def made() -> dict[str, str]:
-    """Return the path and Markdown of every generated page."""
+def made() -> dict[str, str | bytes]:
+    """Return the path and content of every generated page and image."""
     return {
         "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
         "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
         "command_line.md": commands.page(),
         **catalogue.pages(),
+        **gallery.files(),
         **reference.pages(),
     }
 
@@ -72,10 +75,22 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
 
 def on_files(files: Files, *, config: Any, **_: Any) -> Files:
     """Add the generated pages, and set the navigation."""
-    for place, text in made().items():
-        files.append(File.generated(config, place, content=text))
+    for place, content in made().items():
+        files.append(File.generated(config, place, content=content))
+    for page in list(files.documentation_pages()):
+        if shown.has_blocks(page.content_string):
+            _show(page, files, config)
     config["nav"] = navigation([file.src_uri for file in files.documentation_pages()])
     return files
+
+
+def _show(page: File, files: Files, config: Any) -> None:
+    """Run the blocks of a page, and add its images."""
+    folder, _, file = page.src_uri.rpartition("/")
+    done = shown.shown(page.content_string, file.removesuffix(".md"))
+    page.content_string = done.markdown
+    for name, image in done.images.items():
+        files.append(File.generated(config, f"{folder}/{name}" if folder else name, content=image))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
