@@ -20,10 +20,10 @@ from invariscope.plots import PLOTS, Plot
 
 REPORT = "live/report.html"
 _LEAD = (
-    "Every plot of the library, drawn from small networks on digits when this documentation is built. Click a "
-    "figure for the code that makes it, how to read it, and its options. All plots take `theme=`, `title=`, "
-    "`figsize=`, `ax=`, `vmin=`, `vmax=` and `cmap=` as well ([figures](../getting_started.md#figures)). "
-    "`invariscope plot NAME run` draws them on the command line."
+    "Every plot of the library, drawn from small networks on digits when this page is built. Click a figure "
+    "for the complete code, how to read it, and its options. All plots also take `theme=`, `title=`, "
+    "`figsize=`, `ax=`, `vmin=`, `vmax=` and `cmap=` ([figures](../getting_started.md#figures)). On the "
+    "command line, use `invariscope plot NAME run`."
 )
 _NO_EXAMPLE = "The gallery has no example of this plot yet."
 
@@ -158,7 +158,7 @@ def _from_python(name: str, one: Measured) -> Drawn:
 
 
 def _from_recipe(name: str, plot: type[Plot], example: Example, cell: str, result: Any) -> Drawn:
-    """Draw a plot of a recipe's cell; the code is the recipe with this figure, and the command that runs it."""
+    """Draw a plot of a recipe's cell; the code is the recipe with this figure, and its command."""
     import invariscope as iv
 
     image, _ = shown.run(f'iv.plot("{name}", results)', {"iv": iv, "results": [result]}, name)

@@ -1,7 +1,7 @@
 """Code that measures the results shown in the gallery.
 
-All examples run in order, in one namespace. A new plot is drawn from the first example that has what it shows;
-list it in `lines` only if it needs options or another example.
+All examples run in order, in one namespace. A new plot is drawn from the first example that has what it
+shows; list it in `lines` only if it needs options or another example.
 """
 
 from __future__ import annotations
