@@ -1,4 +1,4 @@
-"""Draw every registered plot, and create its page in the gallery and the live report of the home page."""
+"""Draw every registered plot, and create its page in the gallery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from mathematics import markdown_of
 
 from invariscope.plots import PLOTS, Plot
 
-REPORT = "live/report.html"
 _LEAD = (
     "Every plot of the library, drawn from small networks on digits when this page is built. Click a figure "
     "for the complete code, how to read it, and its options. All plots also take `theme=`, `title=`, "
@@ -53,10 +52,10 @@ class Measured:
 
 
 def files() -> dict[str, str | bytes]:
-    """Return the pages and images of the gallery, and the live report, by path."""
-    drawn, report = _made()
+    """Return the pages and images of the gallery by path."""
+    drawn = _made()
     plots = sorted(PLOTS.classes().items(), key=lambda pair: (pair[1].order, pair[0]))
-    pages: dict[str, str | bytes] = {"gallery/index.md": _overview(plots, drawn), REPORT: report}
+    pages: dict[str, str | bytes] = {"gallery/index.md": _overview(plots, drawn)}
     for name, plot in plots:
         pages[f"gallery/{name}.md"] = _page(name, plot, drawn[name])
         if drawn[name].image:
@@ -101,15 +100,13 @@ def _options(plot: type[Plot]) -> str:
 
 
 @cache
-def _made() -> tuple[dict[str, Drawn], str]:
-    """Run all examples once, and return the drawing of each plot and the text of the live report."""
+def _made() -> dict[str, Drawn]:
+    """Run all examples once, and return the drawing of each plot."""
     names: dict[str, Any] = {}
     with shown.scratch():
         shown.run(SETUP, names, "gallery")
         measured = [_measured(example, names) for example in EXAMPLES]
-        drawn = {name: _drawn(name, plot, measured) for name, plot in PLOTS.classes().items()}
-        report = Path(names["iv"].report(measured[0].results, "report.html")).read_text()
-    return drawn, report
+        return {name: _drawn(name, plot, measured) for name, plot in PLOTS.classes().items()}
 
 
 def _measured(example: Example, names: dict[str, Any]) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mkdocs.structure.files import File, Files
 
 DOCS = Path(__file__).resolve().parents[1]
 PROJECT = DOCS.parent
+_FIGURE = re.compile(r"<!-- gallery: (\w+) -->")
 
 
 def made() -> dict[str, str | bytes]:
@@ -38,37 +40,62 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
 
     whole = [
         {"Home": "index.md"},
+        {"Tutorial": "tutorial.md"},
         {"Getting started": "getting_started.md"},
-        {"Notebooks": "notebooks.md"},
-        {"Inputs of any kind": "inputs.md"},
-        {"How to": section("worlds")},
-        {"Models of any framework": "frameworks.md"},
-        {"Training networks": "training.md"},
-        {"Parallel measurements": "scale.md"},
-        {"Interrupted measurements": "resuming.md"},
-        {"Monitoring": "monitoring.md"},
-        {"Penalties": "penalties.md"},
-        {"Concepts": "concepts.md"},
+        {"Plot gallery": section("gallery")},
+        {"Which measure?": "which_measure.md"},
+        {
+            "How to": [
+                *section("howto"),
+                {"Notebooks": "notebooks.md"},
+                {"Parallel measurements": "scale.md"},
+                {"Interrupted measurements": "resuming.md"},
+                {"Monitoring": "monitoring.md"},
+                {"Penalties": "penalties.md"},
+                {"Training networks": "training.md"},
+                {"Testing symmetries": "testing.md"},
+            ]
+        },
+        {
+            "Data and models": [
+                {"Inputs of any kind": "inputs.md"},
+                *section("worlds"),
+                {"Models of any framework": "frameworks.md"},
+                {"What happens to your model": "model_state.md"},
+                {"Errors and skipped layers": "bad_input.md"},
+            ]
+        },
+        {
+            "Concepts": [
+                {"Concepts": "concepts.md"},
+                {"Limits and footguns": "limits.md"},
+                {"Published conventions": "conventions.md"},
+                {"Guarantees": "reliability.md"},
+            ]
+        },
         {"Measures": section("measures")},
-        {"Published conventions": "conventions.md"},
         {"Transforms": section("transforms")},
-        {"Groups and actions": "groups.md"},
-        {"Neurons and feature maps": "neurons.md"},
-        {"Reading weights": "weights.md"},
-        {"Smooth deformations": "deformations.md"},
-        {"Stability": "stability.md"},
-        {"Lie derivatives": "lie_derivatives.md"},
-        {"Testing": "testing.md"},
-        {"Command line": "command_line.md"},
-        {"What happens to your model": "model_state.md"},
-        {"Errors and skipped layers": "bad_input.md"},
-        {"Guarantees": "reliability.md"},
+        {
+            "Topics": [
+                {"Groups and actions": "groups.md"},
+                {"Neurons and feature maps": "neurons.md"},
+                {"Reading weights": "weights.md"},
+                {"Smooth deformations": "deformations.md"},
+                {"Stability": "stability.md"},
+                {"Lie derivatives": "lie_derivatives.md"},
+            ]
+        },
         {"Reproductions": section("reproductions")},
+        {"Command line": "command_line.md"},
         {"Reference": section("reference")},
-        {"Architecture": "architecture.md"},
-        {"Contributing": "contributing.md"},
-        {"Decisions": section("decisions")},
-        {"Changelog": "changelog.md"},
+        {
+            "Development": [
+                {"Architecture": "architecture.md"},
+                {"Contributing": "contributing.md"},
+                *section("decisions"),
+                {"Changelog": "changelog.md"},
+            ]
+        },
     ]
     return [entry for entry in whole if all(entry.values())]
 
@@ -85,17 +112,18 @@ def on_files(files: Files, *, config: Any, **_: Any) -> Files:
 
 
 def _show(page: File, files: Files, config: Any) -> None:
-    """Run the blocks of a page, and add its images."""
+    """Run the blocks of a page, and add the files that they make."""
     folder, _, file = page.src_uri.rpartition("/")
     done = shown.shown(page.content_string, file.removesuffix(".md"))
     page.content_string = done.markdown
-    for name, image in done.images.items():
-        files.append(File.generated(config, f"{folder}/{name}" if folder else name, content=image))
+    for name, content in done.files.items():
+        files.append(File.generated(config, f"{folder}/{name}" if folder else name, content=content))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Insert the table of presets into the page that contains its placeholder."""
-    return markdown.replace("<!-- presets -->", catalogue.presets())
+    """Insert the table of presets, and figures of the gallery, where a page has a placeholder for them."""
+    whole = markdown.replace("<!-- presets -->", catalogue.presets())
+    return _FIGURE.sub(r"[![\1: figure of the gallery](gallery/\1.png)](gallery/\1.md)", whole)
 
 
 def on_page_content(html: str, **_: Any) -> str:

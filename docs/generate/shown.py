@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -26,15 +27,15 @@ _BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Shown:
-    """A page with the outputs of its blocks, and the images that it refers to.
+    """A page with the outputs of its blocks, and the files that it refers to.
 
     Args:
         markdown: text of the page.
-        images: content by file name, relative to the folder of the page.
+        files: images and reports by file name, relative to the folder of the page.
     """
 
     markdown: str
-    images: dict[str, bytes]
+    files: dict[str, bytes]
 
 
 def has_blocks(markdown: str) -> bool:
@@ -46,18 +47,20 @@ def has_blocks(markdown: str) -> bool:
 def shown(markdown: str, name: str) -> Shown:
     """Return the page called `name` (without suffix) after running its blocks in order, in one namespace.
 
+    A report that a block writes to `report.html` becomes the file `NAME-report.html` of the site.
+
     Raises:
         RuntimeError: a block fails.
     """
-    images: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     names: dict[str, Any] = {"__name__": "__main__"}
 
     def replaced(block: re.Match[str]) -> str:
         value, printed = run(block["code"], names, f"{name}.md")
         parts = [block["fence"], f"```text\n{printed}```" if printed else ""]
         if isinstance(value, Figure):
-            file = f"{name}-{len(images) + 1}.png"
-            images[file] = png(value)
+            file = f"{name}-{len(files) + 1}.png"
+            files[file] = png(value)
             parts.append(f"![{block['alt'] or 'Figure drawn by the code above'}]({file})")
         elif value is not None:
             parts.append(_displayed(value))
@@ -65,7 +68,8 @@ def shown(markdown: str, name: str) -> Shown:
 
     with scratch():
         text = _BLOCK.sub(replaced, markdown)
-    return Shown(text, images)
+        files |= {f"{name}-{path}": path.read_bytes() for path in Path().glob("*.html")}
+    return Shown(text, files)
 
 
 @contextlib.contextmanager
