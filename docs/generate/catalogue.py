@@ -56,7 +56,7 @@ def measure_page(name: str, cls: type[Measure]) -> str:
     low, high = _number(min(lows)), _number(max(highs))
     return "\n\n".join(
         [
-            f"# {spaced(name)}",
+            f"# {spaced(cls)}",
             f"`{name}` on the command line, `iv.{cls.__name__}()` in Python; values from {low} to {high}; "
             + ("one per unit and layer." if cls.scope == "layers" else "computed from the model's output."),
             _documentation(cls, members=[]),
@@ -83,7 +83,7 @@ def transform_page(name: str, cls: type[Transform]) -> str:
     makers = [key for key, entry in vars(cls).items() if isinstance(entry, classmethod) and key != "examples"]
     return "\n\n".join(
         [
-            f"# {spaced(name)}",
+            f"# {spaced(cls)}",
             f"`{name}` in listings, `iv.{cls.__name__}` in Python.",
             _documentation(cls, members=[key for key in makers if not key.startswith("_")]),
             _options(cls),
@@ -172,9 +172,10 @@ def _group(transform: Transform) -> str:
     return "no" if transform.table() is None else "yes"
 
 
-def spaced(name: str) -> str:
-    """Return a registry name as a title: "Normalized variance"."""
-    return name.replace("_", " ").capitalize()
+def spaced(cls: type) -> str:
+    """Return the name of a class as a title: "Normalized variance", "Equivariance PSNR"."""
+    first, *others = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", cls.__name__)
+    return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
 
 
 def first_sentence(cls: type) -> str:
