@@ -9,7 +9,7 @@ import pytest
 from browser import tab_in
 
 ROOT = Path(__file__).parents[1]
-WIDE, NARROW = {"width": 1300, "height": 900}, {"width": 390, "height": 844}
+WIDE, NARROW = 1300, 390
 PAGES = (
     "index",
     "tutorial",
@@ -35,7 +35,7 @@ def opened(tab, site, name):
 
 
 def test_the_search_finds_pages(browser, site):
-    with tab_in(browser, viewport=WIDE) as tab:
+    with tab_in(browser, width=WIDE) as tab:
         opened(tab, site, "index")
         tab.until("document.querySelector('.md-search__input') !== null")
         tab.page.click(".md-search__input")
@@ -47,7 +47,7 @@ def test_the_search_finds_pages(browser, site):
 
 
 def test_the_home_page_shows_a_report_that_responds(browser, site):
-    with tab_in(browser, viewport=WIDE) as tab:
+    with tab_in(browser, width=WIDE) as tab:
         opened(tab, site, "index")
         tab.page.locator("iframe.report").scroll_into_view_if_needed()
         report = tab.page.frame_locator("iframe.report")
@@ -56,14 +56,14 @@ def test_the_home_page_shows_a_report_that_responds(browser, site):
         assert tab.errors == []
 
 
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_the_window_and_shows_all_its_images(browser, site, name, viewport):
-    with tab_in(browser, viewport=viewport) as tab:
+def test_a_page_fits_the_window_and_shows_all_its_images(browser, site, name, width):
+    with tab_in(browser, width=width) as tab:
         opened(tab, site, name)
         tab.until("[...document.images].every(image => image.complete)")
         assert (
             tab.run("[...document.images].filter(image => !image.naturalWidth).map(image => image.src)") == []
         )
-        assert tab.run("document.documentElement.scrollWidth") <= viewport["width"]
+        assert tab.run("document.documentElement.scrollWidth") <= width
         assert tab.errors == []

@@ -9,6 +9,7 @@ from typing import Any
 import catalogue
 import commands
 import gallery
+import notebooks
 import reference
 import shown
 from mathematics import with_mathml
@@ -27,6 +28,7 @@ def made() -> dict[str, str | bytes]:
         "command_line.md": commands.page(),
         **catalogue.pages(),
         **gallery.files(),
+        **notebooks.pages(),
         **reference.pages(),
     }
 
@@ -44,6 +46,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Getting started": "getting_started.md"},
         {"Plot gallery": section("gallery")},
         {"Which measure?": "which_measure.md"},
+        {"Examples": section("examples")},
         {
             "How to": [
                 *section("howto"),

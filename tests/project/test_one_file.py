@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("one_file")
 COPIED = (
     "src",
     "docs",
+    "examples",
     "conftest.py",
     "tests/unseeded_draws.py",
     "tests/measures",
