@@ -32,27 +32,28 @@ train = zoo.load("mnist_subset", split="train", samples=2000)
 digits = zoo.load("mnist_subset", samples=256)
 rotation = iv.Rotation.circle(16)
 
-plain, rotated = zoo.build("simple_conv", filters=4), zoo.build("simple_conv", filters=4)
+plain = zoo.build("simple_conv", filters=4)
 zoo.train(plain, train, epochs=2, batch_size=32)
+
+rotated = zoo.build("simple_conv", filters=4)
 monitor = iv.Monitor(digits, iv.QuarterTurns(), samples=64)
-zoo.train(rotated, train, epochs=3, batch_size=32, augmentation=rotation, monitor=monitor)
+options = {"augmentation": rotation, "monitor": monitor}
+zoo.train(rotated, train, epochs=3, batch_size=32, **options)
 networks = {"plain": plain, "rotated": rotated}
 """
 
 NETWORKS = """\
-results = [
-    iv.measure(model, digits, rotation, measures="nv, prediction", by_class=True, label=name)
-    for name, model in networks.items()
-]
-results = [
-    iv.studies.illustrate(result, model, digits, rotation)  # adds the images of one orbit
-    for result, model in zip(results, networks.values())
-]
+options = {"measures": "nv, prediction", "by_class": True}
+results = []
+for name, model in networks.items():
+    result = iv.measure(model, digits, rotation, label=name, **options)
+    results.append(iv.studies.illustrate(result, model, digits, rotation))
 """
 
 FREQUENCIES = """\
+measures = "information, spectrum"
 results = [
-    iv.measure(model, digits, iv.QuarterTurns(), measures="information, spectrum", label=name)
+    iv.measure(model, digits, iv.QuarterTurns(), measures=measures, label=name)
     for name, model in networks.items()
 ]
 """
@@ -66,7 +67,8 @@ results = [iv.stability_curve(rotated, digits, samples=128, radii=8)]
 """
 
 NEURONS = """\
-results = [iv.neuron_stability(rotated, ["relu2", "relu3", "relu4"], digits, samples=64)]
+layers = ["relu2", "relu3", "relu4"]
+results = [iv.neuron_stability(rotated, layers, digits, samples=64)]
 """
 
 SIZES = """\
@@ -74,15 +76,16 @@ results = []
 for filters in (1, 2, 3, 4):
     model = zoo.build("simple_conv", filters=filters)
     zoo.train(model, train, epochs=1, batch_size=32)
-    label = f"{filters} filters"
-    results.append(iv.measure(model, digits, iv.QuarterTurns(), measures="nv, prediction", label=label))
+    options = {"measures": "nv, prediction", "label": f"{filters} filters"}
+    results.append(iv.measure(model, digits, iv.QuarterTurns(), **options))
 """
 
 DEPTH = """\
-rows = zoo.scale_detection(256, size=256, dimensions=1)  # images of one row with bright points
+rows = zoo.scale_detection(256, size=256, dimensions=1)  # a few bright points
 blocks = zoo.constant_filters(6, dimensions=1, filter_size=2, stride=2)
 steps = zoo.unit_displacements(dimensions=1)
-results = [iv.measure(blocks, rows.images, steps, measures="stability", layers="relu*")]
+options = {"measures": "stability", "layers": "relu*"}
+results = [iv.measure(blocks, rows.images, steps, **options)]
 """
 
 FIELDS = """\
