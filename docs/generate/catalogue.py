@@ -46,7 +46,7 @@ _TRANSFORMS = (
 
 
 def _overview(title: str, lead: str, entries: dict[str, str]) -> str:
-    rows = [f"| [`{name}`]({name}.md) | {_cell(text)} |" for name, text in entries.items()]
+    rows = [f"| [`{name}`]({name}.md) | {cell(text)} |" for name, text in entries.items()]
     return "\n".join([f"# {title}", "", lead, "", "| name | |", "|---|---|", *rows, ""])
 
 
@@ -57,7 +57,7 @@ def measure_page(name: str, cls: type[Measure]) -> str:
     low, high = _number(min(lows)), _number(max(highs))
     return "\n\n".join(
         [
-            f"# {spaced(name)}",
+            f"# {spaced(cls)}",
             f"`{name}` on the command line, `iv.{cls.__name__}()` in Python; values from {low} to {high}; "
             + ("one per unit and layer." if cls.scope == "layers" else "computed from the model's output."),
             _documentation(cls, members=[]),
@@ -69,7 +69,7 @@ def measure_page(name: str, cls: type[Measure]) -> str:
 
 def _outputs(name: str, outputs: dict[str, Output]) -> str:
     rows = [
-        f"| `{name}{f'.{key}' if key else ''}` | {_cell(output.title)} | {_range(output)} |"
+        f"| `{name}{f'.{key}' if key else ''}` | {cell(output.title)} | {_range(output)} |"
         for key, output in outputs.items()
     ]
     return "\n".join(["## Outputs", "", "| row | | range |", "|---|---|---|", *rows])
@@ -84,7 +84,7 @@ def transform_page(name: str, cls: type[Transform]) -> str:
     makers = [key for key, entry in vars(cls).items() if isinstance(entry, classmethod) and key != "examples"]
     return "\n\n".join(
         [
-            f"# {spaced(name)}",
+            f"# {spaced(cls)}",
             f"`{name}` in listings, `iv.{cls.__name__}` in Python.",
             _documentation(cls, members=[key for key in makers if not key.startswith("_")]),
             _options(cls),
@@ -123,7 +123,7 @@ def _options(cls: type) -> str:
     if not options:
         return "## Options\n\nNone."
     said = _described(cls)
-    rows = [f"| `{p.name}` | {_default(p.default)} | {_cell(said.get(p.name, ''))} |" for p in options]
+    rows = [f"| `{p.name}` | {default(p.default)} | {cell(said.get(p.name, ''))} |" for p in options]
     return "\n".join(["## Options", "", "| option | default | |", "|---|---|---|", *rows])
 
 
@@ -139,7 +139,8 @@ def _described(cls: type) -> dict[str, str]:
     return found
 
 
-def _default(value: Any) -> str:
+def default(value: Any) -> str:
+    """Return the default of an option as code."""
     return "required" if value is inspect.Parameter.empty else _shown(value, _DEFAULT_SHOWN)
 
 
@@ -160,7 +161,7 @@ def _examples(cls: type[Transform]) -> str:
 
 def _labels(transform: Transform) -> str:
     shown = list(transform.labels[:_LABELS_SHOWN])
-    return _cell(", ".join(shown + ["…"] * (len(transform) > len(shown))))
+    return cell(", ".join(shown + ["…"] * (len(transform) > len(shown))))
 
 
 def _exactness(transform: Transform) -> str:
@@ -172,9 +173,10 @@ def _group(transform: Transform) -> str:
     return "no" if transform.table() is None else "yes"
 
 
-def spaced(name: str) -> str:
-    """Return a registry name as a title: "Normalized variance"."""
-    return name.replace("_", " ").capitalize()
+def spaced(cls: type) -> str:
+    """Return the name of a class as a title: "Normalized variance", "Equivariance PSNR"."""
+    first, *others = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]+", cls.__name__)
+    return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
 
 
 def first_sentence(cls: type) -> str:
@@ -182,7 +184,8 @@ def first_sentence(cls: type) -> str:
     return markdown_of(inspect.getdoc(cls) or "").split("\n\n")[0]
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Return the text of a docstring for a cell of a table."""
     return " ".join(markdown_of(text).split()).replace("|", "\\|")
 
 

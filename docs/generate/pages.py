@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import catalogue
 import commands
+import gallery
+import notebooks
 import reference
+import shown
 from mathematics import with_mathml
 from mkdocs.structure.files import File, Files
 
 DOCS = Path(__file__).resolve().parents[1]
 PROJECT = DOCS.parent
+_FIGURE = re.compile(r"<!-- gallery: (\w+) -->")
 
 
-def made() -> dict[str, str]:
-    """Return the path and Markdown of every generated page."""
+def made() -> dict[str, str | bytes]:
+    """Return the path and content of every generated page and image."""
     return {
         "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
         "agents.md": (PROJECT / "AGENTS.md").read_text().replace("](docs/", "]("),
         "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
         "command_line.md": commands.page(),
         **catalogue.pages(),
+        **gallery.files(),
+        **notebooks.pages(),
         **reference.pages(),
     }
 
@@ -36,55 +43,94 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
 
     whole = [
         {"Home": "index.md"},
+        {"Tutorial": "tutorial.md"},
         {"Getting started": "getting_started.md"},
-        {"Notebooks": "notebooks.md"},
-        {"Inputs of any kind": "inputs.md"},
-        {"How to": section("worlds")},
-        {"Models of any framework": "frameworks.md"},
-        {"Training networks": "training.md"},
-        {"Parallel measurements": "scale.md"},
-        {"Interrupted measurements": "resuming.md"},
-        {"Monitoring": "monitoring.md"},
-        {"Penalties": "penalties.md"},
-        {"Concepts": "concepts.md"},
+        {"Plot gallery": section("gallery")},
+        {"Which measure?": "which_measure.md"},
+        {"Which transform?": "which_transform.md"},
+        {"Examples": section("examples")},
+        {
+            "How to": [
+                *section("howto"),
+                {"Notebooks": "notebooks.md"},
+                {"Parallel measurements": "scale.md"},
+                {"Interrupted measurements": "resuming.md"},
+                {"Monitoring": "monitoring.md"},
+                {"Penalties": "penalties.md"},
+                {"Training networks": "training.md"},
+                {"Testing": "testing.md"},
+                {"Your equivariance test fails": "failing_tests.md"},
+                {"For coding agents": "agents.md"},
+            ]
+        },
+        {
+            "Data and models": [
+                {"Inputs of any kind": "inputs.md"},
+                *section("worlds"),
+                {"Models of any framework": "frameworks.md"},
+                {"What happens to your model": "model_state.md"},
+                {"Errors and skipped layers": "bad_input.md"},
+            ]
+        },
+        {
+            "Concepts": [
+                {"Concepts": "concepts.md"},
+                {"Limits and footguns": "limits.md"},
+                {"Published conventions": "conventions.md"},
+                {"Guarantees": "reliability.md"},
+            ]
+        },
         {"Measures": section("measures")},
-        {"Published conventions": "conventions.md"},
-        {"Which transform": "which_transform.md"},
         {"Transforms": section("transforms")},
-        {"Groups and actions": "groups.md"},
-        {"Neurons and feature maps": "neurons.md"},
-        {"Reading weights": "weights.md"},
-        {"Smooth deformations": "deformations.md"},
-        {"Stability": "stability.md"},
-        {"Lie derivatives": "lie_derivatives.md"},
-        {"Testing": "testing.md"},
-        {"Your equivariance test fails": "failing_tests.md"},
-        {"For coding agents": "agents.md"},
-        {"Command line": "command_line.md"},
-        {"What happens to your model": "model_state.md"},
-        {"Errors and skipped layers": "bad_input.md"},
-        {"Guarantees": "reliability.md"},
+        {
+            "Topics": [
+                {"Groups and actions": "groups.md"},
+                {"Neurons and feature maps": "neurons.md"},
+                {"Reading weights": "weights.md"},
+                {"Smooth deformations": "deformations.md"},
+                {"Stability": "stability.md"},
+                {"Lie derivatives": "lie_derivatives.md"},
+            ]
+        },
         {"Reproductions": section("reproductions")},
+        {"Command line": "command_line.md"},
         {"Reference": section("reference")},
-        {"Architecture": "architecture.md"},
-        {"Contributing": "contributing.md"},
-        {"Decisions": section("decisions")},
-        {"Changelog": "changelog.md"},
+        {
+            "Development": [
+                {"Architecture": "architecture.md"},
+                {"Contributing": "contributing.md"},
+                *section("decisions"),
+                {"Changelog": "changelog.md"},
+            ]
+        },
     ]
     return [entry for entry in whole if all(entry.values())]
 
 
 def on_files(files: Files, *, config: Any, **_: Any) -> Files:
     """Add the generated pages, and set the navigation."""
-    for place, text in made().items():
-        files.append(File.generated(config, place, content=text))
+    for place, content in made().items():
+        files.append(File.generated(config, place, content=content))
+    for page in list(files.documentation_pages()):
+        if shown.has_blocks(page.content_string):
+            _show(page, files, config)
     config["nav"] = navigation([file.src_uri for file in files.documentation_pages()])
     return files
 
 
+def _show(page: File, files: Files, config: Any) -> None:
+    """Run the blocks of a page, and add the files that they make."""
+    folder, _, file = page.src_uri.rpartition("/")
+    done = shown.shown(page.content_string, file.removesuffix(".md"))
+    page.content_string = done.markdown
+    for name, content in done.files.items():
+        files.append(File.generated(config, f"{folder}/{name}" if folder else name, content=content))
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Insert the table of presets into the page that contains its placeholder."""
-    return markdown.replace("<!-- presets -->", catalogue.presets())
+    """Insert the table of presets, and figures of the gallery, where a page has a placeholder for them."""
+    whole = markdown.replace("<!-- presets -->", catalogue.presets())
+    return _FIGURE.sub(r"[![\1: figure of the gallery](gallery/\1.png)](gallery/\1.md)", whole)
 
 
 def on_page_content(html: str, **_: Any) -> str:

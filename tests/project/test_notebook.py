@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
 
 import pytest
-from marked_pages import ROOT
 
 from cards_html import seen
 
 nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
+
+from notebook_runs import execute  # noqa: E402
 
 CELLS = {
     "prepare": """
@@ -44,13 +44,8 @@ IPython.get_ipython().display_pub.register_hook(
 def outputs(tmp_path_factory):
     """The outputs of each cell by its name, as a saved notebook holds them."""
     folder = tmp_path_factory.mktemp("notebook")
-    own = {name: str(folder / name) for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR")}
-    source = {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS.values()])
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (own | source).items():
-            patch.setenv(name, value)
-        nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    execute(notebook, folder)
     return {name: cell["outputs"] for name, cell in zip(CELLS, notebook["cells"], strict=True)}
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("one_file")
 COPIED = (
     "src",
     "docs",
+    "examples",
     "conftest.py",
     "tests/unseeded_draws.py",
     "tests/measures",
@@ -172,8 +173,33 @@ def test_every_measure_transform_and_command_has_its_place_in_the_documentation(
         assert f"invariscope {name}" in commands
 
 
+def test_every_plot_has_a_page_in_the_gallery_with_its_figure(site):
+    from invariscope.plots import PLOTS
+
+    overview = (site / "gallery/index.html").read_text()
+    for name in PLOTS.names():
+        assert f'src="{name}.png"' in overview
+        assert f'src="{name}.png"' in (site / f"gallery/{name}.html").read_text()
+        assert (site / f"gallery/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_blocks_of_the_tutorial_were_run_and_their_figures_and_report_are_shown(site):
+    tutorial = (site / "tutorial.html").read_text()
+    figures = re.findall(r'src="(tutorial-\d+\.png)"', tutorial)
+    assert len(figures) == (ROOT / "docs/tutorial.md").read_text().count('\niv.plot("')
+    assert all((site / figure).is_file() for figure in figures)
+    assert 'src="tutorial-report.html"' in (site / "index.html").read_text()
+    assert "<title>" in (site / "tutorial-report.html").read_text()
+
+
+def test_no_page_still_has_a_placeholder(site):
+    for file in site.rglob("*.html"):
+        assert re.findall(r"<!-- (?:show|gallery|presets)\b.*?-->", file.read_text()) == [], file.name
+
+
 def test_formulas_are_drawn_without_a_script_and_nothing_is_left_in_another_notation(site):
-    pages = {file: file.read_text() for file in site.rglob("*.html")}
+    reports = {*site.rglob("*-report.html")}  # with the scripts of their charts
+    pages = {file: file.read_text() for file in {*site.rglob("*.html")} - reports}
     for name in ("normalized_variance", "orbit_share"):
         assert "<math" in pages[site / f"measures/{name}.html"]
     for file, text in pages.items():
