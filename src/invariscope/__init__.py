@@ -66,6 +66,7 @@ _HOMES = {
 _PACKAGES = (
     "demo",
     "generators",
+    "loggers",
     "measures",
     "monitor",
     "neurons",
