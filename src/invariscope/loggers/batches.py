@@ -30,6 +30,7 @@ from invariscope.measures.base import Measure
 from invariscope.results.result import Result
 from invariscope.results.shard import Shard, plain
 from invariscope.results.storage import encoded
+from invariscope.statistics.moments.references import FIRST
 from invariscope.statistics.pairs import partners
 
 _OF_TASK = ("transform", "grids", "rows", "named", "what", "provenance")
@@ -47,12 +48,14 @@ class BatchSource(Source):
         inputs: (sample, ...) tensor or array of samples.
         targets: (sample,) labels, or None.
         seed: seed of the groups.
+        first: the first samples of an earlier batch, to which sums are relative; None: those of this one.
     """
 
     inputs: Inputs
     targets: Tensor | None
     labelling: Labelling = field(default_factory=Labelling)
     seed: int = 0
+    first: BatchSource | None = None
     name: str = "batches"
     collate: Any = None
     least: int = 1
@@ -83,6 +86,17 @@ class BatchSource(Source):
     def labels(self) -> Tensor | None:
         """All labels."""
         return self.targets
+
+    def beginning(self) -> BatchSource:
+        """Return the samples to which the sums of later batches are to be relative."""
+        labels = None if self.targets is None else self.targets[:FIRST].clone()
+        inputs = self.inputs[:FIRST]
+        inputs = inputs.clone() if isinstance(inputs, Tensor) else inputs.copy()
+        return replace(self, inputs=inputs, targets=labels, first=None)
+
+    def first_of_strata(self, *, by_class: bool, samples: int) -> Window | None:
+        """Return the first samples of an earlier batch, if there was one."""
+        return None if self.first is None else next(self.first.windows())
 
     def walked(self) -> dict[str, str]:
         """Return the kind of keys and the order of the walk."""

@@ -45,11 +45,15 @@ class SymmetryMetric(torchmetrics.Metric):
         metric.result()   # the complete Result, with intervals, nulls, maps and curves
 
     Each update forwards the transformed batch through the model and adds it to the sums of `iv.measure`;
-    inputs and responses are not kept. Values are those of `iv.measure` on the same samples, up to the
-    rounding of sums, for any division into batches and processes. They differ if a transform with random
-    elements meets the same sample in two batches: its draws are then equal. Nulls compare each sample with
-    its neighbour in the batch, and intervals use random groups, so both differ from those of `iv.measure` by
-    chance; like those of a stream, intervals need about 150 samples, and nulls shuffled batches.
+    inputs, except for the first five, and responses are not kept. Values are those of `iv.measure` on the
+    same samples, up to rounding, for any division into batches of at least five samples.
+
+    Nulls compare each sample with its neighbour in the batch, and intervals use random groups, so both
+    differ from those of `iv.measure` by chance; as for a stream, intervals need about 150 samples, and nulls
+    shuffled batches. If a sample occurs in two batches, a transform with random elements draws the same
+    elements for it. Every process takes its first samples as the reference by which sparse units are found,
+    so with several processes, or after a state was loaded, a unit at the limit may count in one case and not
+    in another, which changes layer values by about 1e-4.
 
     The name of a value is `MEASURE/LAYER`, as in all loggers. `MetricCollection`, `forward`, `reset`,
     `clone`, `state_dict` (after `persistent(True)`) and synchronisation over processes work as usual. A
@@ -99,6 +103,8 @@ class SymmetryMetric(torchmetrics.Metric):
         self.options = Options(progress=False, **own)
         _refuse_whole(self.measures, self.options)
         self._result: Result | None = None
+        self._first: BatchSource | None = None
+        self._in_forward = False
         self.add_state("sums", default=[], dist_reduce_fx="cat")
 
     @without_autocast()
@@ -118,6 +124,7 @@ class SymmetryMetric(torchmetrics.Metric):
         with torch.inference_mode(False), torch.no_grad(), untouched_generators():
             task = self._task(bare(model), _usable(inputs), _usable(labels))
             new = Sums.of(task, self._what(), time.perf_counter() - started)
+            self._first = self._first or task.source.beginning()
             parts = [*Sums.all_of(_content(self.sums)), new]
             whole = new if len(parts) == 1 else Joined.of(parts, self.measures).sums()
             content = np.frombuffer(whole.to_bytes(), np.uint8).copy()
@@ -145,10 +152,20 @@ class SymmetryMetric(torchmetrics.Metric):
         assert self._result is not None
         return self._result
 
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """Add a batch, as `update` does, and return the values of this batch alone."""
+        self._in_forward = True  # which resets the sums, and restores them
+        try:
+            return super().forward(*args, **kwargs)
+        finally:
+            self._in_forward = False
+
     def reset(self) -> None:
         """Forget all batches."""
         super().reset()
         self._result = None
+        if not self._in_forward:
+            self._first = None
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
         """Return a figure and axes with the given values, or those of `compute`."""
@@ -159,6 +176,7 @@ class SymmetryMetric(torchmetrics.Metric):
         reader = options.reader(model)
         data = inputs if labels is None else (inputs, labels)
         source = BatchSource.of(data, seed=options.seed, channels_last=reader.channels_last)
+        source.first = self._first
         if options.preprocess is None and source.collate is not None:
             options = replace(options, preprocess=source.collate)
             reader = options.reader(model)
