@@ -151,7 +151,11 @@ def _metric(row: Row, result: Result) -> dict[str, Any]:
     numbers = {name: getattr(row, name) for name in ("ci_low", "ci_high", "null", "samples", "elements")}
     known = {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
     counts = {name: int(known[name]) for name in ("samples", "elements") if name in known}
-    about = {"layer": row.layer, "transform": str(result.provenance.get("transform", {}).get("family", ""))}
+    about = {
+        "layer": row.layer,
+        "call": row.call,
+        "transform": str(result.provenance.get("transform", {}).get("family", "")),
+    }
     return {
         "type": row.measure,
         "name": f"{measure_title(row.measure)} under {transform_name(result)}, {where}",
