@@ -44,6 +44,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Parallel measurements": "scale.md"},
         {"Interrupted measurements": "resuming.md"},
         {"Monitoring": "monitoring.md"},
+        {"Loggers and formats": "logging.md"},
         {"Penalties": "penalties.md"},
         {"Concepts": "concepts.md"},
         {"Measures": section("measures")},

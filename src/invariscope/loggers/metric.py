@@ -122,9 +122,10 @@ class SymmetryMetric(torchmetrics.Metric):
         started = time.perf_counter()
         # Tensors made in inference mode, as in Lightning's validation, do not say whether they were changed.
         with torch.inference_mode(False), torch.no_grad(), untouched_generators():
-            task = self._task(bare(model), _usable(inputs), _usable(labels))
-            new = Sums.of(task, self._what(), time.perf_counter() - started)
-            self._first = self._first or task.source.beginning()
+            model = bare(model)
+            source = self._source(model, _usable(inputs), _usable(labels))
+            new = Sums.of(self._task(model, source), self._what(), time.perf_counter() - started)
+            self._first = self._first or source.beginning()
             parts = [*Sums.all_of(_content(self.sums)), new]
             whole = new if len(parts) == 1 else Joined.of(parts, self.measures).sums()
             content = np.frombuffer(whole.to_bytes(), np.uint8).copy()
@@ -171,16 +172,19 @@ class SymmetryMetric(torchmetrics.Metric):
         """Return a figure and axes with the given values, or those of `compute`."""
         return self._plot(val, ax)
 
-    def _task(self, model: Any, inputs: Any, labels: Any) -> Task:
-        options = self.options
-        reader = options.reader(model)
-        data = inputs if labels is None else (inputs, labels)
-        source = BatchSource.of(data, seed=options.seed, channels_last=reader.channels_last)
-        source.first = self._first
+    def _task(self, model: Any, source: BatchSource) -> Task:
+        options, reader = self.options, self.options.reader(model)
         if options.preprocess is None and source.collate is not None:
             options = replace(options, preprocess=source.collate)
             reader = options.reader(model)
         return Task(model, reader, source, self.transform, self.measures, options)
+
+    def _source(self, model: Any, inputs: Any, labels: Any) -> BatchSource:
+        data = inputs if labels is None else (inputs, labels)
+        channels_last = self.options.reader(model).channels_last
+        source = BatchSource.of(data, seed=self.options.seed, channels_last=channels_last)
+        source.first = self._first
+        return source
 
     def _what(self) -> str:
         """Return what batches must share to be joined."""

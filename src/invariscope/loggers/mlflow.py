@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 import tempfile
 import time
@@ -66,11 +67,10 @@ class MLflowWriter:
 
     def __call__(self, step: int, result: Result) -> None:
         """Log one result."""
-        from mlflow.entities import Metric
-
+        metric = _mlflow().entities.Metric
         now = int(time.time() * 1000)
         found = scalars(result, columns=self._columns, curves=self._curves)
-        metrics = [Metric(metric_name(name), value, now, step) for name, value in found]
+        metrics = [metric(metric_name(name), value, now, step) for name, value in found]
         for first in range(0, len(metrics), _AT_ONCE):
             self._client.log_batch(self._run, metrics=metrics[first : first + _AT_ONCE])
         place = f"invariscope/step-{step}"
@@ -129,7 +129,6 @@ def _tags(result: Result) -> Iterator[tuple[str, str]]:
 
 def _mlflow() -> Any:
     try:
-        import mlflow
+        return importlib.import_module("mlflow")
     except ImportError as error:
         raise ImportError("MLflowWriter needs MLflow: pip install 'invariscope[mlflow]'") from error
-    return mlflow

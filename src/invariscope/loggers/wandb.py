@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -94,7 +95,6 @@ class WandbWriter:
 
 def _wandb() -> Any:
     try:
-        import wandb
+        return importlib.import_module("wandb")
     except ImportError as error:
         raise ImportError("WandbWriter needs W&B: pip install 'invariscope[wandb]'") from error
-    return wandb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +30,7 @@ def to_parquet(result: Result, path: Path, part: Frame = "table") -> Path:
         raise unknown("part", str(part), ("table", "curves", "baseline"))
     frame: pd.DataFrame = getattr(result, part)
     try:
-        import pyarrow  # noqa: F401
+        importlib.import_module("pyarrow")
     except ImportError as error:
         raise ImportError("to_parquet needs pyarrow: pip install 'invariscope[parquet]'") from error
     # pandas stores `attrs` in the metadata of the file, and restores them.
