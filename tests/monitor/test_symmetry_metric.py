@@ -90,6 +90,25 @@ def test_the_result_has_the_curves_maps_and_counts_of_one_measurement(metric, wh
     assert "shards" not in result.provenance
 
 
+def test_every_measure_is_accumulated_exactly_unless_partners_or_a_first_pass_decide_its_value():
+    apart = {
+        "goodfellow",  # refused: thresholds come from all samples
+        "information",  # refused: bins come from all samples
+        "equivariance_deviation",  # compares each sample with its partner
+        "equivariance_psnr",  # needs outputs that are images
+    }
+    names = sorted(set(iv.list_measures()) - apart)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(192, 4))
+    x, y = torch.rand(48, 1, 8, 8), torch.randint(4, (48,))
+    one = iv.measure(model, (x, y), TURNS, measures=names, progress=False)
+    parts = [(x[:17], y[:17]), (x[17:38], y[17:38]), (x[38:], y[38:])]
+    found = updated(SymmetryMetric(TURNS, names), parts, model).result().table
+    assert found[["measure", "layer"]].equals(one.table[["measure", "layer"]])
+    np.testing.assert_allclose(found["value"], one.table["value"], rtol=1e-9)
+    assert found["measure"].nunique() > 40
+
+
 def test_intervals_and_nulls_differ_only_by_chance(metric, whole):
     table, other = metric.result().table, whole.table
     known = np.isfinite(other["ci_low"]) & (other["measure"] == "normalized_variance")

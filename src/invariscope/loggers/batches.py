@@ -49,6 +49,7 @@ class BatchSource(Source):
         targets: (sample,) labels, or None.
         seed: seed of the groups.
         first: the first samples of an earlier batch, to which sums are relative; None: those of this one.
+        start: number of samples before this batch.
     """
 
     inputs: Inputs
@@ -56,6 +57,7 @@ class BatchSource(Source):
     labelling: Labelling = field(default_factory=Labelling)
     seed: int = 0
     first: BatchSource | None = None
+    start: int = 0
     name: str = "batches"
     collate: Any = None
     least: int = 1
@@ -109,9 +111,8 @@ class BatchSource(Source):
         firsts = keys[np.searchsorted(pairs, pairs)]
         groups = arrival_groups(firsts, None, self.seed)
         mates = partners(self.length) if self.length > 1 else np.array([-1])
-        yield Window(
-            self.inputs, self.targets, places, keys, pairs, mates, groups, digested=True, contents=digests
-        )
+        who = (self.start + places, keys, pairs, mates, groups)
+        yield Window(self.inputs, self.targets, *who, digested=True, contents=digests)
 
 
 @dataclass(frozen=True, eq=False)

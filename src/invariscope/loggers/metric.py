@@ -48,12 +48,12 @@ class SymmetryMetric(torchmetrics.Metric):
     inputs, except for the first five, and responses are not kept. Values are those of `iv.measure` on the
     same samples, up to rounding, for any division into batches of at least five samples.
 
-    Nulls compare each sample with its neighbour in the batch, and intervals use random groups, so both
-    differ from those of `iv.measure` by chance; as for a stream, intervals need about 150 samples, and nulls
-    shuffled batches. If a sample occurs in two batches, a transform with random elements draws the same
-    elements for it. Every process takes its first samples as the reference by which sparse units are found,
-    so with several processes, or after a state was loaded, a unit at the limit may count in one case and not
-    in another, which changes layer values by about 1e-4.
+    Nulls and `equivariance_deviation` compare each sample with its neighbour in the batch, and intervals use
+    random groups, so they differ from those of `iv.measure` by chance; as for a stream, intervals need about
+    150 samples, and nulls shuffled batches. If a sample occurs in two batches, a transform with random
+    elements draws the same elements for it. Every process takes its first samples as the reference by which
+    sparse units are found, so with several processes, or after a state was loaded, a unit at the limit may
+    count in one case and not in another, which changes layer values by about 1e-4.
 
     The name of a value is `MEASURE/LAYER`, as in all loggers. `MetricCollection`, `forward`, `reset`,
     `clone`, `state_dict` (after `persistent(True)`) and synchronisation over processes work as usual. A
@@ -123,11 +123,12 @@ class SymmetryMetric(torchmetrics.Metric):
         # Tensors made in inference mode, as in Lightning's validation, do not say whether they were changed.
         with torch.inference_mode(False), torch.no_grad(), untouched_generators():
             model = bare(model)
+            parts = list(Sums.all_of(_content(self.sums)))
             source = self._source(model, _usable(inputs), _usable(labels))
+            source.start = sum(part.document["samples"] for part in parts)
             new = Sums.of(self._task(model, source), self._what(), time.perf_counter() - started)
             self._first = self._first or source.beginning()
-            parts = [*Sums.all_of(_content(self.sums)), new]
-            whole = new if len(parts) == 1 else Joined.of(parts, self.measures).sums()
+            whole = Joined.of([*parts, new], self.measures).sums() if parts else new
             content = np.frombuffer(whole.to_bytes(), np.uint8).copy()
             self.sums = [torch.from_numpy(content).to(self.device)]
 
