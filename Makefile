@@ -10,13 +10,14 @@ MODELS := .venv-models
 WORLDS := .venv-worlds
 BUILD := .venv-build
 INSTALLED := .venv-wheel
+LOGGERS := .venv-loggers
 BIN := $(VENV)/bin
 # torch stays pinned for every later install, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds wheel test-wheel sbom stubs docs pages campaign soak help again
+.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds test-loggers wheel test-wheel sbom stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -56,6 +57,9 @@ test-worlds: $(WORLDS)/.worlds  ## check models of other frameworks, text, audio
 	$(WORLDS)/bin/python -m pytest tests_worlds
 	KERAS_BACKEND=jax $(WORLDS)/bin/python -m pytest tests_worlds -k keras
 	$(WORLDS)/bin/python -m benchmarks.frameworks
+
+test-loggers: $(LOGGERS)/.loggers  ## read back what MLflow, W&B, parquet and model cards hold (about 2 minutes)
+	$(LOGGERS)/bin/python -m pytest tests_loggers
 
 wheel: $(BUILD)/.build  ## build the wheel and the source archive into dist/, and check their metadata
 	rm -rf dist
@@ -112,10 +116,11 @@ help:  ## list the targets
 # An environment is finished when its stamp exists. `.unfinished` is left behind only if an
 # install was interrupted; that environment is then created again.
 HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard \
-  $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished $(WORLDS)/.unfinished))
+  $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished $(WORLDS)/.unfinished \
+  $(LOGGERS)/.unfinished))
 $(HALF_MADE): again
 
-$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch: %/.torch: constraints.txt
+$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch $(LOGGERS)/.torch: %/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  "Python 3.11 or later is needed, %s is %d.%d. Name another one: make PYTHON=python3.12" \
 	  % (sys.executable, v[0], v[1]))'
@@ -131,6 +136,7 @@ $(VENV)/.browser: EXTRAS := [dev,docs,browser]
 $(BENCH)/.bench: EXTRAS := [bench]
 $(MODELS)/.models: EXTRAS := [models]
 $(WORLDS)/.worlds: EXTRAS := [worlds]
+$(LOGGERS)/.loggers: EXTRAS := [loggers]
 # timm requires torchvision, which has no build for every torch; its models work without it.
 $(MODELS)/.models: ALONE := timm
 # It requires a backport of typing that breaks later versions of Python.
@@ -140,8 +146,9 @@ $(VENV)/.demo $(VENV)/.dev $(VENV)/.browser: $(VENV)/.torch
 $(BENCH)/.bench: $(BENCH)/.torch
 $(MODELS)/.models: $(MODELS)/.torch
 $(WORLDS)/.worlds: $(WORLDS)/.torch
+$(LOGGERS)/.loggers: $(LOGGERS)/.torch
 
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds $(LOGGERS)/.loggers: pyproject.toml
 	@touch $(@D)/.unfinished
 	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
 	$(if $(ALONE),$(@D)/bin/python $(INSTALL) --no-deps $(ALONE))

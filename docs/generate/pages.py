@@ -56,6 +56,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
                 {"Parallel measurements": "scale.md"},
                 {"Interrupted measurements": "resuming.md"},
                 {"Monitoring": "monitoring.md"},
+                {"Loggers and formats": "logging.md"},
                 {"Penalties": "penalties.md"},
                 {"Training networks": "training.md"},
                 {"Testing": "testing.md"},

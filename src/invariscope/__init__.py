@@ -68,6 +68,7 @@ _HOMES = {
 _PACKAGES = (
     "demo",
     "generators",
+    "loggers",
     "measures",
     "monitor",
     "neurons",

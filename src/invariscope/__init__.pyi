@@ -2,6 +2,7 @@
 
 from invariscope import demo as demo
 from invariscope import generators as generators
+from invariscope import loggers as loggers
 from invariscope import measures as measures
 from invariscope import monitor as monitor
 from invariscope import penalties as penalties

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import invariscope as iv
+
 
 def test_compare_shows_both_values_the_difference_and_its_interval(finished, invoke):
     finished("a", "--label", "first")
@@ -46,6 +48,19 @@ def test_a_report_shows_several_runs_in_one_file(finished, invoke):
     assert "first" in page
     assert "second<script>" not in page
     assert [path.name for path in Path("pages").iterdir()] == ["both.html"]
+
+
+def test_a_file_that_ends_in_md_is_a_model_card_of_one_run(finished, invoke, fails):
+    finished("a", "--label", "first")
+    finished("b")
+    for options in ((), ("--overwrite",)):
+        done = invoke("report", "a", "--out", "card.md", *options)
+        assert done.exit_code == 0, done.output
+        assert Path("card.md").read_text() == str(iv.load("a").model_card())
+    assert "a model card is on one run, got 2" in fails("report", "a", "b", "--out", "card.md", "--overwrite")
+    Path("README.md").write_text("# My model\n")
+    assert "README.md" in fails("report", "a", "--out", "README.md", "--overwrite")
+    assert Path("README.md").read_text() == "# My model\n"
 
 
 def test_a_report_is_not_overwritten_unasked(finished, invoke, fails):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,59 @@ def test_the_table_as_an_xarray_dataset_is_labelled_by_measure_layer_call_and_st
     assert float(dataset["units"].sel(where)) == 10
     assert dataset["note"].sel(where) == ""
     assert dataset["note"].sel({**where, "layer": "fc"}) == "no unit is left"
+
+
+def test_curves_and_maps_as_xarray_datasets_equal_those_of_the_result():
+    pytest.importorskip("xarray")
+    row = {"measure": "m", "layer": "a/b", "value": 0.5}
+    points = [
+        {**row, "stratum": s, "element": e, "label": f"{e}°", "parameter": "angle_deg", "value": e + 0.25}
+        for s in ("all", "3")
+        for e in (0, 1)
+    ]
+    maps = {("m", "a/b", "all", 0): np.array([[0.5, np.nan]]), ("m", "a/b", "3", 1): np.arange(3.0)}
+    result = Result(rows=[row], curve_rows=points, arrays=maps)
+    curves = result.to_xarray("curves")
+    for point in points:
+        where = {name: point.get(name, 0) for name in ("measure", "layer", "call", "stratum", "element")}
+        assert float(curves["value"].sel(where)) == point["value"]
+        assert curves["label"].sel(where) == point["label"]
+    found = result.to_xarray("maps")
+    assert list(found) == ["m a|b", "m a|b 3 1"]
+    for values in found.values():
+        key = tuple(values.attrs[name] for name in ("measure", "layer", "stratum", "call"))
+        np.testing.assert_array_equal(values, maps.pop(key))
+    assert maps == {}
+    with pytest.raises(ValueError, match=r"unknown part 'curve'.*curves"):
+        result.to_xarray("curve")
+
+
+def test_without_pyarrow_the_error_names_the_extra_and_no_file_is_left(result, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r"pip install 'invariscope\[parquet\]'"):
+        result.to_parquet(tmp_path / "run.parquet")
+    with pytest.raises(ValueError, match="unknown part 'maps'"):
+        result.to_parquet(tmp_path / "run.parquet", part="maps")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_card_escapes_names_and_its_metadata_are_the_rows(result):
+    card = result.labelled("a|<b>").model_card(task="image-classification", dataset="mnist")
+    index = json.loads(card.metadata.removeprefix("model-index: "))
+    assert index == card.model_index
+    (entry,) = index[0]["results"]
+    assert (entry["task"], entry["dataset"]["type"]) == ({"type": "image-classification"}, "mnist")
+    values = {(row.measure, row.layer): row.value for row in result.rows}
+    assert {(m["type"], m["args"]["layer"]): m["value"] for m in entry["metrics"]}.items() <= values.items()
+    assert "<b>" not in card.text
+    assert card.text.startswith("## Behaviour under ")
+    assert str(card) == f"---\n{card.metadata}---\n\n{card.text}"
+
+
+def test_a_result_without_a_finite_value_has_no_model_card():
+    row = {"measure": "normalized_variance", "layer": "conv1", "value": float("nan")}
+    with pytest.raises(ValueError, match="no row of this result has a finite value"):
+        Result(rows=[row]).model_card()
 
 
 @pytest.mark.parametrize("moment", ["_read_json", "_read_arrays"])

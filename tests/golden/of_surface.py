@@ -19,6 +19,7 @@ from .of_studies import neurons
 
 PACKAGES = (
     "generators",
+    "loggers",
     "measures",
     "monitor",
     "neurons",

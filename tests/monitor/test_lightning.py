@@ -9,16 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.loggers import scalars
 from invariscope.monitor import Monitor, lightning_callback, load_history
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what its own dependencies deprecate is not ours to fix
     import pytorch_lightning as lightning
+    from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 # Lightning's advice on workers, devices and missing loggers.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -117,6 +120,37 @@ def test_loggers_get_the_tables_values_at_the_step_of_the_measurement(log, tmp_p
     assert [step for step, _ in seen] == ([0, 4, 8] if log else [])
     values = [metrics["normalized_variance/net.4"] for _, metrics in seen]
     assert values == (monitor.table["value"].tolist() if log else [])
+
+
+def test_chosen_numbers_are_read_back_from_the_loggers_of_lightning(tmp_path):
+    monitor = watched(layers="net.4", measures=["normalized_variance", "prediction"])
+    loggers = [CSVLogger(tmp_path / "csv"), TensorBoardLogger(tmp_path / "events")]
+    chosen = ["normalized_variance*/net.4", "curve/prediction.accuracy/*"]
+    run(classifier(), [lightning_callback(monitor, log=chosen)], epochs=2, folder=tmp_path, logger=loggers)
+    wanted = {
+        (name, 4 * epoch): value
+        for epoch, result in monitor.results.items()
+        for name, value in scalars(result)
+        if name.startswith(("normalized_variance", "curve/prediction.accuracy/"))
+    }
+    assert len(wanted) > 3 * 8
+    csv = pd.read_csv(tmp_path / "csv/lightning_logs/version_0/metrics.csv", float_precision="round_trip")
+    columns = [name for name in csv if "/" in name]
+    assert wanted == {
+        (name, int(row["step"])): row[name]
+        for row in csv.to_dict("records")
+        for name in columns
+        if row[name] == row[name]
+    }
+    events = EventAccumulator(loggers[1].log_dir, size_guidance={"scalars": 0}).Reload()
+    found = {(t, e.step): e.value for t in events.Tags()["scalars"] if "/" in t for e in events.Scalars(t)}
+    assert found == {key: float(np.float32(value)) for key, value in wanted.items()}
+
+
+def test_a_pattern_that_chooses_nothing_is_an_error_that_names_the_closest(tmp_path):
+    callback = lightning_callback(watched(layers="net.4"), log=["normalised_variance/net.4"])
+    with pytest.raises(ValueError, match=r"matches 'normalised.*Closest: 'normalized_variance/net\.4'"):
+        run(classifier(), [callback], epochs=1, folder=tmp_path, logger=Kept())
 
 
 def test_a_resumed_training_goes_on_with_the_curves_of_its_folder(tmp_path):

@@ -11,11 +11,13 @@ import torch
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
+from torch.utils.tensorboard import SummaryWriter
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.loggers import COLUMNS
+from invariscope.loggers.scalars import pixels
 from invariscope.monitor import Monitor, TensorBoardWriter
-from invariscope.monitor.tensorboard import pixels
 from invariscope.plots import draw
 
 DIGITS = zoo.load("mnist_subset", samples=72)
@@ -54,23 +56,30 @@ def tag_of(row, column: str) -> str:
     return f"{measure}/{layer}" if row["stratum"] == "all" else f"{measure}/{layer}/{row['stratum']}"
 
 
-def test_every_finite_number_of_the_table_is_read_back_at_its_epoch(monitored):
-    monitor, events = monitored
-    wanted = {
-        (tag_of(row, column), int(row["epoch"])): row[column]
-        for row in monitor.table.to_dict("records")
-        for column in ("value", "ci_low", "ci_high")
-        if np.isfinite(row[column])
+def finite(frame, tag, step: int) -> dict:
+    """Every finite number of the columns that are written, by tag and step."""
+    return {
+        (tag(row, column), step): row[column]
+        for row in frame.to_dict("records")
+        for column in COLUMNS
+        if column in row and np.isfinite(row[column])
     }
+
+
+def test_every_finite_number_of_table_and_curves_is_read_back_at_its_epoch(monitored):
+    monitor, events = monitored
+    wanted = {}
+    for epoch, result in monitor.results.items():
+        wanted |= finite(result.table, tag_of, epoch)
+        wanted |= finite(result.curves, lambda r, c: f"curve/{tag_of(r, c)}/{r['element']}", epoch)
     found = {
         (tag, event.step): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)
     }
-    assert found.keys() == wanted.keys()
-    for key, value in wanted.items():
-        assert found[key] == pytest.approx(value, rel=1e-6), key
+    assert found == {key: float(np.float32(value)) for key, value in wanted.items()}
     assert {step for _, step in found} == {0, 2}
-    assert ("normalized_variance/relu, call 1", 2) in found
-    assert any(tag.startswith("normalized_variance.ci_low/") for tag, _ in found)
+    tags = {tag for tag, _ in found}
+    assert {"normalized_variance/relu, call 1", "curve/prediction.accuracy/output/3"} <= tags
+    assert {"normalized_variance.ci_low/conv1", "normalized_variance.null/conv1"} <= tags
 
 
 def test_the_images_are_the_heat_maps_of_each_epoch(monitored):
@@ -107,3 +116,14 @@ def test_without_tensorboard_the_error_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'invariscope\[tensorboard\]'"):
         TensorBoardWriter(tmp_path)
+
+
+def test_an_open_writer_stays_open_and_columns_are_chosen(monitored, tmp_path):
+    monitor, _ = monitored
+    events = SummaryWriter(tmp_path)
+    with TensorBoardWriter(events, columns=["null"], curves=False, images=False) as writer:
+        writer(0, monitor.results[0])
+    events.add_scalar("loss", 0.5, 0)
+    events.close()
+    tags = EventAccumulator(str(tmp_path)).Reload().Tags()["scalars"]
+    assert {tag.partition("/")[0] for tag in tags} == {"normalized_variance.null", "loss"}

@@ -67,6 +67,7 @@ def installs(commands: list[str]) -> list[str]:
         ("bench", ["torch", ".[bench]"]),
         ("test-models", ["torch", ".[models]", "timm"]),
         ("test-worlds", ["torch", ".[worlds]", "resemblyzer"]),
+        ("test-loggers", ["torch", ".[loggers]"]),
     ],
 )
 def test_torch_is_installed_first_and_every_install_is_constrained(checkout, target, wanted):
@@ -135,6 +136,7 @@ def test_help_names_every_target(checkout):
         "test-browser",
         "test-models",
         "test-worlds",
+        "test-loggers",
         "wheel",
         "test-wheel",
         "sbom",

@@ -21,6 +21,7 @@ class Source(abc.ABC):
         order: keys, ranks, pairs and groups, if they are known before the walk.
         collate: function that makes a batch from structured samples, if the data provide one.
         note: a remark on the data for the result, if the data have one.
+        least: number of samples below which a walk is refused.
     """
 
     name: str = "data"
@@ -28,6 +29,7 @@ class Source(abc.ABC):
     order: Order | None = None
     collate: Callable[[Any], Any] | None = None
     note: str = ""
+    least: int = 2
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -98,7 +98,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
         loop.finish()
     run.contents.ordered = walk.source.walked()["order"] != "arrival"
     walk.rereading.add(run.contents)
-    if run.samples < 2:
+    if run.samples < walk.source.least:
         raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
     if not walk.needs.output:
         refuse_unreadable(run.inspection)

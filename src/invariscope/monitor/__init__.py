@@ -10,10 +10,10 @@
 Lightning and TensorBoard are imported only when used.
 """
 
+from invariscope.loggers.tensorboard import TensorBoardWriter
 from invariscope.monitor.history import History
 from invariscope.monitor.lightning import lightning_callback
 from invariscope.monitor.monitor import Monitor
 from invariscope.monitor.saved import load_history
-from invariscope.monitor.tensorboard import TensorBoardWriter
 
 __all__ = ["History", "Monitor", "TensorBoardWriter", "lightning_callback", "load_history"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from invariscope.loggers.scalars import MAIN, chosen, scalars
 
 if TYPE_CHECKING:
     from invariscope.monitor.monitor import Monitor
@@ -15,7 +17,10 @@ _HOMES = ("lightning.pytorch", "pytorch_lightning")
 
 
 def lightning_callback(
-    monitor: Monitor, *, model: Callable[[Any], Any] = lambda module: module, log: bool = True
+    monitor: Monitor,
+    *,
+    model: Callable[[Any], Any] = lambda module: module,
+    log: bool | Sequence[str] = True,
 ) -> Any:
     """Return a callback that measures before training, then after every epoch that is due.
 
@@ -29,7 +34,10 @@ def lightning_callback(
         model: a function that returns the network inside the LightningModule, such as
             `lambda module: module.net`. By default, the LightningModule itself is measured; its `forward`
             must then return the prediction.
-        log: whether to send every finite value to the trainer's loggers, as `MEASURE/LAYER`.
+        log: whether to send every finite value and interval to the trainer's loggers, as `MEASURE/LAYER` and
+            `MEASURE.ci_low/LAYER`; or globs that choose numbers by name, such as
+            ["prediction.flips*/output", "curve/prediction.accuracy/*"]. Names are those of
+            `invariscope.loggers.scalars`.
 
     Raises:
         ImportError: the extra `lightning` is not installed.
@@ -55,16 +63,18 @@ def lightning_callback(
         if trainer.is_global_zero:
             rows = monitor(model(pl_module), epoch)
             if log and rows:
-                _log(trainer, monitor, epoch)
+                _log(trainer, monitor, epoch, log)
         trainer.strategy.barrier("invariscope monitor")
 
     return MonitorCallback()
 
 
-def _log(trainer: Any, monitor: Monitor, epoch: int) -> None:
-    from invariscope.monitor.tensorboard import scalars
-
-    found = dict(scalars(monitor.results[epoch]))
+def _log(trainer: Any, monitor: Monitor, epoch: int, log: bool | Sequence[str]) -> None:
+    result = monitor.results[epoch]
+    if isinstance(log, bool):
+        found = dict(scalars(result, columns=MAIN, curves=False))
+    else:
+        found = chosen(result, [log] if isinstance(log, str) else log)
     for logger in trainer.loggers:
         logger.log_metrics(found, step=trainer.global_step)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from invariscope.results.exports import Frame, Part
+    from invariscope.results.model_card import ModelCard
+
 COLUMNS = [
     *PLACE,
     *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
@@ -203,11 +206,52 @@ class Result:
         self._refuse_shard("rows to plot")
         return draw(name, self, **options)
 
-    def to_xarray(self) -> Any:
-        """Return the layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
-        from invariscope.results import storage
+    def to_xarray(self, part: Part = "table") -> Any:
+        """Return the result as an `xarray.Dataset`.
 
-        return storage.to_xarray(self)
+        Args:
+            part: "table" gives the columns of the table over (measure, layer, call, stratum); "curves" those
+                of the curves over (measure, layer, call, stratum, element); "maps" one variable per map,
+                named by measure and layer, with the key of the map in its attributes.
+        Raises:
+            ImportError: the extra `xarray` is not installed.
+        """
+        from invariscope.results import exports
+
+        return exports.to_xarray(self, part)
+
+    def to_parquet(self, path: str | Path, *, part: Frame = "table") -> Path:
+        """Write the table to a parquet file, and return its path; an existing file is replaced.
+
+        `pandas.read_parquet(path)` restores the table with its types and NaN, and the provenance as
+        `frame.attrs["invariscope"]`.
+
+        Args:
+            path: the file.
+            part: "table", "curves" or "baseline".
+        Raises:
+            ImportError: the extra `parquet` is not installed.
+            OSError: the file cannot be written. An existing file is then unchanged.
+        """
+        from invariscope.results import exports
+
+        return exports.to_parquet(self, Path(path), part)
+
+    def model_card(self, *, task: str = "other", dataset: str | None = None) -> ModelCard:
+        """Return a section for the model card of a Hugging Face repository, and its metadata.
+
+            card = result.model_card(task="image-classification")
+            card.text          # Markdown: the main finding, a table with intervals, how it was measured
+            card.save("README.md")  # with the metadata on top
+
+        Args:
+            task: the task of the model, in the words of the Hugging Face Hub.
+            dataset: the id of the data set on the Hub; by default, the name of the data.
+        """
+        from invariscope.results.model_card import model_card
+
+        self._refuse_shard("rows for a model card")
+        return model_card(self, task=task, dataset=dataset)
 
     def _repr_html_(self) -> str:
         if self.shard is not None:

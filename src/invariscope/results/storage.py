@@ -15,7 +15,6 @@ from invariscope.common.publishing import entries, filling, undisturbed, written
 from invariscope.common.sealing import BLANKS, read_sealed_json, seal, write_sealed_json
 from invariscope.results.maps import DrawnMap
 from invariscope.results.result import Result
-from invariscope.results.rows import PLACE
 from invariscope.results.shard import SHARD_NAME, SUMS_NAME, Shard, load_shard, plain, read_arrays
 from invariscope.unit_draw import UnitDraw
 
@@ -209,14 +208,3 @@ def _decode(value: Any) -> Any:
     if value is None:
         return math.nan
     return _INFINITE.get(value, value) if isinstance(value, str) else value
-
-
-def to_xarray(result: Result) -> Any:
-    """Return the columns of the table as an `xarray.Dataset` over measure, layer, call and stratum."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
-    found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
-    # Combinations without a row have NaN as their note, but xarray cannot save a mixture of strings and NaN.
-    return found.assign(note=found["note"].fillna("").astype(str))

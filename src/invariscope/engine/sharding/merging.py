@@ -180,13 +180,18 @@ def merged(loads: Sequence[Callable[[], Shard]], measures: tuple[Measure, ...]) 
         run = joined(run, run_of(shard, statistics), statistics)
         documents.append(shard.document)
     run.fingerprint = documents[0]["fingerprint_of_all"] or added(one["fingerprint"] for one in documents)
-    return _result(run, documents, measures, dead)
+    return evaluated(run, documents, measures, dead)
 
 
-def _result(
+def evaluated(
     run: Run, documents: Sequence[Mapping[str, Any]], measures: tuple[Measure, ...], dead: Any
 ) -> Result:
-    """Return the result of a joined run."""
+    """Return the result of a joined run.
+
+    Args:
+        documents: the documents of the shards that were joined.
+        dead: units that are dead at full precision.
+    """
     facts: Any = ElementFacts.of(documents[0]["transform"])
     task = Task(None, cast(Any, None), cast(Any, None), facts, measures, Options())
     part = assembled(task, run, dead=dead)

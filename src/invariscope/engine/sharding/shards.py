@@ -249,25 +249,29 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
     source = task.source
     assert isinstance(source, RankRange)
     total = len(source.whole.order)
+    document, arrays = run_parts(run)
+    arrays |= {f"dead/{number}": array for number, array in enumerate(check.dead.values())}
+    document |= task_parts(task, run, total=total)
+    document |= {
+        "identity": dict(identity),
+        "ranks": [source.low, source.high],
+        "total": total,
+        "measures": json.loads(json.dumps([*map(described_measure, task.measures)], default=str)),
+        "fingerprint_of_all": source.fingerprint_of_all,
+        "dead": [[*key, repr(statistic)] for key, statistic in check.dead],
+    }
+    return Shard(source.index, source.count, plain(document), arrays)
+
+
+def run_parts(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what `joining.run_of` restores a run from, as plain data and arrays."""
     document, arrays = packed(run)
     if run.clusters is not None:
         arrays["clusters"] = np.array(sorted(run.clusters), np.int64).reshape(-1, 2)
     arrays |= {f"contents/{name}": array for name, array in run.contents.pack().items()}
     if run.orbit is not None:
         arrays["orbit"] = run.orbit
-    dead = [[*key, repr(statistic)] for key, statistic in check.dead]
-    arrays |= {f"dead/{number}": array for number, array in enumerate(check.dead.values())}
-    texts = grid_texts(task, run, samples=total)
     document |= {
-        "identity": dict(identity),
-        "ranks": [source.low, source.high],
-        "total": total,
-        "measures": json.loads(json.dumps([*map(described_measure, task.measures)], default=str)),
-        "transform": {
-            "labels": list(task.transform.labels),
-            "parameters": {name: list(values) for name, values in task.transform.parameters.items()},
-            "identity": task.transform.identity,
-        },
         "by_class": run.strata.by_class,
         "why": run.strata.why,
         "inspection": {
@@ -278,18 +282,33 @@ def shard_of_run(task: Task, run: Run, check: PrecisionCheck, *, identity: Mappi
         "inapplicable": [[*key, repr(s), reason] for (key, s), reason in run.inapplicable.items()],
         "shapes": [[*key, list(shape)] for key, shape in run.shapes.items()],
         "draws": [[*key, list(one.shape), one.count, one.seed] for key, one in run.draws.items()],
-        "grids": [[*key, *text] for key, text in texts.items()],
-        "notes": [*run.notes, *of_feeding(task)],
-        "rows": task.options.rows,
-        "named": sorted(named_layers(task.reader)),
+        "notes": list(run.notes),
         "input_shape": list(run.input_shape),
         "labelled": run.labelled,
         "labelling": labelling_parts(run),
         "fingerprint": run.fingerprint,
-        "fingerprint_of_all": source.fingerprint_of_all,
-        "dead": dead,
     }
-    return Shard(source.index, source.count, plain(document), arrays)
+    return document, arrays
+
+
+def task_parts(task: Task, run: Run, *, total: int) -> dict[str, Any]:
+    """Return what the evaluation of joined runs needs besides the runs, as plain data.
+
+    Args:
+        total: number of samples of all runs.
+    """
+    texts = grid_texts(task, run, samples=total)
+    return {
+        "transform": {
+            "labels": list(task.transform.labels),
+            "parameters": {name: list(values) for name, values in task.transform.parameters.items()},
+            "identity": task.transform.identity,
+        },
+        "grids": [[*key, *text] for key, text in texts.items()],
+        "notes": [*run.notes, *of_feeding(task)],
+        "rows": task.options.rows,
+        "named": sorted(named_layers(task.reader)),
+    }
 
 
 def labelling_parts(run: Run) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""Results for Weights & Biases: numbers, the table, and the result's files as an artifact."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+from invariscope.loggers.scalars import COLUMNS, heat_maps, pixels, saved, scalars
+from invariscope.results.result import Result
+
+STEP = "invariscope/step"
+
+
+class WandbWriter:
+    """Writer that logs results to a W&B run, for a monitor's `writers` or a single result.
+
+        run = wandb.init(project="digits")
+        iv.loggers.WandbWriter(run)(0, result)
+
+    Numbers are logged in float64, named as by `invariscope.loggers.scalars`; the part before the slash is
+    their section. Their axis is `invariscope/step`, not W&B's own step, so that they can be logged in any
+    order beside other metrics. Non-finite numbers are omitted, except in the table `invariscope/table`. The
+    result's files, for `iv.load`, are the artifact `invariscope-RUN`, one version per step.
+
+    Args:
+        run: a W&B run; None is the current one.
+        columns: columns of the table to log as numbers.
+        curves: whether to log the points of curves as numbers.
+        images: whether to log the heat maps of all units.
+        artifacts: whether to log the table and the result's files.
+
+    Raises:
+        ImportError: the extra `wandb` is not installed.
+        ValueError: there is no current run.
+    """
+
+    def __init__(
+        self,
+        run: Any = None,
+        *,
+        columns: Sequence[str] = COLUMNS,
+        curves: bool = True,
+        images: bool = False,
+        artifacts: bool = True,
+    ) -> None:
+        self._wandb = _wandb()
+        self._run = self._wandb.run if run is None else run
+        if self._run is None:
+            raise ValueError("W&B has no current run: call `wandb.init()` first, or pass run=")
+        self._columns, self._curves = tuple(columns), curves
+        self._images, self._artifacts = images, artifacts
+        self._known: set[str] = set()
+
+    def __call__(self, step: int, result: Result) -> None:
+        """Log one result."""
+        found: dict[str, Any] = dict(scalars(result, columns=self._columns, curves=self._curves))
+        self._define(found)
+        if self._images:
+            maps = {name: pixels(figure) for name, figure in heat_maps(result)}
+            found |= {name: self._wandb.Image(image) for name, image in maps.items()}
+        if self._artifacts:
+            found["invariscope/table"] = self._wandb.Table(dataframe=result.table)
+        self._run.log({STEP: step, **found})
+        if self._artifacts:
+            self._log_files(step, result)
+
+    def _define(self, names: Iterable[str]) -> None:
+        """Make `invariscope/step` the axis of new names."""
+        if not self._known:
+            self._run.define_metric(STEP, hidden=True)
+        for name in names:
+            if name not in self._known:
+                self._known.add(name)
+                self._run.define_metric(name, step_metric=STEP)
+
+    def _log_files(self, step: int, result: Result) -> None:
+        name = re.sub(r"[^\w.-]", "-", f"invariscope-{self._run.id}", flags=re.ASCII)
+        artifact = self._wandb.Artifact(name, type="invariscope-result", metadata={"step": step})
+        with tempfile.TemporaryDirectory() as scratch:
+            artifact.add_dir(str(saved(result, scratch)))
+        self._run.log_artifact(artifact, aliases=["latest", f"step-{step}"])
+
+    def close(self) -> None:
+        """Do nothing; whoever started the run finishes it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _wandb() -> Any:
+    try:
+        return importlib.import_module("wandb")
+    except ImportError as error:
+        raise ImportError("WandbWriter needs W&B: pip install 'invariscope[wandb]'") from error
