@@ -24,6 +24,7 @@ from invariscope.catalog.listing import list_transforms as list_transforms
 from invariscope.checking.assertions import assert_equivariant as assert_equivariant
 from invariscope.checking.assertions import assert_invariant as assert_invariant
 from invariscope.checking.verdict import SymmetryError as SymmetryError
+from invariscope.data.files.reading import read_data as read_data
 from invariscope.engine.api import measure as measure
 from invariscope.engine.sharding.merging import merge as merge
 from invariscope.measures.anova import Anova as Anova

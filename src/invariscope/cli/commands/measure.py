@@ -206,11 +206,13 @@ def _measured(
 ) -> Result:
     import invariscope as iv
     from invariscope.cli.expressions import read_measures, read_transform
+    from invariscope.cli.fitting import class_order
     from invariscope.cli.models import loaded
 
     elements, wanted = read_transform(transform), read_measures(measures)
-    named, inputs = loaded(model, data, origin, seed=options.seed)
+    named, inputs = loaded(model, data, origin, seed=options.seed, transform=elements)
     keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label} | named.feeding
+    keywords["classes"] = class_order(options.classes, named, inputs)
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
     if result.shard is not None:
         return named.summary(result)
