@@ -140,7 +140,7 @@ def data_of_table(
         return texts if labels is None else (texts, labels)
     if kind == OTHER:
         raise ValueError(
-            f"column {first!r} of {name} holds {table.schema.field(first).type}, which is not read"
+            f"column {first!r} of {name} holds {table.schema.field(first).type}, which cannot be inputs"
         )
     parts = [_array(table.column(column), column) for column in choice.inputs]
     inputs = np.stack(parts, 1) if kind == NUMBER else parts[0]
