@@ -113,7 +113,7 @@ def test_arrays_and_texts_in_archives(tmp_path, monkeypatch):
     [
         ({"README": b""}, {}, "holds no samples"),
         ({"a.png": b"", "b.png": b"", "a.cls": b"1"}, {}, r"1 of 2 samples .* have no \.cls"),
-        ({"a.left.png": b"", "a.right.png": b""}, {}, "unclear which column.*--inputs NAME"),
+        ({"a.left.png": b"", "a.right.png": b""}, {}, "unclear which column.*--inputs-from NAME"),
         ({"a.png": b"", "a.json": b"{"}, {}, "a.json in .*is not valid JSON"),
         ({"a.png": b"", "b.png": b"", "a.json": b'{"label": 1}', "b.json": b"{}"}, {}, "1 of 2 .json"),
         ({"a.png": b"", "a.cls": b"1"}, {"labels": "clss"}, "unknown column 'clss'. Closest: 'cls'"),

@@ -46,13 +46,16 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
     return read_data(name, split=split, **how)
 
 
+_OPTIONS = {"size": "--size", "inputs": "--inputs-from", "labels": "--labels-from"}
+
+
 def _refuse_options(name: str, kind: str, how: dict[str, Any]) -> None:
-    given = [f"--{option}" for option, value in how.items() if value is not None]
+    given = [_OPTIONS[option] for option, value in how.items() if value is not None]
     if given:
         raise ValueError(f"{' and '.join(given)} apply to data in files; {name!r} is a {kind}")
 
 
 def data_of(data: str, origin: Origin) -> Any:
     """Load the data of a command, with its options."""
-    how = {"size": origin.size, "inputs": origin.inputs, "labels": origin.labels}
+    how = {"size": origin.size, "inputs": origin.inputs_from, "labels": origin.labels_from}
     return load_data(data, split=origin.split, data_dir=origin.data_dir, **how)

@@ -125,6 +125,11 @@ def optional_package(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"this model needs the package {package}: pip install {package} ({error})"
-        ) from error
+        missing = (getattr(error, "name", None) or module).partition(".")[0]
+        own = missing == module.partition(".")[0]
+        which = (
+            f"{package}: pip install {package}"
+            if own
+            else f"{missing} (for {package}): pip install {missing}"
+        )
+        raise ImportError(f"this model needs the package {which} ({error})") from error

@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from invariscope.cli.completion import transform_names
+
 
 def opt(text: str, metavar: str, *names: str, shown: bool | str = True, **more: Any) -> Any:
     """Declare an option that takes a value, with its help, the name of the value and the default to show."""
@@ -106,6 +108,7 @@ Transform = Annotated[
         "--transform",
         "-t",
         shown=False,
+        autocompletion=transform_names,
     ),
 ]
 Out = Annotated[Path, opt("New or empty folder for the result.", "FOLDER")]
@@ -140,11 +143,11 @@ class Origin:
             shown="their own sizes",
         ),
     ] = None
-    inputs: Annotated[
+    inputs_from: Annotated[
         str | None,
-        opt("Array, column, or ending of files in an archive, that holds the inputs.", "NAME", shown="found"),
+        opt("Array, column, or ending of files in archives that holds the inputs.", "NAME", shown="found"),
     ] = None
-    labels: Annotated[str | None, opt("Likewise for the labels.", "NAME", shown="found")] = None
+    labels_from: Annotated[str | None, opt("Likewise for the labels.", "NAME", shown="found")] = None
     data_dir: DataDir = None
     preprocess: Annotated[
         str,

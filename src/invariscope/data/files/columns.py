@@ -63,12 +63,12 @@ def chosen_columns(kinds: Mapping[str, str], what: str, inputs: str | None, labe
         return Choice(tuple(likely), labels)
     columns = listed([f"{name!r} ({kind})" for name, kind in kinds.items()], limit=8)
     raise ValueError(
-        f"it is unclear which column of {what} holds the inputs: it has {columns}. Name it: --inputs NAME, "
-        "or iv.read_data(..., inputs='NAME')"
+        f"it is unclear which column of {what} holds the inputs: it has {columns}. Name it: --inputs-from "
+        "NAME, or iv.read_data(..., inputs='NAME')"
     )
 
 
-_OPTION = "of the labels, --labels NAME or iv.read_data(..., labels='NAME')"
+_OPTION = "of the labels, --labels-from NAME or iv.read_data(..., labels='NAME')"
 
 
 def _first_kind(kinds: Mapping[str, str]) -> list[str]:
