@@ -203,9 +203,9 @@ def _write_images(folder: Path, variant: int) -> None:
 
 
 def _read_images(folder: Path) -> Any:
-    from invariscope.data.image_folder import ImageFolder
+    from invariscope.data.image_folder import image_folder
 
-    found = ImageFolder(folder)
+    found = image_folder(folder)
     assert len(found.keys) == len(found)  # keys differ with every byte, so they are no evidence
     return [np.asarray(found[k]) for k in range(len(found))]
 

@@ -61,6 +61,7 @@ _HOMES = {
     "merge": "invariscope.engine.sharding.merging",
     "neuron_stability": "invariscope.studies.neurons.stability",
     "plot": "invariscope.plots",
+    "read_data": "invariscope.data.files.reading",
     "receptive_field": "invariscope.anatomy.receptive_field",
     "stability_curve": "invariscope.studies.stability_curve",
     "worst_element": "invariscope.studies.worst_element",

@@ -27,6 +27,7 @@ from invariscope.checking.assertions import assert_equivariant as assert_equivar
 from invariscope.checking.assertions import assert_invariant as assert_invariant
 from invariscope.checking.limit_verdict import LimitError as LimitError
 from invariscope.checking.verdict import SymmetryError as SymmetryError
+from invariscope.data.files.reading import read_data as read_data
 from invariscope.engine.api import measure as measure
 from invariscope.engine.sharding.merging import merge as merge
 from invariscope.measures.anova import Anova as Anova

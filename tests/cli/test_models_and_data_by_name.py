@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 import invariscope as iv
-from invariscope.cli.data import FileData, load_data
+from invariscope.cli.data import load_data
 from invariscope.cli.models import Request, load_model, read_network
+from invariscope.data.files.held import FileData
 from invariscope.readers.exported import load_exported, only_tensors
 from invariscope.zoo import Card, ImageData, save_network
 

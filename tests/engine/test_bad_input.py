@@ -82,7 +82,8 @@ def test_a_model_that_is_none():
 
 def test_data_that_are_none():
     refused(TypeError, "data must be an array", data=3)
-    refused(ValueError, "images.npz is not a folder of images.*pass its arrays", data="images.npz")
+    refused(FileNotFoundError, "no such file: images.npz", data="images.npz")
+    refused(FileNotFoundError, "no such file or folder: images.*Give a folder of images", data="images")
 
 
 @pytest.mark.parametrize(("bad", "words"), [(float("nan"), "NaN"), (float("inf"), "infinite")])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from toy_inputs import TextModel, texts, tokenized
 
@@ -30,10 +29,6 @@ def pairs(count: int = 5) -> list[dict[str, Tensor]]:
     return [
         {"image": torch.rand(1, 6, 6, generator=g), "more": torch.rand(2, generator=g)} for _ in range(count)
     ]
-
-
-def photograph(side: int = 6) -> Image.Image:
-    return Image.new("RGB", (side, side))
 
 
 @pytest.mark.parametrize("place", [0, 2, 4])
@@ -62,7 +57,6 @@ def test_one_field_of_two_shapes_is_named():
 @pytest.mark.parametrize(
     ("samples", "transform", "advice"),
     [
-        ([photograph() for _ in range(4)], iv.QuarterTurns(), "lambda images: torch.stack"),
         (["a", "b", "c"], WORDS, "lambda texts: tokenizer"),
         ([pair | {"name": "x"} for pair in pairs()], TURNS, "the model takes$"),
     ],

@@ -192,7 +192,8 @@ def _asserted(
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform, options["repeats"])
     last = as_reader(model).channels_last
-    source = as_source(data, seed=options["seed"], few=_FEW, structured=True, channels_last=last)
+    how = {"structured": True, "tensors": options["preprocess"] is None and options["call"] is None}
+    source = as_source(data, seed=options["seed"], few=_FEW, channels_last=last, **how)
     options["preprocess"] = options["preprocess"] or source.collate
     refuse_second_walk(source, "the layers are inspected before they are measured")
     inspection, inputs = _inspected(model, source, transform, wanted, options)

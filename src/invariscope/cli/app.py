@@ -28,7 +28,6 @@ app = typer.Typer(
     "Start with `invariscope demo`. Run `invariscope COMMAND --help` for examples of each command.",
     rich_markup_mode="markdown",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

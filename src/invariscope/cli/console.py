@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,6 +58,17 @@ def _needed(thing: Any, console: Console) -> int:
     if not hasattr(thing, "__rich_measure__"):
         return 0
     return thing.__rich_measure__(console, console.options.update(max_width=_UNLIMITED)).minimum
+
+
+def needed_width(table: Any) -> int:
+    """Return the minimum width of a table."""
+    return _needed(table, _console())
+
+
+def terminal_width() -> int | None:
+    """Return the width that tables must fit; None if the output goes to a file or another command."""
+    console = _console()
+    return console.width if console.is_terminal or os.environ.get("COLUMNS") else None
 
 
 def show_line(text: str) -> None:

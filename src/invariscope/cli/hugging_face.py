@@ -52,7 +52,15 @@ def _loaded(library: ModuleType, name: str, request: Request) -> Named:
         notes += unused
     preprocess, missing = _preprocess(library, model, name) if request.preprocess else (None, [])
     label = Path(name).absolute().name if Path(name).is_dir() else name
-    return Named(model, label, request.bare, preprocess=preprocess, notes=(*notes, *missing))
+    about = {"notes": (*notes, *missing), "classes": _class_names(config)}
+    return Named(model, label, request.bare, preprocess=preprocess, **about)
+
+
+def _class_names(config: Any) -> tuple[str, ...]:
+    """Return the names of the outputs in their order; () if there are none or two are equal."""
+    names = getattr(config, "id2label", None) or {}
+    numbered = [str(names[place]) for place in sorted(names)] if set(names) == set(range(len(names))) else []
+    return tuple(numbered) if len(set(numbered)) == len(numbered) else ()
 
 
 @contextmanager

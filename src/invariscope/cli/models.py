@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invariscope.cli.console import notice
-from invariscope.cli.data import load_data
+from invariscope.cli.data import data_of
+from invariscope.cli.fitting import fitted, words_of
 from invariscope.cli.named import Named, Request, optional_package
 from invariscope.cli.references import is_reference, load_factory, load_reference
 from invariscope.common.registry import closest, unknown
 
 if TYPE_CHECKING:
     from invariscope.cli.options import Origin
+    from invariscope.transforms.base import Transform
 
 FORMS = {
     "file.py:factory": "your own function or class that returns the model when called without arguments",
@@ -37,39 +39,24 @@ _ONLY_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin")
 RANDOM, AUTO = "random", "auto"
 
 
-def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Named, Any]:
-    """Return the model named on the command line, and the data prepared for it.
+def loaded(
+    model: str, data: str, origin: Origin, *, seed: int = 0, transform: Transform | None = None
+) -> tuple[Named, Any]:
+    """Return the model named on the command line, and the data prepared for it and for the transform.
 
     Prints a notice if the model has random weights that the user did not ask for.
     """
     chosen = _chosen_preprocess(origin.preprocess)
-    inputs = load_data(data, split=origin.split, data_dir=origin.data_dir)
-    classes = getattr(inputs, "classes", None)
+    inputs = data_of(data, origin)
+    classes = getattr(inputs, "classes", None) or words_of(inputs)
     shape = getattr(inputs, "shape", None)
-    wanted = Request(origin.weights, shape, classes and len(classes), seed, origin.preprocess == AUTO)
+    wanted = Request(origin.weights, shape, len(classes) or None, seed, origin.preprocess == AUTO)
     named = load_model(model, wanted)
     named = named if wanted.preprocess else replace(named, preprocess=chosen)
-    named = _fitted(named, inputs)
+    named, inputs = fitted(named, inputs, transform)
     if named.fresh and origin.weights is None:
         notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
     return named, named.prepared(inputs)
-
-
-def _fitted(named: Named, inputs: Any) -> Named:
-    """Return the model, adapted to the data.
-
-    Raises:
-        ValueError: image values outside the range that the model's preprocessing expects.
-    """
-    if getattr(named.preprocess, "images", False):
-        from invariscope.cli.images import refuse_other_range
-
-        refuse_other_range(inputs)
-    if getattr(named.preprocess, "tokens", False):
-        from invariscope.cli.hugging_face import with_pooled_tokens
-
-        return with_pooled_tokens(named, inputs)
-    return named
 
 
 def _chosen_preprocess(text: str) -> Any:

@@ -79,6 +79,7 @@ class Named:
         preprocess: function that converts transformed samples to the model's inputs, or None.
         notes: remarks on the model, shown with its results.
         pool: layers whose rows are pooled, as in `iv.measure`; None for no pooling.
+        classes: class names in the order of the model's outputs, if the model knows them.
     """
 
     model: Any
@@ -89,6 +90,7 @@ class Named:
     preprocess: Any = None
     notes: tuple[str, ...] = ()
     pool: Any = None
+    classes: tuple[str, ...] = ()
 
     @property
     def feeding(self) -> dict[str, Any]:
@@ -123,6 +125,11 @@ def optional_package(module: str, package: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(
-            f"this model needs the package {package}: pip install {package} ({error})"
-        ) from error
+        missing = (getattr(error, "name", None) or module).partition(".")[0]
+        own = missing == module.partition(".")[0]
+        which = (
+            f"{package}: pip install {package}"
+            if own
+            else f"{missing} (for {package}): pip install {missing}"
+        )
+        raise ImportError(f"this model needs the package {which} ({error})") from error

@@ -11,6 +11,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from invariscope.cli.completion import transform_names
+
 
 def opt(text: str, metavar: str, *names: str, shown: bool | str = True, **more: Any) -> Any:
     """Declare an option that takes a value, with its help, the name of the value and the default to show."""
@@ -81,10 +83,11 @@ Data = Annotated[
     typer.Argument(
         metavar="DATA",
         show_default=False,
-        help="`mnist_subset`, `mnist`, `fashion_mnist`, `cifar10`; a `.npz`, `.npy` or `.safetensors` file "
-        "with inputs `x` (or `images`, `inputs`) and labels `y` (or `labels`, `targets`); a folder of "
-        "images, with or without one subfolder per class; a `.txt` file with one text per line; or "
-        "`file.py:factory`.",
+        help="`mnist_subset`, `mnist`, `fashion_mnist`, `cifar10`; a folder of images, with or without one "
+        "subfolder per class; a `.npz`, `.npy` or `.safetensors` file with inputs `x` (or `images`, "
+        "`inputs`) and labels `y` (or `labels`, `targets`); a `.parquet` table; `.tar` archives, such as "
+        "`'shard-{000..003}.tar'`; a `.txt` file with one text per line; `datasets:NAME`, or a folder "
+        "written by `save_to_disk`; or `file.py:factory`.",
     ),
 ]
 DataDir = Annotated[
@@ -105,6 +108,7 @@ Transform = Annotated[
         "--transform",
         "-t",
         shown=False,
+        autocompletion=transform_names,
     ),
 ]
 Out = Annotated[Path, opt("New or empty folder for the result.", "FOLDER")]
@@ -127,7 +131,23 @@ class Origin:
             "Weights: a safetensors or torch file, or `random` to draw new ones.", "FILE", shown="the model's"
         ),
     ] = None
-    split: Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")] = None
+    split: Annotated[
+        str | None, opt("For data sets: the part to read, such as `train`.", "NAME", shown="test")
+    ] = None
+    size: Annotated[
+        str | None,
+        opt(
+            "For images in files: resize and crop each one to `224` (or `224x320`, rows and columns) before "
+            "the transform, or crop its central `square`.",
+            "PIXELS",
+            shown="their own sizes",
+        ),
+    ] = None
+    inputs_from: Annotated[
+        str | None,
+        opt("Array, column, or ending of files in archives that holds the inputs.", "NAME", shown="found"),
+    ] = None
+    labels_from: Annotated[str | None, opt("Likewise for the labels.", "NAME", shown="found")] = None
     data_dir: DataDir = None
     preprocess: Annotated[
         str,
@@ -146,8 +166,9 @@ class RunSettings:
     classes: Annotated[
         str | None,
         opt(
-            "Class names in the order of the model's outputs, such as `cat,dog,emu`. They are needed to "
-            "compare labels that are words with outputs.",
+            "Class names in the order of the model's outputs, such as `cat,dog,emu`: needed to compare "
+            "labels that are words with outputs. `sorted` for the alphabetical order of torchvision's "
+            "`ImageFolder`, or a `.txt` file with one name per line.",
             "NAMES",
             shown="the data's own",
             parser=names_of,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from invariscope.cli.console import needed_width, terminal_width
 from invariscope.common.wording import listed, visible
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
@@ -67,6 +68,31 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     return table
 
 
+def fitted_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, drop: Sequence[int]
+) -> Table:
+    """Return a `plain_table` without the columns for which the terminal has no space.
+
+    Args:
+        title, columns, rows: as in `plain_table`.
+        drop: positions of columns that may be left out, the least important one first. A caption names
+            those that are.
+    """
+    kept, left_out, width = list(range(len(columns))), [], terminal_width()
+    waiting = list(drop)
+    while True:
+        cells = [[row[place] for place in kept] for row in rows]
+        table = plain_table(title, [columns[place] for place in kept], cells)
+        if width is None or needed_width(table) <= width or not waiting:
+            break
+        kept.remove(waiting[0])
+        left_out.append(columns[waiting.pop(0)])
+    if left_out:
+        text = f"not shown for lack of space: {', '.join(left_out)}"
+        table.caption, table.caption_justify = Text(visible(text), style="dim"), "left"
+    return table
+
+
 def result_tables(result: Result) -> Iterator[Table]:
     """Yield one table per layer measure, and one for all output measures."""
     table = for_tables(result.table, [result])
@@ -101,7 +127,9 @@ def _layers(result: Result, measure: str) -> Table:
         ]
         for row in rows.to_dict("records")
     ]
-    return plain_table(f"{measure_title(measure)} of {result.name}", columns, cells)
+    order = ("sparse", "dead", "units", "mean of classes", "random nets", "null")
+    drop = [columns.index(name) for name in order if name in columns]
+    return fitted_table(f"{measure_title(measure)} of {result.name}", columns, cells, drop=drop)
 
 
 def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
@@ -163,7 +191,8 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
         ]
         for row in rows.to_dict("records")
     ]
-    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p", "p (Holm)"], cells)
+    columns = ["layer", first, second, "difference", "95 % interval", "p", "p (Holm)"]
+    return fitted_table(title, columns, cells, drop=(5, 2, 1))
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:

@@ -35,6 +35,11 @@ def load_timm(name: str, request: Request) -> Named:
         model = timm.create_model(name, pretrained=not request.bare)
     except RuntimeError as error:
         raise ValueError(f"timm cannot load {name}: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"timm cannot load the weights of {name}: {error} Without a network, give them as a file: "
+            "--weights FILE, or timm:local-dir:FOLDER"
+        ) from error
     preprocess = _preprocess(model) if request.preprocess else None
     return Named(model, name, request.bare, preprocess=preprocess)
 

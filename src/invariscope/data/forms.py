@@ -14,7 +14,8 @@ from torch.utils.data import DistributedSampler
 from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
 from invariscope.data.collating import with_labels
-from invariscope.data.image_folder import ImageFolder
+from invariscope.data.files.held import Texts
+from invariscope.data.image_set import ImageSet
 from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
 from invariscope.data.structured import (
     Structured,
@@ -43,6 +44,7 @@ class Form:
         count: number of samples in the batches, if known.
         field: name of the field of structured samples that holds the label, if given.
         collate: function that makes a batch from structured samples, if the data provide one.
+        note: remark on the data for the result.
     """
 
     inputs: Inputs | None = None
@@ -54,6 +56,7 @@ class Form:
     labelling: Labelling = field(default_factory=Labelling)
     field: Any = None
     collate: Callable[[Any], Any] | None = None
+    note: str = ""
 
     @property
     def length(self) -> int | None:
@@ -63,20 +66,23 @@ class Form:
         return len(self.items if self.inputs is None else self.inputs)
 
 
-def form_of(data: Any, labels: Any = None) -> Form:
+def form_of(data: Any, labels: Any = None, *, tensors: bool = False) -> Form:
     """Return the form of the given data.
 
     Args:
         data: see `iv.measure`.
         labels: the labels, or the name of the field that holds them.
+        tensors: whether images of files are wanted as tensors.
     Raises:
         ValueError: no data, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
     _refuse_distributed_sampler(data)
-    labelling, name = Labelling.of(data), type(data).__name__
     if isinstance(data, str | Path):
-        data, name = ImageFolder(Path(data)), Path(data).name
+        data = _read(data, labels)
+    labelling, name = Labelling.of(data), data.name if isinstance(data, Texts) else type(data).__name__
+    if isinstance(data, ImageSet):
+        return _of_images(data, labelling, tensors=tensors)
     if labels is not None and not isinstance(labels, str):
         return _labelled(data, labels)
     if _is_labelled_list(data):
@@ -85,7 +91,8 @@ def form_of(data: Any, labels: Any = None) -> Form:
         return _of_structured(found, labels, labelling, name)
     refuse_field(labels, "not structured samples")
     if hasattr(data, "images") and hasattr(data, "labels"):
-        return replace(_arrays(data.images, data.labels, labelling), name=getattr(data, "name", "data"))
+        found = _arrays(data.images, data.labels, labelling)
+        return replace(found, name=getattr(data, "name", "data"), note=getattr(data, "note", ""))
     if is_array(data):
         return _arrays(data, None)
     if is_pair(data):
@@ -107,6 +114,19 @@ def form_of(data: Any, labels: Any = None) -> Form:
         "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
         f"DataLoader or an iterable of batches; got {type(data).__name__}"
     )
+
+
+def _read(path: str | Path, labels: Any) -> Any:
+    from invariscope.data.files.reading import read_data
+
+    return read_data(path, labels=labels if isinstance(labels, str) else None)
+
+
+def _of_images(data: ImageSet, labelling: Labelling, *, tensors: bool) -> Form:
+    if len(data) == 0:
+        raise ValueError(f"{data.name} is empty; give at least two images")
+    data = data.as_tensors() if tensors else data
+    return Form(items=data, name=data.name, labelling=labelling, note=data.note)
 
 
 def _refuse_distributed_sampler(data: Any) -> None:
@@ -243,7 +263,7 @@ def channels_first(form: Form) -> Form:
     >>> channels_first(form_of(torch.zeros(2, 5, 4, 3))).inputs.shape
     torch.Size([2, 3, 5, 4])
     """
-    if is_structured(form.inputs):
+    if is_structured(form.inputs) or isinstance(form.items, ImageSet):
         return form
     if form.inputs is not None:
         return replace(form, inputs=_first(form.inputs).contiguous())

@@ -157,8 +157,9 @@ class Labelling:
         shown = listed(map(repr, sorted(self.words.values())), limit=3)
         return (
             f"the labels are words ({shown}), and it is unknown which output of the model belongs to which "
-            "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "
-            "line), or pass class numbers. Otherwise leave out the labels, and the measures that need them"
+            "word: name the classes in the order of the outputs, classes=[...] (--classes cat,dog on the "
+            "command line; --classes sorted for the alphabetical order of torchvision's ImageFolder), or "
+            "pass class numbers. Otherwise leave out the labels, and the measures that need them"
         )
 
     def check(self, labels: Tensor | None, *, by_class: bool, compared: bool) -> None:

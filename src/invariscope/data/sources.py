@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured, nbytes_of
 from invariscope.data.forms import Batch, Form, batched, channels_first, form_of, joined, read
-from invariscope.data.image_folder import ImageFolder
+from invariscope.data.image_set import ImageSet
 from invariscope.data.labels import Labelling
 from invariscope.data.order import (
     CONTENT,
@@ -132,10 +132,9 @@ class DatasetSource(_OrderedSource):
         return chosen_window(*joined(batches), self.order, ranks)
 
     def read_labels(self) -> Tensor | None:
-        """Return all labels, reading every item unless subfolders name them."""
-        if isinstance(self.items, ImageFolder) and self.items.labelled:
-            words = [path.parent.name for path in self.items.files]
-            known = self.labelling.read(words, len(words), whole=True)
+        """Return all labels, reading every item unless they are known without it."""
+        if isinstance(self.items, ImageSet) and self.items.labels is not None:
+            known = self.labelling.read(list(self.items.labels), len(self.items), whole=True)
             return None if known is None else known[torch.from_numpy(self.order.walk)]
         labels = [self._read(position)[1] for position in self.order.walk.tolist()]
         found = [label for label in labels if label is not None]
@@ -289,6 +288,7 @@ def as_source(
     few: str = VARIANCE,
     labels: Any = None,
     structured: bool = False,
+    tensors: bool | None = None,
     channels_last: bool = False,
 ) -> Source:
     """Return a source for the given data, or for a seeded subset of them.
@@ -301,6 +301,8 @@ def as_source(
         few: reason why one sample is too few, for the error.
         labels: see `iv.measure`.
         structured: whether the data may hold structured samples instead of one tensor.
+        tensors: whether images of files become tensors, because nothing converts them after the transform;
+            by default, unless the data may hold structured samples.
         channels_last: whether images are (n, H, W, C); the source yields them as (n, C, H, W).
 
     Raises:
@@ -310,8 +312,9 @@ def as_source(
     if isinstance(data, Source):
         source = data
     else:
-        form = form_of(data, labels)
+        form = form_of(data, labels, tensors=not structured if tensors is None else tensors)
         source = _ordered(channels_first(form) if channels_last else form, seed, ids, clusters)
+        source.note = form.note
     if not structured and source is not data and _holds_samples(source):
         raise TypeError(
             "only iv.measure and the assertions accept structured samples (mappings, text, images, graphs); "
@@ -320,8 +323,7 @@ def as_source(
     if source.length is not None and source.length < 2:
         raise _too_few(source, few)
     found = source if samples is None else _subset(source, samples, seed)
-    if isinstance(note := getattr(data, "note", ""), str):
-        found.note = note
+    found.note = note if isinstance(note := getattr(data, "note", ""), str) and note else source.note
     return found
 
 
@@ -366,7 +368,7 @@ def _contents(form: Form) -> np.ndarray | None:
     """Return (sample,) digests of the inputs; None for a dataset, whose items would have to be read."""
     if form.inputs is not None:
         return input_digests(form.inputs)
-    return content_digests(form.items.keys) if isinstance(form.items, ImageFolder) else None
+    return content_digests(form.items.keys) if isinstance(form.items, ImageSet) else None
 
 
 def held(source: Source, seed: int) -> ArraySource:

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, Sub
 
 from invariscope.common.samples import as_samples, field, is_image, with_fields, without_field
 from invariscope.common.wording import listed
-from invariscope.data.image_folder import LabelledImage
+from invariscope.data.image_set import LabelledImage
 
 _LABELS = ("labels", "label")
 

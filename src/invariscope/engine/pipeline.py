@@ -63,6 +63,7 @@ def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ..
     who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
     reader = options.reader(model)
     how = {"seed": options.seed, "channels_last": reader.channels_last, "structured": True}
+    how["tensors"] = options.preprocess is None and options.call is None
     source = as_source(data, samples=options.samples, **how, **who)
     if options.preprocess is None and source.collate is not None:
         options = replace(options, preprocess=source.collate)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
+from invariscope.common.pixels import same_channels
 from invariscope.common.registry import closest
 from invariscope.common.samples import Inputs, copied, is_image, is_structured, kind_of, leaves
 from invariscope.common.wording import listed
@@ -155,6 +156,8 @@ def _is_index(tensor: Tensor, rows: int) -> bool:
 def stacked(samples: list[Any]) -> Any:
     """Stack samples of the same shape into a batch; mappings and tuples are stacked part by part.
 
+    Images become tensors (sample, channel, row, column) with values from 0 to 1.
+
     Raises:
         ValueError: parts of different shapes, or samples with different fields.
         TypeError: samples that are not arrays, such as text.
@@ -166,6 +169,8 @@ def _stacked(samples: list[Any], what: str) -> Any:
     first = samples[0]
     if isinstance(first, Tensor | np.ndarray):
         return _stacked_arrays([torch.as_tensor(sample) for sample in samples], what)
+    if all(map(is_image, samples)):
+        return _stacked_arrays(same_channels(samples), what)
     if isinstance(first, bool | int | float | np.number):
         return torch.tensor(samples)
     if isinstance(first, Mapping):
@@ -187,11 +192,9 @@ def _stacked(samples: list[Any], what: str) -> Any:
 
 
 def _example(sample: Any, *, whole: bool) -> str:
-    """Return an example of a preprocess= for texts or images; "" for other samples, and for parts of them."""
+    """Return an example of a preprocess= for texts; "" for other samples, and for parts of them."""
     if whole and isinstance(sample, str):
         return ", such as preprocess=lambda texts: tokenizer(texts, return_tensors='pt', padding=True)"
-    if whole and is_image(sample):
-        return ", such as preprocess=lambda images: torch.stack([to_tensor(image) for image in images])"
     return ""
 
 

@@ -64,6 +64,7 @@ def check(
     from invariscope.checking.limits import needed, output_as_layer, read_limits
     from invariscope.checking.outcomes import judged
     from invariscope.cli.expressions import read_transform
+    from invariscope.cli.fitting import class_order
     from invariscope.cli.folders import refuse_other_file
     from invariscope.cli.models import loaded
 
@@ -78,8 +79,9 @@ def check(
     if junit is not None:
         refuse_other_file(junit, _XML, "an XML file")
     elements = read_transform(transform)
-    named, inputs = loaded(model, data, origin, seed=settings.seed)
+    named, inputs = loaded(model, data, origin, seed=settings.seed, transform=elements)
     options = settings.keywords(named.label) | needed(limits) | named.feeding
+    options["classes"] = class_order(settings.classes, named, inputs)
     try:
         result = named.summary(iv.measure(named.model, inputs, elements, **options))
     except ValueError as error:

@@ -48,12 +48,14 @@ def curve(
         invariscope curve zoo:lenet mnist_subset --samples 256 --radii 12 --layers 'conv*'
     """
     import invariscope as iv
+    from invariscope.cli.fitting import class_order
     from invariscope.cli.models import loaded
 
     with staged_folder(out, usual=_USUAL, overwrite=overwrite, removes=SHARD_FILES) as stage:
         named, inputs = loaded(model, data, origin, seed=settings.seed)
         options = {"radii": radii, "cutoff": cutoff, "layers": layers or "output"}
         options |= settings.keywords(named.label) | named.feeding
+        options["classes"] = class_order(settings.classes, named, inputs)
         found = named.summary(iv.stability_curve(named.model, inputs, **options))
         put(found, stage, out)
     _show(found, out)

@@ -12,6 +12,7 @@ from invariscope.cli.console import notice, show
 from invariscope.cli.errors import Debug, command
 
 if TYPE_CHECKING:
+    from invariscope.cli.named import Named
     from invariscope.readers.base import LayerInfo
 
 listing = typer.Typer(
@@ -111,18 +112,19 @@ def layers(
 
     named, inputs = loaded(model, data or "mnist_subset", origin)
     reader = as_reader(named.model, gradients=gradients, **named.feeding)
-    found = reader.inspect(_few(inputs, channels_last=reader.channels_last))
+    found = reader.inspect(_few(named, inputs, channels_last=reader.channels_last))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
     for remark in (*found.notes, *(f"never ran: {name}" for name in found.unused)):
         notice(f"note: {remark}")
 
 
-def _few(inputs: Any, count: int = 3, *, channels_last: bool) -> Any:
+def _few(named: Named, inputs: Any, count: int = 3, *, channels_last: bool) -> Any:
     """Return the first samples of any data that `iv.measure` takes."""
     from invariscope.data.sources import as_source
 
-    window = next(iter(as_source(inputs, structured=True, channels_last=channels_last).windows()))
+    how = {"structured": True, "tensors": named.preprocess is None, "channels_last": channels_last}
+    window = next(iter(as_source(inputs, **how).windows()))
     return window.part(0, min(count, len(window))).inputs
 
 

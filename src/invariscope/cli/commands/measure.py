@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from invariscope.cli import options as shared
+from invariscope.cli.completion import layer_names, measure_names
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import RESULT_FILES, SHARD_FILES, put, staged_folder
@@ -30,7 +31,12 @@ class MeasureSettings(shared.BatchSettings):
 
     layers: Annotated[
         list[str] | None,
-        opt("Measure only matching layers, such as `conv*`. Can be repeated.", "GLOB", shown="all"),
+        opt(
+            "Measure only matching layers, such as `conv*`. Can be repeated.",
+            "GLOB",
+            shown="all",
+            autocompletion=layer_names,
+        ),
     ] = None
     by_class: Annotated[bool, flag("Also measure each class separately.", "--by-class")] = False
     baseline: Annotated[
@@ -124,7 +130,11 @@ def measure(
     measures: Annotated[
         list[str],
         opt(
-            "Names or expressions, such as `cka, Prediction()`. Can be repeated.", "TEXT", "--measures", "-m"
+            "Names or expressions, such as `cka, Prediction()`. Can be repeated.",
+            "TEXT",
+            "--measures",
+            "-m",
+            autocompletion=measure_names,
         ),
     ] = ["normalized_variance"],  # noqa: B006
     out: shared.Out = _USUAL,
@@ -206,11 +216,13 @@ def _measured(
 ) -> Result:
     import invariscope as iv
     from invariscope.cli.expressions import read_measures, read_transform
+    from invariscope.cli.fitting import class_order
     from invariscope.cli.models import loaded
 
     elements, wanted = read_transform(transform), read_measures(measures)
-    named, inputs = loaded(model, data, origin, seed=options.seed)
+    named, inputs = loaded(model, data, origin, seed=options.seed, transform=elements)
     keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label} | named.feeding
+    keywords["classes"] = class_order(options.classes, named, inputs)
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
     if result.shard is not None:
         return named.summary(result)

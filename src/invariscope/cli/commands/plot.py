@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from invariscope.cli import options as shared
+from invariscope.cli.completion import plot_names
 from invariscope.cli.console import show_line
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.folders import staged_file
@@ -63,6 +64,7 @@ def plot(
         typer.Argument(
             metavar="PLOT",
             show_default=False,
+            autocompletion=plot_names,
             help="A plot, with options in Python syntax if needed: `layer_profile`, "
             '`layer_profile(stratum="mean")`. `invariscope list plots` shows all.',
         ),

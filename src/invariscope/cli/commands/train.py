@@ -206,7 +206,7 @@ def _images(data: str, test: str | None, data_dir: Path | None, standardize: boo
 
 
 def _as_images(data: Any, name: str) -> ImageData:
-    from invariscope.cli.data import FileData
+    from invariscope.data.files.held import FileData
     from invariscope.zoo import ImageData
     from invariscope.zoo.image_data import as_image_data
 

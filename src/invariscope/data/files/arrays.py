@@ -29,7 +29,7 @@ def read_arrays(path: Path) -> dict[str, Any]:
         ValueError: not a regular file, damaged, in another format, with pickled objects, or too large.
     """
     refuse_irregular(path)
-    refuse_large(path, path.stat().st_size, max(memory_limit(), _physical_memory()))
+    refuse_large(path, path.stat().st_size, most_memory())
     try:
         return READERS[path.suffix](path)
     except RecursionError:
@@ -45,6 +45,11 @@ def _unreadable(path: Path, why: object) -> ValueError:
         f"cannot read arrays from {path} ({shorten(str(why), 200)}). The file may be truncated or in another "
         "format; pickled objects are never read."
     )
+
+
+def most_memory() -> int:
+    """Return the largest memory that a file of data may take, in bytes: all memory, if that is known."""
+    return max(memory_limit(), _physical_memory())
 
 
 def _physical_memory() -> int:
