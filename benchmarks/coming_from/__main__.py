@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from benchmarks import command_line, coming_from
+from benchmarks import coming_from, command_line
 from benchmarks.coming_from import comparison
 
 NAMES = ("tmeasures", "lie_deriv", "escnn", "e3nn", "torchlens", "torchmetrics")

@@ -53,7 +53,9 @@ def record(module: ModuleType) -> dict:
     }
     for row in (row for rows in tables.values() for row in rows if "agree" in row):
         if not difference(row["theirs"], row["ours"]) <= row["agree"]:
-            raise ValueError(f"{row['key']}: {row['theirs']} and {row['ours']} differ by more than {row['agree']}")
+            raise ValueError(
+                f"{row['key']}: {row['theirs']} and {row['ours']} differ by more than {row['agree']}"
+            )
     packages = {name: version(name) for name in (*module.PACKAGES, "invariscope", "torch")}
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     return {"title": module.TITLE, "versions": packages, "date": today, "tables": tables}

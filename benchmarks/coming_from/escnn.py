@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 import invariscope as iv
 from benchmarks.coming_from.comparison import Numbers, Row, tensors
@@ -20,7 +21,9 @@ TABLES = {
     "escnn": [
         Row("default", "the network: `check_equivariance()`, and `EquivarianceError` on images of 29 × 29"),
         Row("images", "the same images, not noise of 10 × 10"),
-        Row("norms", "‖error‖ relative to ‖response‖ without the identity, not the mean of \\|error\\|", 1e-6),
+        Row(
+            "norms", "‖error‖ relative to ‖response‖ without the identity, not the mean of \\|error\\|", 1e-6
+        ),
     ],
     "escnn_verdicts": [
         Row("verdict_28", "the network on images of 28 × 28"),
@@ -38,7 +41,7 @@ def images(size: int) -> Tensor:
 
 def plain(state: dict[str, Tensor]) -> nn.Module:
     """Return the network that `escnn` exports, with these weights."""
-    first, second = (nn.Conv2d(k, 8, 3, padding=1, bias=False) for k in (1, 8))
+    first, second = (skip_init(nn.Conv2d, k, 8, 3, padding=1, bias=False) for k in (1, 8))
     found = nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU())
     found.load_state_dict(state)
     return found.eval()
@@ -82,9 +85,7 @@ def network() -> tuple[Any, Any, Any]:
         fields = layers.FieldType(space, 2 * [space.regular_repr])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            first, second = (
-                layers.R2Conv(kind, fields, 3, padding=1, bias=False) for kind in (grey, fields)
-            )
+            first, second = (layers.R2Conv(kind, fields, 3, padding=1, bias=False) for kind in (grey, fields))
         pool = layers.PointwiseMaxPool2D(fields, 2)
         found = layers.SequentialModule(first, layers.ReLU(fields), pool, second, layers.ReLU(fields))
         return found.eval(), grey, space
@@ -98,9 +99,7 @@ def theirs() -> Numbers:
         own = float(np.mean([error for _, error in model.check_equivariance()]))
     x = grey(images(29))
     with torch.no_grad():
-        pairs = [
-            (model(x).transform(g).tensor, model(x.transform(g)).tensor) for g in space.testing_elements
-        ]
+        pairs = [(model(x).transform(g).tensor, model(x.transform(g)).tensor) for g in space.testing_elements]
     relative = [(a - b).flatten(1).norm(dim=1) / a.flatten(1).norm(dim=1) for a, b in pairs]
     return {
         "default": own,

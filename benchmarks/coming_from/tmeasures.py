@@ -24,8 +24,15 @@ TABLES = {
         Row("ratio", '`AverageFeatureMaps` and `preset="tmeasures", pool="ratio"`', 1e-6),
         Row("tv", '`TransformationVariance` and `preset="tmeasures"`: dead units are left out of the mean'),
         Row("tv_all", "mean over the map, which includes the zeros of dead units", 1e-6),
-        Row("goodfellow", '`GoodfellowInvariance`, mean over finite units, and `Goodfellow(preset="tmeasures")`'),
-        Row("goodfellow_normal", "their definition: threshold at the mean + 2.33 standard deviations, all units, 0/0 is 1", 1e-6),
+        Row(
+            "goodfellow",
+            '`GoodfellowInvariance`, mean over finite units, and `Goodfellow(preset="tmeasures")`',
+        ),
+        Row(
+            "goodfellow_normal",
+            "their definition: threshold at the mean + 2.33 standard deviations, all units, 0/0 is 1",
+            1e-6,
+        ),
     ],
     "faults": [
         Row("batch_norm", "batch normalisation before `nn.ReLU()`", 1e-6),
@@ -121,8 +128,8 @@ def ours() -> Numbers:
 def firing_score(model: nn.Module, images: Tensor, transform: iv.Rotation) -> float:
     """Return the mean of L/G of the ReLU's units, with G and L as `tmeasures` reports them.
 
-    A unit fires above the mean plus 2.33 standard deviations of its untransformed responses. G is how often it
-    fires on untransformed inputs, and L how often on the orbits of all inputs; 0/0 is 1, and x/0 is left out.
+    A unit fires above the mean plus 2.33 standard deviations of its untransformed responses. G is how often
+    it fires on untransformed inputs, and L how often on the orbits of all inputs. 0/0 is 1; x/0 is left out.
     """
     orbit = transform.orbit(images)
     responses = model[:3](orbit.flatten(0, 1)).unflatten(0, orbit.shape[:2]).double()
@@ -167,7 +174,9 @@ def theirs() -> Numbers:
         "goodfellow": firing,
         "goodfellow_normal": firing,
         "batch_norm": float(values(variance, layer=1).mean()),
-        "in_place": float(values(variance, net=seeded(lambda: network(in_place=True)).eval(), layer=1).mean()),
+        "in_place": float(
+            values(variance, net=seeded(lambda: network(in_place=True)).eval(), layer=1).mean()
+        ),
         "calls": f"{np.asarray(twice.layers[0], float).mean():.4f}",
         "layers": ", ".join(f"`{name}`" for name in twice.layer_names),
         "moved": float((training[1].running_mean - before).abs().max()),

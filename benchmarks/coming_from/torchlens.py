@@ -108,7 +108,10 @@ def costs() -> tuple[Numbers, Numbers]:
     measured()  # compiles kernels
     times = [[seconds(action) for action in (bare, captured, measured)] for _ in range(5)]
     base, peer, own = np.median(times, axis=0)
-    return {"time": round(peer / base, 1), "memory": round(kept, 1)}, {"time": round(own / base, 1), "memory": 0.0}
+    return {"time": round(peer / base, 1), "memory": round(kept, 1)}, {
+        "time": round(own / base, 1),
+        "memory": 0.0,
+    }
 
 
 def seconds(action: Callable[[], object]) -> float:

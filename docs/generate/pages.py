@@ -8,6 +8,7 @@ from typing import Any
 import catalogue
 import commands
 import reference
+from coming_from import with_numbers
 from mathematics import with_mathml
 from mkdocs.structure.files import File, Files
 
@@ -40,6 +41,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Inputs of any kind": "inputs.md"},
         {"How to": section("worlds")},
         {"Models of any framework": "frameworks.md"},
+        {"Coming from": section("coming_from")},
         {"Training networks": "training.md"},
         {"Parallel measurements": "scale.md"},
         {"Interrupted measurements": "resuming.md"},
@@ -79,8 +81,8 @@ def on_files(files: Files, *, config: Any, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Insert the table of presets into the page that contains its placeholder."""
-    return markdown.replace("<!-- presets -->", catalogue.presets())
+    """Insert the table of presets and the numbers of other packages in place of their placeholders."""
+    return with_numbers(markdown.replace("<!-- presets -->", catalogue.presets()))
 
 
 def on_page_content(html: str, **_: Any) -> str:
