@@ -105,7 +105,7 @@ def sampled(images: Tensor, rows: list[list[Tensor]], *, mirrored: bool) -> Tens
     across, down = (at - cell).unbind(-1)
 
     def inside(k: Tensor) -> Tensor:
-        return n - 1 - (n - 1 - k.abs()).abs() if mirrored else k.clamp(0, n - 1)
+        return torch.where(k < n, k.abs(), 2 * n - 2 - k) if mirrored else k.clamp(0, n - 1)
 
     def corner(i: int, j: int) -> Tensor:
         return images[..., inside(cell[..., 1].long() + i), inside(cell[..., 0].long() + j)]
