@@ -98,9 +98,8 @@ def agreement_with_tmeasures(
 ) -> dict[str, float]:
     """Return each unit's relative difference from the preset "tmeasures", for units that are live in both."""
     theirs = tmeasures_normalized_variance(model, inputs, transform)
-    ours = iv.measure(
-        model, inputs, transform, measures=[iv.NormalizedVariance(preset="tmeasures")], progress=False
-    )
+    preset = iv.NormalizedVariance(preset="tmeasures")
+    ours = iv.measure(model, inputs, transform, measures=[preset], rows="all", progress=False)
     layers = [layer for _, layer, _, _ in ours.maps]
     gaps = []
     for layer, values in zip(layers, theirs.layers, strict=True):

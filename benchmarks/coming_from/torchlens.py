@@ -65,7 +65,7 @@ def measured() -> iv.Result:
 def ours() -> Numbers:
     """Return our numbers."""
     table = measured().table.set_index("layer").value
-    return {**{layer: float(table[layer]) for layer in LABELS}, "operations": float(len(table))}
+    return {**{layer: float(table[layer]) for layer in LABELS}, "operations": str(len(table))}
 
 
 def captured() -> list:
@@ -92,7 +92,7 @@ def theirs() -> Numbers:
     operations = captured()
     by_name = {name: entry for entry in operations for name in (entry.address, entry.label.split(":")[0])}
     values = {layer: normalized_variance(by_name[label].out) for layer, label in LABELS.items()}
-    return {**values, "operations": float(len(operations))}
+    return {**values, "operations": str(len(operations))}
 
 
 def costs() -> tuple[Numbers, Numbers]:
