@@ -40,6 +40,8 @@ class Membership:
         strata: (sample, k) int64 the stratum of each of these buckets; None: all are 0. Sums of one stratum
             may share a reference point; sums of different strata never do.
         known: number of strata that have occurred so far, in this block or earlier ones.
+        overall: whether bucket 0, of stratum 0, is reserved for all samples together. Statistics with a
+            reference point that the samples of all strata must share count there what depends on it.
 
     >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
     [(0, [1]), (1, [0, 2])]
@@ -48,6 +50,16 @@ class Membership:
     buckets: np.ndarray
     strata: np.ndarray | None = None
     known: int = 1
+    overall: bool = False
+
+    @cached_property
+    def and_overall(self) -> Membership:
+        """The same buckets and, if there is one, that of all samples together."""
+        if not self.overall:
+            return self
+        assert self.strata is not None
+        parts = (np.insert(part, 0, 0, axis=1) for part in (self.buckets, self.strata))
+        return Membership(*parts, self.known, overall=True)
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

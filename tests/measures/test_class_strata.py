@@ -237,14 +237,14 @@ def test_a_unit_that_is_sparse_in_all_classes_is_sparse_in_all_samples_unless_it
     responses[labels == 1, :, 2] = 0.75
     responses[[13, 18], 1, 1:] = 2.0
     blocks = list(blocks_of_two(responses, labels))
-    states = states_of(NormalizedVariance(), blocks, 2)
-    both, first = (values_of(NormalizedVariance(), states, groups, (3,))[""] for groups in ([[0, 1]], [[0]]))
+    states = states_of(NormalizedVariance(), blocks, 3)
+    both, first = (values_of(NormalizedVariance(), states, groups, (3,))[""] for groups in ([[1, 2]], [[1]]))
     assert both.counted.tolist() == [True, False, True]
     assert first.counted.tolist() == [True, False, False]
 
 
 def blocks_of_two(responses, labels):
-    """Blocks of nine samples, a bucket per class."""
+    """Blocks of nine samples, a bucket per class, and one for what is unusual among all samples."""
     for few in np.split(np.arange(len(labels)), range(9, len(labels), 9)):
         yield Block(
             values=torch.as_tensor(responses[few]).flatten(0, 1),
@@ -252,7 +252,7 @@ def blocks_of_two(responses, labels):
             elements=responses.shape[1],
             sample_step=responses.shape[1],
             element_step=1,
-            membership=Membership(labels[few, None], labels[few, None]),
+            membership=Membership(1 + labels[few, None], 1 + labels[few, None], 3, overall=True),
             indices=few,
         )
 

@@ -38,7 +38,7 @@ class Size:
 
     def of(self, strata: Strata) -> int:
         """Return the bytes that these strata take."""
-        return self.bucket * strata.buckets + self.stratum * strata.references
+        return self.bucket * strata.sums + self.stratum * strata.references
 
     @property
     def twice(self) -> Size:
@@ -95,7 +95,7 @@ def choose_buckets(
         ValueError: not even one bucket per stratum fits the budget.
     """
     total = Size.total(sizes.values())
-    other = "leave out intervals (intervals=False, --no-intervals), " if strata.groups > 1 else ""
+    other = "leave out single classes (by_class=False, no --by-class), " if strata.strata > 1 else ""
     refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata", other)
     if strata.groups == 1:
         return {}
@@ -136,7 +136,7 @@ def _useful(strata: Strata, cells: np.ndarray | None) -> bool:
 def _fitting(strata: Strata, sizes: Mapping[StateKey, Size], left: int, why: str) -> dict[StateKey, Strata]:
     """Return the coarser strata of the largest states, so that all of them fit what is left of the budget."""
     coarser = [strata.coarse(why)]
-    if strata.by_class and strata.nested and strata.crossed(why).buckets < strata.buckets:
+    if strata.by_class and strata.nested and strata.crossed(why).sums < strata.sums:
         coarser.insert(0, strata.crossed(why))
     found: dict[StateKey, Strata] = {}
     order = count()
@@ -182,7 +182,8 @@ def refuse_too_large(needed: int, budget: int, what: str, other: str = "") -> No
     if needed > budget:
         raise ValueError(
             f"the sums of {what} need {_gib(needed)}, but the budget is {_gib(budget)}. "
-            f"Select fewer layers (layers=, --layers) or elements, {other}or raise memory_gb (--memory-gb)."
+            f"Select fewer layers (layers=, --layers), units (units=, --units) or elements, {other}or raise "
+            "memory_gb (--memory-gb)."
         )
 
 

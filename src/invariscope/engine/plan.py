@@ -30,6 +30,9 @@ class Strata:
     have an interval. If crossed, a cell is counted in the bucket of its class and in the bucket of its
     group. This takes far fewer buckets, but only the values over all samples have intervals. If coarse, the
     groups of a class share its bucket, and there are no intervals. `why` holds the reason for this choice.
+
+    With classes, stratum 0 is that of all samples. Bucket 0 is theirs too, see `Membership.overall`, unless
+    the buckets of crossed groups hold them.
     """
 
     by_class: bool
@@ -63,23 +66,33 @@ class Strata:
         return max(len(self.classes), 1)
 
     @property
-    def buckets(self) -> int:
-        """Number of buckets in use."""
+    def overall(self) -> bool:
+        """Whether bucket 0 counts departures from the usual response of all samples."""
+        return self.by_class and self.nested
+
+    @property
+    def sums(self) -> int:
+        """Number of buckets with sums."""
         if self.merged:
             return self.strata
         return self.strata * self.groups if self.nested else self.strata + self.groups
 
     @property
+    def buckets(self) -> int:
+        """Number of buckets in use."""
+        return self.sums + self.overall
+
+    @property
     def references(self) -> int:
-        """Number of strata with their own reference points; the buckets of crossed groups share one more."""
-        return self.strata + (not self.nested)
+        """Number of strata with their own reference points."""
+        return self.strata + self.by_class
 
     def membership(self, cells: np.ndarray) -> Membership:
         """Return the buckets in which samples of these cells are counted."""
         number = cells // self.groups
         if self.nested:
-            buckets = number if self.merged else cells
-            return Membership(buckets[:, None], number[:, None], self.references)
+            own = (self.overall + (number if self.merged else cells), self.overall + number)
+            return Membership(*(part[:, None] for part in own), self.references, overall=self.overall)
         buckets = np.stack([cells % self.groups, self.groups + number], axis=1)
         return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1), self.references)
 
@@ -113,11 +126,17 @@ class Strata:
 
     def members(self, stratum: int | None) -> list[list[int]]:
         """Return the buckets of each group, for one stratum or for all; one group if there are no others."""
-        if self.merged:
-            return [list(range(self.strata)) if stratum is None else [stratum]]
         if not self.nested:
             return [[g] for g in range(self.groups)] if stratum is None else [[self.groups + stratum]]
-        return self.cells(stratum)
+        first = int(self.overall)
+        if self.merged:
+            return [[first + s for s in (range(self.strata) if stratum is None else [stratum])]]
+        return [[first + cell for cell in own] for own in self.cells(stratum)]
+
+    @property
+    def everything(self) -> list[list[int]]:
+        """The buckets of all samples as one group."""
+        return [[bucket for own in self.members(None) for bucket in own]]
 
 
 def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
@@ -139,22 +158,20 @@ def available_bytes(memory_gb: float | None) -> int:
     return available_memory() // 2
 
 
-def by_cell(cells: np.ndarray, strata: Strata, room: int, *, overall: bool = False) -> list[np.ndarray]:
+def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
     """Split positions of samples into blocks: the first few of each stratum, then cell by cell.
 
     A stratum's first samples determine its reference, so they must not depend on the other classes or on the
-    number of groups. They share a block if they fit into one.
+    number of groups. With classes, all samples together form a stratum too. The first samples share a block
+    if they fit into one.
 
     Args:
         cells: (place,) class × group.
         strata: the classes and groups.
         room: number of samples that fit into a block.
-        overall: whether all samples together form a stratum too, as with crossed groups.
 
-    >>> cells = np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3, 0, 0])
+    >>> cells = np.array([3, 1, 3, 0, 0, 2, 3])
     >>> [block.tolist() for block in by_cell(cells, Strata(True, groups=2), 6)]
-    [[1, 3, 4, 7, 10], [0, 2, 5, 6, 8], [11, 9]]
-    >>> [block.tolist() for block in by_cell(cells[:7], Strata(True, groups=2, nested=False), 6)]
     [[0, 1, 2, 3, 4], [5, 6]]
     """
     classes = cells // strata.groups
@@ -164,7 +181,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int, *, overall: bool = Fal
     within[order] = np.arange(len(cells)) - np.repeat(starts, np.diff(starts, append=len(cells)))
     late = classes.max(initial=0) + 1
     run = np.where(within < FIRST, classes, late + cells)
-    if overall or not strata.nested:
+    if strata.by_class:
         # The classes of the first samples follow at once, or their own first samples would be far apart.
         run = np.where(np.isin(classes, classes[:FIRST]) & (within < FIRST), 0, 1 + run)
         run[:FIRST] = -1

@@ -137,9 +137,17 @@ class Run:
         for count in (self.skipped_samples, self.uneven, self.unpaired):
             count.clear()
 
-    def restart(self) -> None:
-        """Discard all samples, but keep what the first ones of each stratum determined."""
-        kept = {place: place[1].restarted(s) for place, s in self.states.items() if place[1].first_samples}
+    def restart(self, *, classes: bool = True) -> None:
+        """Discard all samples, but keep what the first ones of each stratum determined.
+
+        Args:
+            classes: whether to keep this for classes too, or only for all samples together.
+        """
+        kept = {
+            (key, statistic): statistic.restarted(state, classes=classes)
+            for (key, statistic), state in self.states.items()
+            if statistic.first_samples
+        }
         self.forget()
         self.states.update(kept)
         self.samples = self.missing = 0

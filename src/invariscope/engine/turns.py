@@ -44,6 +44,8 @@ class Turns:
             if len(state.counts) < buckets:  # the last classes may be fewer
                 key[1].enlarge(state, buckets)
             turned.total[key] = state if total is None else key[1].merge(total, state)
+            if key[1].first_samples:
+                run.states[key] = key[1].restarted(turned.total[key], classes=False)
 
     def end(self, run: Run) -> None:
         """Replace the states by the sums over all samples, of the layers that were read to the end."""

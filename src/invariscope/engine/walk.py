@@ -121,7 +121,7 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     pilot = walked(of_inputs, lambda done, total: None)
     add_others(walk, pilot, source)
     finals = {
-        (key, s): s.finalize(state, [list(range(pilot.strata_of(key, s).buckets))])
+        (key, s): s.finalize(state, pilot.strata_of(key, s).everything)
         for (key, s), state in pilot.states.items()
     }
     for key, reason in pilot.withdrawn.items():
@@ -148,22 +148,36 @@ class _Loop:
 
     def refer(self) -> None:
         """Forward the first samples of each stratum, which other shards count, for their references."""
-        run, walk = self.run, self.walk
+        walk = self.walk
         few = walk.source.first_of_strata(by_class=walk.options.by_class, samples=FIRST)
         if few is None or self.plan.resumed is not None:
             return
-        cells = run.strata.cells_of(few.groups, few.labels)  # so that all shards number the classes alike
+        cells = self.run.strata.cells_of(
+            few.groups, few.labels
+        )  # so that all shards number the classes alike
         self._enlarge()
+        self._refer_to(few, self._blocks(few, cells), cells)
+        self.run.restart()
+
+    def _refer_to(self, few: Window, blocks: Iterable[np.ndarray], cells: np.ndarray) -> None:
+        """Forward samples of a window for references alone."""
+        run, walk = self.run, self.walk
         if not (needs := walk.needs.of_first_samples):
             return
         counting, self.reduction = self.reduction, Reduction(run, needs, walk.options, self.plan.pilot)
         self.reduction.masks = counting.masks
-        for chosen in self._blocks(few, cells):
+        for chosen in blocks:
             self.reduction.count_in(cells[chosen])
             self._block(few, chosen, partial(Block, membership=run.strata.membership(cells[chosen])))
             run.samples += len(chosen)
         self.reduction = counting
-        run.restart()
+
+    def _refer_overall(self, window: Window) -> None:
+        """Forward the first samples of all for their reference, as their classes may take different turns."""
+        few = np.arange(min(FIRST, len(window)))
+        of_one_class = torch.zeros(len(few), dtype=torch.int64)
+        self._refer_to(window, [few], self.run.strata.cells_of(window.groups[few], of_one_class))
+        self.run.restart(classes=False)
 
     def over(self, windows: Iterable[Window]) -> str:
         """Walk the windows until there are enough samples; return the fingerprint of the walked samples."""
@@ -237,6 +251,7 @@ class _Loop:
             self._meet(window, cells)
             yield from ((chosen, cells[chosen]) for chosen in self._blocks(window, cells))
             return
+        self._refer_overall(window)
         for classes, members in turns_of(window, run.turned):
             run.strata.number(classes)
             labels = None if window.labels is None else window.labels[torch.from_numpy(members)]
@@ -251,8 +266,7 @@ class _Loop:
             return paired_chunks(window.pairs, whole_fours(self.plan.room))
         if window.clusters is not None:
             return paired_chunks(window.clusters, whole_fours(self.plan.room))
-        crossed = any(not strata.nested for strata in self.run.coarser.values())
-        return by_cell(cells, self.run.strata, self.plan.room, overall=crossed)
+        return by_cell(cells, self.run.strata, self.plan.room)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Return whether the checkpoint already includes this block."""

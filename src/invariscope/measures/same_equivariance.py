@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -120,9 +121,9 @@ class UndoneMoments(Statistic):
         """Return the same as `OrbitMoments`."""
         return self._sums.first_samples
 
-    def restarted(self, state: UndoneState) -> UndoneState:
+    def restarted(self, state: UndoneState, *, classes: bool = True) -> UndoneState:
         """Return a state without samples, with the same references."""
-        return UndoneState(self._sums.restarted(state.moments), state.kept)
+        return UndoneState(self._sums.restarted(state.moments, classes=classes), state.kept)
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
         """Append empty buckets."""
@@ -143,10 +144,18 @@ class UndoneMoments(Statistic):
 
     def finalize(self, state: UndoneState, groups: list[list[int]]) -> UndoneFinal:
         """Return moments of the kept units in the given groups of buckets."""
-        whole, kept = self._sums.finalize(state.moments, groups), state.kept
-        arrays = {name: getattr(whole, name) for name in _WITH_LEAD + _PLAIN}
-        chosen = {name: array[..., kept] for name, array in arrays.items() if array is not None}
-        return UndoneFinal(replace(whole, samples=whole.samples.reshape(-1, 1), **chosen), kept)
+        return _of_kept(self._sums.finalize(state.moments, groups), state.kept)
+
+    def finalize_strata(self, state: UndoneState, buckets: np.ndarray) -> Sequence[UndoneFinal]:
+        """Return the same of each of several strata."""
+        return [_of_kept(own, state.kept) for own in self._sums.finalize_strata(state.moments, buckets)]
+
+
+def _of_kept(whole: Moments, kept: np.ndarray) -> UndoneFinal:
+    """Return the moments of kept units."""
+    arrays = {name: getattr(whole, name) for name in _WITH_LEAD + _PLAIN}
+    chosen = {name: array[..., kept] for name, array in arrays.items() if array is not None}
+    return UndoneFinal(replace(whole, samples=whole.samples.reshape(-1, 1), **chosen), kept)
 
 
 def _kept(block: Block) -> np.ndarray:

@@ -108,8 +108,12 @@ class Statistic(abc.ABC):
     def update(self, state: Any, block: Block) -> None:
         """Add a block's orbits to the state, in place."""
 
-    def restarted(self, state: Any) -> Any:
-        """Return a state without samples that keeps what `first_samples` determined."""
+    def restarted(self, state: Any, *, classes: bool = True) -> Any:
+        """Return a state without samples that keeps what `first_samples` determined.
+
+        Args:
+            classes: whether to keep this for single classes too, or only for all samples together.
+        """
         raise NotImplementedError("nothing depends on the first samples")
 
     @abc.abstractmethod

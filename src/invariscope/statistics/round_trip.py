@@ -64,9 +64,9 @@ class OnRoundTrip(Statistic):
         """Delegate to the wrapped statistic."""
         return self.of.first_samples
 
-    def restarted(self, state: Any) -> Any:
+    def restarted(self, state: Any, *, classes: bool = True) -> Any:
         """Delegate to the wrapped statistic."""
-        return self.of.restarted(state)
+        return self.of.restarted(state, classes=classes)
 
     def enlarge(self, state: Any, buckets: int) -> None:
         """Delegate to the wrapped statistic."""

@@ -74,8 +74,7 @@ def _dead(run: Run, measures: tuple[Measure, ...]) -> dict[tuple[LayerKey, Stati
         for key, statistic in list(run.states):
             if statistic == across:
                 finals = [
-                    s.finalize(run.states[key, s], [list(range(run.strata_of(key, s).buckets))])
-                    for s in (along, across)
+                    s.finalize(run.states[key, s], run.strata_of(key, s).everything) for s in (along, across)
                 ]
                 found[key, across] = measure.dead_units(finals)  # type: ignore[attr-defined]
     return found

@@ -133,8 +133,8 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
 
 
 @compiled(**OPTIONS)
-def _reduce(values, steps, runs, weights, references, sums, lo, hi):
-    """Add whole orbits to the sums of units lo..hi.
+def _reduce(values, steps, runs, weights, references, sums, overall, lo, hi):
+    """Add whole orbits to the sums of units lo..hi; if `overall`, to the first bucket only what is unusual.
 
     Returns a checksum, which is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
     """
@@ -154,12 +154,14 @@ def _reduce(values, steps, runs, weights, references, sums, lo, hi):
         for run in range(len(buckets)):
             bucket, one, many = buckets[run], edges[run], edges[run + 1]
             members = samples[one:many]
-            _add_rows(spreads, members, within[bucket, left:right])
             usually, counts = usual[strata[run], :, left:right], unusual[bucket, left:right]
             if clustered:
                 _add_clusters(weighted, members, first[one:many], usually[0], usually[1], counts)
             else:
                 _add_unusual(weighted, members, usually[0], usually[1], counts)
+            if overall and bucket == 0:
+                continue
+            _add_rows(spreads, members, within[bucket, left:right])
             spread, fixed = total[bucket, left:right], strata[run] * elements * units + left
             for few in range(0, len(members), 4):
                 rows = starts[members[few : few + 4]] + left
@@ -193,7 +195,7 @@ def reduce_orbits(
     _refuse_sizes(values, steps, visits, references, sums)
     runs = (visits.samples, visits.edges, visits.buckets, visits.strata, visits.first)
     into = (sums.columns, sums.within, sums.total, sums.unusual)
-    reduce: Any = partial(_reduce, values, steps, runs, weights, (pivot, usual), into)
+    reduce: Any = partial(_reduce, values, steps, runs, weights, (pivot, usual), into, state.overall)
     units = values.shape[1]
     if threads == 1 or len(visits.samples) * pivot.shape[1] * units < _SERIAL_BELOW:
         parts = [reduce(0, units)]

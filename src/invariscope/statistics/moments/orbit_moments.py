@@ -113,6 +113,7 @@ class OrbitMoments(Statistic):
             sums=Sums.empty(buckets, block.elements, units, standard=self._standard),
             references=References.empty(block.membership.known, block.elements, units, kind),
             channels_last=stands_last(values),
+            overall=block.membership.overall,
         )
 
     def _collapsed(self, values: Tensor) -> Tensor:
@@ -134,6 +135,7 @@ class OrbitMoments(Statistic):
             block = block.repeated(SELECTIONS[self.selection](block.positions, block.sizes))
             if not block.samples:
                 return
+        block = replace(block, membership=block.membership.and_overall)
         state.take_back()
         orbits = Orbits.of_block(block, channels_last=state.channels_last)
         if orbits.rows.device.type != "cpu" and state.device is None:  # a new, merged or restored state
@@ -203,9 +205,9 @@ class OrbitMoments(Statistic):
         """Return the number of samples from which references are taken."""
         return FIRST
 
-    def restarted(self, state: OrbitState) -> OrbitState:
+    def restarted(self, state: OrbitState, *, classes: bool = True) -> OrbitState:
         """Return a state without samples, with the same references."""
-        return state.restarted()
+        return state.restarted(classes=classes)
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
         """Append empty buckets."""

@@ -108,13 +108,15 @@ def _reduce_on_device(state: OrbitState, orbits: Orbits, visits: Visits) -> np.n
         firsts = np.split(visits.first, visits.edges[1:-1])
         for (bucket, stratum, samples), first in zip(visits, firsts, strict=True):
             chosen = torch.from_numpy(samples).to(device)
+            usual = state.references.usual[stratum][:, units]
+            usually = agree(weighted[chosen], *usual)
+            sums.unusual[bucket, units] += _any_of_cluster(~usually, first).sum(0)
+            if state.overall and bucket == 0:
+                continue
             offsets = orbit[chosen].double().sub_(state.references.pivot[stratum][:, units])
             sums.columns[bucket, :, units] += offsets.sum(0)
             sums.total[bucket, units] += offsets.square().sum((0, 1))
             sums.within[bucket, units] += within[chosen].sum(0)
-            usual = state.references.usual[stratum][:, units]
-            usually = agree(weighted[chosen], *usual)
-            sums.unusual[bucket, units] += _any_of_cluster(~usually, first).sum(0)
     # One sum over units costs a thirtieth of reading the block, and propagates NaN and infinity.
     finite = sums.total[torch.from_numpy(visits.buckets).to(device)].sum().isfinite()
     return contributions.cpu().numpy() if finite else None
@@ -137,6 +139,8 @@ def _add_deviations(state: OrbitState, orbits: Orbits, visits: Visits) -> None:
         orbit = orbits.view[:, :, units].double()
         deviations = (orbit - orbit[:, :1]).std(1)
         for bucket, stratum, samples in visits:
+            if state.overall and bucket == 0:
+                continue
             pivot = torch.as_tensor(state.references.pivot[stratum])[:, units].double()
             chosen = torch.from_numpy(samples).to(rows.device)
             squares = (orbit[chosen] - pivot).square().sum(0)

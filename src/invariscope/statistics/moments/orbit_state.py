@@ -127,6 +127,8 @@ class OrbitState:
         strata: (bucket,) the stratum of each bucket, -1 until a sample is counted there.
         sums: sums over all samples except waiting ones.
         references: reference orbits of the sums, by stratum.
+        overall: whether bucket 0 holds nothing but the number of unusual clusters among all samples, whose
+            usual response is that of stratum 0; see `Membership.overall`.
         waiting: samples of strata without a reference so far, by stratum.
         lent: whether `sums` temporarily includes the waiting samples, relative to a reference computed from
             them alone.
@@ -142,6 +144,7 @@ class OrbitState:
     sums: Sums
     references: References
     channels_last: bool = False
+    overall: bool = False
     waiting: dict[int, Waiting] = field(default_factory=dict)
     lent: bool = False
     spare: Tensor | None = field(default=None, repr=False)
@@ -168,9 +171,10 @@ class OrbitState:
         grown = {name: with_buckets(part, buckets) for name, part in self.sums.on_host().arrays().items()}
         self.sums = Sums(**grown) if self.device is None else Sums(**grown).on(self.device)
 
-    def restarted(self) -> OrbitState:
-        """Return a state without samples, with the same references."""
-        buckets, sums = len(self.counts), self.sums
+    def restarted(self, *, classes: bool = True) -> OrbitState:
+        """Return a state without samples, with the same references, or with that of all samples alone."""
+        buckets, sums, references = len(self.counts), self.sums, self.references.on_host()
+        references = references if classes else references.of_first()
         units = math.prod(self.shape)
         return replace(
             self,
@@ -178,7 +182,7 @@ class OrbitState:
             clusters=np.zeros(buckets, np.int64),
             strata=np.full(buckets, -1),
             sums=Sums.empty(buckets, self.elements, units, standard=sums.squares is not None),
-            references=self.references.on_host(),
+            references=references,
             waiting={},
             lent=False,
             device=None,

@@ -244,6 +244,13 @@ class References:
         agreeing = agree(sums[:, None], sums, usual[1]).sum(1)
         usual[0] = sums.gather(0, agreeing.argmax(0, keepdim=True))[0]
 
+    def of_first(self) -> References:
+        """Return a copy with room for as many strata that holds the reference of the first one alone."""
+        copy = References(*(np.empty_like(part) for part in vars(self).values()))
+        copy.settled[:] = False
+        copy.pivot[0], copy.usual[0], copy.settled[0] = self.pivot[0], self.usual[0], self.settled[0]
+        return copy
+
     def on_host(self) -> References:
         """Return the references as arrays."""
         return References(as_array(self.pivot), as_array(self.usual), self.settled)

@@ -21,6 +21,7 @@ def add_strata(both: OrbitState, first: OrbitState, second: OrbitState) -> None:
     new = strata[~mine.settled[strata]]
     mine.pivot[new], mine.usual[new], mine.settled[new] = other.pivot[new], other.usual[new], True
     counted = np.flatnonzero((second.strata >= 0) & other.settled[second.strata])
+    counted = counted[counted >= int(both.overall)]  # bucket 0 has no sums if it is that of all samples
     size = max(AT_ONCE // max(theirs.columns[0].size, 1), 1)
     for start in range(0, len(counted), size):
         _add_sums(both, second, theirs, other, counted[start : start + size])
