@@ -17,7 +17,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench kills test-browser test-models test-worlds test-loggers wheel test-wheel sbom stubs docs pages campaign soak help again
+.PHONY: demo test coverage lint bench peers kills test-browser test-models test-worlds test-loggers wheel test-wheel sbom stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -40,6 +40,9 @@ lint: $(VENV)/.dev  ## check style, formatting and types
 
 bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
 	$(BENCH)/bin/python -m benchmarks.overhead
+
+peers: $(BENCH)/.bench  ## measure with other packages, for the pages in docs/coming_from (about 5 minutes)
+	$(BENCH)/bin/python -m benchmarks.coming_from --write
 
 kills: $(VENV)/.dev  ## kill commands 100 times and compare their results with undisturbed runs (about 10 minutes)
 	$(BIN)/python -m benchmarks.kills --seed $(SEED)
@@ -134,6 +137,8 @@ $(VENV)/.demo: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,docs]
 $(VENV)/.browser: EXTRAS := [dev,docs,browser]
 $(BENCH)/.bench: EXTRAS := [bench]
+# escnn requires py3nj, which has to be compiled; only its 3D groups need it.
+$(BENCH)/.bench: ALONE := escnn==1.0.11 lie_learn==0.0.2
 $(MODELS)/.models: EXTRAS := [models]
 $(WORLDS)/.worlds: EXTRAS := [worlds]
 $(LOGGERS)/.loggers: EXTRAS := [loggers]

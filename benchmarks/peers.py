@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,18 +28,18 @@ class _Positions(Dataset):
         return torch.tensor(index)
 
 
-def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
+def _setup(apply: Callable[[torch.Tensor, int], torch.Tensor], elements: int) -> tuple[Any, Any]:
     import tmeasures.pytorch as tm
 
     class Element(tm.PyTorchTransformation):
-        """Element that looks up the precomputed orbit, so that transforming costs no time."""
+        """Element that calls `apply` with its number."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
             self.number = number
 
-        def __call__(self, position: torch.Tensor) -> torch.Tensor:
-            return orbit[int(position), self.number]
+        def __call__(self, sample: torch.Tensor) -> torch.Tensor:
+            return apply(sample, self.number)
 
         def parameters(self, recurse: bool = True) -> Any:
             return torch.tensor([float(self.number)])
@@ -59,17 +60,37 @@ def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
         def parameter_range(self) -> Any:
             return torch.tensor([0.0]), torch.tensor([1.0])
 
-    members = Elements([Element(j) for j in range(orbit.shape[1])])
-    return members, tm
+    return Elements([Element(j) for j in range(elements)]), tm
+
+
+def tmeasures_result(
+    measure: str,
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    transform: Transform,
+    *options: Any,
+    lookup: bool = True,
+) -> Any:
+    """Return the result of a measure of the package, given by name, over every leaf module.
+
+    Args:
+        options: positional options of the measure.
+        lookup: whether elements look up a precomputed orbit, so that transforming costs no time. The package
+            then sees positions instead of samples, which some of its measures do not accept.
+    """
+    orbit = transform.orbit(inputs)
+    found = (lambda at, j: orbit[int(at), j]) if lookup else (lambda x, j: transform.orbit(x[None])[0, j])
+    members, tm = _setup(found, orbit.shape[1])
+    samples = _Positions(len(inputs)) if lookup else inputs
+    settings = tm.PyTorchMeasureOptions(batch_size=64, num_workers=0, verbose=False)
+    read = tm.AutoActivationsModule(model)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return getattr(tm, measure)(*options).eval(samples, members, read, settings)
 
 
 def tmeasures_normalized_variance(model: torch.nn.Module, inputs: torch.Tensor, transform: Transform) -> Any:
     """Return the result of the package's NormalizedVariance over every leaf module."""
-    members, tm = _setup(transform.orbit(inputs))
-    options = tm.PyTorchMeasureOptions(batch_size=64, num_workers=0, verbose=False)
-    read = tm.AutoActivationsModule(model)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return tm.NormalizedVarianceInvariance().eval(_Positions(len(inputs)), members, read, options)
+    return tmeasures_result("NormalizedVarianceInvariance", model, inputs, transform)
 
 
 def agreement_with_tmeasures(
@@ -77,9 +98,8 @@ def agreement_with_tmeasures(
 ) -> dict[str, float]:
     """Return each unit's relative difference from the preset "tmeasures", for units that are live in both."""
     theirs = tmeasures_normalized_variance(model, inputs, transform)
-    ours = iv.measure(
-        model, inputs, transform, measures=[iv.NormalizedVariance(preset="tmeasures")], progress=False
-    )
+    preset = iv.NormalizedVariance(preset="tmeasures")
+    ours = iv.measure(model, inputs, transform, measures=[preset], rows="all", progress=False)
     layers = [layer for _, layer, _, _ in ours.maps]
     gaps = []
     for layer, values in zip(layers, theirs.layers, strict=True):

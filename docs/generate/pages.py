@@ -12,6 +12,7 @@ import gallery
 import notebooks
 import reference
 import shown
+from coming_from import with_numbers
 from mathematics import with_mathml
 from mkdocs.structure.files import File, Files
 
@@ -64,6 +65,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
                 {"For coding agents": "agents.md"},
             ]
         },
+        {"Coming from": section("coming_from")},
         {
             "Data and models": [
                 {"Inputs of any kind": "inputs.md"},
@@ -129,8 +131,8 @@ def _show(page: File, files: Files, config: Any) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Insert the table of presets, and figures of the gallery, where a page has a placeholder for them."""
-    whole = markdown.replace("<!-- presets -->", catalogue.presets())
+    """Insert presets, numbers of other packages and figures of the gallery where a page asks for them."""
+    whole = with_numbers(markdown.replace("<!-- presets -->", catalogue.presets()))
     return _FIGURE.sub(r"[![\1: figure of the gallery](gallery/\1.png)](gallery/\1.md)", whole)
 
 
