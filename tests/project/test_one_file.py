@@ -21,6 +21,7 @@ pytestmark = pytest.mark.xdist_group("one_file")
 COPIED = (
     "src",
     "docs",
+    "benchmarks/results/coming_from",
     "conftest.py",
     "tests/unseeded_draws.py",
     "tests/measures",
