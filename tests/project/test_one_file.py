@@ -22,6 +22,7 @@ COPIED = (
     "src",
     "docs",
     "examples",
+    "benchmarks/results/coming_from",
     "conftest.py",
     "tests/unseeded_draws.py",
     "tests/measures",
