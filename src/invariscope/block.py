@@ -58,8 +58,8 @@ class Membership:
         if not self.overall:
             return self
         assert self.strata is not None
-        parts = (np.insert(part, 0, 0, axis=1) for part in (self.buckets, self.strata))
-        return Membership(*parts, self.known, overall=True)
+        buckets, strata = (np.insert(part, 0, 0, axis=1) for part in (self.buckets, self.strata))
+        return Membership(buckets, strata, self.known, overall=True)
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -52,7 +52,7 @@ def _loaded(library: ModuleType, name: str, request: Request) -> Named:
         notes += unused
     preprocess, missing = _preprocess(library, model, name) if request.preprocess else (None, [])
     label = Path(name).absolute().name if Path(name).is_dir() else name
-    about = {"notes": (*notes, *missing), "classes": _class_names(config)}
+    about: dict[str, Any] = {"notes": (*notes, *missing), "classes": _class_names(config)}
     return Named(model, label, request.bare, preprocess=preprocess, **about)
 
 

@@ -69,7 +69,7 @@ class Size:
     def result(self, rows: int, columns: int) -> tuple[int, int]:
         """Return the rows and columns that an image gets."""
         if self.rows is None or self.columns is None:
-            return (min(rows, columns),) * 2
+            return min(rows, columns), min(rows, columns)
         return self.rows, self.columns
 
     def fitted(self, image: Any) -> Any:

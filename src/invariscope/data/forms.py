@@ -80,7 +80,7 @@ def form_of(data: Any, labels: Any = None, *, tensors: bool = False) -> Form:
     _refuse_distributed_sampler(data)
     if isinstance(data, str | Path):
         data = _read(data, labels)
-    labelling, name = Labelling.of(data), data.name if isinstance(data, Texts) else type(data).__name__
+    labelling, name = Labelling.of(data), _name_of(data)
     if isinstance(data, ImageSet):
         return _of_images(data, labelling, tensors=tensors)
     if labels is not None and not isinstance(labels, str):
@@ -114,6 +114,10 @@ def form_of(data: Any, labels: Any = None, *, tensors: bool = False) -> Form:
         "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
         f"DataLoader or an iterable of batches; got {type(data).__name__}"
     )
+
+
+def _name_of(data: Any) -> str:
+    return data.name if isinstance(data, Texts) else type(data).__name__
 
 
 def _read(path: str | Path, labels: Any) -> Any:

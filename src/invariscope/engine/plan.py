@@ -91,8 +91,8 @@ class Strata:
         """Return the buckets in which samples of these cells are counted."""
         number = cells // self.groups
         if self.nested:
-            own = (self.overall + (number if self.merged else cells), self.overall + number)
-            return Membership(*(part[:, None] for part in own), self.references, overall=self.overall)
+            buckets, strata = (self.overall + part for part in (number if self.merged else cells, number))
+            return Membership(buckets[:, None], strata[:, None], self.references, overall=self.overall)
         buckets = np.stack([cells % self.groups, self.groups + number], axis=1)
         return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1), self.references)
 

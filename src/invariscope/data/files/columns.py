@@ -81,7 +81,7 @@ def _first_kind(kinds: Mapping[str, str]) -> list[str]:
 
 def kind_of_column(kind: Any) -> str:
     """Return what the values of an Arrow type are."""
-    import pyarrow.types as types
+    import pyarrow.types as types  # type: ignore[import-not-found]
 
     if types.is_struct(kind):
         names = {kind.field(place).name for place in range(kind.num_fields)}
@@ -100,7 +100,7 @@ def kind_of_column(kind: Any) -> str:
 
 def _inner(kind: Any) -> Any:
     """Return the type of a list's entries; None for other types."""
-    import pyarrow.types as types
+    import pyarrow.types as types  # type: ignore[import-not-found]
 
     if hasattr(kind, "storage_type"):  # such as tensors, or the arrays of Hugging Face data sets
         return _inner(kind.storage_type)
@@ -218,8 +218,8 @@ def _own_shape(kind: Any) -> Iterable[int]:
 
 
 def _lengths(values: Any) -> list[int]:
-    import pyarrow.compute as compute
-    import pyarrow.types as types
+    import pyarrow.compute as compute  # type: ignore[import-not-found]
+    import pyarrow.types as types  # type: ignore[import-not-found]
 
     if types.is_fixed_size_list(values.type):
         return [values.type.list_size]

@@ -35,7 +35,7 @@ def read_parquet(paths: list[Path], name: str, inputs: str | None = None, labels
     size = sum(_bytes(one, choice.columns) for one in opened)
     refuse_large(Path(name), size, most_memory())
     try:
-        from pyarrow import concat_tables
+        from pyarrow import concat_tables  # type: ignore[import-not-found]
 
         table = concat_tables([one.read(columns=choice.columns) for one in opened])
     except Exception as error:
@@ -46,7 +46,7 @@ def read_parquet(paths: list[Path], name: str, inputs: str | None = None, labels
 
 def _pyarrow() -> ModuleType:
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # type: ignore[import-not-found]
     except ImportError as error:
         raise ImportError(
             f"reading .parquet files needs pyarrow: pip install invariscope[parquet] ({error})"
