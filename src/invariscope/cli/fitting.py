@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ def _needs_squares(transform: Transform) -> bool:
     return False
 
 
-def class_order(given: tuple[str, ...] | None, named: Named, inputs: Any) -> tuple[str, ...] | None:
+def class_order(given: Sequence[str] | None, named: Named, inputs: Any) -> Sequence[str] | None:
     """Return the class names in the order of the model's outputs; None if they are unknown.
 
     Args:
@@ -103,7 +103,7 @@ def class_order(given: tuple[str, ...] | None, named: Named, inputs: Any) -> tup
     words = words_of(inputs)
     if given is None:
         return named.classes if words and words <= set(named.classes) else None
-    if given == (SORTED,):
+    if list(given) == [SORTED]:
         if not words:
             raise ValueError("--classes sorted needs data with words as labels, such as subfolders of images")
         return tuple(sorted(words))

@@ -123,8 +123,8 @@ def _few(named: Named, inputs: Any, count: int = 3, *, channels_last: bool) -> A
     """Return the first samples of any data that `iv.measure` takes."""
     from invariscope.data.sources import as_source
 
-    how = {"structured": True, "tensors": named.preprocess is None, "channels_last": channels_last}
-    window = next(iter(as_source(inputs, **how).windows()))
+    source = as_source(inputs, structured=True, tensors=named.preprocess is None, channels_last=channels_last)
+    window = next(iter(source.windows()))
     return window.part(0, min(count, len(window))).inputs
 
 
