@@ -563,3 +563,18 @@ def test_attributes_are_not_taken_for_globals_of_the_same_name(monkeypatch: pyte
     before = identify(f, "f").digest
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
     assert identify(f, "f").digest == before
+
+
+@pytest.mark.parametrize(
+    "kind", ["class Net(torch.nn.Module):\n    forward = lambda self, x: {}", "net = lambda x: {}"]
+)
+def test_code_without_a_module_counts(kind):
+    """`exec` without a module name gives functions without a module, and classes that say "builtins"."""
+
+    def made(body):
+        names = {"torch": torch}
+        exec(kind.format(body), names)
+        return names["net"] if "net" in names else names["Net"]()
+
+    first, again, other = (identify(made(body), "net").digest for body in ("x + 1", "x + 1", "x + 2"))
+    assert first == again != other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import dis
 import importlib.util
@@ -24,7 +25,10 @@ _HELD = (*_PLAIN, Tensor, np.ndarray, type, ModuleType)
 
 def belongs_to_library(value: Any) -> bool:
     """Return whether a function or class belongs to Python, torch, NumPy or JAX."""
-    return str(getattr(value, "__module__", None) or "builtins").partition(".")[0] in _BY_NAME
+    home = getattr(value, "__module__", None) or "builtins"
+    if home == "builtins" and isinstance(value, (FunctionType, type)):
+        return vars(builtins).get(value.__name__) is value  # others come from `exec` without a module name
+    return str(home).partition(".")[0] in _BY_NAME
 
 
 def function_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
