@@ -58,7 +58,4 @@ _ = [one.rattle(0.05, seed=seed) for seed, one in enumerate(structures)]
 table = pd.DataFrame({name: measured(*case) for name, case in CASES.items()}).T
 names = {FORCES: "forces", ENERGY: "energy"} | {f"{k}_equivariant_gate": f"block {k}" for k in range(5)}
 print(table.rename(columns=names).map("{:.0e}".format).to_string())
-print(
-    "\nErrors under rotation and reordering are rounding errors; far from the origin, float32 loses more "
-    "digits."
-)
+print("\nErrors under rotation and reordering are rounding; far from the origin, float32 loses more digits.")

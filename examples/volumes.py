@@ -57,7 +57,4 @@ for kind, model in {"unrotated": network(False), "rotated": network(True)}.items
 table = pd.DataFrame(found).T
 print(table.round(3).to_string())
 plain, turned = table["output"][:3].mean(), table["output"][3:].mean()
-print(
-    "\nTraining on rotated volumes lowers the normalized variance of the output by a factor of "
-    f"{plain / turned:.0f}."
-)
+print(f"\nTraining on rotated volumes divides the output's normalized variance by {plain / turned:.0f}.")
