@@ -3,8 +3,7 @@
     pip install invariscope sevenn
     python examples/molecules.py
 
-SevenNet-0 should leave energies unchanged, rotate forces, and transform features by their irreps. Two cases
-with a deliberate mistake should fail.
+Energies should not change, forces rotate, and features follow their irreps; two cases are deliberately wrong.
 """
 
 from __future__ import annotations
