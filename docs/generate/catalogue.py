@@ -41,7 +41,7 @@ _MEASURES = (
 _TRANSFORMS = (
     "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. The table "
     "lists the registered transforms; a list of callables on batches can be used as a transform too. "
-    "[Which transform](../which_transform.md) helps to choose."
+    "[Which transform?](../which_transform.md) helps you choose one."
 )
 
 

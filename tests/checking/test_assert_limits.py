@@ -156,7 +156,7 @@ REFUSED = [
     ({}, ValueError, "nothing to check: give min= or max="),
     ({"max": {}}, ValueError, "nothing to check"),
     ({"max": [("output:consistency", 0.9)]}, TypeError, "max= must be a mapping .*got list"),
-    ({"min": {3: 1}}, TypeError, "keys of limits must be texts.*got 3"),
+    ({"min": {3: 1}}, TypeError, "keys of limits must be strings.*got 3"),
     ({"min": {"output:consistency": float("nan")}}, ValueError, "must be a finite number; got nan"),
     ({"min": {"output:consistency": float("inf")}}, ValueError, "must be a finite number; got inf"),
     ({"min": {"output:consistency": True}}, ValueError, "must be a finite number; got True"),

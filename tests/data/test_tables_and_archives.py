@@ -133,7 +133,7 @@ def test_damaged_compressed_and_missing_archives_are_refused(folder, monkeypatch
     whole = Path(archive("a.tar", {f"{k}.png": c for k, (c, _) in enumerate(images_of(folder))})).read_bytes()
     for name, content in (("zip.tar", gzip.compress(whole)), ("bad.tar", b"x" * 2000)):
         Path(name).write_bytes(content)
-        with pytest.raises(ValueError, match=r"cannot read samples from .*unpack it to a plain \.tar"):
+        with pytest.raises(ValueError, match=r"cannot read samples from .*decompress it to a plain \.tar"):
             iv.read_data(name)
     with pytest.raises(ValueError, match="is compressed; samples are read in any order"):
         iv.read_data("a.tar.gz")

@@ -224,7 +224,7 @@ def test_groups_are_drawn_anew_in_every_batch():
         (lambda: SymmetryMetric(TURNS, "goodfellow"), ValueError, "thresholds or bins from all samples"),
         (lambda: SymmetryMetric(TURNS, RANDOM_NET), ValueError, "random network"),
         (lambda: SymmetryMetric(TURNS, precision="bf16"), ValueError, "compared with float32"),
-        (lambda: SymmetryMetric(TURNS, by_class=True), TypeError, "by_class= concerns all samples"),
+        (lambda: SymmetryMetric(TURNS, by_class=True), TypeError, "by_class= needs all samples"),
         (lambda: SymmetryMetric(TURNS, shards=3), TypeError, "Unexpected keyword arguments: `shards`"),
         (lambda: SymmetryMetric(TURNS, "nothing"), ValueError, "nothing"),
     ],

@@ -38,7 +38,7 @@ HINTS = {
     "Pooling that drops a row": "positions grid off the image's centre, 0.5 px",
     "Even kernel": "padding must be equal on both sides",
     "Turned in the wrong direction": "each its own inverse. Is the action, or a turn of the weights,",
-    "Channels last": "inputs (12, 12, 3) is read as (channel, row, column). Do channels come last?",
+    "Channels last": "inputs (12, 12, 3) is read as (channel, row, column). If channels come last,",
     "Half precision": "as given; less than the 0.099 for rounding (bfloat16",
     "Interpolation": "as given; this element interpolates",
     "Dropout that stays on": "first in 'dropout'",

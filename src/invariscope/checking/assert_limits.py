@@ -39,14 +39,15 @@ def assert_limits(
 ) -> LimitVerdict:
     """Fail unless measured values stay within limits: a guard for a trained model.
 
-    A limit is a pair "LAYER:MEASURE" and number. LAYER is a layer's name or a glob; `output` is the model's
+    A limit maps "LAYER:MEASURE" to a number. LAYER is a layer's name or a glob; `output` is the model's
     prediction. MEASURE is a registry name or an expression, followed by a dot and one of its outputs if it
     has several: "output:consistency", "output:prediction.flips", "conv*:normalized_variance". All limits are
     checked in one measurement.
 
     Caveats: the value over all samples decides, and its 95 % interval is only reported. A value without an
-    interval, such as flips that never occur, can be checked too. Leave a margin of about the interval's width
-    if the samples change between runs. A constant prediction is perfectly consistent: limit the accuracy too.
+    interval, such as the rate of flips that never occur, can be checked too. Leave a margin of about the
+    interval's width if the samples change between runs. A constant prediction is perfectly consistent: limit
+    the accuracy too.
 
     Args:
         model, data, transform: as for `iv.measure`. Accuracy needs labels: pass (inputs, labels).
@@ -61,7 +62,7 @@ def assert_limits(
         labels, classes, clusters, label: as for `iv.measure`.
 
     Returns:
-        The verdict: `outcomes` of all limits with value and interval, and `result`, the whole measurement.
+        The verdict: `outcomes` of all limits, with values and intervals, and the whole `result`.
 
     Raises:
         LimitError: an `AssertionError` that names every limit that is broken or has no value (such as a dead

@@ -75,7 +75,7 @@ class Limit:
         'prediction.flips'
         """
         if not isinstance(key, str):
-            raise TypeError(f"the keys of limits must be texts, {_KEYS}; got {key!r}")
+            raise TypeError(f"the keys of limits must be strings, {_KEYS}; got {key!r}")
         limit = cls._of(key, key, _KEYS, upper=upper)
         if isinstance(bound, bool) or not isinstance(bound, numbers.Real) or not math.isfinite(bound):
             raise ValueError(f"the limit of {key!r} must be a finite number; got {bound!r}")
@@ -131,7 +131,7 @@ def limits_of(least: Any, most: Any) -> tuple[Limit, ...]:
 
     Raises:
         ValueError: as for `read_limits`.
-        TypeError: not a mapping, or a key that is not a text.
+        TypeError: not a mapping, or a key that is not a string.
     """
     found = []
     for name, given in (("max", most), ("min", least)):
@@ -144,7 +144,7 @@ def limits_of(least: Any, most: Any) -> tuple[Limit, ...]:
 
 
 def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
-    """Return the limits; raise ValueError if one of them cannot be meant."""
+    """Return the limits; raise ValueError if one of them makes no sense."""
     for limit in limits:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
@@ -200,7 +200,7 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
 
 
 def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | None:
-    """Return a clearer error if measures of layers were limited at `output`, and no layer has this name."""
+    """Return a clearer error if `output` limits a measure of layers, and no layer has this name."""
     wrong = [limit for limit in limits if limit.pattern == OUTPUT and limit.measure.scope != OUTPUT]
     if not wrong or f"no layer matches {OUTPUT!r}" not in str(error):
         return None

@@ -1,4 +1,4 @@
-"""Settings shared by all assertions of a test run. This module imports little, since test runners load it."""
+"""Settings shared by all assertions of a test run. Test runners load this module, so it imports little."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ class Verdict:
         if len(shape) != 3 or shape[-1] not in _CHANNELS or shape[0] <= max(_CHANNELS):
             return ""
         sizes = "(" + ", ".join(map(str, shape)) + ")"
-        return f"{sizes} is read as (channel, row, column). Do channels come last? Then x.movedim(-1, 1)"
+        return f"{sizes} is read as (channel, row, column). If channels come last, pass x.movedim(-1, 1)"
 
     def _replay(self, worst: Worst | None) -> str:
         samples = "" if self.samples is None else f", samples={self.samples}"

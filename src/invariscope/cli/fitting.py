@@ -98,7 +98,7 @@ def class_order(given: Sequence[str] | None, named: Named, inputs: Any) -> Seque
         named: a model that may know the names of its outputs.
         inputs: data that may have words as labels.
     Raises:
-        ValueError: `sorted`, but the labels are not words.
+        ValueError: `given` is ("sorted",), but the labels are not words.
     """
     words = words_of(inputs)
     if given is None:
@@ -113,7 +113,7 @@ def class_order(given: Sequence[str] | None, named: Named, inputs: Any) -> Seque
 
 
 def words_of(inputs: Any) -> set[str]:
-    """Return all different labels of data that were read from a file, if they are words."""
+    """Return the distinct labels of data that were read from a file, if they are words."""
     found: Iterable[Any] | None = getattr(inputs, "labels", None)
     if found is None and isinstance(inputs, tuple) and len(inputs) == 2:
         found = inputs[1]

@@ -3,8 +3,8 @@
     with iv.loggers.MLflowWriter() as writer:
         writer(epoch, result)
 
-A writer is called with a step and a result; a monitor calls its `writers` so after every measurement. The
-libraries are imported only when used.
+A writer is called with a step and a result; a monitor calls each of its `writers` in this way after every
+measurement. The trackers' libraries are imported only when used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sums over single batches, which join to the result that one measurement of all batches gives."""
+"""Sums over single batches, which can be joined into the result of one measurement of all batches."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BatchSource(Source):
 
         Raises:
             ValueError: an empty batch, or labels of a different length.
-            TypeError: something else than a batch in memory.
+            TypeError: not a batch in memory.
         """
         form = form_of(data)
         if form.inputs is None:
@@ -105,7 +105,7 @@ class BatchSource(Source):
         return {"keys": CONTENT, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Yield the batch."""
+        """Yield the batch as a single window."""
         places, digests = np.arange(self.length), input_digests(self.inputs)
         keys, pairs = content_keys(digests), pair_numbers(self.length)
         firsts = keys[np.searchsorted(pairs, pairs)]
@@ -167,7 +167,7 @@ class Joined:
 
     Args:
         run: the joined run.
-        document: facts on the task, from the first batch.
+        document: facts about the task, from the first batch.
     """
 
     run: Run

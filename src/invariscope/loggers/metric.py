@@ -1,4 +1,4 @@
-"""A metric of torchmetrics: measures that are accumulated over batches and processes."""
+"""Accumulate measures over batches and processes, as a torchmetrics metric."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OPTIONS += ("label", "seed")
 
 
 class SymmetryMetric(torchmetrics.Metric):
-    """Measures of a model's response to a transform, accumulated over batches, as a metric of torchmetrics.
+    """A torchmetrics metric that accumulates measures of a model's response to a transform over batches.
 
         metric = iv.loggers.SymmetryMetric(iv.QuarterTurns(), measures="consistency, prediction")
         for images, labels in loader:
@@ -50,10 +50,10 @@ class SymmetryMetric(torchmetrics.Metric):
 
     Nulls and `equivariance_deviation` compare each sample with its neighbour in the batch, and intervals use
     random groups, so they differ from those of `iv.measure` by chance; as for a stream, intervals need about
-    150 samples, and nulls shuffled batches. If a sample occurs in two batches, a transform with random
-    elements draws the same elements for it. Every process takes its first samples as the reference by which
-    sparse units are found, so with several processes, or after a state was loaded, a unit at the limit may
-    count in one case and not in another, which changes layer values by about 1e-4.
+    150 samples, and nulls need shuffled batches. If a sample occurs in two batches, a transform with random
+    elements draws the same elements for it. Every process takes its own first samples as the reference by
+    which sparse units are found. With several processes, or after a state was loaded, a unit close to the
+    threshold may therefore count as sparse or not, which changes layer values by about 1e-4.
 
     The name of a value is `MEASURE/LAYER`, as in all loggers. `MetricCollection`, `forward`, `reset`,
     `clone`, `state_dict` (after `persistent(True)`) and synchronisation over processes work as usual. A
@@ -92,7 +92,7 @@ class SymmetryMetric(torchmetrics.Metric):
         own = {name: options.pop(name) for name in _OPTIONS if name in options}
         if wrong := [name for name in options if name in Options.__dataclass_fields__]:
             raise TypeError(
-                f"{wrong[0]}= concerns all samples of iv.measure, and a metric sees single batches"
+                f"{wrong[0]}= needs all samples, but a metric sees one batch at a time: use iv.measure"
             )
         options.setdefault("dist_sync_fn", _gathered)
         try:

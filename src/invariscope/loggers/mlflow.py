@@ -34,7 +34,7 @@ class MLflowWriter:
     `invariscope/step-STEP`.
 
     Args:
-        run: id of the run, or an MLflow `Run`; None is the active run.
+        run: id of the run, or an MLflow `Run`; None: the active run.
         client: an `MlflowClient`, for a server other than the current one.
         columns: columns of the table to log as metrics.
         curves: whether to log the points of curves as metrics.
@@ -95,9 +95,9 @@ class MLflowWriter:
 def metric_name(name: str) -> str:
     """Return a name that MLflow accepts for one of `scalars`; different names stay different.
 
-    After the measure, a slash becomes " - ": for MLflow's file store, "conv1" and "conv1/3" cannot be two
-    metrics. ", call 1", for a second run of a shared module, becomes " call 1". Other characters that are not
-    allowed become "_", and a digest of the name follows.
+    After the measure, a slash becomes " - ", because MLflow's file store cannot hold both "conv1" and
+    "conv1/3". ", call 1", for a second run of a shared module, becomes " call 1". Other characters that are
+    not allowed become "_", and a digest of the name is appended.
 
     >>> metric_name("normalized_variance/block1/relu, call 1")
     'normalized_variance/block1 - relu call 1'

@@ -1,4 +1,4 @@
-"""Names and values of a result's numbers, as all loggers get them."""
+"""Names and values of a result's numbers, the same for all loggers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 COLUMNS = ("value", "ci_low", "ci_high", "corrected", "null", "floor")
 COLUMNS += ("value_ratio", "ratio_low", "ratio_high", "chance", "drawing_error")
-"""Columns of the table that loggers get as scalars, by default all of them."""
+"""Columns of the table that loggers can record as scalars; by default, all of them."""
 MAIN = ("value", "ci_low", "ci_high")
 
 
 def scalars(
     result: Result, *, columns: Sequence[str] = COLUMNS, curves: bool = True
 ) -> Iterator[tuple[str, float]]:
-    """Yield the name and the number of every finite value in some columns of the table, then of the curves.
+    """Yield the name and the value of every finite number in columns of the table, then in the curves.
 
     A layer's value over all samples is named `MEASURE/LAYER`, its value for a class `MEASURE/LAYER/CLASS`,
     and numbers of other columns `MEASURE.COLUMN/...`. Points of curves are named
     `curve/MEASURE/LAYER/ELEMENT`, with the index of the element. Names depend on neither the step nor the
-    values, so that those of several runs can be compared.
+    values, so numbers of several runs can be compared.
 
     Args:
         columns: columns of the table; some of `COLUMNS`.
@@ -49,10 +49,10 @@ def scalars(
 
 
 def chosen(result: Result, patterns: Sequence[str]) -> dict[str, float]:
-    """Return the finite numbers of a result whose name matches any of the globs.
+    """Return the finite numbers of a result whose names match any of the globs.
 
     Raises:
-        ValueError: a glob that matches no name, not even that of a number which is not finite.
+        ValueError: a glob that matches no name, not even that of a non-finite number.
     """
     found = dict(_numbers(result, COLUMNS, curves=True))
     for pattern in patterns:
@@ -60,7 +60,7 @@ def chosen(result: Result, patterns: Sequence[str]) -> dict[str, float]:
             near = ", ".join(map(repr, closest(pattern, found))) or "none"
             raise ValueError(
                 f"no number of this result matches {pattern!r}. Closest: {near}. Names are "
-                "MEASURE/LAYER and MEASURE.COLUMN/LAYER, and patterns globs such as 'consistency*/output'"
+                "MEASURE/LAYER and MEASURE.COLUMN/LAYER; patterns are globs such as 'consistency*/output'"
             )
     return {
         name: value for name, value in found.items() if math.isfinite(value) and matches_any(patterns, name)

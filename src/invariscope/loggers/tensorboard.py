@@ -19,8 +19,8 @@ class TensorBoardWriter:
     values are omitted. The heat map of all units is an image tagged `MEASURE/units`.
 
     Args:
-        folder: folder of the event files, as in `tensorboard --logdir FOLDER`; or a `SummaryWriter` of
-            PyTorch, which stays open at the end.
+        folder: folder of the event files, as in `tensorboard --logdir FOLDER`; or a PyTorch
+            `SummaryWriter`, which stays open at the end.
         columns: columns of the table to write.
         curves: whether to write the points of curves.
         images: whether to draw the heat maps, which takes a fraction of a second per measure.
@@ -46,7 +46,7 @@ class TensorBoardWriter:
         self._events.flush()
 
     def close(self) -> None:
-        """Close the event file, unless it was passed open."""
+        """Close the event file, unless the `SummaryWriter` was passed in."""
         if self._own:
             self._events.close()
 

@@ -22,11 +22,11 @@ class WandbWriter:
 
     Numbers are logged in float64, named as by `invariscope.loggers.scalars`; the part before the slash is
     their section. Their axis is `invariscope/step`, not W&B's own step, so that they can be logged in any
-    order beside other metrics. Non-finite numbers are omitted, except in the table `invariscope/table`. The
-    result's files, for `iv.load`, are the artifact `invariscope-RUN`, one version per step.
+    order alongside other metrics. Non-finite numbers are omitted, except in the table `invariscope/table`.
+    The result's files, for `iv.load`, are the artifact `invariscope-RUN`, one version per step.
 
     Args:
-        run: a W&B run; None is the current one.
+        run: a W&B run; None: the current one.
         columns: columns of the table to log as numbers.
         curves: whether to log the points of curves as numbers.
         images: whether to log the heat maps of all units.

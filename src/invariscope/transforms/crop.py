@@ -21,8 +21,8 @@ from invariscope.transforms.machinery.sampling import INTERPOLATIONS
 from invariscope.transforms.machinery.traits import Inputs
 
 _LARGEST = 100_000  # pixels
-_WHOLE = 1e-9  # places closer than this to whole pixels differ only by rounding
-_MARGINS = {"nearest": 0, "bilinear": 0, "bicubic": 1}  # pixels that interpolation reads beyond its place
+_WHOLE = 1e-9  # positions closer than this to whole pixels differ from them only by rounding
+_MARGINS = {"nearest": 0, "bilinear": 0, "bicubic": 1}  # pixels that interpolation reads beyond a position
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Crop(Transform):
     with p in pixels from the centre of the window, and c the centre of the image (half a pixel up or to the
     left of it if the margins cannot be equal). Signs are those of `Rotation` and `Translation`: content is
     rotated counter-clockwise by θ and then moved by d, to the right and down, so the window moves the other
-    way. What enters the window comes from the image around it, as in a photograph taken from elsewhere.
+    way. What enters the window comes from the image around it, as if the camera had moved.
 
     Measures compare with the central window, which must be among the elements. Whole shifts, and quarter
     turns of square windows, are bit-exact; others are interpolated. Elements have no inverse and no action on
-    feature maps, because each brings in other content: use `Rotation` and `Translation` to measure
+    feature maps, because each brings in new content: use `Rotation` and `Translation` to measure
     equivariance.
 
     Caveats: images must be larger than the window (the error says how large), so the model sees less than the
@@ -48,15 +48,13 @@ class Crop(Transform):
     Args:
         size: height and width of the window; one number for both.
         shifts_px: (dx, dy) of the content, per element.
-        degrees: one angle per element. If only one shift or one angle is given, it belongs to all elements.
+        degrees: one angle per element. A single shift or angle applies to all elements.
         interpolation: "bilinear", "bicubic" or "nearest".
     Raises:
-        TypeError: `shifts_px` or `degrees` are not lists of pairs and numbers; images are not floating-point;
-        an
-            inverse or an action on feature maps is requested.
-        ValueError: shifts and angles of different number, no element without shift and rotation, or images
-        too
-            small for the window.
+        TypeError: `shifts_px` is not a list of pairs, or `degrees` not a list of numbers; images are not
+            floating-point; an inverse or an action on feature maps is requested.
+        ValueError: different numbers of shifts and angles, no element without shift and rotation, or images
+            too small for the window.
 
     >>> import torch
     >>> image = torch.arange(25.0).view(1, 1, 5, 5)
@@ -141,7 +139,7 @@ class Crop(Transform):
         raise no_inverse(self, "Use Rotation or Translation, or declare the inverses of callables")
 
     def table(self) -> None:
-        """Return None: windows of windows are smaller."""
+        """Return None: a window of a window is smaller, so the elements are not a group."""
 
     def _traits(self) -> Traits:
         still = [shift == (0, 0) and angle % 360 == 0 for shift, angle in self._pairs()]

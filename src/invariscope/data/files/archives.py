@@ -1,4 +1,4 @@
-"""Samples in `.tar` archives of webdataset, where files of one sample share their name up to a dot."""
+"""Samples in webdataset `.tar` archives, in which the files of a sample share their name up to a dot."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def read_archives(paths: list[Path], name: str, inputs: str | None = None, label
     """
     found = _Archive(name, [sample for path in paths for sample in _samples(path)])
     if not found.samples:
-        raise ValueError(f"{name} holds no samples: files such as 000.jpg and 000.cls")
+        raise ValueError(f"{name} holds no samples, which are files such as 000.jpg and 000.cls")
     endings = {ending: _kind(ending) for sample in found.samples for ending in sample}
     entry = labels if labels is not None and labels not in endings and "json" in endings else None
     choice = chosen_columns(endings, name, inputs, None if entry else labels)
@@ -111,7 +111,7 @@ def _samples(path: Path) -> Iterator[dict[str, Member]]:
     except tarfile.TarError as error:
         raise ValueError(
             f"cannot read samples from {path} ({error}). It may be damaged, or compressed: samples are read "
-            "in any order, so unpack it to a plain .tar file"
+            "in any order, so decompress it to a plain .tar file"
         ) from error
     yield from found.values()
 
@@ -143,7 +143,7 @@ def _labels(found: _Archive, ending: str | None, entry: str | None) -> list[Any]
 
 
 def _integers(words: list[str]) -> list[Any]:
-    """Return labels as integers if all are, otherwise as they are."""
+    """Return labels as integers if all of them are, otherwise as words."""
     return (
         [int(word) for word in words] if all(word.isascii() and word.isdigit() for word in words) else words
     )
@@ -151,7 +151,7 @@ def _integers(words: list[str]) -> list[Any]:
 
 def _text(member: Member) -> str:
     if member.size > _MOST_TEXT:
-        raise ValueError(f"{member.name} in {member.archive} has {member.size:,} bytes, too many for a text")
+        raise ValueError(f"{member.name} in {member.archive} has {member.size:,} bytes, too large for a text")
     try:
         return member.read().decode("utf-8")
     except UnicodeDecodeError as error:

@@ -41,7 +41,7 @@ def chosen_columns(kinds: Mapping[str, str], what: str, inputs: str | None, labe
         what: name of the data for messages.
         inputs, labels: the names given by the user.
     Raises:
-        ValueError: no such column, or several columns that could be meant.
+        ValueError: no such column, or several candidates.
 
     >>> chosen_columns({"image": "image", "label": "number", "id": "number"}, "data", None, None)
     Choice(inputs=('image',), labels='label')
@@ -52,7 +52,7 @@ def chosen_columns(kinds: Mapping[str, str], what: str, inputs: str | None, labe
     if labels is None:
         found = [name for name in kinds if name.lower() in LABELS and name != inputs]
         if len(found) > 1:
-            raise ValueError(f"{what} has the columns {listed(map(repr, found))}: name the one {_OPTION}")
+            raise ValueError(f"{what} has the columns {listed(map(repr, found))}: name {_OPTION}")
         labels = found[0] if found else None
     if inputs is not None:
         return Choice((inputs,), labels)
@@ -68,7 +68,7 @@ def chosen_columns(kinds: Mapping[str, str], what: str, inputs: str | None, labe
     )
 
 
-_OPTION = "of the labels, --labels-from NAME or iv.read_data(..., labels='NAME')"
+_OPTION = "the one with the labels: --labels-from NAME, or iv.read_data(..., labels='NAME')"
 
 
 def _first_kind(kinds: Mapping[str, str]) -> list[str]:
@@ -80,7 +80,7 @@ def _first_kind(kinds: Mapping[str, str]) -> list[str]:
 
 
 def kind_of_column(kind: Any) -> str:
-    """Return what the values of an Arrow type are."""
+    """Return the kind of the values of an Arrow type."""
     import pyarrow.types as types  # type: ignore[import-not-found]
 
     if types.is_struct(kind):
@@ -213,7 +213,7 @@ def _array(column: Any, name: str) -> np.ndarray:
 
 
 def _own_shape(kind: Any) -> Iterable[int]:
-    """Return the shape that an extension type declares; () if its lists tell."""
+    """Return the shape that an extension type declares; () if the lengths of its lists give it."""
     return tuple(getattr(kind, "shape", ()))
 
 

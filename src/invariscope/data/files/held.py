@@ -1,4 +1,4 @@
-"""Data that were read from a file into memory: arrays and texts, with their labels."""
+"""Data read from a file into memory: arrays and texts, with their labels."""
 
 from __future__ import annotations
 

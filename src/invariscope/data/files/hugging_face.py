@@ -44,8 +44,8 @@ def read_hub(name: str, inputs: str | None, labels: str | None, split: str | Non
     except Exception as error:  # of the network, the hub, or the data set's files
         raise OSError(
             f"cannot load the data set {name} from the Hugging Face hub ({type(error).__name__}: "
-            f"{_short(error)}). Without a network, write it to a folder where there is one, "
-            "load_dataset(...).save_to_disk('folder'), and give that folder"
+            f"{_short(error)}). To work offline, save it on a machine with network access, "
+            "load_dataset(...).save_to_disk('folder'), and pass that folder"
         ) from error
     return _data(_split(found, name, split), name, inputs, labels, None)
 
@@ -66,7 +66,7 @@ def _datasets(name: str) -> ModuleType:
 
 
 def _split(found: Any, name: str, split: str | None) -> Any:
-    """Return the part of a data set that was asked for: by default, "test" or the only one."""
+    """Return the requested split of a data set; by default "test", or the only one."""
     if not isinstance(found, dict):
         if split is not None:
             raise ValueError(f"{name} has no splits; leave out --split (split=)")
@@ -81,14 +81,14 @@ def _split(found: Any, name: str, split: str | None) -> Any:
 
 def _data(found: Any, name: str, inputs: str | None, labels: str | None, folder: Path | None) -> Any:
     features, schema = found.features, found.features.arrow_schema
-    # To Arrow, recordings and videos look like images.
+    # In Arrow, recordings and videos have the same type as images.
     media = {column for column, feature in features.items() if type(feature).__name__ in _MEDIA}
     kinds = {one.name: OTHER if one.name in media else kind_of_column(one.type) for one in schema}
     choice = chosen_columns(kinds, name, inputs, labels)
     if media & set(choice.inputs):
         raise ValueError(
-            f"column {choice.inputs[0]!r} of {name} holds media that are not read: load them in your own "
-            "function, and give file.py:function"
+            f"column {choice.inputs[0]!r} of {name} holds media that are not decoded: load them in your "
+            "own function, and pass file.py:function"
         )
     table = found.select_columns(choice.columns).with_format("arrow")[:]
     classes = getattr(features.get(choice.labels), "names", None) or ()

@@ -1,4 +1,4 @@
-"""Read data from a file, a folder or a Hugging Face data set, whatever their form."""
+"""Read data from a file, a folder or a Hugging Face data set in any supported format."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_data(
     labels: str | None = None,
     split: str | None = None,
 ) -> Any:
-    """Read data from files, in a form that `iv.measure` and every other function of this package take.
+    """Read data from files, in a form that `iv.measure` and all other functions of this package accept.
 
     Samples are identified by digests of their content: results depend neither on the names of files and
     classes nor on their order, and are the same for the same images in a folder, an archive or a table.
@@ -42,10 +42,10 @@ def read_data(
             `.parquet` files, or a pattern such as `shard-{000..003}.tar` or `shard-*.tar`; a folder written
             by `Dataset.save_to_disk`, or `datasets:NAME` (`datasets:NAME:CONFIGURATION`) from the Hugging
             Face hub.
-        size: for images in files: 224, (rows, columns), or "square". Each image is resized, keeping its
-            aspect ratio, and its centre is cropped, before the transform. None keeps the images' own sizes.
+        size: for images in files, 224, (rows, columns), or "square": before the transform, each image is
+            resized, keeping its aspect ratio, and cropped to its centre. None keeps the images' own sizes.
         inputs, labels: names of the array, column, or kind of file in an archive that holds the inputs or
-            the labels, if they do not have one of the usual names.
+            the labels, if it does not have one of the usual names.
         split: for Hugging Face data sets with several splits, by default "test".
     Returns:
         The images, read on demand; or arrays or texts in memory.
@@ -104,7 +104,9 @@ def _of_folder(folder: Path, inputs: str | None, labels: str | None) -> Any:
 def _of_files(name: str, inputs: str | None, labels: str | None) -> Any:
     path = Path(name)
     if name.endswith(_COMPRESSED_TAR):
-        raise ValueError(f"{name} is compressed; samples are read in any order, so unpack it to a .tar file")
+        raise ValueError(
+            f"{name} is compressed; samples are read in any order, so decompress it to a .tar file"
+        )
     if path.suffix in _SHARDED:
         return _SHARDED[path.suffix](_paths(name), path.name, inputs, labels)
     if path.suffix in READERS:
@@ -113,7 +115,7 @@ def _of_files(name: str, inputs: str | None, labels: str | None) -> Any:
         _refuse_names(inputs, labels, "a text file")
         return _lines(path)
     if path.exists():
-        raise ValueError(f"{name} is not a file of data that can be read. Give {KINDS}")
+        raise ValueError(f"{name} is not a data file that can be read. Give {KINDS}")
     raise FileNotFoundError(f"no such file or folder: {name}. Give {KINDS}")
 
 

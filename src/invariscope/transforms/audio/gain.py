@@ -66,7 +66,7 @@ class Gain(Transform):
         return self._at([0.0 - gain for gain in self.decibels])
 
     def table(self) -> None:
-        """Return None: gains add up without end, so they are not a finite group."""
+        """Return None: gains add up without limit, so they do not form a finite group."""
 
     def _traits(self) -> Traits:
         neutral = [gain == 0 for gain in self.decibels]

@@ -36,8 +36,8 @@ class PitchShift(Transform):
     maps and no gradient.
 
     Caveats: the phase vocoder smears onsets and adds reverberation, by about the length of its window, so
-    part of an effect is a reaction to these artefacts. Formants move with the pitch, which makes voices sound
-    smaller or larger. Each signal is computed on the CPU.
+    part of an effect may be a response to these artefacts. Formants move with the pitch, which makes voices
+    sound smaller or larger. Each signal is computed on the CPU.
 
     Args:
         semitones: one shift from -48 to 48 semitones per element; fractions are allowed.
@@ -81,7 +81,7 @@ class PitchShift(Transform):
         raise no_inverse(self, "Keep the untransformed samples, or declare the inverses of callables")
 
     def table(self) -> None:
-        """Return None: shifts add up without end, so they are not a finite group."""
+        """Return None: shifts add up without limit, so they do not form a finite group."""
 
     def _traits(self) -> Traits:
         neutral = [shift == 0 for shift in self.semitones]

@@ -32,16 +32,15 @@ class TimeShift(Transform):
     There is no action on feature maps, which are often strided in time: to measure the equivariance of layers
     that keep the time axis, use `Permutations.cyclic(n, axis=-1)`, whose cyclic shifts have one.
 
-    Caveats: wrapping makes a jump where the ends meet. Zeros are silence in a recording, but an unusual value
-    in many other signals.
+    Caveats: wrapping creates a jump where the ends meet. Zeros are silence in a recording, but an unusual
+    value in many other signals.
 
     Args:
         steps: one whole number per element.
         fill: "zeros" or "wrap".
     Raises:
         TypeError: `steps` is not a list of numbers; inputs are not floating-point signals; an action on
-        feature
-            maps is requested.
+            feature maps is requested.
         ValueError: no shifts, a fraction, a signal that is not longer than every shift, an unknown option.
 
     >>> import torch
@@ -70,7 +69,7 @@ class TimeShift(Transform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return shifts filled by zeros, and circular ones."""
+        """Return shifts filled with zeros, and circular ones."""
         return cls((0, 5, -7)), cls((0, 150), fill="wrap")
 
     def check(self, x: Any) -> None:

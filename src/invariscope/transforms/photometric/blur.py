@@ -23,11 +23,11 @@ class Blur(Photometric):
     .. math:: (t_j x)(p) \propto \sum_{|q| \le 4 \sigma_j} e^{-q^2 / 2 \sigma_j^2}\, x(p - q)
 
     along both axes, with weights that sum to 1. Beyond its border the image is mirrored at the outer edge of
-    its border pixels, so the mean stays. A deviation of 0 changes nothing. There is no inverse and no action
-    on feature maps.
+    its border pixels, so the mean stays the same. A deviation of 0 changes nothing. There is no inverse and
+    no action on feature maps.
 
-    Caveats: interpolation blurs too, by about half a pixel: compare with `Rotation` and `Translation` at
-    fractions of a pixel before concluding what a network is sensitive to. Below about 0.3 px nearly nothing
+    Caveats: interpolation also blurs, by about half a pixel: compare with `Rotation` and `Translation` at
+    fractions of a pixel before concluding what a network is sensitive to. Below about 0.3 px, almost nothing
     changes.
 
     Args:

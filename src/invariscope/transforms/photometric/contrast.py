@@ -20,11 +20,11 @@ class Contrast(Photometric):
     .. math:: t_j x = \mathrm{clip}\big(\mu + f_j\, (x - \mu)\big), \quad
         \mu = \langle 0.299\, R + 0.587\, G + 0.114\, B \rangle
 
-    where the mean is over the pixels of one image. If there are not three channels, μ is the mean of all
-    values. A factor of 0 makes images uniform, 1 changes nothing. There is no inverse, because clipping loses
-    values, and no action on feature maps.
+    where the mean is over the pixels of one image. Unless there are three channels, μ is the mean of all
+    values. A factor of 0 makes images uniform, and 1 changes nothing. There is no inverse, because clipping
+    loses values, and no action on feature maps.
 
-    Caveats: dark and bright areas are clipped if factors are above 1. Images must not be normalised yet:
+    Caveats: factors above 1 clip dark and bright areas. Images must not be normalised yet:
     normalise in `preprocess=`, which runs after the transform. A model that normalises each image by its own
     mean and deviation undoes a change of contrast.
 

@@ -37,7 +37,7 @@ _LEFT_OUT = {
 
 @dataclass(frozen=True)
 class Corruption(Transform):
-    r"""The common corruptions of ImageNet-C: noise, blur, weather and digital ones, at severities 1 to 5.
+    r"""The common corruptions of ImageNet-C (noise, blur, weather, digital), at severities 1 to 5.
 
     .. math:: t_{k, s}\, x_i = \mathrm{clip}\big(c_k(x_i;\, \theta_{k, s}, \omega_{i, k, s})\big)
 
@@ -51,18 +51,18 @@ class Corruption(Transform):
     - digital: contrast, elastic_transform, pixelate, jpeg_compression, saturate
 
     Strengths in pixels are for images of 224 × 224 ("imagenet") or 32 × 32 ("cifar10"), and are not rescaled
-    for other sizes. Images need 1 or 3 channels. There is no inverse and no action on feature maps, and
-    gradients do not pass.
+    for other sizes. Images need 1 or 3 channels. There is no inverse, no action on feature maps and no
+    gradient.
 
     Caveats: accuracies differ from those on the published ImageNet-C files, which were saved as JPEG of
     quality 85 after the corruption; here, values stay unrounded (except in glass_blur, snow and
     jpeg_compression). Random numbers differ. Motion blur, also in snow, follows ImageMagick's formula instead
     of calling it, and elastic deformation interpolates without OpenCV's fixed-point rounding. Frost and
-    spatter are not available. Each image is computed on the CPU, one after the other: 1 to 300 ms for each
+    spatter are not available. Images are corrupted one by one on the CPU, which takes 1 to 300 ms per
     element and image of 224 × 224.
 
     Args:
-        kinds: a name of a kind or group, a list of names, or "all".
+        kinds: the name of a kind or group, a list of names, or "all".
         severities: whole numbers from 1 to 5; 0 adds the clean image.
         benchmark: "imagenet" or "cifar10": which strengths to use.
         low: value of black; 0 by default.
@@ -98,7 +98,7 @@ class Corruption(Transform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return random kinds with the clean image, and kinds that do not draw."""
+        """Return random kinds with the clean image, and deterministic kinds without it."""
         drawn = ("impulse_noise", "glass_blur", "motion_blur", "snow", "fog", "elastic_transform")
         plain = ("defocus_blur", "zoom_blur", "contrast", "pixelate", "saturate")
         return cls(drawn, (0, 1), benchmark="cifar10"), cls(plain, (2,))

@@ -22,7 +22,7 @@ class Gamma(Photometric):
     .. math:: t_j x = x^{\gamma_j}, \quad t_j^{-1} x = x^{1 / \gamma_j}
 
     for values from 0 (black) to 1 (white); other ranges are rescaled. An exponent below 1 brightens dark
-    areas and one above 1 darkens them; black and white stay. There is no action on feature maps.
+    areas and one above 1 darkens them; black and white do not change. There is no action on feature maps.
 
     Caveats: for exponents below 1, the gradient with respect to black pixels is infinite. Images must not be
     normalised yet: normalise in `preprocess=`, which runs after the transform.

@@ -18,11 +18,11 @@ from invariscope.transforms.machinery.traits import Inputs
 
 @dataclass(frozen=True)
 class Hue(Photometric):
-    r"""Rotation of the hue of all colours by an angle; saturation and value (HSV) stay.
+    r"""Rotation of the hue of all colours by an angle, at the same saturation and value (HSV).
 
     .. math:: (h, s, v) \mapsto (h + \theta_j,\; s,\; v)
 
-    with hues in degrees: red is 0°, green 120°, blue 240°. Angles differing by 360° give the same element,
+    with hues in degrees: red is 0°, green 120°, blue 240°. Angles that differ by 360° give the same element,
     and evenly spaced angles around the circle form a group. No value is clipped, so the opposite angle undoes
     an element. There is no action on feature maps.
 
@@ -35,8 +35,8 @@ class Hue(Photometric):
         low: value of black; 0 by default.
         high: value of white; 1 by default.
     Raises:
-        TypeError: images without three channels; `degrees` is not a list of numbers; an
-            action on feature maps is requested.
+        TypeError: images without three channels; `degrees` is not a list of numbers; an action on feature
+            maps is requested.
         ValueError: no angles; values outside the range, as after normalisation.
     Source:
         Hue as in torchvision's adjust_hue, whose factor is the angle divided by 360°.
@@ -62,7 +62,7 @@ class Hue(Photometric):
 
     @classmethod
     def within(cls, reach_deg: float, m: int = 13, **options: Any) -> Hue:
-        """Return `m` angles from `-reach_deg` to `reach_deg`, evenly spaced; with an odd m, one is 0°."""
+        """Return `m` angles from `-reach_deg` to `reach_deg`, evenly spaced; if m is odd, one is 0°."""
         reach = positive("reach_deg", reach_deg)
         return cls(evenly(-reach, reach, m), **options)
 

@@ -22,11 +22,11 @@ class JPEG(Photometric):
     .. math:: t_j x = \\mathrm{decode}(\\mathrm{encode}(x;\\, q_j))
 
     by Pillow, with its default chroma subsampling (4:2:0). Values are rounded to 8 bits first. No quality
-    leaves images as they are, so no element is the identity; measures compare with the uncompressed image
-    where they need one. There is no inverse and no action on feature maps, and gradients do not pass.
+    leaves images unchanged, so no element is the identity; measures that need one compare with the
+    uncompressed image. There is no inverse, no action on feature maps and no gradient.
 
-    Caveats: photographs were compressed once already, and saving them again at the same quality changes
-    little. Pixels can differ by 1/255 between versions of the JPEG library.
+    Caveats: most photographs have been compressed before, and compressing them again at the same quality
+    changes little. Pixels can differ by 1/255 between versions of the JPEG library.
 
     Args:
         qualities: one whole number from 1 (worst) to 100 per element.

@@ -20,7 +20,7 @@ class Saturation(Photometric):
 
     .. math:: t_j x = \mathrm{clip}\big(g + f_j\, (x - g)\big), \quad g = 0.299\, R + 0.587\, G + 0.114\, B
 
-    where g is computed for each pixel. A factor of 0 makes images grey, 1 changes nothing. There is no
+    where g is computed for each pixel. A factor of 0 makes images grey, and 1 changes nothing. There is no
     inverse, because clipping loses values, and no action on feature maps.
 
     Caveats: images need three channels, red, green and blue. They must not be normalised yet: normalise in
@@ -31,8 +31,8 @@ class Saturation(Photometric):
         low: value of black; 0 by default.
         high: value of white; 1 by default.
     Raises:
-        TypeError: images without three channels; `factors` is not a list of
-            numbers; an inverse or an action on feature maps is requested.
+        TypeError: images without three channels; `factors` is not a list of numbers; an inverse or an action
+            on feature maps is requested.
         ValueError: no factors, or a negative one; values outside the range, as after normalisation.
     Source:
         Saturation as in torchvision's adjust_saturation. ImageNet-C scales the saturation of HSV instead:
