@@ -164,6 +164,7 @@ REFUSED = [
     ({"min": {"output:consistency": 95}}, ValueError, "never holds.*Write 0.95 for 95 %"),
     ({"min": {"output": 0.9}}, ValueError, "cannot read the limit 'output'; write {'layer:measure'"),
     ({"min": {"output:consistancy": 0.9}}, ValueError, "unknown measure 'consistancy'. Closest: 'consist"),
+    ({"min": {"output:accuracy": 0.9}}, ValueError, "'accuracy'. Did you mean 'prediction.accuracy' or"),
     ({"max": {"output:prediction.flip": 0.9}}, ValueError, "Closest: 'prediction.flips'"),
     ({"max": {"output:prediction": 0.9}}, ValueError, "name one of them.*'prediction.flips'"),
     ({"max": {"outptu:prediction.flips": 0.9}}, ValueError, "write 'output:prediction.flips'"),

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +89,12 @@ class Limit:
         if not (separator and pattern.strip() and named.strip()):
             raise ValueError(f"cannot read the limit {text!r}; write {form}.")
         wanted, output = _split(named.strip())
-        measures = read_measures([wanted])
+        try:
+            measures = read_measures([wanted])
+        except ValueError:
+            if meant := _meant(wanted):
+                raise ValueError(f"no measure is called {wanted!r}. Did you mean {meant}?") from None
+            raise
         if len(measures) != 1:
             raise ValueError(f"the limit {text!r} names {len(measures)} measures; write one limit for each.")
         _refuse_form(measures[0], output, text)
@@ -162,6 +168,15 @@ def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
                 f"most {limit.bound:g} (max). Were they swapped?"
             )
     return tuple(limits)
+
+
+def _meant(output: str) -> str:
+    """Return the outputs of measures that are called like this; "" if there are none."""
+    found = []
+    for name, measure in MEASURES.classes().items():
+        with suppress(TypeError):  # some measures need an argument
+            found += [f"{name}.{output}"] if output in measure().outputs() else []
+    return " or ".join(map(repr, sorted(found)))
 
 
 def _refuse_unknown_output(limit: Limit) -> None:

@@ -265,7 +265,8 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         same = [measure for measure in found if measure.label == twice[0]]
-        text = f"measure {twice[0]!r} is requested {len(same)} times; request each set of options once"
+        text = f"measure {twice[0]!r} is requested {len(same)} times, and its rows could not be told apart"
+        text += "; measure one set of options at a time"
         raise ValueError(text + _relabel(same))
     return found
 

@@ -241,7 +241,7 @@ def _accuracy(found: Predictions) -> str:
     label, lowest = found.lowest
     if not found.falls and lowest < found.before:
         before, after = words.percents(found.before, lowest)
-        return f"; the accuracy stays about {before} (lowest: {after} at {label})"
+        return f"; the accuracy does not clearly fall ({before} without a transformation, {after} at {label})"
     if not found.falls:
         before = words.percents(found.before)[0]
         return f"; the accuracy never falls below {before}, that without a transformation"
