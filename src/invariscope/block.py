@@ -100,6 +100,12 @@ class Membership:
         for run, bucket in enumerate(buckets.tolist()):
             yield bucket, samples[edges[run] : edges[run + 1]]
 
+    def column(self, k: int) -> Membership:
+        """Return only the k-th bucket of each sample."""
+        return replace(
+            self, buckets=self.buckets[:, [k]], strata=None if self.strata is None else self.strata[:, [k]]
+        )
+
     def take(self, chosen: np.ndarray) -> Membership:
         """Return the membership of the chosen samples."""
         return replace(
@@ -128,8 +134,8 @@ class Block:
         unaligned: why labels cannot be compared with the model's outputs; "" if they can.
         keys: (sample,) integers that identify the samples and seed their draws; by default the indices.
         ranks: (sample,) positions in the order in which samples are measured; by default the indices.
-        positions, sizes: (sample,) position of a sample within its stratum in the order of the data, and
-            the stratum's size.
+        positions, sizes: (sample, k) position of a sample within the stratum of each of its buckets, in the
+            order of the data, and the stratum's size; (sample,) if they are the same for all k.
         probes: columns of the responses to further inputs of each sample, by the probe's name. Column c of
             sample i is in row i·sample_step + c·element_step; columns from `elements` on follow the orbit,
             and smaller ones are elements of it.

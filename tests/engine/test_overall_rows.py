@@ -1,6 +1,7 @@
 """Rows over all samples are the same whether classes are measured too, and however their sums are kept."""
 
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -28,17 +29,21 @@ def data(classes: int, each: int) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-@cache
-def expected(classes: int, each: int, measures: str) -> list[tuple]:
+def expected_of(measures: Any, classes: int, each: int) -> list[tuple]:
     return overall(iv.measure(network(), data(classes, each), TURN, measures=measures, progress=False))
 
 
-def overall(result: iv.Result) -> list[tuple]:
-    rows = result.table[result.table.stratum == "all"]
+@cache
+def expected(classes: int, each: int, measures: str) -> list[tuple]:
+    return expected_of(measures, classes, each)
+
+
+def overall(result: iv.Result, stratum: str = "all") -> list[tuple]:
+    rows = result.table[result.table.stratum == stratum]
     return rows[["measure", "layer", "value", "dead_units", "sparse_units"]].fillna(-1).values.tolist()
 
 
-def measured(classes: int, each: int, measures: str, **options) -> iv.Result:
+def measured(classes: int, each: int, measures: Any, **options) -> iv.Result:
     options = {"by_class": True, "progress": False} | options
     return iv.measure(network(), data(classes, each), TURN, measures=measures, **options)
 
@@ -113,3 +118,25 @@ def test_sparse_units_of_all_samples_agree_with_counting():
     row = found.table[found.table.stratum == "all"].iloc[0]
     assert row.dead_units == dead
     assert abs(row.sparse_units - sparse) <= 0.02 * sparse  # the first five samples can suggest another one
+
+
+@pytest.mark.parametrize("options", [{}, {"intervals": False}])
+@pytest.mark.parametrize("preset", ["quiroga2019", "quiroga2019_full", "tmeasures"])
+def test_the_same_holds_for_presets_that_follow_the_order_of_the_data(preset, options):
+    wanted = [iv.NormalizedVariance(preset=preset)]
+    found = measured(3, 70, wanted, **options)
+    whole = iv.measure(network(), data(3, 70), TURN, measures=wanted, progress=False, **options)
+    assert_same(overall(found), overall(whole))
+    assert set(found.table.stratum) == {"all", "0", "1", "2", "mean"}
+    images, labels = data(3, 70)
+    alone = iv.measure(network(), images[labels == 1], TURN, measures=wanted, progress=False, **options)
+    assert_same(overall(alone), overall(found, "1"))
+
+
+def test_small_classes_of_such_presets_are_named():
+    wanted = [iv.NormalizedVariance(preset="quiroga2019")]
+    found = measured(3, 40, wanted)
+    assert found.provenance["notes"][-1].startswith("classes 0, 1, 2 have fewer samples than the preset")
+    assert_same(overall(found), expected_of(wanted, 3, 40))
+    few = iv.measure(network(), data(1, 40)[0], TURN, measures=wanted, progress=False)
+    assert few.table.note.str.startswith("no value: there are fewer samples than the preset").all()

@@ -67,7 +67,10 @@ def assembled(
     if run.small:
         few = "class {} has" if len(run.small) == 1 else "classes {} have"
         are = "is" if len(run.small) == 1 else "are"
-        run.note_once(f"{few.format(listed(run.small))} fewer than two samples and {are} left out")
+        own = (statistic for measure in task.measures for statistic in measure.statistics())
+        ordered = any(getattr(statistic, "selection", None) for statistic in own)
+        least = "samples than the preset counts at once (64)" if ordered else "than two samples"
+        run.note_once(f"{few.format(listed(run.small))} fewer {least} and {are} left out")
     if run.has_classes and not run.keeps_maps and run.class_maps is None:
         run.note_once(f"maps of more than {MOST_MAPPED} classes are kept only with class_maps=True")
     whole = Part()

@@ -65,22 +65,27 @@ def activation_bytes(units: Sequence[int], shape: tuple[int, ...]) -> int:
     return _FLOAT * (sum(sorted(units)[-2:]) + math.prod(shape))
 
 
-def settle(strata: Strata, *, intervals: bool, cells: np.ndarray | None) -> None:
+def settle(strata: Strata, *, intervals: bool, cells: np.ndarray | None, ordered: bool = False) -> None:
     """Give up groups, or those of single classes, if they are of no use.
 
     Args:
         strata: the finest strata, changed in place.
         cells: cells of all samples, if known beforehand.
+        ordered: whether the order of the data within each stratum matters. All samples then need sums of
+            their own, because they are not the sum of their classes.
     """
     if not intervals:
         strata.groups, strata.why = 1, "intervals were switched off"
-    elif strata.by_class and not _useful(strata, cells):
+    if strata.by_class and ordered:
+        strata.nested = False
+        strata.why = strata.why or "a preset that follows the order of the data has none for classes"
+    elif intervals and strata.by_class and not _useful(strata, cells):
         strata.nested = False
         strata.why = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
 
 
 def choose_buckets(
-    strata: Strata, sizes: Mapping[StateKey, Size], *, budget: int, spent: int = 0
+    strata: Strata, sizes: Mapping[StateKey, Size], *, budget: int, spent: int = 0, ordered: bool = False
 ) -> dict[StateKey, Strata]:
     """Return the strata of the states whose buckets must be coarser than those of `strata`.
 
@@ -91,10 +96,15 @@ def choose_buckets(
         sizes: memory of each state.
         budget: memory in bytes.
         spent: bytes of the budget that are needed for other things.
+        ordered: see `settle`; the strata then keep their buckets.
     Raises:
         ValueError: not even one bucket per stratum fits the budget.
     """
     total = Size.total(sizes.values())
+    if ordered and strata.by_class:
+        other = "leave out intervals (intervals=False, --no-intervals), " if strata.groups > 1 else ""
+        refuse_too_large(total.of(strata), budget, f"{strata.strata} classes", other)
+        return {}
     other = "leave out single classes (by_class=False, no --by-class), " if strata.strata > 1 else ""
     refuse_too_large(total.of(strata.coarse("")), budget, f"{strata.strata} strata", other)
     if strata.groups == 1:

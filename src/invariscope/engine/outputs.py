@@ -38,6 +38,7 @@ from invariscope.transforms.base import Transform
 from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
+_NO_SAMPLE = "no value: there are fewer samples than the preset counts at once (64)"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
 _DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
@@ -181,7 +182,8 @@ class OutputPlace:
         if isinstance(values, LayerValues):
             below |= {"null": values.null, "undefined": left_out([values])}
             return Part([self.row(numbers, note=values.note, **below)])
-        row = self.row(numbers, note=values.note, empty=_NO_UNIT, **_counts(values), **below)
+        empty = _NO_UNIT if self.stratum.samples else _NO_SAMPLE
+        row = self.row(numbers, note=values.note, empty=empty, **_counts(values), **below)
         return Part([row], maps=self.map(values.values[0], values.draw) if self.maps else {})
 
     def row(self, numbers: Numbers, *, note: str = "", empty: str = "", **columns: Any) -> Row:

@@ -110,13 +110,19 @@ class Strata:
         return strata[inverse] * self.groups + group
 
     def positions_of(self, labels: Tensor | None, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return each sample's position in its stratum, in the order of the data, and the stratum's size."""
-        values = labels.cpu().numpy() if self.by_class and labels is not None else np.zeros(len(indices))
-        positions, sizes = np.empty(len(indices), np.int64), np.empty(len(indices), np.int64)
-        for value in np.unique(values):
-            members = np.flatnonzero(values == value)
-            positions[members[np.argsort(indices[members])]] = np.arange(len(members))
-            sizes[members] = len(members)
+        """Return (sample, k) positions in each of a sample's strata, in data order, and the strata's sizes.
+
+        With classes, these are the stratum of all samples and that of the sample's class.
+        """
+        strata = [np.zeros(len(indices), np.int64)]
+        if self.by_class and labels is not None:
+            strata.append(class_numbers(labels).cpu().numpy())
+        positions, sizes = np.empty((2, len(indices), len(strata)), np.int64)
+        for k, values in enumerate(strata):
+            for value in np.unique(values):
+                members = np.flatnonzero(values == value)
+                positions[members[np.argsort(indices[members])], k] = np.arange(len(members))
+                sizes[members, k] = len(members)
         return positions, sizes
 
     def cells(self, stratum: int | None) -> list[list[int]]:

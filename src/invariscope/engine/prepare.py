@@ -231,13 +231,14 @@ def prepared(walk: Walk, run: Run, pilot: Pilot, first: Window) -> WalkPlan:
     room = max(1, rows // needs.width(walk.forwarded))
     states = _sizes(read, walk, run, pilot)
     spent = room * needs.width(walk.forwarded) * forward
-    settle(run.strata, intervals=options.intervals, cells=_known_cells(walk.source, run.strata))
+    cells, ordered = _known_cells(walk.source, run.strata), needs.positions
+    settle(run.strata, intervals=options.intervals, cells=cells, ordered=ordered)
     if _may_turn(walk):
         few, why = classes_at_once(run.strata, states, left=budget - spent)
         if why:
             _take_turns(run, few, why)
             states = {key: size.twice for key, size in states.items()}
-    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent)
+    run.coarser = choose_buckets(run.strata, states, budget=budget, spent=spent, ordered=ordered)
     run.notes += notes_on(run.strata, run.coarser, len(read))
     checkpoint = _checkpoint(walk, first) if options.checkpoint else None
     resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -131,11 +131,25 @@ class OrbitMoments(Statistic):
         if self.collapse is not None:  # before the selection, which may repeat large maps 64 times
             block = replace(block, values=self._collapsed(block.values))
         _refuse_another_shape(block, state)
-        if self.selection is not None:
-            block = block.repeated(SELECTIONS[self.selection](block.positions, block.sizes))
-            if not block.samples:
-                return
-        block = replace(block, membership=block.membership.and_overall)
+        for part in self._selected(block):
+            self._add(state, replace(part, membership=part.membership.and_overall))
+
+    def _selected(self, block: Block) -> Iterator[Block]:
+        """Yield the block; with a selection, one for each of a sample's buckets, as its stratum selects."""
+        if self.selection is None:
+            yield block
+            return
+        shape, select = block.membership.buckets.shape, SELECTIONS[self.selection]
+        assert block.positions is not None
+        assert block.sizes is not None
+        places = [np.broadcast_to(p.reshape(shape[0], -1), shape) for p in (block.positions, block.sizes)]
+        for k in range(shape[1]):
+            own = replace(block, membership=block.membership.column(k))
+            if (chosen := own.repeated(select(*(part[:, k] for part in places)))).samples:
+                yield chosen
+
+    def _add(self, state: OrbitState, block: Block) -> None:
+        """Add a block whose samples are all counted."""
         state.take_back()
         orbits = Orbits.of_block(block, channels_last=state.channels_last)
         if orbits.rows.device.type != "cpu" and state.device is None:  # a new, merged or restored state
