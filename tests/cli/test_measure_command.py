@@ -126,7 +126,7 @@ ERRORS = [
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "1"], "at least 2"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "97"], "only 96"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--width", "0"], "positive number"),
-    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--split", "train"], "apply to data sets"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--split", "train"], "applies to data sets"),
     (["net.py:make", "digits.npz", "-t", "Rotation([0])"], "at least two"),
     (["net.py:make", "mnist_subset", "-t", "quarter_turns", "--samples", "9"], "28"),
 ]

@@ -45,6 +45,6 @@ def test_words_as_labels_are_compared_with_outputs_by_the_names_given(command, i
     name, *options = command
     asked = (name, "net.py:make", "words.npz", *options, "--no-progress")
     asked += ("-m", "prediction") if name == "measure" else ()
-    assert "--classes on the command line" in fails(*asked)
+    assert "(--classes cat,dog on the command line; --classes sorted for" in fails(*asked)
     done = invoke(*asked, "--classes", ", ".join(names))
     assert done.exit_code == 0, done.output

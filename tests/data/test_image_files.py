@@ -188,7 +188,15 @@ def test_files_that_are_no_samples_are_left_out_and_noted(tmp_path):
     (folder / "cat" / "._0.png").write_bytes(b"of a file system")
     (folder / "notes.txt").write_text("x")
     images = iv.read_data(folder)
-    assert (len(images), images.note) == (24, "1 images beside the subfolders of photos were left out")
+    assert (len(images), images.note) == (24, "left out: 1 image beside the subfolders of photos")
+
+
+def test_images_below_a_class_folder_are_left_out_and_noted(tmp_path):
+    folder = photo_folder(tmp_path / "photos")
+    (folder / "cat" / "more").mkdir()
+    photo(8, 8).save(folder / "cat" / "more" / "a.png")
+    images = iv.read_data(folder)
+    assert (len(images), images.note) == (24, "left out: 1 image deeper than the subfolders of photos")
 
 
 def test_images_one_level_too_deep_are_found_for_the_message(tmp_path):

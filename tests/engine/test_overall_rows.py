@@ -140,3 +140,16 @@ def test_small_classes_of_such_presets_are_named():
     assert_same(overall(found), expected_of(wanted, 3, 40))
     few = iv.measure(network(), data(1, 40)[0], TURN, measures=wanted, progress=False)
     assert few.table.note.str.startswith("no value: there are fewer samples than the preset").all()
+
+
+@pytest.mark.parametrize("options", [{}, {"intervals": False}])
+def test_clusters_with_samples_of_several_classes_count_once(options):
+    images, labels = data(2, 96)
+    clusters = torch.arange(192) % 64
+    labels = torch.randint(2, (192,), generator=torch.Generator().manual_seed(3))
+
+    def over(**options) -> list[tuple]:
+        how = {"measures": "nv, anova", "clusters": clusters, "progress": False}
+        return overall(iv.measure(network(), (images, labels), TURN, **how, **options))
+
+    assert_same(over(by_class=True, **options), over(**options))

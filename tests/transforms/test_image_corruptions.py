@@ -214,3 +214,12 @@ def test_a_measurement_does_not_depend_on_batches_or_on_the_order_of_the_samples
     one = iv.measure(model, images, transform, batch_size=3, **given)
     other = iv.measure(model, images[order], transform, batch_size=17, **given)
     np.testing.assert_allclose(other.table["value"], one.table["value"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("transform", [iv.JPEG([80, 20]), iv.Corruption(("jpeg_compression", "fog"), (1,))])
+def test_missing_values_stay_missing(transform):
+    images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    images[1, 0, 3, 3] = torch.nan
+    found = transform.orbit(images, seed=0)
+    assert found[1].flatten(1).isnan().any(1).all()
+    assert not found[::2].isnan().any()

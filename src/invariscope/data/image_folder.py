@@ -27,10 +27,14 @@ def image_folder(folder: Path) -> ImageSet:
             f"subfolder per class{_deeper(folder)}"
         )
     labels = [path.parent.name for path in inside] if inside else None
-    beside = (
-        f"{len(flat)} images beside the subfolders of {folder.name} were left out" if inside and flat else ""
+    others = {"beside": flat, "deeper than": images_in(folder, "*/*/**/*")} if inside else {}
+    left_out = " and ".join(
+        f"{len(paths)} image{'s' * (len(paths) > 1)} {where} the subfolders of {folder.name}"
+        for where, paths in others.items()
+        if paths
     )
-    return ImageSet(ImageFiles(inside or flat), folder.absolute().name, labels, remark=beside)
+    remark = f"left out: {left_out}" if left_out else ""
+    return ImageSet(ImageFiles(inside or flat), folder.absolute().name, labels, remark=remark)
 
 
 def images_in(folder: Path, pattern: str) -> tuple[Path, ...]:

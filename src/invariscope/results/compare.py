@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.common.differences import differences, flat, in_words
 from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
-from invariscope.results.rows import PLACE, Row
+from invariscope.results.rows import PLACE, Row, framed
 from invariscope.unit_draw import MIN_LIVE, DrawingError
 
 if TYPE_CHECKING:
@@ -36,12 +36,11 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
-    import pandas as pd
-
     from invariscope.results.comparison import Comparison
 
     several = _several(results)
-    table = pd.DataFrame([row for other in several[1:] for row in _paired_rows(several[0], other)])
+    rows = [row for other in several[1:] for row in _paired_rows(several[0], other)]
+    table = framed({name: [row[name] for row in rows] for name in rows[0]})
     families = table.groupby(["measure", "stratum"], sort=False)["p"]
     table = table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
     family = (several[0].provenance.get("transform") or {}).get("family")

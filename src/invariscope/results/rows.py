@@ -205,8 +205,22 @@ def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.Da
         and _defaults(kind).keys() >= {*columns}
     ):
         cells = zip(*map(attrgetter(*columns), rows), strict=True)
-        return pd.DataFrame(dict(zip(columns, map(list, cells), strict=True)))
-    return pd.DataFrame({name: [_cell(row, name) for row in rows] for name in columns})
+        return framed(dict(zip(columns, map(list, cells), strict=True)))
+    return framed({name: [_cell(row, name) for row in rows] for name in columns})
+
+
+def framed(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
+    """Return a data frame of these columns; pandas cannot store texts that UTF-8 cannot encode."""
+    import pandas as pd
+
+    return pd.DataFrame({name: list(map(_encodable, cells)) for name, cells in columns.items()})
+
+
+def _encodable(cell: Any) -> Any:
+    """Return the cell; surrogates in texts are escaped, as in `\\ud800`."""
+    if not isinstance(cell, str) or cell.isascii():
+        return cell
+    return cell.encode("utf-8", "backslashreplace").decode()
 
 
 def _cell(row: Mapping[str, Any], name: str) -> Any:

@@ -84,8 +84,9 @@ def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int,
     return both, dict(sorted(waiting.items()))
 
 
-def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
-    """Return the (unit,) number of unusual clusters in these buckets, of all samples or of one stratum."""
-    if state.overall and state.counts[buckets].sum() == state.counts[0]:
-        buckets = [0]
-    return np.asarray(state.sums.unusual[buckets].sum(axis=0))
+def counted_in(state: OrbitState, buckets: list[int]) -> list[int]:
+    """Return the buckets that count the clusters of these buckets, which hold all samples or one stratum.
+
+    A cluster with samples of several classes is one of all clusters, but also one in each of these classes.
+    """
+    return [0] if state.overall and state.counts[buckets].sum() == state.counts[0] else buckets

@@ -16,7 +16,7 @@ from invariscope.block import Block, Membership
 from invariscope.statistics.base import Statistic, replicate_sums, sums_of_groups
 from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments.group_kernel import group_products
-from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked, unusual_counts
+from invariscope.statistics.moments.orbit_merging import counted_in, merged, packed, unpacked
 from invariscope.statistics.moments.orbit_reduction import Orbits, add_orbits, stands_last
 from invariscope.statistics.moments.orbit_state import (
     OrbitState,
@@ -254,6 +254,7 @@ class OrbitMoments(Statistic):
         if state.device is not None:
             state.on_host()  # the next update takes them back to the device
         members = [bucket for group in groups for bucket in group]
+        clusters = counted_in(state, members)
         counts = sums_of_groups(state.counts.astype(float), groups)
         reference, sums = _largest_stratum(state, members), state.sums
         pivots = state.references.pivot
@@ -271,9 +272,9 @@ class OrbitMoments(Statistic):
             counts.reshape(-1, *(1 for _ in state.shape)),
             state.elements,
             *map(shape, finals),
-            unusual=shape(unusual_counts(state, members)),
-            clusters=int(state.clusters[members].sum()),
-            decisive=sums.decisive[members].sum(axis=0),
+            unusual=shape(sums.unusual[clusters].sum(axis=0)),
+            clusters=int(state.clusters[clusters].sum()),
+            decisive=sums.decisive[clusters].sum(axis=0),
             mean=shape(pivots[reference].mean(axis=0, dtype=np.float64) + mean / state.elements),
             double=state.double,
             row_deviations=deviations,

@@ -19,13 +19,17 @@ def refuse_gradient(family: str, x: Tensor) -> None:
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """Return images (row, C, H, W), C = 1 or 3, of values from 0 to 1, after compression by Pillow."""
+    """Return images (row, C, H, W), C = 1 or 3, of values from 0 to 1, after compression by Pillow.
+
+    Bytes have no NaN, so images with NaN become NaN altogether.
+    """
     refuse_gradient("JPEG", images)
     if images.is_meta:
         return images.clone()
     pixels = (images * 255).round().to(torch.uint8).movedim(1, -1).cpu().numpy()
     found = [compressed(image, quality) for image in pixels]
-    return torch.from_numpy(np.stack(found)).movedim(-1, 1).to(images) / 255
+    whole = torch.from_numpy(np.stack(found)).movedim(-1, 1).to(images) / 255
+    return whole.masked_fill(images.isnan().any(dim=(1, 2, 3), keepdim=True), torch.nan)
 
 
 def compressed(pixels: np.ndarray, quality: int) -> np.ndarray:

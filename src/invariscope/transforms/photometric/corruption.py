@@ -39,11 +39,11 @@ _LEFT_OUT = {
 class Corruption(Transform):
     r"""The common corruptions of ImageNet-C (noise, blur, weather, digital), at severities 1 to 5.
 
-    .. math:: t_{k, s}\, x_i = \mathrm{clip}\big(c_k(x_i;\, \theta_{k, s}, \omega_{i, k, s})\big)
+    .. math:: t_j x_i = \mathrm{clip}\big(c_k(x_i;\, \theta_{k, s}, \omega_{ij})\big)
 
-    with the published strengths θ. The elements are the untouched image ("clean", severity 0) and all
-    combinations of kinds and severities. Random numbers ω depend only on (seed, sample key, element) and
-    never on a global generator.
+    for kind k and severity s of element j, with the published strengths θ. The elements are the untouched
+    image ("clean", severity 0) and all combinations of kinds and severities. Random numbers ω depend only on
+    (seed, sample key, element) and never on a global generator.
 
     - noise: gaussian_noise, shot_noise, impulse_noise, speckle_noise
     - blur: gaussian_blur, defocus_blur, glass_blur, motion_blur, zoom_blur
@@ -149,6 +149,8 @@ class Corruption(Transform):
                 return image
             strength = kind.strengths[self.benchmark][severity - 1]
             pixels = unit_range(widened(image), self.low, self.high).double().movedim(0, -1).cpu().numpy()
+            if np.isnan(pixels).any():  # some kinds pass through bytes, which have no NaN
+                return torch.full_like(image, torch.nan)
             found = kind.apply(pixels, strength, Chance(_one(draws, row, column)))
             changed = torch.from_numpy(np.ascontiguousarray(found.clip(0, 1))).movedim(-1, 0)
             return from_unit_range(changed, self.low, self.high).to(image)
