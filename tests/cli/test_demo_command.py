@@ -14,9 +14,6 @@ import pytest
 import invariscope as iv
 from invariscope.demo import DemoSettings, run
 
-# One worker runs the demonstration that most of these look at.
-pytestmark = pytest.mark.xdist_group("demo")
-
 TINY = DemoSettings(filters=2, plain_epochs=1, rotated_epochs=1, training_digits=64, digits=64)
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TINY).items()]
 PARTS = {"demo.json", "networks", "results", "report.html"}

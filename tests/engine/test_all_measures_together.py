@@ -79,7 +79,6 @@ def together():
     return forwards(FAMILY, digits(96))[1].table
 
 
-@pytest.mark.xdist_group("together")
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_measure_says_together_with_the_others_what_it_says_alone(name, together):
     alone = forwards([name], digits(96))[1].table

@@ -16,8 +16,6 @@ from pathlib import Path
 import pytest
 from marked_pages import ROOT, files_of
 
-pytestmark = pytest.mark.xdist_group("one_file")
-
 COPIED = (
     "src",
     "docs",

@@ -9,9 +9,6 @@ import pytest
 from marked_pages import ROOT
 from shown_outputs import generator, outputs, same
 
-# One worker runs each page once.
-pytestmark = pytest.mark.xdist_group("shown_outputs")
-
 PAGE = ROOT / "docs" / "failing_tests.md"
 
 # How the message of each mistake begins.

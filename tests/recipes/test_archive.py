@@ -15,9 +15,6 @@ from invariscope.cli.app import app
 from invariscope.lab import recipes
 from invariscope.lab.recipes.archive import Archive, lacks_weights
 
-# They share the folder in which all cells are finished.
-pytestmark = pytest.mark.xdist_group("recipes")
-
 TRAINED, RANDOM = "train/simple_conv", "random/0"
 
 

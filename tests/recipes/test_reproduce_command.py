@@ -18,9 +18,6 @@ from invariscope.cli.app import app
 from invariscope.lab import recipes
 from invariscope.lab.recipes.frozen import Freeze
 
-# They share the folder in which all cells are finished.
-pytestmark = pytest.mark.xdist_group("recipes")
-
 HOUR = timedelta(hours=1)
 COMMAND = (sys.executable, "-m", "invariscope", "reproduce")
 

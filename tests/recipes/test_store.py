@@ -17,9 +17,6 @@ from invariscope.cli.app import app
 from invariscope.lab import recipes
 from invariscope.lab.recipes.store import BusyError
 
-# They share the folder in which all cells are finished.
-pytestmark = pytest.mark.xdist_group("recipes")
-
 
 def store_of(out: Path, recipe: Path, **options) -> recipes.Store:
     return recipes.Store(out, recipes.load(str(recipe), **options))

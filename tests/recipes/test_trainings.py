@@ -169,7 +169,6 @@ def test_a_pattern_that_matches_no_cell_is_refused(recipe):
         recipes.load(str(recipe((old, new))))
 
 
-@pytest.mark.xdist_group("recipes")
 def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_are_over(
     finished, recipe, tmp_path
 ):
@@ -188,7 +187,6 @@ def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_a
     assert "Intervals are over networks." in second
 
 
-@pytest.mark.xdist_group("recipes")
 def test_options_that_the_scale_changes_are_said_in_words(finished, recipe):
     change = ("set = { epochs = 1 }", "set = { network_options = { filters = 3 } }")
     store = recipes.Store(finished, recipes.load(str(recipe(change))))

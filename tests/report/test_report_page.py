@@ -15,9 +15,6 @@ from invariscope.plots.shared.theme import DARK, LIGHT
 from invariscope.report import assets, write_report
 from invariscope.results.result import Result
 
-# One worker writes the pages that many tests look at.
-pytestmark = pytest.mark.xdist_group("report_page")
-
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(1)</script>"
 SMALL = {"conv1": (4, 6, 6), "fc": (8,), "out": (10,)}
