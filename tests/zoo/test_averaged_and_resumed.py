@@ -72,12 +72,14 @@ def test_a_training_stopped_in_three_places_equals_an_uninterrupted_one(tmp_path
 def test_a_killed_training_is_continued(tmp_path, every_batch):
     script = (
         "import os, signal, sys\nsys.path.insert(0, {tests!r})\n"
+        "import torch\ntorch.set_num_threads({threads})\n"  # rounding depends on it
         "import invariscope.zoo.bookmark as bookmark\nbookmark.SAVE_EVERY_S = 0.0\n"
         "from test_averaged_and_resumed import *\n"
         "def kill(at):\n    if (at.epoch, at.batch) == (2, 2): os.kill(os.getpid(), signal.SIGKILL)\n"
         "train(dropping(), FEW, checkpoint={place!r}, progress=kill, **EVERYTHING)\n"
     )
-    text = script.format(tests=os.path.dirname(__file__), place=str(tmp_path / "at"))
+    here = {"tests": os.path.dirname(__file__), "threads": torch.get_num_threads()}
+    text = script.format(**here, place=str(tmp_path / "at"))
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     whole, resumed, seen = dropping(), dropping(), []
