@@ -84,7 +84,7 @@ def _needs_squares(transform: Transform) -> bool:
         transform.orbit(torch.zeros(1, 3, _SIDE, 2 * _SIDE))
     except (ValueError, TypeError):
         return True
-    except Exception:
+    except Exception:  # as above
         return False
     return False
 

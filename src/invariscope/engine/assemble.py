@@ -67,8 +67,7 @@ def assembled(
     if run.small:
         few = "class {} has" if len(run.small) == 1 else "classes {} have"
         are = "is" if len(run.small) == 1 else "are"
-        own = (statistic for measure in task.measures for statistic in measure.statistics())
-        ordered = any(getattr(statistic, "selection", None) for statistic in own)
+        ordered = any(statistic.ordered for measure in task.measures for statistic in measure.statistics())
         least = "samples than the preset counts at once (64)" if ordered else "than two samples"
         run.note_once(f"{few.format(listed(run.small))} fewer {least} and {are} left out")
     if run.has_classes and not run.keeps_maps and run.class_maps is None:

@@ -81,7 +81,7 @@ class Needs:
     @property
     def positions(self) -> bool:
         """Whether the order of the data within each stratum matters, as in some published protocols."""
-        return any(getattr(statistic, "selection", None) for statistic in self.layers + self.output)
+        return any(statistic.ordered for statistic in self.layers + self.output)
 
     @property
     def distances(self) -> bool:

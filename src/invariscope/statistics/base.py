@@ -49,6 +49,11 @@ class Statistic(abc.ABC):
         return False
 
     @property
+    def ordered(self) -> bool:
+        """Whether the order of the data within each stratum matters, as in some published protocols."""
+        return False
+
+    @property
     def first_samples(self) -> int:
         """Number of samples at the start of each stratum on which final values depend; usually 0."""
         return 0

@@ -81,7 +81,7 @@ def _first_kind(kinds: Mapping[str, str]) -> list[str]:
 
 def kind_of_column(kind: Any) -> str:
     """Return the kind of the values of an Arrow type."""
-    import pyarrow.types as types  # type: ignore[import-not-found]
+    import pyarrow.types as types
 
     if types.is_struct(kind):
         names = {kind.field(place).name for place in range(kind.num_fields)}
@@ -100,7 +100,7 @@ def kind_of_column(kind: Any) -> str:
 
 def _inner(kind: Any) -> Any:
     """Return the type of a list's entries; None for other types."""
-    import pyarrow.types as types  # type: ignore[import-not-found]
+    import pyarrow.types as types
 
     if hasattr(kind, "storage_type"):  # such as tensors, or the arrays of Hugging Face data sets
         return _inner(kind.storage_type)
@@ -218,9 +218,10 @@ def _own_shape(kind: Any) -> Iterable[int]:
 
 
 def _lengths(values: Any) -> list[int]:
-    import pyarrow.compute as compute  # type: ignore[import-not-found]
-    import pyarrow.types as types  # type: ignore[import-not-found]
+    import pyarrow.compute as compute
+    import pyarrow.types as types
 
     if types.is_fixed_size_list(values.type):
         return [values.type.list_size]
+    # pyarrow makes these functions when it is imported.
     return compute.unique(compute.list_value_length(values)).to_pylist()  # type: ignore[attr-defined]

@@ -35,10 +35,10 @@ def read_parquet(paths: list[Path], name: str, inputs: str | None = None, labels
     size = sum(_bytes(one, choice.columns) for one in opened)
     refuse_large(Path(name), size, most_memory())
     try:
-        from pyarrow import concat_tables  # type: ignore[import-not-found]
+        from pyarrow import concat_tables
 
         table = concat_tables([one.read(columns=choice.columns) for one in opened])
-    except Exception as error:
+    except Exception as error:  # as above
         raise _unreadable(name, error) from error
     classes = _class_names(schema.metadata or {}, choice.labels)
     return data_of_table(table, choice, name, classes=classes, folder=paths[0].parent)
@@ -46,7 +46,7 @@ def read_parquet(paths: list[Path], name: str, inputs: str | None = None, labels
 
 def _pyarrow() -> ModuleType:
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-not-found]
+        import pyarrow.parquet as parquet
     except ImportError as error:
         raise ImportError(
             f"reading .parquet files needs pyarrow: pip install invariscope[parquet] ({error})"

@@ -219,7 +219,7 @@ def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
     if options.width is None:
         return None
     for measure in task.measures:
-        if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
+        if measure.needs_reference or any(s.ordered for s in measure.statistics()):
             raise ValueError(
                 f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
                 "of the run with width=, then measure it with samples= set to the number used"

@@ -163,7 +163,7 @@ def refuse_undivided(measures: tuple[Measure, ...], options: Options) -> None:
                 f"{measure.label} with norm='random_net' measures a random network on all samples: measure "
                 "without shards, or choose another norm"
             )
-        if any(getattr(statistic, "selection", None) for statistic in measure.statistics()):
+        if any(statistic.ordered for statistic in measure.statistics()):
             raise ValueError(
                 f"{measure.label} follows windows of the file's own order, which shards would cut: measure "
                 "without shards, or leave this measure out"

@@ -215,6 +215,11 @@ class OrbitMoments(Statistic):
         state.lent = bool(state.waiting)
 
     @property
+    def ordered(self) -> bool:
+        """Whether samples are selected by their place in the data."""
+        return self.selection is not None
+
+    @property
     def first_samples(self) -> int:
         """Return the number of samples from which references are taken."""
         return FIRST
