@@ -17,7 +17,7 @@ from typing import Any
 from invariscope.catalog.expressions import read_measures
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
-from invariscope.measures.base import MEASURES, Measure
+from invariscope.measures.base import MEASURES, Measure, told_apart
 from invariscope.measures.values import SHARE
 
 OUTPUT = "output"
@@ -151,6 +151,9 @@ def limits_of(least: Any, most: Any) -> tuple[Limit, ...]:
 
 def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     """Return the limits; raise ValueError if one of them makes no sense."""
+    distinct = _distinct(limits)
+    apart = told_apart(distinct)
+    limits = [dataclasses.replace(one, measure=apart[distinct.index(one.measure)]) for one in limits]
     for limit in limits:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
@@ -207,11 +210,14 @@ def _refuse_impossible(limit: Limit) -> None:
 
 def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     """Return the options with which `iv.measure` computes a value for every limited layer."""
-    measures = [limit.measure for limit in limits]
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
-    distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers, "rows": "all"}
+    return {"measures": _distinct(limits), "layers": layers, "rows": "all"}
+
+
+def _distinct(limits: Sequence[Limit]) -> list[Measure]:
+    measures = [limit.measure for limit in limits]
+    return [measure for number, measure in enumerate(measures) if measure not in measures[:number]]
 
 
 def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | None:
