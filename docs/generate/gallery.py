@@ -164,6 +164,6 @@ def _from_recipe(name: str, plot: type[Plot], example: Example, cell: str, resul
     return Drawn(
         shown.png(image),
         line,
-        f"The file `{example.recipe}`, a [recipe](../reproductions/index.md):\n\n"
+        f"The file `{example.recipe}`, a [recipe](../reproductions/running.md#your-own-recipe):\n\n"
         f"```toml\n{example.code}\n{figure}```\n\nRun it with\n\n```console\n{line}\n```",
     )

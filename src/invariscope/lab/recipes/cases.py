@@ -124,6 +124,8 @@ def check_values(plan: RecipePlan) -> None:
                 _check_specs(_by_training(recipe, entry, place, chosen), measuring, place)
             if isinstance(entry, Claim):
                 _check_claim(entry, place)
+            else:
+                _check_curve(entry, recipe.listed(entry.axes, place), place)
 
 
 def _check_claim(claim: Claim, place: Place) -> None:
@@ -138,6 +140,17 @@ def _check_claim(claim: Claim, place: Place) -> None:
             f"holds = {claim.holds!r} states a margin, or a bound that is neither 0 nor 1: give the reason "
             f'for it as why = "..."',
             "holds",
+        )
+
+
+def _check_curve(table: RecipeTable, axes: Mapping[str, Sequence[Any]], place: Place) -> None:
+    if not table.against:
+        return
+    if table.against not in axes:
+        raise place.error(str(unknown("axis", table.against, axes)), "against")
+    if not all(isinstance(value, (int, float)) for value in axes[table.against]):
+        raise place.error(
+            f"{table.against!r} must be an axis of numbers, got {axes[table.against]}", "against"
         )
 
 
