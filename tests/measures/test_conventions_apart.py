@@ -44,16 +44,18 @@ def test_the_same_measure_with_other_options_has_a_name_of_its_own_in_the_same_r
 @pytest.mark.usefixtures("seeded")
 def test_two_conventions_in_one_run_give_the_numbers_of_two_runs(tmp_path):
     model, images = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), torch.randn(128, 1, 8, 8)
-    turns, how = iv.QuarterTurns(), {"progress": False}
+    turns = iv.QuarterTurns()
     conventions = [iv.NormalizedVariance(), iv.NormalizedVariance(preset="quiroga2019_full")]
-    both = iv.measure(model, images, turns, measures=conventions, **how)
-    apart = [iv.measure(model, images, turns, measures=one, **how) for one in conventions]
-    shards = [iv.measure(model, images, turns, measures=conventions, shard=(k, 2), **how) for k in (0, 1)]
+    both = iv.measure(model, images, turns, measures=conventions, progress=False)
+    apart = [iv.measure(model, images, turns, measures=one, progress=False) for one in conventions]
+    shards = [
+        iv.measure(model, images, turns, measures=conventions, shard=(k, 2), progress=False) for k in (0, 1)
+    ]
     both.save(tmp_path / "both")
     for result in (both, iv.load(tmp_path / "both"), iv.merge(shards)):
-        values = [result.table[result.table["measure"] == name]["value"] for name in NAMES]
-        for found, own in zip(values, apart, strict=True):
-            assert found.to_numpy() == pytest.approx(own.table["value"].to_numpy(), rel=1e-12)
+        for name, own in zip(NAMES, apart, strict=True):
+            values = [row.value for row in result.rows if row.measure == name]
+            assert values == pytest.approx([row.value for row in own.rows], rel=1e-12)
         assert result.maps[NAMES[1], "0"] == pytest.approx(apart[1].maps["normalized_variance", "0"])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.common.globs import matches_any
 from invariscope.lab import recipes
-from invariscope.lab.recipes import Archive, Cell, RecipeError, Store
+from invariscope.lab.recipes import Archive, Cell, RecipeError, RecipePlan, Store
 from invariscope.lab.recipes.cases import cells_of_claims
 from invariscope.lab.recipes.text import Place, Text
 
@@ -30,6 +30,7 @@ class AgendaStep:
         worth: worth of a claim whose cells all match, and a hundred times that of a cell by itself; only
             ratios matter.
         title: the heading of the step in the summary; by default the name of the recipe.
+        seeds: seeds that replace those of the recipe, for a replication with fresh training runs.
     """
 
     recipe: str
@@ -37,6 +38,16 @@ class AgendaStep:
     scale: str = SCALE
     cells: list[str] = field(default_factory=lambda: ["*"])
     title: str = ""
+    seeds: list[int] = field(default_factory=list)
+
+    @property
+    def plan(self) -> RecipePlan:
+        """All cells of the recipe, at the scale and with the seeds of the step."""
+        return recipes.load(self.recipe, scale=self.scale, seeds=self.seeds or None)
+
+    def covers(self, plan: RecipePlan) -> bool:
+        """Return whether the recipe of this name has been planned for this step."""
+        return (plan.scale, list(plan.seeds)) == (self.scale, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -129,13 +140,13 @@ def planned_jobs(
         FileNotFoundError: a data set is missing, and the archive has no digests of it.
         ValueError: unknown recipe or scale, or a pattern that matches no cell.
     """
-    stores: dict[tuple[str, str], Store] = {}
+    stores: dict[tuple[str, str, tuple[int, ...]], Store] = {}
     jobs: dict[str, Job] = {}
     for number, step in enumerate(steps):
-        if (step.recipe, step.scale) not in stores:
-            plan = recipes.load(step.recipe, scale=step.scale)
-            stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
-        store = stores[step.recipe, step.scale]
+        which = (step.recipe, step.scale, tuple(step.seeds))
+        if which not in stores:
+            stores[which] = Store(work, step.plan, data_dir, archive)
+        store = stores[which]
         for cell in store.plan.with_needs(store.plan.matching(step.cells)):
             job = _job(Home(step.recipe, store, cell), number)
             jobs[job.key] = _merged(jobs[job.key], job) if job.key in jobs else job
@@ -148,8 +159,8 @@ def _job(home: Home, step: int) -> Job:
 
 
 def _merged(first: Job, second: Job) -> Job:
-    known = {(home.recipe, home.store.plan.scale, home.cell.name) for home in first.homes}
-    new = tuple(h for h in second.homes if (h.recipe, h.store.plan.scale, h.cell.name) not in known)
+    known = {(home.recipe, id(home.store), home.cell.name) for home in first.homes}
+    new = tuple(h for h in second.homes if (h.recipe, id(h.store), h.cell.name) not in known)
     return Job(first.key, first.step, first.homes + new, first.needs)
 
 
@@ -161,7 +172,7 @@ def planned_goals(steps: Iterable[AgendaStep], jobs: Mapping[str, Job]) -> list[
     homes = [home for job in jobs.values() for home in job.homes]
     found = []
     for step in steps:
-        own = [home for home in homes if (home.recipe, home.store.plan.scale) == (step.recipe, step.scale)]
+        own = [home for home in homes if home.recipe == step.recipe and step.covers(home.store.plan)]
         keys = {h.cell.name: h.store.key(h.cell) for h in own if matches_any(step.cells, h.cell.name)}
         found += [Goal(frozenset({key}), ALONE * step.worth) for key in keys.values()]
         for cases in cells_of_claims(own[0].store.plan):

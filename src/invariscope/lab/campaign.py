@@ -80,6 +80,7 @@ class Campaign:
     def _run(self, key: str, home: Home) -> None:
         store, cell = home.store, home.cell
         words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
+        words += ["--seeds", ",".join(map(str, store.plan.seeds))] if store.plan.seeds else []
         outcome = recipes.CellRunner(store, words, 1, self.threads, self.report).run([cell])
         if cell.name in outcome.failed:
             self._note_failure(store, cell, outcome.failed[cell.name])

@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from invariscope.lab import recipes
-from invariscope.lab.agenda import SCALE
+from invariscope.lab.agenda import SCALE, read_steps
+from invariscope.lab.campaign import STEPS
 from invariscope.lab.earlier import causes_table, changes_by_page, counts_table, read_earlier
 from invariscope.lab.overview import findings, verdict_table
+from invariscope.lab.replication import Replication, replication_summary, replications
 
 ARCHIVE, OUT = Path("reproductions"), Path("docs/reproductions")
 BAD_INPUT = 2
@@ -62,7 +64,9 @@ def fill_blocks(path: Path, blocks: Mapping[str, str]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def summaries(pages: Mapping[str, recipes.Page]) -> dict[str, dict[str, str]]:
+def summaries(
+    pages: Mapping[str, recipes.Page], repeated: Sequence[Replication]
+) -> dict[str, dict[str, str]]:
     """Return the blocks of the pages that summarise all recipes, by file."""
     earlier = read_earlier()
     return {
@@ -71,6 +75,7 @@ def summaries(pages: Mapping[str, recipes.Page]) -> dict[str, dict[str, str]]:
             "counts": counts_table(pages, earlier),
             "reasons": causes_table(pages, earlier),
             "changes": changes_by_page(pages, earlier),
+            "replications": replication_summary(repeated),
         },
     }
 
@@ -90,7 +95,7 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
     if list(pages) == every:
-        for name, blocks in summaries(pages).items():
+        for name, blocks in summaries(pages, replications(read_steps(STEPS), archive)).items():
             if (out / name).is_file():
                 fill_blocks(out / name, blocks)
 

@@ -33,7 +33,7 @@ def number_columns(cases: Sequence[Case], heading: str) -> list[Column]:
     """Return columns of values, intervals and, if any case has several, numbers of training runs."""
     return [
         (heading, [NONE if case.estimate is None else number(case.estimate.value) for case in cases]),
-        ("95 % interval", [_interval(case) for case in cases]),
+        ("95 % interval", [case_interval(case) for case in cases]),
         ("trainings", _trainings(cases)),
     ]
 
@@ -121,7 +121,8 @@ def seen_note(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -> s
     )
 
 
-def _interval(case: Case) -> str:
+def case_interval(case: Case) -> str:
+    """Return the interval of a case as text."""
     if case.estimate is None:
         return NONE
     around = case.estimate.interval
