@@ -88,6 +88,7 @@ class Photometric(Transform):
             exact=tuple(neutral),
             invertible=self.dial.opposite is not None,
             slider=None if self.dial.neutral is None else self._slider(),
+            added_by=(self.dial.option,),
         )
 
     def check(self, x: Any) -> None:
