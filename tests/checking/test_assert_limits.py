@@ -139,17 +139,40 @@ def test_a_constant_prediction_holds_with_a_caution():
     assert verdict.summary.endswith("with cautions: output")
 
 
-def test_layers_that_a_glob_matches_but_the_measure_skips_are_named():
+def test_layers_that_a_glob_matches_but_the_measure_skips_are_named(tmp_path):
     class Ragged(Brighter):
         def forward(self, x: Tensor) -> Tensor:
             self.other(x[:1])
             return super().forward(x)
 
     model = Ragged()
-    model.other = nn.Conv2d(1, 1, 1)
-    verdict = checked(model=model, max={"*:normalized_variance": 9})
-    assert verdict.unmeasured == ("other",)
-    assert verdict.summary.endswith("; not measured: other")
+    model.other, model.idle = nn.Conv2d(1, 1, 1), nn.Linear(1, 1)
+    verdict = checked(model=model, max={"*:normalized_variance": 9}, min={"rows:normalized_variance": 0})
+    assert [one.layer for one in verdict.unmeasured] == ["other", "idle"]
+    assert verdict.summary.endswith("; not measured: other, idle")
+    verdict.write_junit(tmp_path / "limits.xml")
+    suite = ElementTree.parse(tmp_path / "limits.xml").getroot().find("testsuite")
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "2")
+    error = broken(model=model, max={"*:normalized_variance": 1e-9})
+    assert "  not measured other, idle" in str(error)
+    for name in ("other", "idle"):
+        with pytest.raises(ValueError, match=f"no value for the layers '{name}'"):
+            checked(model=model, max={"rows:normalized_variance": 9, f"{name}:normalized_variance": 9})
+
+
+def test_containers_and_every_layer_can_be_limited_together():
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 3), nn.ReLU()), nn.Linear(3, 2))
+    verdict = checked(model=model, max={"*:normalized_variance": 9, "1:normalized_variance": 9})
+    names = [outcome.name for outcome in verdict.outcomes]
+    assert names == ["0", "1.0", "1.1", "1", "2", "Sequential", "1"]
+
+
+def test_a_layer_with_colons_in_its_name_can_be_limited():
+    model = nn.Sequential()
+    for name in ("stem:0", "a::b"):
+        model.add_module(name, nn.Flatten())
+    verdict = checked(model=model, max={"stem:0:normalized_variance": 9, "a:*:normalized_variance": 9})
+    assert [outcome.name for outcome in verdict.outcomes] == ["stem:0", "a::b"]
 
 
 REFUSED = [

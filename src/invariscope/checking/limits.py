@@ -6,6 +6,7 @@ of layers and limits, and the 95 % interval next to each value applies to that v
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
 import numbers
@@ -85,9 +86,11 @@ class Limit:
     @classmethod
     def _of(cls, key: str, text: str, form: str, *, upper: bool) -> Limit:
         """Return the limit of a key, without its bound."""
-        pattern, separator, named = key.partition(":")
+        pattern, separator, named = _halves(key)
         if not (separator and pattern.strip() and named.strip()):
             raise ValueError(f"cannot read the limit {text!r}; write {form}.")
+        if pattern.strip().startswith("!"):
+            raise ValueError(f"the limit {text!r} excludes layers; name the layers that it applies to.")
         wanted, output = _split(named.strip())
         try:
             measures = read_measures([wanted])
@@ -155,7 +158,7 @@ def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
                 f"{limit.measure.name} applies to the model's output, not to layers {limit.pattern!r}: write "
-                f"'{OUTPUT}{limit.text[limit.text.index(':') :]}'."
+                f"'{OUTPUT}{limit.text.strip().removeprefix(limit.pattern)}'."
             )
         _refuse_unknown_output(limit)
         _refuse_impossible(limit)
@@ -209,9 +212,8 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     """Return the options with which `iv.measure` computes a value for every limited layer."""
     measures = [limit.measure for limit in limits]
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
-    layers = None if "*" in patterns or not patterns else list(patterns)
     distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers, "rows": "all"}
+    return {"measures": distinct, "layers": list(patterns) or None, "rows": "all"}
 
 
 def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | None:
@@ -225,6 +227,25 @@ def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | 
         f"the model's prediction, which only these measure: {', '.join(measures)}. Name the last layer "
         f"instead of {OUTPUT!r}."
     )
+
+
+def _halves(key: str) -> tuple[str, str, str]:
+    """Split a key at the last colon that a measure follows; names of layers may contain colons.
+
+    >>> _halves("stem:0:twirl"), _halves("x:Stability(preset='a:b').D")
+    (('stem:0', ':', 'twirl'), ('x', ':', "Stability(preset='a:b').D"))
+    """
+    places = [place for place, character in enumerate(key) if character == ":"][::-1]
+    found = next((place for place in places if _is_expression(key[place + 1 :])), max(places, default=-1))
+    return (key[:found], ":", key[found + 1 :]) if places else (key, "", "")
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _split(text: str) -> tuple[str, str]:
