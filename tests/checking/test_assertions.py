@@ -264,7 +264,7 @@ def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(
     with torch.no_grad():
         model[1].bias.fill_(1e7)
     verdict = iv.assert_invariant(model, images, TURNS)
-    assert verdict.layers[0].blind
+    assert verdict.layers[0].inconclusive
     assert verdict.summary.endswith("tolerance above the null, so inconclusive: output")
     with torch.no_grad():
         model[1].bias.zero_()

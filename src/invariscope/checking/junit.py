@@ -61,7 +61,7 @@ def _add(suite: ElementTree.Element, outcome: Outcome | Unmeasured, model: str, 
         ElementTree.SubElement(case, kind, {"message": message})
     elif kind:
         found = ElementTree.SubElement(case, kind, {"message": message, "type": outcome.status})
-        found.text = _clean(f"{message}\nlimit: {limit.text}\nvalue: {outcome.origin}")
+        found.text = _clean(f"{message}\nlimit: {limit.text}\nvalue: {outcome.evidence}")
 
 
 def _kind(case: Outcome | Unmeasured) -> str:

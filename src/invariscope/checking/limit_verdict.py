@@ -59,7 +59,7 @@ class LimitVerdict:
         """The verdict on one line."""
         count, doubtful = len(self.outcomes), [o.name for o in self.outcomes if o.caution]
         ended = f"{count - len(self.broken)} of {count} limits hold"
-        ended += f"; {self.broken[0].message} ({self.broken[0].origin})" if self.broken else ""
+        ended += f"; {self.broken[0].message} ({self.broken[0].evidence})" if self.broken else ""
         cautions = f"; with cautions: {listed(dict.fromkeys(doubtful))}" if doubtful else ""
         missing = f"; not measured: {self._unmeasured}" if self.unmeasured else ""
         return f"{self.result.name} limits: {ended}{cautions}{missing}"
@@ -74,7 +74,7 @@ class LimitVerdict:
         held = len(self.outcomes) - len(self.broken)
         lines = [("model", f"{self.result.name} under {_transform(self.result)}; {_counted(self.outcomes)}")]
         lines += [(OUTPUT, prediction_of(self.result))] if any(map(_of_output, self.outcomes)) else []
-        lines += [(o.status, f"{o.message} ({o.origin})") for o in self.broken[:_LISTED]]
+        lines += [(o.status, f"{o.message} ({o.evidence})") for o in self.broken[:_LISTED]]
         more = len(self.broken) - _LISTED
         lines += [("", f"and {more} more in the exception's verdict.broken")] if more > 0 else []
         lines += [("not measured", self._unmeasured)] if self.unmeasured else []

@@ -67,7 +67,7 @@ class Outcome:
         return f"{self.name}: {self.limit.row} is {value}{beyond}, must be {self.limit.sign} {bound}"
 
     @property
-    def origin(self) -> str:
+    def evidence(self) -> str:
         """The interval and the number of samples, as far as they are known."""
         known = not (math.isnan(self.low) or math.isnan(self.high))
         interval = f"95 % interval {self.low:.4g} to {self.high:.4g}" if known else "no interval"

@@ -23,7 +23,7 @@ from invariscope.transforms.base import Transform
 
 
 def verdict_of(
-    what: str,
+    claim: str,
     result: Result,
     wanted: EquivarianceError,
     transform: Transform,
@@ -37,7 +37,7 @@ def verdict_of(
     """Return the verdict on every layer, from its decisive pair and the tolerance.
 
     Args:
-        what: "invariant" or "equivariant".
+        claim: "invariant" or "equivariant".
         result: rows and curves of `wanted`, with floors if elements interpolate.
         rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
@@ -63,7 +63,7 @@ def verdict_of(
         about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
         about |= {"elements": _elements(pairs, transform)}
         found.append(LayerVerdict(*row.key, action, row.value, row.null, worst, row.grid, **about))
-    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
+    return Verdict(claim, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")

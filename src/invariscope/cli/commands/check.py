@@ -121,7 +121,7 @@ def _show(result: Result, outcomes: Sequence[Outcome], others: Sequence[Unmeasur
     broken = [outcome for outcome in outcomes if outcome.status != "holds"]
     for outcome in broken:
         word = "no value" if outcome.status == "no value" else "broken"
-        complain(f"{outcome.message} ({outcome.origin})", word=word)
+        complain(f"{outcome.message} ({outcome.evidence})", word=word)
     missing = f"; not measured: {listed(dict.fromkeys(o.name for o in others), limit=5)}" if others else ""
     show_line(f"{len(outcomes) - len(broken)} of {len(outcomes)} limits hold{missing}")
 
