@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -116,6 +118,12 @@ def test_numbers_that_six_digits_do_not_tell_apart_get_more():
     assert said == "output: prediction.flips is 0.1666666667, must be ≤ 0.1666666666"
 
 
+def test_numbers_of_other_libraries_are_limits():
+    numbers = (np.float32(0.5), np.int64(1), Fraction(1, 2))
+    verdicts = [checked(max={"output:prediction.flips": number}) for number in numbers]
+    assert [verdict.outcomes[0].limit.bound for verdict in verdicts] == [0.5, 1.0, 0.5]
+
+
 def test_globs_limit_every_layer_they_match():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 2))
     for layer in (model[1], model[2]):
@@ -182,6 +190,7 @@ REFUSED = [
     ({"min": {3: 1}}, TypeError, "keys of limits must be strings.*got 3"),
     ({"min": {"output:consistency": float("nan")}}, ValueError, "must be a finite number; got nan"),
     ({"min": {"output:consistency": float("inf")}}, ValueError, "must be a finite number; got inf"),
+    ({"max": {"rows:normalized_variance": 10**400}}, ValueError, "must be a finite number; got 1000"),
     ({"min": {"output:consistency": True}}, ValueError, "must be a finite number; got True"),
     ({"min": {"output:consistency": "0.9"}}, ValueError, "must be a finite number; got '0.9'"),
     ({"min": {"output:consistency": 95}}, ValueError, "never holds.*Write 0.95 for 95 %"),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from invariscope.catalog.expressions import read_measures
+from invariscope.common.checks import real, shown
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.measures.base import MEASURES, Measure
@@ -79,9 +79,9 @@ class Limit:
         if not isinstance(key, str):
             raise TypeError(f"the keys of limits must be strings, {_KEYS}; got {key!r}")
         limit = cls._of(key, key, _KEYS, upper=upper)
-        if isinstance(bound, bool) or not isinstance(bound, numbers.Real) or not math.isfinite(bound):
-            raise ValueError(f"the limit of {key!r} must be a finite number; got {bound!r}")
-        return dataclasses.replace(limit, bound=float(bound))
+        if not math.isfinite(real(bound)):
+            raise ValueError(f"the limit of {key!r} must be a finite number; got {shown(bound)}")
+        return dataclasses.replace(limit, bound=real(bound))
 
     @classmethod
     def _of(cls, key: str, text: str, form: str, *, upper: bool) -> Limit:

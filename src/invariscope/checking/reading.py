@@ -162,12 +162,13 @@ def _allowed(
 ) -> tuple[float, str]:
     """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:
+        below = float(below)
         given = f"{below:.6g}, as given"
         if below < error <= rounding.value:
             given += f"; less than the {rounding}"
         elif below < error and not exact:
             given += "; this element interpolates, which a tolerance derived without below= allows for"
-        return float(below), given
+        return below, given
     parts = [str(rounding)]
     parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
     parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []
