@@ -50,8 +50,8 @@ def check(
     `invariscope list layers MODEL` shows the names of layers. Limits apply to the value over all samples; its
     interval is only shown. With --repeats, the part of a value that is due to chance alone is subtracted
     before the comparison with --max. A layer without a value, for example because all of its units are dead
-    (constant), breaks its limits. The exit code is 0 if all limits hold, 1 if any is broken, and 2 if the
-    command is invalid and nothing was checked. A layer that a glob matches but that cannot be measured
+    (constant), breaks its limits. The exit code is 0 if all limits hold, 1 if any is broken, and 2 if
+    nothing could be checked. A layer that a glob matches but that cannot be measured
     neither meets nor breaks a limit and is listed; a layer named in full must be measured.
 
     Examples:
