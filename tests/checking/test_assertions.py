@@ -264,7 +264,7 @@ def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(
     with torch.no_grad():
         model[1].bias.fill_(1e7)
     verdict = iv.assert_invariant(model, images, TURNS)
-    assert verdict.layers[0].blind
+    assert verdict.layers[0].inconclusive
     assert verdict.summary.endswith("tolerance above the null, so inconclusive: output")
     with torch.no_grad():
         model[1].bias.zero_()
@@ -295,7 +295,9 @@ REFUSED = [
     ({"conv": "spatail"}, TURNS, {}, ValueError, "unknown feature action 'spatail'. Closest: 'spatial'"),
     (3, TURNS, {}, TypeError, "got int"),
     (None, TURNS, {"layers": "cnov"}, ValueError, "no layer matches 'cnov'.*Closest: 'conv'"),
+    (None, TURNS, {"seed": "a"}, ValueError, "seed must be an integer, at least 0; got .a."),
     (None, TURNS, {"below": -1}, ValueError, "below must be a relative error.*got -1"),
+    (None, TURNS, {"below": 10**400}, ValueError, "below must be a relative error.*got 1000"),
     (None, TURNS, {"below": float("nan")}, ValueError, "below must be a relative error.*got nan"),
     (None, TURNS, {"seed": -1}, ValueError, "seed must be an integer"),
     ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action must be 'trivial'"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from invariscope.checking.limit_verdict import LimitError, LimitVerdict
 from invariscope.checking.limits import Limit, limits_of, needed, output_as_layer
-from invariscope.checking.outcomes import judged
+from invariscope.checking.outcomes import judged, unmeasured
 from invariscope.checking.session import current
 from invariscope.engine.api import measure
 from invariscope.results.result import Result
@@ -88,7 +88,8 @@ def assert_limits(
     options |= {"preprocess": preprocess, "call": call, "pool": pool, "repeats": repeats, "labels": labels}
     options |= {"classes": classes, "clusters": clusters, "label": label}
     result = _measured(limits, model, data, transform, options)
-    verdict = LimitVerdict(tuple(judged(limits, result)), result, seed, samples)
+    outcomes, others = judged(limits, result), unmeasured(limits, result)
+    verdict = LimitVerdict(tuple(outcomes), result, seed, samples, tuple(others))
     if session.on_verdict is not None:
         session.on_verdict(verdict.summary)
     if verdict.broken:

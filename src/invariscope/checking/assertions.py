@@ -16,6 +16,7 @@ from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
 from invariscope.checking.verdict import SymmetryError, Verdict
 from invariscope.common.autocast import without_autocast
+from invariscope.common.checks import integer, real, shown
 from invariscope.common.default_device import without_default_device
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
@@ -187,7 +188,8 @@ def _asserted(
 ) -> Verdict:
     __tracebackhide__ = True
     session = current()
-    options["seed"] = (session.seed or 0) if options["seed"] is None else options["seed"]
+    seed = (session.seed or 0) if options["seed"] is None else options["seed"]
+    options["seed"] = integer("seed", seed, least=0)
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform, options["repeats"])
@@ -243,8 +245,8 @@ def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -
                 "relative error that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
-    if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
-        raise ValueError(f"below must be a relative error of at least 0, such as 0.01; got {below!r}")
+    if not 0 <= real(below) < math.inf:
+        raise ValueError(f"below must be a relative error of at least 0, such as 0.01; got {shown(below)}")
 
 
 def _inspected(

@@ -23,7 +23,7 @@ from invariscope.transforms.base import Transform
 
 
 def verdict_of(
-    what: str,
+    claim: str,
     result: Result,
     wanted: EquivarianceError,
     transform: Transform,
@@ -37,7 +37,7 @@ def verdict_of(
     """Return the verdict on every layer, from its decisive pair and the tolerance.
 
     Args:
-        what: "invariant" or "equivariant".
+        claim: "invariant" or "equivariant".
         result: rows and curves of `wanted`, with floors if elements interpolate.
         rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
@@ -63,7 +63,7 @@ def verdict_of(
         about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
         about |= {"elements": _elements(pairs, transform)}
         found.append(LayerVerdict(*row.key, action, row.value, row.null, worst, row.grid, **about))
-    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
+    return Verdict(claim, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
@@ -162,12 +162,13 @@ def _allowed(
 ) -> tuple[float, str]:
     """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:
+        below = float(below)
         given = f"{below:.6g}, as given"
         if below < error <= rounding.value:
             given += f"; less than the {rounding}"
         elif below < error and not exact:
             given += "; this element interpolates, which a tolerance derived without below= allows for"
-        return float(below), given
+        return below, given
     parts = [str(rounding)]
     parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
     parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []

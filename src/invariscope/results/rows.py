@@ -213,10 +213,10 @@ def framed(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """Return a data frame of these columns; pandas cannot store texts that UTF-8 cannot encode."""
     import pandas as pd
 
-    return pd.DataFrame({name: list(map(_encodable, cells)) for name, cells in columns.items()})
+    return pd.DataFrame({name: list(map(encodable, cells)) for name, cells in columns.items()})
 
 
-def _encodable(cell: Any) -> Any:
+def encodable(cell: Any) -> Any:
     """Return the cell; surrogates in texts are escaped, as in `\\ud800`."""
     if not isinstance(cell, str) or cell.isascii():
         return cell
