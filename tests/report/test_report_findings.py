@@ -110,19 +110,19 @@ def test_no_jump_is_told_of_where_values_rise_less_fall_or_have_nothing_to_rise_
     assert "jumps" not in said(net(values, measure=DEVIATION))[0]
 
 
-def test_a_comparison_leads_and_counts_the_layers_whose_interval_excludes_zero():
+def test_a_comparison_leads_and_counts_the_layers_whose_difference_is_significant():
     a, b = (
         with_replicates([0.5, 0.5, 0.5], "plain", 0.0),
         with_replicates([0.3, 0.4999, 0.6], "rotated", 0.001),
     )
     assert said(a, b)[0] == (
         "Under rotation, rotated is more invariant than plain in 1 of 3 layers (most in layer0: 0.5000 → "
-        "0.3000) and less in 1 (most in layer2: 0.5000 → 0.6000); in 1 the 95\u00a0% interval of the "
-        "difference includes zero."
+        "0.3000) and less in 1 (most in layer2: 0.5000 → 0.6000); in 1 the difference is not significant "
+        "(Holm-adjusted p ≥ 0.05)."
     )
 
 
-def differences(*rows):
+def differences(*rows, p_holm=0.01):
     """Layers with values 1 and 1 + the interval's middle."""
     return pd.DataFrame(
         {
@@ -135,28 +135,67 @@ def differences(*rows):
             "difference": [(low + high) / 2 for low, high in rows],
             "ci_low": [low for low, _ in rows],
             "ci_high": [high for _, high in rows],
+            "p_holm": p_holm,
         }
     )
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "p_holm", "words"),
     [
         (
             [(-0.2, -0.1), (-0.5, -0.4)],
-            "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550)",
+            0.01,
+            "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550), each with "
+            "Holm-adjusted p < 0.05",
         ),
-        ([(0.1, 0.3)], "less invariant than plain in the only layer (most in layer0: 1.000 → 1.200)"),
         (
-            [(-0.2, 0.1), (-0.1, 0.1)],
-            "neither more nor less invariant than plain in any of 2 layers; in 2 the 95\u00a0% interval of "
-            "the difference includes zero",
+            [(0.1, 0.3)],
+            0.01,
+            "less invariant than plain in the only layer (most in layer0: 1.000 → 1.200), with "
+            "Holm-adjusted p < 0.05",
+        ),
+        (
+            [(-0.5, -0.4), (-0.2, -0.1), (-0.2, -0.1)],
+            [0.01, 0.05, 0.14],
+            "more invariant than plain in 1 of 3 layers (most in layer0: 1.000 → 0.550); in 2 the difference "
+            "is not significant (Holm-adjusted p ≥ 0.05)",
+        ),
+        (
+            [(-0.2, 0.1), (-0.2, -0.1)],
+            [0.4, 0.06],
+            "neither significantly more nor less invariant than plain in any of 2 layers (Holm-adjusted "
+            "p ≥ 0.05)",
         ),
     ],
 )
-def test_the_comparison_claims_only_what_the_intervals_show(rows, words):
-    sentence = findings.compared(differences(*rows), "normalized_variance", "rotation")
+def test_the_comparison_claims_only_what_is_significant_after_adjustment(rows, p_holm, words):
+    table = differences(*rows, p_holm=p_holm)
+    sentence = findings.compared(table, "normalized_variance", "rotation")
     assert sentence == f"Under rotation, rotated is {words}."
+
+
+def test_differences_between_copies_are_rarely_counted_although_their_intervals_often_exclude_zero():
+    draws = np.random.default_rng(0)
+    found = {"unadjusted": 0, "counted": 0}
+    for _ in range(60):
+        a, b = (independent(draws, name) for name in ("plain", "copy"))
+        rows = compare_all([a, b]).rows
+        found["unadjusted"] += ((rows["ci_low"] > 0) | (rows["ci_high"] < 0)).any()
+        sentence = findings.compared(rows, "normalized_variance", "rotation")
+        found["counted"] += "neither" not in sentence
+    assert found["unadjusted"] > 20
+    assert found["counted"] <= 8  # 5 % of 60, and chance
+
+
+def independent(draws, name):
+    """Sixteen layers whose values are means over eight groups of the same expectation."""
+    rows = []
+    for i in range(16):
+        groups = draws.normal(1.0, 0.1, 8)
+        left_out = (groups.sum() - groups) / 7
+        rows.append(row(f"layer{i}", groups.mean(), replicates=left_out.tolist(), group_sizes=[8] * 8))
+    return result(rows, name=name, **ROTATION)
 
 
 def test_layers_without_an_interval_do_not_count():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from invariscope.results.result import Result
 
+# Largest p-value, adjusted by Holm's procedure, of a difference that a sentence counts.
+SIGNIFICANT = 0.05
+
 
 def title(results: Sequence[Result]) -> str:
     """Return the page's heading: the models, or their number if there are many, and the transform."""
@@ -107,7 +110,8 @@ def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> lis
 def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     """Return a sentence on a pair of networks: how many layers of the second have lower or higher values.
 
-    A layer counts only if the 95 % interval of its difference excludes zero.
+    A layer counts only if its difference is significant after Holm's adjustment (`p_holm` below 0.05).
+    Unadjusted intervals would count about one layer in twenty of two networks that do not differ.
 
     Args:
         differences: rows of `invariscope.compare` for one measure, stratum and pair.
@@ -124,14 +128,21 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     if not known:
         reason = "there are too few samples for an interval"
         return f"Under {transform}, no difference between {other} and {first} is established: {reason}."
-    lower, higher = [r for r in known if r["ci_high"] < 0], [r for r in known if r["ci_low"] > 0]
+    clear = [row for row in known if row["p_holm"] < SIGNIFICANT]
+    lower, higher = [r for r in clear if r["ci_high"] < 0], [r for r in clear if r["ci_low"] > 0]
     total = "layers" if len(known) == len(rows) else "layers with intervals"
     fixed = Fixed.of(row[name] for row in rows for name in ("value_a", "value_b"))
     places = Places(len(known), total)
     text = f"{lead} is {_changes(lower, higher[::-1], places, measure, first, fixed)}"
-    open_ones = len(known) - len(lower) - len(higher)
-    rest = f"; in {open_ones} the 95\u00a0% interval of the difference includes zero" if open_ones else ""
-    return f"{text}{rest}."
+    return f"{text}{_significance(len(known), len(lower) + len(higher))}."
+
+
+def _significance(known: int, clear: int) -> str:
+    """Return the end of a comparison: which differences are significant, and what that means."""
+    if clear == known:
+        return f"{', each' if known > 1 else ','} with Holm-adjusted p < {SIGNIFICANT}"
+    level = f"(Holm-adjusted p ≥ {SIGNIFICANT})"
+    return f"; in {known - clear} the difference is not significant {level}" if clear else f" {level}"
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,7 @@ def _changes(
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {layers.in_words(measure)}"
     if not lower and not higher:
-        return f"neither {down} nor {up} {than} in {places.none}"
+        return f"neither significantly {down} nor {up} {than} in {places.none}"
     if not lower:
         return f"{up} {than} in {places.some(len(higher))}{_most(higher, fixed)}"
     also = f" and {up} in {len(higher)}{_most(higher, fixed)}" if higher else ""
