@@ -5,7 +5,7 @@ from plot_rows import NAN, curve, result, row
 
 from invariscope.report import findings
 from invariscope.report.comparison import compare_all
-from invariscope.report.facts import key_facts, words
+from invariscope.report.facts import key_facts, provenance, words
 
 ROTATION = {"transform": {"family": "rotation", "labels": ["0°", "90°"], "fingerprint": "t"}}
 
@@ -198,12 +198,10 @@ def independent(draws, name):
     return result(rows, name=name, **ROTATION)
 
 
-def test_layers_without_an_interval_do_not_count():
-    rows = differences((-0.2, -0.1), (-0.5, -0.5)).assign(ci_low=[-0.2, NAN], ci_high=[-0.1, NAN])
+def test_layers_without_a_test_do_not_count():
+    rows = differences((-0.2, -0.1), (-0.5, -0.5), p_holm=[0.01, NAN])
     sentence = findings.compared(rows, "anova.share_transform", "rotation")
-    assert (
-        "lower than plain in ANOVA: share transform in the only layer with an interval (most in" in sentence
-    )
+    assert "lower than plain in ANOVA: share transform in the only layer with a p-value (most in" in sentence
 
 
 def test_no_difference_is_claimed_where_no_interval_was_issued():
@@ -211,6 +209,14 @@ def test_no_difference_is_claimed_where_no_interval_was_issued():
     assert sentence == (
         "Under rotation, no difference between rotated and plain is established: there are too few samples "
         "for an interval."
+    )
+
+
+def test_no_difference_is_claimed_if_all_groups_of_samples_agree_exactly():
+    rows = differences((-0.5, -0.5), p_holm=NAN)
+    assert findings.compared(rows, "normalized_variance", "rotation") == (
+        "Under rotation, no difference between rotated and plain is established: it is the same in every "
+        "group of samples, so it has no p-value."
     )
 
 
@@ -272,3 +278,12 @@ def test_only_words_that_occur_are_explained():
 def test_a_single_layer_has_a_value_and_no_span():
     (sentence,) = said(result([row("output", 2.0, measure="stability_curve.gain")], **ROTATION))
     assert sentence == "The stability curve: gain of output is 2.000."
+
+
+def test_provenance_shows_notes_and_reasons_that_differ_only_in_numbers_once():
+    note = "no interval: the smallest group has {} of 8 samples needed"
+    rows = [row(f"conv{k}", 0.5, note=note.format(k)) for k in (1, 2, 4)]
+    skipped = [{"layer": "a", "call": k, "reason": f"{k + 2} rows for 3 samples"} for k in (0, 1)]
+    (entry,) = provenance([result(rows, skipped=skipped)])
+    assert entry["notes"] == [f"{note.format('1 to 4')} (3 rows: conv1, conv2, conv4)"]
+    assert entry["skipped"] == [("a, a, call 1", "2 to 3 rows for 3 samples")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,11 @@ import numpy as np
 
 from invariscope.common.cards import MOST_ROWS, Card, Table
 from invariscope.common.sparkline import Sparkline
-from invariscope.common.wording import shorten, shorten_all
+from invariscope.common.wording import alike, shorten, shorten_all
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import Fixed, probability
-from invariscope.report import findings
+from invariscope.report import captions, findings
 from invariscope.results.readable import readable, shown_name
 from invariscope.results.rows import PLACE
 
@@ -258,11 +257,12 @@ def _missing_intervals(result: Result, rows: Sequence[dict[str, Any]]) -> list[s
     missing = [row for row in rows if math.isfinite(row["value"]) and math.isnan(row["ci_low"])]
     if missing and (result.provenance.get("options") or {}).get("intervals") is False:
         return ["No intervals were computed (`intervals=False`)."]
-    reasons = Counter(row["note"] for row in missing if row["note"])
-    unexplained = len(missing) - reasons.total()
+    notes = (row["note"] for row in missing if row["note"])
+    reasons = alike(captions.reason_of(note) or note for note in notes)
+    unexplained = len(missing) - sum(len(places) for _, places in reasons)
     found = [
-        f"{_part(count, len(rows), 'value')} without an interval: {reason.removeprefix('no interval: ')}."
-        for reason, count in reasons.most_common(_MOST_REASONS)
+        f"{_part(len(places), len(rows), 'value')} without an interval: {reason}."
+        for reason, places in sorted(reasons, key=lambda kind: -len(kind[1]))[:_MOST_REASONS]
     ]
     if unexplained and not found:
         return [f"{_part(unexplained, len(rows), 'value')} without an interval."]

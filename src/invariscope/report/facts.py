@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.wording import listed
+from invariscope.common.wording import alike, listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import stability
 from invariscope.report.findings import main_measure
@@ -141,13 +141,7 @@ def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
             "name": name,
             "record": _record(result.provenance),
             "notes": [str(note) for note in result.provenance.get("notes") or ()] + _row_notes(result),
-            "skipped": [
-                (
-                    names.layer_label(str(entry.get("layer")), int(entry.get("call") or 0)),
-                    str(entry.get("reason")),
-                )
-                for entry in result.provenance.get("skipped") or ()
-            ],
+            "skipped": _skipped(result),
             "unused": [str(layer) for layer in result.provenance.get("unused") or ()],
         }
         for name, result in zip(names.model_names(results), results, strict=True)
@@ -182,13 +176,22 @@ def _plain(value: Any) -> str:
 
 
 def _row_notes(result: Result) -> list[str]:
-    """Return each distinct note, with the number of rows that have it and the first of their layers."""
+    """Return each kind of note, with the number of rows that have it and the first of their layers."""
     table = result.notes
+    labels = names.layer_labels(table)
     found = []
-    for note, rows in table.groupby("note", sort=False):
-        layers = dict.fromkeys(rows["layer"])
-        found.append(f"{note} ({len(rows)} rows: {listed(layers)})")
+    for note, places in alike(table["note"]):
+        rows = "1 row" if len(places) == 1 else f"{len(places):,} rows"
+        found.append(f"{note} ({rows}: {listed(dict.fromkeys(labels[i] for i in places))})")
     return found
+
+
+def _skipped(result: Result) -> list[tuple[str, str]]:
+    """Return (layers, reason) for each kind of reason why layers were skipped."""
+    entries = result.provenance.get("skipped") or ()
+    labels = [names.layer_label(str(entry.get("layer")), int(entry.get("call") or 0)) for entry in entries]
+    kinds = alike(str(entry.get("reason")) for entry in entries)
+    return [(", ".join(dict.fromkeys(labels[i] for i in places)), reason) for reason, places in kinds]
 
 
 def citation(results: Sequence[Result]) -> dict[str, str]:

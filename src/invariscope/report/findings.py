@@ -124,13 +124,15 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     if rows and not any(row["difference"] for row in rows):
         where = "the only layer" if len(rows) == 1 else f"{count_of(len(rows), len(rows))} layers"
         return f"{lead} and {first} have the same values in {where}."
-    known = [row for row in rows if math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])]
+    known = [row for row in rows if math.isfinite(row["p_holm"])]
     if not known:
-        reason = "there are too few samples for an interval"
+        fixed = any(words.known_interval(row["ci_low"], row["ci_high"]) for row in rows)
+        constant = "it is the same in every group of samples, so it has no p-value"
+        reason = constant if fixed else "there are too few samples for an interval"
         return f"Under {transform}, no difference between {other} and {first} is established: {reason}."
     clear = [row for row in known if row["p_holm"] < SIGNIFICANT]
     lower, higher = [r for r in clear if r["ci_high"] < 0], [r for r in clear if r["ci_low"] > 0]
-    total = "layers" if len(known) == len(rows) else "layers with intervals"
+    total = "layers" if len(known) == len(rows) else "layers with p-values"
     fixed = Fixed.of(row[name] for row in rows for name in ("value_a", "value_b"))
     places = Places(len(known), total)
     text = f"{lead} is {_changes(lower, higher[::-1], places, measure, first, fixed)}"
@@ -167,7 +169,7 @@ class Places:
 
     @property
     def _only(self) -> str:
-        one = self.kind.replace("layers", "layer").replace("intervals", "an interval")
+        one = self.kind.replace("layers", "layer").replace("p-values", "a p-value")
         return f"the only {one}" if self.count == 1 else ""
 
 
