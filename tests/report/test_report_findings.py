@@ -58,6 +58,18 @@ def test_the_layers_of_a_deep_network_are_named_with_their_position():
     assert "layer41 (layer 42 of 42) most" in sentence
 
 
+def test_each_call_of_a_shared_module_counts_as_a_layer():
+    rows = [row("conv", 0.5, call=k) for k in range(40)] + [
+        row("relu", v, call=k) for k, v in enumerate((0.2, 0.9))
+    ]
+    shown = result(rows, **ROTATION)
+    _, sentence = said(shown)
+    assert "affects relu (layer 41 of 42) least" in sentence
+    assert "relu, call 1 (layer 42 of 42) most" in sentence
+    assert dict(key_facts([shown]))["Layers"] == ["42 measured"]
+    assert "42 layers" in repr(shown)
+
+
 @pytest.mark.parametrize(
     ("spread", "words"), [("variance", "(variance ratio)"), ("std", "(ratio of standard deviations)")]
 )
@@ -270,9 +282,9 @@ def test_facts_that_differ_are_said_for_each_network():
 
 
 def test_only_words_that_occur_are_explained():
-    assert [word for word, _ in words([net([0.5])])] == ["value"]
+    assert [word for word, _ in words([net([0.5])])] == ["layer", "value"]
     told = words([result([row("a", 0.5, null=1.0, dead_units=2), row("a", 0.5, stratum="cat")])])
-    assert [word for word, _ in told] == ["value", "null", "dead", "class"]
+    assert [word for word, _ in told] == ["layer", "value", "null", "dead", "class"]
 
 
 def test_a_single_layer_has_a_value_and_no_span():

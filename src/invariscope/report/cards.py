@@ -297,7 +297,8 @@ def _spanned_rows(result: Result) -> str:
 
 
 def _spanned(table: pd.DataFrame) -> str:
-    measures, layers, strata, pairs = (len(set(table[name])) for name in ("measure", "layer", "stratum", "b"))
+    measures, strata, pairs = (len(set(table[name])) for name in ("measure", "stratum", "b"))
+    layers = len(set(names.layer_labels(table)))
     span = _product(measures, layers, strata)
     return span if pairs == 1 else f"{span} × {pairs} pairs"
 

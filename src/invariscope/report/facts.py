@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 WORDS = {
+    "layer": "The output of a module, or of an operation such as a sum. If a module runs several times, each "
+    "call counts as a layer.",
     "value": "The mean over the units of a layer, without excluded units. Its 95 % interval is over samples "
     "only; the network and the elements of the transform are held fixed.",
     "interval": "The 95 % interval is over samples: if a measurement is repeated on other samples, 95 % of "
