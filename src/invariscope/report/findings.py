@@ -40,10 +40,10 @@ def main_measure(results: Sequence[Result]) -> str | None:
 def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> list[str]:
     """Return the findings, the headline first: what happens to predictions or, if unknown, to layers."""
     measure = main_measure(results)
-    lead = predictions.headline(results)
-    if measure is None and not lead:
+    lead, along = predictions.headline(results), stability.headline(results)
+    if measure is None and not lead and not along:
         return ["No layer has a value; see the notes for the reason."]
-    found = [lead, *predictions.details(results)]
+    found = [lead, along, *predictions.details(results)]
     if measure is not None:
         found += _of_layers(results, differences, measure)
     found += [] if lead else [_not_measured(results)]
@@ -53,7 +53,8 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
 def _of_layers(results: Sequence[Result], differences: pd.DataFrame | None, measure: str) -> list[str]:
     """Return sentences on layers: comparisons, extremes per network, nulls, cautions, accuracy."""
     if len(results) > predictions.FEW:
-        return [ranking.span(results, measure), *_of_many(results, measure)]
+        span = "" if any(map(stability.has_curves, results)) else ranking.span(results, measure)
+        return [span, *_of_many(results, measure)]
     found = []
     if differences is not None and not any(map(stability.has_curves, results)):
         found = _comparisons(differences, measure, transform_name(results[0]))
@@ -61,7 +62,8 @@ def _of_layers(results: Sequence[Result], differences: pd.DataFrame | None, meas
     named = list(zip(several, results, strict=True))
     if len(results) == 1 and not stability.has_curves(results[0]) and not predictions.predictions(results):
         found.append(layers.span(results[0], measure))
-    found += [text for name, result in named for text in _leading(result, measure, name)]
+    said = stability.in_headline(results)
+    found += [text for name, result in named for text in _leading(result, measure, name, said)]
     found += [layers.nulls(result, measure, name) for name, result in named]
     found += [text for name, result in named for text in layers.cautions(result, measure, name)]
     return found + [_accuracy(result, name) for name, result in named]
@@ -82,10 +84,14 @@ def _of_many(results: Sequence[Result], measure: str) -> list[str]:
     return found
 
 
-def _leading(result: Result, measure: str, prefix: str) -> list[str]:
-    """Return sentences on curves against the radius or, without curves, on the layers with extreme values."""
+def _leading(result: Result, measure: str, prefix: str, said: Sequence[str]) -> list[str]:
+    """Return sentences on curves against the radius or, without curves, on the layers with extreme values.
+
+    Args:
+        said: suffixes of the ways to change inputs that the headline is about.
+    """
     if stability.has_curves(result):
-        return [sentence(prefix, text) for text in stability.sentences(result)]
+        return [sentence(prefix, text) for text in stability.sentences(result, without=said)]
     return [layers.extremes(result, measure, prefix)]
 
 
