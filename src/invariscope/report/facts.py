@@ -32,8 +32,8 @@ WORDS = {
     "the layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
     "on the same samples. A value within this range occurs without any training.",
-    "floor": "The value caused by interpolation alone, measured by transforming inputs and transforming them "
-    "back.",
+    "floor": "The value that inexact elements alone cause, by interpolation or rounding, measured by "
+    "transforming inputs and transforming them back.",
     "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
     "of invariance and are left out.",
     "sparse": "Units that respond to very few samples. Their values are mostly noise, so the units are left "

@@ -48,7 +48,7 @@ def compare(
     main = headline_first(shown["measure"])[0]
     of = {"all": "", "mean": " (mean over classes)"}.get(stratum, f" (class {stratum})")
     under = f"{transform_name(runs[0])}{of}"
-    show("", compared(where(shown, measure=main), main, under), "")
+    show(compared(where(shown, measure=main), main, under))
     for line in outside_note(shown.to_dict("records"), value="difference"):  # type: ignore[arg-type]
         show(line)
     show(
