@@ -78,3 +78,11 @@ def test_operations_belong_to_the_block_that_runs_them():
     deep = [f"layer{stage}.{block}{part}" for stage in range(6) for block in (0, 1) for part in parts]
     shown = [label for label, kept in zip(deep, shown_layers(deep), strict=True) if kept]
     assert shown == [f"layer{stage}.{block}.relu2" for stage in range(6) for block in (0, 1)]
+
+
+def test_logarithmic_axes_have_round_numbers_over_the_whole_range():
+    rows = [row(f"a{k}", value, measure="gradient_norm") for k, value in enumerate((0.004, 0.1, 0.9))]
+    chart = LayerProfile.prepare([result(rows)], logarithmic=True).chart()
+    ticks = [tick for tick in chart.yaxis[0].ticker.ticks if 0.004 <= tick <= 0.9]
+    assert ticks == [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    assert chart.yaxis[0].major_label_overrides[0.005] == "0.005"

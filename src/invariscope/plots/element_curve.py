@@ -174,7 +174,9 @@ class ElementCurve(ChartPlot):
         from invariscope.plots.shared import layer_axis
 
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
-        if not self.logarithmic:
+        if self.logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
+        else:
             chart.y_range = live.fixed(*self.span)
         sources = [
             _chart_series(chart, series, *self._positive(series), i) for i, series in enumerate(self.series)

@@ -196,7 +196,9 @@ class LayerProfile(MeasurePlot):
 
         deepest = max(len(s.layers) for s in self.series)
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
-        if not self.logarithmic:
+        if self.logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
+        else:
             chart.y_range = live.fixed(self.bottom, self.top)
         live.axis_title(chart.yaxis[0], self._y_title)
         if self.relative:

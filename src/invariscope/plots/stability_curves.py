@@ -209,6 +209,9 @@ class StabilityCurves(ChartPlot):
             line = Span(location=self.bump, dimension="height", line_width=1.5, line_dash="dotted")
             chart.add_layout(live.themed(line, line_color="muted"))
         sources = [_chart_series(chart, series) for series in self.series]
+        live.log_axis(chart.xaxis[0], np.concatenate([series.radius for series in self.series]))
+        if self._logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
         live.axis_title(chart.xaxis[0], AXIS)
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
