@@ -17,7 +17,7 @@ from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.report import captions, findings
 from invariscope.results.readable import readable, shown_name
-from invariscope.results.rows import PLACE
+from invariscope.results.rows import PLACE, layer_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,8 +292,8 @@ def _rest(result: Result) -> str:
 
 
 def _spanned_rows(result: Result) -> str:
-    counts = (len({getattr(row, name) for row in result.rows}) for name in ("measure", "key", "stratum"))
-    return _product(*counts)
+    measures, strata = (len({getattr(row, name) for row in result.rows}) for name in ("measure", "stratum"))
+    return _product(measures, len(layer_keys(result.rows)), strata)
 
 
 def _spanned(table: pd.DataFrame) -> str:
