@@ -466,6 +466,9 @@ def test_parts_of_the_output_have_actions_by_their_names(named):
     verdict = iv.assert_equivariant(model, points, turns, feature_action=actions, layers=layers)
     found = {layer.layer: layer.action for layer in verdict.layers}
     assert found == {"EnergyAndForces": "trivial", "EnergyAndForces[forces]": "spatial"}
+    reasons = [layer.worst.reason for layer in verdict.layers if layer.worst]
+    assert any("for transforming the input and back" in reason for reason in reasons)
+    assert not any("interpolat" in reason for reason in reasons)  # points have no grid
     wrong = actions | {"EnergyAndForces[forces]": "trivial"}
     error = broken(iv.assert_equivariant, model, points, turns, feature_action=wrong, layers=layers)
     assert "EnergyAndForces[forces]" in str(error)

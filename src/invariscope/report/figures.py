@@ -135,7 +135,7 @@ def _picture(view: View, target: str, charts: Charts) -> Picture:
 
 
 def _legend(plot: Any) -> tuple[Entry, ...]:
-    series = getattr(plot, "series", ())
+    series = getattr(plot, "series", None) or getattr(plot, "families", ())
     if len(series) < 2:
         return ()
     return tuple(
