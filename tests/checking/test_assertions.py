@@ -455,6 +455,8 @@ def test_a_selection_that_may_miss_the_fault_says_how_many_earlier_layers_it_lef
     assert "earlier layers were not checked" in alone
     whole = str(broken(iv.assert_equivariant, c4("conv2"), images, TURNS))
     assert "not checked" not in whole
+    invariance = str(broken(iv.assert_invariant, c4(), images, TURNS, layers="conv3"))
+    assert "not checked" not in invariance  # that earlier layers are not invariant is no fault
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["by the actions", "by layers="])

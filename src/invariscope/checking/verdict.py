@@ -213,9 +213,12 @@ class Verdict:
 
     @cached_property
     def _unchecked(self) -> int:
-        """Number of layers before the first broken one that were not checked; 0 for the output."""
+        """Number of layers before the first broken one that were not checked.
+
+        0 for the output, and for invariance, which layers often gain after others that lack it.
+        """
         first, checked = self.broken[0], {(layer.layer, layer.call) for layer in self.layers}
-        if (first.layer, first.call) not in self.order:
+        if self.what != "equivariant" or (first.layer, first.call) not in self.order:
             return 0
         return sum(key not in checked for key in self.order[: self.order.index((first.layer, first.call))])
 
