@@ -100,6 +100,7 @@ def test_layers_are_listed_in_the_order_in_which_they_run(invoke):
         ("2", "Flatten", "144  same values as 1"),
         ("3", "Linear", "3"),
     ]
+    assert said.startswith("Layers of net:make (4)")
 
 
 def test_layers_of_a_zoo_network_need_no_data(invoke):

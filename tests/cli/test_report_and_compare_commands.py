@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import invariscope as iv
+from invariscope.plots.shared.labels import where
+from invariscope.report.findings import compared, transform_name
 
 
 def test_compare_shows_both_values_the_difference_and_its_interval(finished, invoke):
@@ -17,6 +19,18 @@ def test_compare_shows_both_values_the_difference_and_its_interval(finished, inv
     assert done.exit_code == 0, done.output
     assert re.search(r"layer +first +second +difference +95 % interval +p", done.stdout)
     assert re.search(r"^3 +\d\.\d+ +\d\.\d+ +[+−]\d\.\d+ +\S+ to \S+ +", done.stdout, re.M)
+
+
+def test_compare_counts_layers_in_the_words_of_the_report(finished, invoke):
+    finished("a", "--label", "first", "--by-class")
+    finished("b", "--label", "second", "--weights", "random", "--by-class")
+    runs = [iv.load(name) for name in ("a", "b")]
+    rows = where(iv.compare(runs), measure="normalized_variance", stratum="all")
+    expected = compared(rows, "normalized_variance", transform_name(runs[0]))
+    shown = " ".join(invoke("compare", "a", "b").stdout.split())
+    assert " ".join(expected.split()) in shown
+    shown = " ".join(invoke("compare", "a", "b", "--stratum", "mean").stdout.split())
+    assert f"Under {transform_name(runs[0])} (mean over classes), " in shown
 
 
 def test_runs_of_one_name_are_told_apart(finished, invoke):

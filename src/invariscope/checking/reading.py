@@ -38,7 +38,7 @@ def verdict_of(
 
     Args:
         claim: "invariant" or "equivariant".
-        result: rows and curves of `wanted`, with floors if elements interpolate.
+        result: rows and curves of `wanted`, with floors if elements are inexact.
         rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
         options: options of the measurement, including the seed and the number of samples.
@@ -167,11 +167,11 @@ def _allowed(
         if below < error <= rounding.value:
             given += f"; less than the {rounding}"
         elif below < error and not exact:
-            given += "; this element interpolates, which a tolerance derived without below= allows for"
+            given += "; this element is inexact, which a tolerance derived without below= allows for"
         return below, given
     parts = [str(rounding)]
-    parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
-    parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []
+    parts += [f"{input_floor:.2g} for transforming the input and back"] if input_floor else []
+    parts += [f"{action_floor:.2g} for transforming the response and back"] if action_floor else []
     whole = rounding.value + input_floor + action_floor
     return whole, f"{whole:.2g}: {' + '.join(parts)}" if len(parts) > 1 else parts[0]
 

@@ -189,7 +189,9 @@ class Verdict:
             lines["next"] = "iv.assert_equivariant with the same model, data and transform names the layer"
         lines["replay"] = self._replay(first.worst)
         shown = "\n".join(f"  {name:<12} {text}" for name, text in lines.items())
-        return f"{_headline(first, self.claim, alone=len(self.layers) == 1)}\n{shown}"
+        which = "is" if len(self.layers) == 1 else "is the first that is"
+        which = which.replace("first", "first checked layer") if self._unchecked else which
+        return f"{_headline(first, self.claim, which)}\n{shown}"
 
     def _place(self, first: LayerVerdict) -> str:
         """Return a phrase with the position of the first broken layer, and the largest earlier error."""
@@ -200,8 +202,25 @@ class Verdict:
         text = f"{self.result.name}{number}; {counts}"
         if before:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            text += f"; all earlier ones hold; their largest error is {largest.short}"
+            ones = "checked ones" if self._unchecked else "ones"
+            text += f"; all earlier {ones} hold; their largest error is {largest.short}"
+        if self._unchecked:
+            layers = (
+                "1 earlier layer was" if self._unchecked == 1 else f"{self._unchecked} earlier layers were"
+            )
+            text += f"; {layers} not checked and may break it first"
         return text
+
+    @cached_property
+    def _unchecked(self) -> int:
+        """Number of layers before the first broken one that were not checked.
+
+        0 for the output, and for invariance, which layers often gain after others that lack it.
+        """
+        first, checked = self.broken[0], {(layer.layer, layer.call) for layer in self.layers}
+        if self.what != "equivariant" or (first.layer, first.call) not in self.order:
+            return 0
+        return sum(key not in checked for key in self.order[: self.order.index((first.layer, first.call))])
 
     @property
     def _channels_last(self) -> str:
@@ -247,11 +266,10 @@ def _closeness(layer: LayerVerdict) -> float:
     return math.inf if layer.worst is None else layer.worst.share
 
 
-def _headline(first: LayerVerdict, claim: str, *, alone: bool) -> str:
+def _headline(first: LayerVerdict, claim: str, which: str) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
         return f"{name} returns 0 for every input, so it cannot be shown to be {claim}"
-    which = "is" if alone else "is the first that is"
     return f"{name} {which} not {claim}: relative error {first.worst}"
 
 

@@ -79,7 +79,7 @@ def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str
     counts, what = (sizes, "samples") if clusters is None else (clusters, "clusters")
     if counts.min() >= MIN_PER_GROUP:
         return ""
-    few = f"no interval: a group has {counts.min()} {what}, but {MIN_PER_GROUP} are needed; {ENOUGH}"
+    few = f"no interval: the smallest group has {counts.min()} of {MIN_PER_GROUP} {what} needed; {ENOUGH}"
     return _reason(few, "small_groups")
 
 

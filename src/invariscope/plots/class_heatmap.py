@@ -84,9 +84,9 @@ class ClassHeatmap(ChartPlot):
     title = "Class by class"
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
-        "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant on samples of that class. If there are many classes, "
-        "only those with the lowest and highest values are shown, with quantiles over all classes in between."
+        "others of their class, so normalized values are usually higher. If the last layer is the output, "
+        "its diagonal shows each class in the unit of that class. If there are many classes, only those "
+        "with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
     single = True

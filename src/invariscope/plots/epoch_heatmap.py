@@ -135,6 +135,7 @@ class EpochHeatmap(ModelPlot):
         scale = live.colour_scale(self.span)
         images = live.matrix(chart, self.value, self._columns(), scale)
         live.name_ticks(chart.yaxis[0], self.layers)
+        layer_axis.name_prefix(chart.yaxis[0], self.layers)
         chart.xaxis[0].ticker = list(self.ticks)
         chart.xaxis[0].major_label_overrides = {place: str(self.epochs[place]) for place in self.ticks}
         live.axis_title(chart.xaxis[0], "epoch")

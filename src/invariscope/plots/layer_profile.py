@@ -63,10 +63,10 @@ class LayerProfile(MeasurePlot):
 
     title = "Layer by layer"
     reading = (
-        "Each dot is a layer, in the order in which layers run. The bar is the 95 % interval over samples, "
-        "and the dotted line is the null: the value if orbits consisted of unrelated samples. A shaded "
-        "band, if present, covers 95 % of networks with random weights. The axis is logarithmic if values "
-        "differ by more than a factor of 100; a value of zero then has no dot."
+        "Each dot is a layer, in the order in which layers run. The bar is the 95 % interval over samples. "
+        "A dotted line, if present, is the null: the value if orbits consisted of unrelated samples. A "
+        "shaded band, if present, covers 95 % of networks with random weights. The axis is logarithmic if "
+        "values differ by more than a factor of 100; a value of zero then has no dot."
     )
     order = 10
 
@@ -196,7 +196,9 @@ class LayerProfile(MeasurePlot):
 
         deepest = max(len(s.layers) for s in self.series)
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
-        if not self.logarithmic:
+        if self.logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
+        else:
             chart.y_range = live.fixed(self.bottom, self.top)
         live.axis_title(chart.yaxis[0], self._y_title)
         if self.relative:

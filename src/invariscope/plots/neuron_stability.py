@@ -126,7 +126,6 @@ class NeuronStability(ChartPlot):
 
         chart = live.new_chart(height=320)
         chart.y_range = live.fixed(0, self.top)
-        live.axis_title(chart.xaxis[0], names.layer_axis(self.layers))
         live.axis_title(chart.yaxis[0], CHANGE)
         layer_axis.layer_columns(chart, self.layers)
         chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)

@@ -38,8 +38,8 @@ class UnitHeatmap(ModelPlot):
     title = "Unit by unit"
     reading = (
         "Each column is a layer, and each cell is a unit or a feature map (the mean over its positions). "
-        "Dark cells respond least to the transformation. Hatched cells are dead: they never respond, so they "
-        "have no value."
+        "Dark cells have the lowest values. Hatched cells are dead: they never respond, so they have no "
+        "value."
     )
     order = 40
     single = True

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.common.wording import listed
+from invariscope.common.wording import alike, listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import words
 from invariscope.report.predictions import FLIPS, KEPT_BY_ELEMENT
@@ -157,34 +155,23 @@ def counted(gaps: Sequence[Gap], total: int, what: str) -> str:
     Reasons that differ only in their numbers are counted together.
 
     >>> counted([("a", "3 samples decide"), ("b", "4 samples decide")], 10, "layers")
-    'No interval for 2 of 10 layers: 3 samples decide, or the like (a, b).'
+    'No interval for 2 of 10 layers: 3 to 4 samples decide (a, b).'
     >>> counted([("a", "few samples")], 1, "layers")
     'No interval: few samples.'
     """
     if not gaps:
         return ""
-    kinds: dict[str, list[Gap]] = {}
-    for gap in gaps:
-        kinds.setdefault(_without_numbers(gap[1]), []).append(gap)
-    largest = sorted(kinds.values(), key=len, reverse=True)
-    several = len(gaps) < total or len(kinds) > 1
-    said = [_reason_with_places(own, several=several) for own in largest[:_MOST_REASONS]]
+    largest = sorted(alike(reason for _, reason in gaps), key=lambda kind: -len(kind[1]))
+    several = len(gaps) < total or len(largest) > 1
+    said = [
+        f"{reason} ({listed(dict.fromkeys(gaps[i][0] for i in own), limit=3)})" if several else reason
+        for reason, own in largest[:_MOST_REASONS]
+    ]
     more = len(largest) - _MOST_REASONS
     rest = f"; and {more} more reasons, under Provenance" if more > 0 else ""
     count = f" for {len(gaps):,} of {total:,} {what}" if len(gaps) < total else ""
     whole = f" for any of {total:,} {what}" if not count and total > 1 else count
     return f"No interval{whole}: {'; '.join(said)}{rest}."
-
-
-@lru_cache(maxsize=1024)
-def _without_numbers(reason: str) -> str:
-    return re.sub(r"[\d.,]+", "#", reason)
-
-
-def _reason_with_places(gaps: Sequence[Gap], *, several: bool) -> str:
-    reasons = Counter(reason for _, reason in gaps)
-    reason = next(iter(reasons)) + (", or the like" if len(reasons) > 1 else "")
-    return f"{reason} ({listed(dict.fromkeys(place for place, _ in gaps), limit=3)})" if several else reason
 
 
 def of_tables(results: Sequence[Result]) -> list[str]:

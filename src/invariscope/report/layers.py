@@ -40,9 +40,8 @@ def layer_name(row: dict[str, Any], result: Result | None = None, measure: str =
     In networks with more than 40 layers, of which charts show the outputs of blocks, its position follows.
     """
     name = f"layer {row['label']}" if row["label"][:1].isdigit() else row["label"]
-    rows = [] if result is None else list(names.rows_of(result, measure)["layer"])
-    order = list(dict.fromkeys(rows))  # calls of a shared module are one layer
-    return f"{name} (layer {order.index(row['layer']) + 1} of {len(order)})" if len(rows) > FEW else name
+    order = [] if result is None else list(names.rows_of(result, measure)["label"])
+    return f"{name} (layer {order.index(row['label']) + 1} of {len(order)})" if len(order) > FEW else name
 
 
 def span(result: Result, measure: str) -> str:

@@ -168,7 +168,7 @@ def headline(results: Sequence[Result]) -> str:
         return f"{lead}{_span(known, several)}."
     first, *others = known
     shares = [_share_of(first, f" of {several} change class"), *(_share_of(one) for one in others)]
-    return f"{lead}{_once(words.join(shares))}."
+    return f"{lead}{words.interval_once(words.join(shares))}."
 
 
 def _lead(known: Sequence[Predictions], results: Sequence[Result]) -> str:
@@ -187,13 +187,6 @@ def _lead(known: Sequence[Predictions], results: Sequence[Result]) -> str:
 def _share_of(one: Predictions, what: str = "") -> str:
     value, interval = one.main.texts
     return f"{value}{what} for {one.name}{interval}"
-
-
-def _once(text: str) -> str:
-    """Say which intervals these are only once."""
-    what = f"(95{words.NBSP}% interval "
-    before, found, after = text.partition(what)
-    return before + found + after.replace(what, "(")
 
 
 def _span(known: Sequence[Predictions], several: str) -> str:

@@ -37,7 +37,7 @@ ROW_COLUMNS = (
         "interval",
         "middle 95 % of the values of the same architecture with random weights",
     ),
-    ("floor", "Floor", "number", "the value caused by interpolation alone"),
+    ("floor", "Floor", "number", "the value that inexact elements alone cause"),
     ("chance", "Chance", "number", "the value caused by the model's own randomness"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),

@@ -113,11 +113,13 @@ class View:
         label: its text.
         plot: the plot; of a deep network, it shows only the outputs of blocks.
         whole: the same plot of all layers, if that is more.
+        reading: how to read this view, if the `reading` of the plot does not say; may be empty.
     """
 
     label: str
     plot: Plot
     whole: Plot | None = None
+    reading: str = ""
 
 
 def whole_plot(

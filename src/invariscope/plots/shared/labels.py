@@ -271,6 +271,17 @@ def without_prefix(names: Sequence[str]) -> list[str]:
     return [".".join(p) for p in parts]
 
 
+def modules_of(label: str) -> list[str]:
+    """Return the names of the modules around a layer, outermost first, and its own name.
+
+    A slash precedes the name of an operation that is not a module.
+
+    >>> modules_of("block1.0.conv, call 1"), modules_of("block1.0/add")
+    (['block1', '0', 'conv'], ['block1', '0', 'add'])
+    """
+    return re.split(r"[./]", label.partition(", call ")[0])
+
+
 def shared_prefix(names: Sequence[str]) -> str:
     """Return the dotted prefix that `axis_labels` leaves out.
 
