@@ -24,6 +24,7 @@ class AgendaStep:
         cells: patterns of cell names. Cells needed by a matching cell also run, but have a worth of 0.
         worth: worth of each cell; only ratios matter.
         title: the heading of the step in the summary; by default the name of the recipe.
+        seeds: fresh seeds, which replace the recipe's list `seeds`; empty: the seeds of the recipe.
     """
 
     recipe: str
@@ -31,6 +32,7 @@ class AgendaStep:
     scale: str = SCALE
     cells: list[str] = field(default_factory=lambda: ["*"])
     title: str = ""
+    seeds: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,14 @@ def planned_jobs(
         FileNotFoundError: a data set is missing, and the archive has no digests of it.
         ValueError: unknown recipe or scale, or a pattern that matches no cell.
     """
-    stores: dict[tuple[str, str], Store] = {}
+    stores: dict[tuple[str, str, tuple[int, ...]], Store] = {}
     jobs: dict[str, Job] = {}
     for number, step in enumerate(steps):
-        if (step.recipe, step.scale) not in stores:
-            plan = recipes.load(step.recipe, scale=step.scale)
-            stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
-        store = stores[step.recipe, step.scale]
+        which = (step.recipe, step.scale, tuple(step.seeds))
+        if which not in stores:
+            plan = recipes.load(step.recipe, scale=step.scale, seeds=step.seeds or None)
+            stores[which] = Store(work, plan, data_dir, archive)
+        store = stores[which]
         for cell in store.plan.with_needs(store.plan.matching(step.cells)):
             worth = step.worth if matches_any(step.cells, cell.name) else 0.0
             job = _job(Home(step.recipe, store, cell), number, worth)

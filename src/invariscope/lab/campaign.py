@@ -80,7 +80,9 @@ class Campaign:
 
     def _run(self, key: str, home: Home) -> None:
         store, cell = home.store, home.cell
-        words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
+        plan = store.plan
+        seeds = ["--seeds", ",".join(map(str, plan.seeds))] if plan.seeds else []
+        words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", plan.scale, *seeds, *self.words]
         outcome = recipes.CellRunner(store, words, 1, self.threads, self.report).run([cell])
         if cell.name in outcome.failed:
             self._note_failure(store, cell, outcome.failed[cell.name])
