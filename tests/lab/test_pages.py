@@ -40,7 +40,7 @@ def test_a_block_is_replaced_and_the_text_around_it_stays(tmp_path):
 
 
 def test_the_committed_summaries_have_a_place_for_every_block(tmp_path):
-    for name, blocks in pages.summaries({}, []).items():
+    for name, blocks in pages.summaries({}, {}).items():
         copy = tmp_path / name
         copy.write_text((ROOT / "docs" / "reproductions" / name).read_text())
         pages.fill_blocks(copy, dict.fromkeys(blocks, "text"))

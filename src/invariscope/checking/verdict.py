@@ -218,7 +218,7 @@ class Verdict:
         0 for the output, and for invariance, which layers often gain after others that lack it.
         """
         first, checked = self.broken[0], {(layer.layer, layer.call) for layer in self.layers}
-        if self.what != "equivariant" or (first.layer, first.call) not in self.order:
+        if self.claim != "equivariant" or (first.layer, first.call) not in self.order:
             return 0
         return sum(key not in checked for key in self.order[: self.order.index((first.layer, first.call))])
 

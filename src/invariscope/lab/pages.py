@@ -5,19 +5,21 @@ Needs neither data sets nor training, and takes a few minutes.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from invariscope.lab import recipes
-from invariscope.lab.agenda import SCALE, read_steps
+from invariscope.lab.agenda import SCALE, AgendaStep, read_steps
 from invariscope.lab.campaign import STEPS
 from invariscope.lab.earlier import causes_table, changes_by_page, counts_table, read_earlier
 from invariscope.lab.overview import findings, verdict_table
-from invariscope.lab.replication import Replication, replication_summary, replications
+from invariscope.lab.recipes.verdicts import ClaimVerdict
+from invariscope.lab.replication import replication_tables
 
 ARCHIVE, OUT = Path("reproductions"), Path("docs/reproductions")
 BAD_INPUT = 2
@@ -38,13 +40,32 @@ def write_pages(names: Sequence[str], archive: Path, out: Path) -> dict[str, rec
         raise FileNotFoundError(f"there is no archive in {archive}: run this in the root of the repository")
     pages = {}
     for name in names:
-        plan = recipes.load(name, scale=SCALE)
-        with tempfile.TemporaryDirectory() as scratch:  # cells are unpacked there
-            store = recipes.Store(Path(scratch), plan, archive=recipes.Archive(archive, report=_say))
-            pages[name] = recipes.Page(recipes.Outcomes(store))
-            pages[name].write(out / f"{name}.md")
-        _say(f"{name}: {pages[name].summary}")
+        with _page(name, archive) as page:
+            page.write(out / f"{name}.md")
+        pages[name] = page
+        _say(f"{name}: {page.summary}")
     return pages
+
+
+def fresh_verdicts(steps: Sequence[AgendaStep], archive: Path) -> dict[str, list[ClaimVerdict]]:
+    """Return the verdicts from fresh training runs alone, for each recipe of a step with seeds."""
+    found = {}
+    for step in steps:
+        if step.seeds:
+            with _page(step.recipe, archive, seeds=step.seeds) as page:
+                found[step.recipe] = page.verdicts
+    return found
+
+
+@contextlib.contextmanager
+def _page(name: str, archive: Path, *, seeds: Sequence[int] | None = None) -> Iterator[recipes.Page]:
+    """Yield the page of a recipe; its verdicts can be read later, too, but its results cannot."""
+    plan = recipes.load(name, scale=SCALE, seeds=seeds)
+    with tempfile.TemporaryDirectory() as scratch:  # cells are unpacked there
+        store = recipes.Store(Path(scratch), plan, archive=recipes.Archive(archive, report=_say))
+        page = recipes.Page(recipes.Outcomes(store))
+        _ = page.verdicts
+        yield page
 
 
 def fill_blocks(path: Path, blocks: Mapping[str, str]) -> None:
@@ -65,9 +86,14 @@ def fill_blocks(path: Path, blocks: Mapping[str, str]) -> None:
 
 
 def summaries(
-    pages: Mapping[str, recipes.Page], repeated: Sequence[Replication]
+    pages: Mapping[str, recipes.Page], fresh: Mapping[str, Sequence[ClaimVerdict]]
 ) -> dict[str, dict[str, str]]:
-    """Return the blocks of the pages that summarise all recipes, by file."""
+    """Return the blocks of the pages that summarise all recipes, by file.
+
+    Args:
+        pages: all pages.
+        fresh: verdicts from training runs with fresh seeds, by recipe.
+    """
     earlier = read_earlier()
     return {
         "index.md": {"verdicts": verdict_table(pages), "findings": findings(pages)},
@@ -75,7 +101,7 @@ def summaries(
             "counts": counts_table(pages, earlier),
             "reasons": causes_table(pages, earlier),
             "changes": changes_by_page(pages, earlier),
-            "replications": replication_summary(repeated),
+            "fresh": replication_tables(pages, fresh),
         },
     }
 
@@ -95,7 +121,8 @@ def main(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
     if list(pages) == every:
-        for name, blocks in summaries(pages, replications(read_steps(STEPS), archive)).items():
+        fresh = fresh_verdicts(read_steps(STEPS), archive)
+        for name, blocks in summaries(pages, fresh).items():
             if (out / name).is_file():
                 fill_blocks(out / name, blocks)
 
