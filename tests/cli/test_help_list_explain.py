@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import subprocess
@@ -22,6 +23,7 @@ from invariscope.measures.base import MEASURES, Measure
 from invariscope.plots import PLOTS
 from invariscope.transforms.base import TRANSFORMS
 from invariscope.zoo import DATASETS, NETWORKS
+from project.marked_pages import ROOT
 
 MARKUP = re.compile(r"\.\. math|\\[a-z]|>>>|:[a-z]+:|`")
 COMMANDS = ["demo", "train", "measure", "report", "serve", "plot", "compare", "reproduce", "explain"]
@@ -171,3 +173,15 @@ def test_help_loads_no_torch(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("name", ["GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "TTY_COMPATIBLE"])
+def test_an_environment_that_asks_for_colours_does_not_colour_what_tests_capture(name):
+    code = (
+        "import io, conftest, rich.console, typer.rich_utils\n"
+        "print(typer.rich_utils.FORCE_TERMINAL, rich.console.Console(file=io.StringIO()).is_terminal)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, name: "1"}, capture_output=True, text=True
+    )
+    assert done.stdout == "None False\n", done.stderr
