@@ -54,7 +54,7 @@ def test_without_a_mean_the_worst_transformation_leads():
 
 def test_an_accuracy_that_does_not_fall_is_said_to_hold():
     first, *_ = said(classifier([0.0, 0.5], [0.25, 0.5], mean=0.5))
-    assert first.endswith("; the accuracy never falls below 25 %, that without a transformation.")
+    assert first.endswith("; the accuracy never falls below 25 %, its value without a transformation.")
 
 
 def test_a_fall_that_the_samples_may_explain_is_no_fall():

@@ -237,7 +237,7 @@ def _accuracy(found: Predictions) -> str:
         return f"; the accuracy does not clearly fall ({before} without a transformation, {after} at {label})"
     if not found.falls:
         before = words.percents(found.before)[0]
-        return f"; the accuracy never falls below {before}, that without a transformation"
+        return f"; the accuracy never falls below {before}, its value without a transformation"
     before, after = words.percents(found.before, lowest)
     at = f" at {label}" if len(found.by_element) > 1 else ""
     return f", and the accuracy falls from {before} to {after}{at}"
