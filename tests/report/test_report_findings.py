@@ -67,6 +67,8 @@ def test_each_call_of_a_shared_module_counts_as_a_layer():
     assert "affects relu (layer 41 of 42) least" in sentence
     assert "relu, call 1 (layer 42 of 42) most" in sentence
     assert dict(key_facts([shown]))["Layers"] == ["42 measured"]
+    repeated = result(rows, **ROTATION, repeated=[{"layer": "flatten", "call": 0, "repeats": ["conv", 0]}])
+    assert dict(key_facts([repeated]))["Layers"] == ["42 measured, 1 with the values of another"]
     assert "42 layers" in repr(shown)
 
 

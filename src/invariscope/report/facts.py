@@ -116,7 +116,9 @@ def _layers(result: Result) -> str:
     entries = result.provenance.get("skipped") or ()
     # Do not count layers that only other measures skipped.
     own = [e for e in entries if "measure" not in e or f"{measure}.".startswith(f"{e['measure']}.")]
-    return f"{count} measured" + (f", {len(own)} skipped" if own else "")
+    repeated = result.provenance.get("repeated") or ()
+    repeats = f", {len(repeated)} with the values of another" if repeated else ""
+    return f"{count} measured{repeats}" + (f", {len(own)} skipped" if own else "")
 
 
 def words(results: Sequence[Result]) -> list[tuple[str, str]]:

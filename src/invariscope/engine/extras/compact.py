@@ -30,8 +30,8 @@ class Compact:
         if not self.repeats:
             return []
         names = list(dict.fromkeys(f"{key[0]} (as {original[0]})" for key, original in self.repeats.items()))
-        few = len(names) == 1
-        lead = "1 layer without rows repeats" if few else f"{len(names)} layers without rows repeat"
+        count = len(self.repeats)  # each call of a shared module counts as a layer
+        lead = "1 layer without rows repeats" if count == 1 else f"{count} layers without rows repeat"
         return [
             f'{lead} the values of another layer: {listed(names)}. rows="all" (--rows all) lists them too'
         ]
