@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from fractions import Fraction
 from xml.etree import ElementTree
 
@@ -240,3 +241,20 @@ def test_a_notebook_lists_broken_limits_first():
         min={"output:consistency": 0.95}, max={"output:prediction.flips": 0.5}
     ).verdict._repr_html_()
     assert card.index("consistency (broken)") < card.index("prediction.flips (holds)")
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: iv.assert_limits(Brighter(), images(), TURNS, max={"output:prediction.flips": 0}),
+        lambda: iv.assert_invariant(Brighter(), images(), TURNS),
+    ],
+    ids=["limits", "invariant"],
+)
+def test_an_error_can_be_raised_in_another_process(fail):
+    with pytest.raises(AssertionError) as caught:
+        fail()
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value)
+    assert str(again) == str(caught.value)
+    assert again.verdict.summary == caught.value.verdict.summary

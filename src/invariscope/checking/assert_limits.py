@@ -42,7 +42,8 @@ def assert_limits(
     A limit maps "LAYER:MEASURE" to a number. LAYER is a layer's name or a glob; `output` is the model's
     prediction. MEASURE is a registry name or an expression, followed by a dot and one of its outputs if it
     has several: "output:consistency", "output:prediction.flips", "conv*:normalized_variance". All limits are
-    checked in one measurement.
+    checked in one measurement. Layers that a glob matches but that cannot be measured neither meet nor break
+    a limit; the verdict lists them. A layer named in full must be measured.
 
     Caveats: the value over all samples decides, and its 95 % interval is only reported. A value without an
     interval, such as the rate of flips that never occur, can be checked too. Leave a margin of about the
@@ -62,7 +63,8 @@ def assert_limits(
         labels, classes, clusters, label: as for `iv.measure`.
 
     Returns:
-        The verdict: `outcomes` of all limits, with values and intervals, and the whole `result`.
+        The verdict: `outcomes` of all limits, with values and intervals, layers that were `unmeasured`, and
+        the whole `result`.
 
     Raises:
         LimitError: an `AssertionError` that names every limit that is broken or has no value (such as a dead

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from invariscope.checking.junit import write_junit
 from invariscope.checking.limits import OUTPUT
@@ -107,6 +108,10 @@ class LimitError(AssertionError):
     def __init__(self, verdict: LimitVerdict) -> None:
         super().__init__(verdict.message())
         self.verdict = verdict
+
+    def __reduce__(self) -> tuple[type[Self], tuple[LimitVerdict]]:
+        """Return how to make the error again, so that it can be raised in another process."""
+        return type(self), (self.verdict,)
 
 
 def prediction_of(result: Result) -> str:

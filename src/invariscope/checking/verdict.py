@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -249,6 +250,10 @@ class SymmetryError(AssertionError):
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message())
         self.verdict = verdict
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Verdict]]:
+        """Return how to make the error again, so that it can be raised in another process."""
+        return type(self), (self.verdict,)
 
 
 def _apart(error: float, allowed: float) -> tuple[str, str]:
