@@ -4,6 +4,7 @@
     python -m benchmarks.atlas --all                    # every entry
     python -m benchmarks.atlas --page                   # write the page from the stored numbers
 
-An entry is one file in `rows`. It declares the packages of the model, the data, and the symmetries, each of which
-is a row of the table. Its numbers are stored in benchmarks/results/atlas, from which the page is written.
+An entry is one file in `rows`. It declares the packages of the model, the data, and the symmetries; each of
+these is a row of the table. The numbers are stored in benchmarks/results/atlas, and the page is written from
+them.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +64,14 @@ class Question:
     complement: bool = False
 
 
+def compared(name: str, change: Callable[[Any], Any]) -> iv.Elements:
+    """Return the transform whose elements are the untransformed sample and a changed one.
+
+    Unlike a plain list, it declares its identity, which means over elements leave out.
+    """
+    return iv.Elements([copy.copy, change], labels=["as it is", name], identity=0)
+
+
 def changed() -> Question:
     """Ask for the share of predictions that differ from that of the untransformed sample."""
     return Question("changed", iv.Consistency(), "consistency.untransformed", "output", complement=True)
@@ -94,6 +103,11 @@ class Case:
     transform: Any
     question: Question
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Reject lists, whose identity is not declared, if it would enter a mean over elements."""
+        if isinstance(self.transform, list) and self.question.name != "moved":
+            raise ValueError(f"{self.symmetry}: a list has no identity; use iv.Elements(..., identity=0)")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def draw_world(ax: Axes, world: str, rows: list[Row]) -> None:
     style(ax, names)
     ax.set_title(world, loc="left", fontsize=LIGHT.text_size, color=LIGHT.text, fontweight="bold")
     for number, model in enumerate(models):
-        own = [row for row in rows if row["model"] == model]
+        own = [row for row in rows if row["model"] == model and row["null"]]
         lines = [names.index(row["symmetry"]) + shift(number, len(models)) for row in own]
         look = {"color": LIGHT.series[number], "marker": list(MARKERS.values())[number % len(MARKERS)]}
         ax.plot(

@@ -1,4 +1,4 @@
-"""The stored numbers of the atlas, one JSON file per entry, and the digests that tie them to their sources."""
+"""The stored numbers of the atlas, one file per entry, and digests of what they depend on."""
 
 from __future__ import annotations
 

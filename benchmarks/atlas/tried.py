@@ -26,17 +26,11 @@ NAMES = (
 WEIGHTS = (".pt", ".pth", ".onnx", ".jit", ".safetensors", ".model", ".ckpt", ".tar", ".npz", ".h5")
 
 
-def section() -> str:
-    """Return the section of the page."""
+def table() -> str:
+    """Return the table of the page."""
     found = json.loads(STORED.read_text(encoding="utf-8"))
-    table = grid(
-        [
-            ("package", [f"`{one['name']}`" for one in found]),
-            ("what the index holds", [reason(one) for one in found]),
-        ]
-    )
-    about = "These models have no row, because their weights are not in the package index. `python -m benchmarks.atlas --tried` looks again."
-    return f"## Tried, not possible here\n\n{about}\n\n{table}"
+    names = [f"`{one['name']}`" for one in found]
+    return grid([("package", names), ("what the index holds", [reason(one) for one in found])])
 
 
 def reason(one: dict[str, Any]) -> str:

@@ -16,18 +16,20 @@ PACKAGES = {
     "matplotlib": "matplotlib",
     "scikit-image": "skimage",
 }
-KINDS = "c cmake cpp css csv h html js json md pxd py pyi pyx rst sh svg toml ts txt xml yaml yml".split()
+KINDS = """
+    c cmake cpp css csv h html js json md pxd py pyi pyx rst sh svg toml ts txt xml yaml yml
+"""
 SMALLEST = 200  # bytes
 
 
 def files(each: int) -> Samples:
     """Return the same number of files of each kind, drawn by the digest of their content."""
-    found = {kind: by_digest(kind)[:each] for kind in KINDS}
+    found = {kind: by_digest(kind)[:each] for kind in KINDS.split()}
     return Samples(
         name="files",
         source=", ".join(f"{name} {version(name)}" for name in PACKAGES),
         licence="BSD-3-Clause, PSF",
-        about=f"text files, up to {each} of each of the {sum(map(bool, found.values()))} kinds in these packages",
+        about=f"text files of these packages, up to {each} for each suffix",
         values=[content.decode() for contents in found.values() for content in contents],
         cluster="file",
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.atlas.data import fortunes
 from benchmarks.atlas.declared import Samples
 
-HEIGHT, WIDTH, LETTERS, MARGIN = 48, 480, 32, 8  # pixels, except for letters
+HEIGHT, WIDTH, LETTERS, MARGIN = 48, 320, 22, 8  # pixels, except for letters
 FONTS = ("DejaVuSans", "DejaVuSerif", "DejaVuSans-Bold", "DejaVuSerif-Italic")
 
 
@@ -24,7 +24,7 @@ def lines(count: int) -> Samples:
         name="lines of print",
         source=f"{texts.source}, in fonts of matplotlib {version('matplotlib')}",
         licence="BSD",
-        about=f"the first words of sayings, up to {LETTERS} characters, drawn in four fonts, {HEIGHT} × {WIDTH} px",
+        about=f"the first {LETTERS} characters of sayings, as print in four fonts, {HEIGHT} × {WIDTH} px",
         values=torch.stack(
             [printed(beginning(text), FONTS[k % len(FONTS)]) for k, text in enumerate(texts.values)]
         ),

@@ -11,7 +11,7 @@ RATTLE = 0.05  # Å
 
 
 def molecules() -> Samples:
-    """Return the molecules of the G2 set with two or more atoms, slightly bent so that forces are not zero."""
+    """Return the molecules of the G2 set with two or more atoms, slightly bent."""
     from ase.build import molecule
     from ase.collections import g2
 
@@ -20,7 +20,7 @@ def molecules() -> Samples:
         name="molecules",
         source=f"ASE {version('ase')}, ase.collections.g2",
         licence="LGPL-2.1",
-        about=f"molecules of the G2 set with two or more atoms, each atom moved at random by {RATTLE} Å (rms)",
+        about=f"molecules of the G2 set with two or more atoms, atoms moved by {RATTLE} Å (rms)",
         values=[bent(atoms, seed) for seed, atoms in enumerate(found)],
         cluster="molecule",
     )
@@ -35,7 +35,7 @@ def crystals() -> Samples:
         name="crystals",
         source=f"ASE {version('ase')}, ase.data.reference_states",
         licence="LGPL-2.1",
-        about=f"crystals of the elements, doubled along one axis, each atom moved at random by {RATTLE} Å (rms)",
+        about=f"crystals of the elements, doubled along one axis, atoms moved by {RATTLE} Å (rms)",
         values=[bent(atoms * (2, 1, 1), seed) for seed, atoms in enumerate(found)],
         cluster="element",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import invariscope as iv
 from benchmarks.atlas import atoms
@@ -15,18 +15,20 @@ from benchmarks.atlas.declared import Entry
 ENERGY, FORCES = "energy", "forces"
 
 
-def load() -> Any:
-    """Return a function from graphs of crystals to energies per atom and forces."""
-    from chgnet.model import CHGNet
+class Potential(nn.Module):
+    """The network with two layers more, at which energies per atom and forces can be read."""
 
-    model = CHGNet.load(use_device="cpu", verbose=False).eval()
+    def __init__(self) -> None:
+        from chgnet.model import CHGNet
 
-    def potential(graphs: list[Any]) -> dict[str, Tensor]:
-        with torch.enable_grad():
-            found = model(graphs, task="ef")
-        return {ENERGY: found["e"].detach()[:, None], FORCES: torch.cat(found["f"]).detach()}
+        super().__init__()
+        self.network = CHGNet.load(use_device="cpu", verbose=False)
+        self.energy, self.forces = nn.Identity(), nn.Identity()
 
-    return potential
+    def forward(self, graphs: list[Any], batch: Tensor) -> dict[str, Tensor]:
+        """Return energies (crystal, 1), and the forces on all atoms."""
+        found = self.network(graphs, task="ef")
+        return {ENERGY: self.energy(found["e"][:, None]), FORCES: self.forces(torch.cat(found["f"]))}
 
 
 def graphs_of(samples: list[Any]) -> dict[str, Any]:
@@ -49,12 +51,12 @@ ENTRY = Entry(
     packages=("ase>=3.26", "chgnet==0.4.2"),
     licence="BSD-3-Clause",
     weights=("chgnet", "pretrained/0.3.0/*.tar"),
-    load=load,
+    load=lambda: Potential().eval(),
     samples=molecules.crystals,
     cases=atoms.cases(ENERGY, FORCES),
     options={
         "preprocess": graphs_of,
-        "call": lambda potential, batch: potential(batch["graphs"]),
+        "gradients": True,
         "pool": {FORCES: iv.Rows(index="batch")},
     },
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.atlas.data import files
-from benchmarks.atlas.declared import Case, Entry, changed
+from benchmarks.atlas.declared import Case, Entry, changed, compared
 
 SIZE, BLOCK, PADDING = 1024, 4096, 256  # of the model's configuration
 SENTENCE = "This file may be copied, changed and passed on.\n\n"
@@ -60,6 +60,6 @@ ENTRY = Entry(
     weights=("magika", "models/*/model.onnx"),
     load=load,
     samples=lambda: files.files(12),
-    cases=tuple(Case(name, [str, change], changed()) for name, change in CHANGES.items()),
+    cases=tuple(Case(name, compared(name, change), changed()) for name, change in CHANGES.items()),
     options={"preprocess": list, "call": lambda model, contents: model(contents), "output": "type"},
 )
