@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
 
 from invariscope.plots.shared.readable import ReadableFigure
 from invariscope.plots.shared.theme import LIGHT, MARKERS
@@ -11,70 +13,82 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_IN, ROW_IN, AROUND_IN, BELOW_IN = 6.8, 0.235, 0.5, 0.35
-# Values that are 0, and smaller ones than the axis shows, stand at its left end.
-ZERO, LEAST, MOST = 1e-9, 1e-8, 4.0
-TICKS = {ZERO: "0", 1e-7: "10⁻⁷", 1e-5: "10⁻⁵", 1e-3: "0.001", 1e-2: "0.01", 0.1: "0.1", 1.0: "1"}
+WIDTH_IN, ROW_IN, LEGEND_IN, BELOW_IN = 6.8, 0.25, 0.26, 0.4
+COLUMNS = 2  # of a legend
+MOST = 1.1
+TICKS = {0.0: "0", 0.01: "0.01", 0.05: "0.05", 0.1: "0.1", 0.2: "0.2", 0.5: "0.5", 1.0: "1"}
+AXIS = "share of the null: 0 is invariant, 1 as different as unrelated samples"
 
-Row = dict[str, Any]
+Row: TypeAlias = dict[str, Any]
 
 
 def draw(worlds: dict[str, list[Row]]) -> Figure:
-    """Return the figure of the rows of each section."""
-    heights = [AROUND_IN + ROW_IN * len(symmetries(rows)) for rows in worlds.values()]
+    """Return the figure of the rows of each section; rows without a null are not shown."""
+    shown = {world: [row for row in rows if row["null"]] for world, rows in worlds.items()}
+    heights = [height_of(rows) for rows in shown.values()]
     size = (WIDTH_IN, sum(heights) + BELOW_IN)
     figure = ReadableFigure(figsize=size, layout="constrained", facecolor=LIGHT.surface)
     grid = {"height_ratios": heights}
-    panels = figure.subplots(len(worlds), 1, squeeze=False, sharex=True, gridspec_kw=grid)[:, 0]
-    for ax, (world, rows) in zip(panels, worlds.items(), strict=True):
+    panels = figure.subplots(len(shown), 1, squeeze=False, sharex=True, gridspec_kw=grid)[:, 0]
+    for ax, (world, rows) in zip(panels, shown.items(), strict=True):
         draw_world(ax, world, rows)
-    panels[-1].set_xlabel(
-        "share of the null: 0 is invariant, 1 as different as unrelated samples", fontsize=LIGHT.small_size
-    )
+    panels[-1].set_xlabel(AXIS, fontsize=LIGHT.small_size, color=LIGHT.muted)
     return figure
+
+
+def height_of(rows: list[Row]) -> float:
+    """Return the height of a panel with its title and legend in inches."""
+    lines = -(-len(series_of(rows)) // COLUMNS)
+    return ROW_IN * (len(symmetries(rows)) + 0.5) + LEGEND_IN * lines
 
 
 def draw_world(ax: Axes, world: str, rows: list[Row]) -> None:
     """Draw a line per symmetry and a marker per model."""
-    names = symmetries(rows)
-    models = list(dict.fromkeys(row["model"] for row in rows))
+    names, series = symmetries(rows), series_of(rows)
     style(ax, names)
     ax.set_title(world, loc="left", fontsize=LIGHT.text_size, color=LIGHT.text, fontweight="bold")
-    for number, model in enumerate(models):
-        own = [row for row in rows if row["model"] == model and row["null"]]
-        lines = [names.index(row["symmetry"]) + shift(number, len(models)) for row in own]
-        look = {"color": LIGHT.series[number], "marker": list(MARKERS.values())[number % len(MARKERS)]}
-        ax.plot(
-            [share(row["value"], row) for row in own], lines, linestyle="", markersize=6, label=model, **look
-        )
+    for number, name in enumerate(series):
+        own = [row for row in rows if series_name(row) == name]
+        lines = [names.index(row["symmetry"]) + shift(number, len(series)) for row in own]
+        colour, marker = LIGHT.series[number], list(MARKERS.values())[number % len(MARKERS)]
+        values = [row["value"] / row["null"] for row in own]
+        ax.plot(values, lines, linestyle="", marker=marker, markersize=5.5, color=colour, label=name)
         for row, line in zip(own, lines, strict=True):
             if row["ci_low"] is not None:
-                ends = share(row["ci_low"], row), share(row["ci_high"], row)
-                ax.hlines(line, *ends, color=LIGHT.series[number], linewidth=1.8, alpha=0.5)
-    ax.legend(
-        loc="center left",
-        bbox_to_anchor=(0.06, 0.5),
-        frameon=False,
-        labelcolor=LIGHT.text,
-        fontsize=LIGHT.small_size,
-    )
+                ends = row["ci_low"] / row["null"], row["ci_high"] / row["null"]
+                ax.hlines(line, *ends, color=colour, linewidth=1.8, alpha=0.5)
+    legend(ax, len(series))
 
 
 def style(ax: Axes, names: list[str]) -> None:
-    """Set the axes: logarithmic, with a place for 0, and calm lines."""
-    ax.set_xscale("log")
-    ax.set_xlim(ZERO / 2, MOST)
+    """Set the axes: square roots of values, so that small ones stay apart, and calm lines."""
+    ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+    ax.set_xlim(0, MOST)
     ax.set_xticks(list(TICKS), list(TICKS.values()))
     ax.minorticks_off()
-    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_yticks(range(len(names)), names)
-    ax.tick_params(length=0, labelsize=LIGHT.small_size, labelcolor=LIGHT.text)
+    ax.tick_params(length=0, pad=7, labelsize=LIGHT.small_size, labelcolor=LIGHT.text)
     ax.set_facecolor(LIGHT.surface)
     ax.grid(axis="both", color=LIGHT.line, linewidth=0.8)
     ax.axvline(1, color=LIGHT.muted, linewidth=1)
     ax.set_axisbelow(True)
     for spine in ax.spines.values():
         spine.set_visible(False)
+    for line in ax.lines:
+        line.set_zorder(1)
+
+
+def legend(ax: Axes, count: int) -> None:
+    """Name the models above the right end of a panel, beside its title."""
+    look: dict[str, Any] = {"frameon": False, "labelcolor": LIGHT.text, "fontsize": LIGHT.small_size}
+    place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "borderpad": 0.1}
+    space = {"handletextpad": 0.2, "columnspacing": 1.2, "labelspacing": 0.25, "handlelength": 1.4}
+    found = ax.legend(ncols=min(count, COLUMNS), **place, **look, **space)
+    for handle in found.legend_handles:
+        handle.set_clip_on(False)
+    for line in ax.lines[1:]:
+        line.set_clip_on(False)  # markers at 0 are not cut
 
 
 def symmetries(rows: list[Row]) -> list[str]:
@@ -82,12 +96,16 @@ def symmetries(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys(row["symmetry"] for row in rows))
 
 
-def shift(number: int, models: int) -> float:
+def series_of(rows: list[Row]) -> list[str]:
+    """Return the names of what is drawn in one colour."""
+    return list(dict.fromkeys(map(series_name, rows)))
+
+
+def series_name(row: Row) -> str:
+    """Return the name of a model and its data."""
+    return f"{row['model']}, {row['data']['name']}"
+
+
+def shift(number: int, count: int) -> float:
     """Return how far below its line a model is drawn, so that equal values do not hide each other."""
-    return 0.0 if models == 1 else 0.44 * (number / (models - 1) - 0.5)
-
-
-def share(value: float, row: Row) -> float:
-    """Return a value as a share of its null, moved to the end of the axis if it is smaller."""
-    found = value / row["null"]
-    return found if found >= LEAST else ZERO
+    return 0.0 if count == 1 else 0.48 * (number / (count - 1) - 0.5)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from benchmarks.atlas import figure, tried
+from benchmarks.atlas.store import entries
 from invariscope.lab.recipes.figures.drawing import save_figure
 from invariscope.lab.recipes.markdown import NONE, grid
 
@@ -26,14 +27,25 @@ def write(records: dict[str, Record]) -> None:
 
 def page(records: dict[str, Record]) -> str:
     """Return the page in Markdown."""
-    worlds = by_world(records)
     return TEMPLATE.read_text(encoding="utf-8").format(
         models=len({record["model"] for record in records.values()}),
-        rows=sum(map(len, worlds.values())),
-        tables="\n\n".join(f"## {world}\n\n{table(rows)}" for world, rows in worlds.items()),
+        rows=sum(len(record["cases"]) for record in records.values()),
+        tables="\n\n".join(section(world, records) for world in by_world(records)),
         sources=sources(records),
         tried=tried.table(),
     )
+
+
+def section(world: str, records: dict[str, Record]) -> str:
+    """Return a section: a table per entry, below what its rows have in common."""
+    found = [record for record in records.values() if record["world"] == world]
+    return "\n\n".join([f"## {world}", *(f"{caption(one)}\n\n{table(one['cases'])}" for one in found)])
+
+
+def caption(record: Record) -> str:
+    """Return what the rows of an entry have in common."""
+    measures = ", ".join(dict.fromkeys(case["question"] for case in record["cases"]))
+    return f"**{record['model']}** ({record['does']}) on {counted(record['data'])}, measure: *{measures}*"
 
 
 def by_world(records: dict[str, Record]) -> dict[str, list[Record]]:
@@ -51,21 +63,23 @@ def rows_of(record: Record) -> list[Record]:
 
 
 def table(rows: list[Record]) -> str:
-    """Return the table of a section, and its notes."""
+    """Return the table of an entry, and its notes."""
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     columns = [
-        ("model", [row["model"] for row in rows]),
-        ("data", [counted(row["data"]) for row in rows]),
-        ("symmetry", [row["symmetry"] for row in rows]),
-        ("measure", [row["question"] for row in rows]),
-        ("value [95 % interval]", [value(row) + marks(row, notes) for row in rows]),
+        ("symmetry", [together(row["symmetry"]) for row in rows]),
+        (together("value [95 % interval]"), [together(value(row)) + marks(row, notes) for row in rows]),
         ("null", [shown(row["null"], row) for row in rows]),
         ("floor", [shown(row["floor"], row) for row in rows]),
-        ("layers", [layers(row) for row in rows]),
+        ("layers", [together(layers(row)) for row in rows]),
         ("hash", [f"`{row['hash']}`" for row in rows]),
     ]
     below = [f"<sup>{number}</sup> {note[0].upper()}{note[1:]}." for number, note in enumerate(notes, 1)]
     return "\n\n".join([grid(columns), "<br>\n".join(below)]).rstrip()
+
+
+def together(text: str) -> str:
+    """Return a text that is not broken into lines."""
+    return text.replace(" ", "\u00a0")
 
 
 def value(row: Record) -> str:
@@ -128,7 +142,14 @@ def sources(records: dict[str, Record]) -> str:
         ("licence", [one["licence"] for one in data]),
         ("digest", [f"`{one['digest'][:8]}`" for one in data]),
     ]
-    return f"{grid(models)}\n\n{grid(samples)}\n\n{conditions(records)}"
+    parts = (grid(models), grid(samples), conditions(records), missing(records))
+    return "\n\n".join(part for part in parts if part)
+
+
+def missing(records: dict[str, Record]) -> str:
+    """Return a sentence on entries without numbers, if there are any."""
+    found = [f"`{name}`" for name in entries() if name not in records]
+    return f"Declared, but not measured yet: {', '.join(found)}." if found else ""
 
 
 def conditions(records: dict[str, Record]) -> str:

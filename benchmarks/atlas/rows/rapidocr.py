@@ -51,7 +51,7 @@ def load() -> Any:
 
 
 CHANGES = {
-    "shifts by 1 and 3 px": iv.Translation([(0, 0), (1, 0), (0, 1), (3, 0), (0, -3)], padding="border"),
+    "shifts by 1 and 3 px": iv.Translation([(0, 0), (1, 0), (0, 3)], padding="border"),
     "rotations by ±2°": iv.Rotation([0, 2, -2], padding="border"),
     "90 % and 110 % size": iv.Scale([1, 0.9, 1.1], padding="border"),
     "blur of 1 px": iv.Blur([0, 1]),
@@ -68,7 +68,7 @@ ENTRY = Entry(
     licence="Apache-2.0",
     weights=("rapidocr", "models/PP-OCRv6_rec_small.onnx"),
     load=load,
-    samples=lambda: lines.lines(96),
+    samples=lambda: lines.lines(72),
     cases=tuple(Case(name, change, changed()) for name, change in CHANGES.items()),
     options={"output": "text"},
 )
