@@ -55,7 +55,6 @@ CHANGES = {
     "rotations by ±2°": iv.Rotation([0, 2, -2], padding="border"),
     "90 % and 110 % size": iv.Scale([1, 0.9, 1.1], padding="border"),
     "blur of 1 px": iv.Blur([0, 1]),
-    "half the contrast": iv.Contrast([1, 0.5]),
     "JPEG, quality 50 and 20": iv.JPEG([50, 20]),
     "light on dark": iv.Elements([torch.clone, lambda x: 1 - x], labels=["as it is", "negative"], identity=0),
 }
