@@ -46,10 +46,10 @@ def draw_world(ax: Axes, world: str, rows: list[Row]) -> None:
     """Draw a line per symmetry and a marker per model."""
     names, series = symmetries(rows), series_of(rows)
     style(ax, names)
-    ax.set_title(world, loc="left", fontsize=LIGHT.text_size, color=LIGHT.text, fontweight="bold")
+    title(ax, world)
     for number, name in enumerate(series):
         own = [row for row in rows if series_name(row) == name]
-        lines = [names.index(row["symmetry"]) + shift(number, len(series)) for row in own]
+        lines = [names.index(row["symmetry"]) + shift(row, rows) for row in own]
         colour, marker = LIGHT.series[number], list(MARKERS.values())[number % len(MARKERS)]
         values = [row["value"] / row["null"] for row in own]
         ax.plot(values, lines, linestyle="", marker=marker, markersize=5.5, color=colour, label=name)
@@ -58,6 +58,13 @@ def draw_world(ax: Axes, world: str, rows: list[Row]) -> None:
                 ends = row["ci_low"] / row["null"], row["ci_high"] / row["null"]
                 ax.hlines(line, *ends, color=colour, linewidth=1.8, alpha=0.5)
     legend(ax, len(series))
+
+
+def title(ax: Axes, text: str) -> None:
+    """Write the title above the names of the symmetries."""
+    look: dict[str, Any] = {"fontsize": LIGHT.text_size, "color": LIGHT.text, "fontweight": "bold"}
+    place: dict[str, Any] = {"xy": (0, 1), "xycoords": ("figure fraction", "axes fraction")}
+    ax.annotate(text, xytext=(4, 4), textcoords="offset points", va="bottom", **place, **look)
 
 
 def style(ax: Axes, names: list[str]) -> None:
@@ -106,6 +113,7 @@ def series_name(row: Row) -> str:
     return f"{row['model']}, {row['data']['name']}"
 
 
-def shift(number: int, count: int) -> float:
-    """Return how far below its line a model is drawn, so that equal values do not hide each other."""
-    return 0.0 if count == 1 else 0.48 * (number / (count - 1) - 0.5)
+def shift(row: Row, rows: list[Row]) -> float:
+    """Return how far below its line a row is drawn, so that equal values do not hide each other."""
+    beside = [other for other in rows if other["symmetry"] == row["symmetry"]]
+    return 0.0 if len(beside) == 1 else 0.48 * (beside.index(row) / (len(beside) - 1) - 0.5)
