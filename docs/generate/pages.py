@@ -71,6 +71,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
                 {"Inputs of any kind": "inputs.md"},
                 *section("worlds"),
                 {"Models of any framework": "frameworks.md"},
+                {"Atlas of pretrained models": "atlas.md"},
                 {"What happens to your model": "model_state.md"},
                 {"Errors and skipped layers": "bad_input.md"},
             ]
