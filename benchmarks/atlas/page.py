@@ -39,7 +39,8 @@ def page(records: dict[str, Record]) -> str:
 def section(world: str, records: dict[str, Record]) -> str:
     """Return a section: a table per entry, below what its rows have in common."""
     found = [record for record in records.values() if record["world"] == world]
-    return "\n\n".join([f"## {world}", *(f"{caption(one)}\n\n{table(one['cases'])}" for one in found)])
+    parts = [part for one in found for part in (caption(one), table(one["cases"]), one["remark"]) if part]
+    return "\n\n".join([f"## {world}", *parts])
 
 
 def caption(record: Record) -> str:
@@ -101,7 +102,7 @@ def bare(number: float, row: Record) -> str:
     """Return a number without its unit."""
     if row["question"] == "changed":
         return f"{100 * number:.1f}"
-    if number == 0 or abs(number) >= 1e-3:
+    if number == 0 or abs(number) >= 1e-2:
         return f"{number:.3f}" if number else "0"
     digits, power = f"{number:.1e}".split("e")
     return f"{digits}·10<sup>{int(power)}</sup>".replace("<sup>-", "<sup>−")

@@ -44,7 +44,8 @@ def test_the_page_lists_entries_without_numbers():
 @NAMED
 def test_the_stored_rows_are_those_that_the_entry_declares(name):
     entry, record = measured.entry_of(name), RECORDS[name]
-    assert [entry.model, entry.does, entry.world] == [record[key] for key in ("model", "does", "world")]
+    about = ("model", "does", "world", "licence", "remark")
+    assert [getattr(entry, key) for key in about] == [record[key] for key in about]
     asked = [(case.symmetry, case.question) for case in entry.cases]
     assert [(symmetry, q.name, q.label, q.layer) for symmetry, q in asked] == [
         tuple(case[key] for key in ("symmetry", "question", "label", "layer")) for case in record["cases"]
