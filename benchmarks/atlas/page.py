@@ -13,6 +13,7 @@ from invariscope.lab.recipes.markdown import NONE, grid
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FIGURE = DOCS / "atlas.md", DOCS / "images" / "atlas.svg"
 TEMPLATE = Path(__file__).with_name("template.md")
+LETTERS = "abcdefgh"  # of notes
 COMMON = ("invariscope", "torch", "numpy")
 WORLDS = ("Photographs", "Texts", "Print", "Speech", "Molecules and crystals", "Files")
 
@@ -67,14 +68,17 @@ def table(rows: list[Record]) -> str:
     """Return the table of an entry, and its notes."""
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     columns = [
-        ("symmetry", [together(row["symmetry"]) for row in rows]),
-        (together("value [95 % interval]"), [together(value(row)) + marks(row, notes) for row in rows]),
+        ("symmetry", [row["symmetry"] for row in rows]),
+        (together("value [95 %]"), [together(value(row)) + marks(row, notes) for row in rows]),
         ("null", [shown(row["null"], row) for row in rows]),
         ("floor", [shown(row["floor"], row) for row in rows]),
         ("layers", [together(layers(row)) for row in rows]),
         ("hash", [f"`{row['hash']}`" for row in rows]),
     ]
-    below = [f"<sup>{number}</sup> {note[0].upper()}{note[1:]}." for number, note in enumerate(notes, 1)]
+    below = [
+        f"<sup>{letter}</sup> {note[0].upper()}{note[1:]}."
+        for letter, note in zip(LETTERS, notes, strict=False)
+    ]
     return "\n\n".join([grid(columns), "<br>\n".join(below)]).rstrip()
 
 
@@ -109,8 +113,8 @@ def bare(number: float, row: Record) -> str:
 
 
 def marks(row: Record, notes: list[str]) -> str:
-    """Return the number of the row's note."""
-    return f" <sup>{notes.index(row['note']) + 1}</sup>" if row["note"] else ""
+    """Return the letter of the row's note."""
+    return f"\u00a0<sup>{LETTERS[notes.index(row['note'])]}</sup>" if row["note"] else ""
 
 
 def layers(row: Record) -> str:

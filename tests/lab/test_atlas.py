@@ -74,8 +74,8 @@ def test_the_table_marks_a_row_without_interval_and_explains_it():
     row = {"question": "moved", "value": 0.25, "ci_low": None, "ci_high": None, "null": 1.0, "floor": None}
     row |= {"symmetry": "turns", "layers": [], "note": "no interval: why", "hash": "0"}
     written = page.table([row])
-    assert "| turns | 0.250\u00a0<sup>1</sup> | 1.000 | – | `0` |" in written
-    assert written.endswith("<sup>1</sup> No interval: why.")
+    assert "| turns | 0.250\u00a0<sup>a</sup> | 1.000 | – | `0` |" in written
+    assert written.endswith("<sup>a</sup> No interval: why.")
 
 
 def test_a_caption_counts_clusters_if_samples_belong_together():
