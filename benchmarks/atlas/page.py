@@ -132,12 +132,10 @@ def sources(records: dict[str, Record]) -> str:
     """Return the tables of models and of data."""
     models = [
         ("model", [r["model"] for r in records.values()]),
-        ("output", [r["does"] for r in records.values()]),
         ("packages", [packages(r) for r in records.values()]),
         ("licence", [r["licence"] for r in records.values()]),
         ("weights", [f"`{r['weights'][:8]}`" for r in records.values()]),
         ("row", [f"`{name}`" for name in records]),
-        ("measured", [r["date"] for r in records.values()]),
     ]
     data = {r["data"]["digest"]: r["data"] for r in records.values()}.values()
     samples = [
@@ -162,7 +160,8 @@ def conditions(records: dict[str, Record]) -> str:
     common = {name: {r["versions"][name] for r in records.values()} for name in COMMON}
     listed = ", ".join(f"{name} {' and '.join(sorted(found))}" for name, found in common.items())
     machines = "; ".join(sorted({r["machine"] for r in records.values()}))
-    return f"Measured with {listed} ({machines})."
+    dates = sorted({r["date"] for r in records.values()})
+    return f"Measured with {listed} ({machines}), {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
 
 
 def packages(record: Record) -> str:

@@ -25,7 +25,8 @@ def test_the_committed_page_is_that_of_the_stored_numbers():
 def test_the_committed_figure_shows_every_model_and_symmetry():
     drawn = page.FIGURE.read_text()
     for name, case in ROWS:
-        for text in (RECORDS[name]["model"], case["symmetry"]):
+        record = RECORDS[name]
+        for text in (f"{record['model']}, {record['data']['name']}", case["symmetry"]):
             assert f">{text}<" in drawn
 
 
