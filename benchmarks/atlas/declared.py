@@ -127,6 +127,7 @@ class Entry:
         cases: the symmetries.
         layers: first and last layer whose normalized variance is shown, if any.
         options: of `iv.measure`.
+        remark: what explains the values, in whole sentences.
     """
 
     model: str
@@ -141,3 +142,4 @@ class Entry:
     alone: tuple[str, ...] = ()
     layers: tuple[str, str] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    remark: str = ""

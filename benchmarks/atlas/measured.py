@@ -64,6 +64,7 @@ def record(entry: Entry, say: Any = print) -> dict[str, Any]:
         "does": entry.does,
         "world": entry.world,
         "licence": entry.licence,
+        "remark": entry.remark,
         "weights": weights,
         "data": {**described(samples), "digest": data},
         "versions": packages,

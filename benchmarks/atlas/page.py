@@ -13,6 +13,7 @@ from invariscope.lab.recipes.markdown import NONE, grid
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE, FIGURE = DOCS / "atlas.md", DOCS / "images" / "atlas.svg"
 TEMPLATE = Path(__file__).with_name("template.md")
+LETTERS = "abcdefgh"  # of notes
 COMMON = ("invariscope", "torch", "numpy")
 WORLDS = ("Photographs", "Texts", "Print", "Speech", "Molecules and crystals", "Files")
 
@@ -39,7 +40,8 @@ def page(records: dict[str, Record]) -> str:
 def section(world: str, records: dict[str, Record]) -> str:
     """Return a section: a table per entry, below what its rows have in common."""
     found = [record for record in records.values() if record["world"] == world]
-    return "\n\n".join([f"## {world}", *(f"{caption(one)}\n\n{table(one['cases'])}" for one in found)])
+    parts = [part for one in found for part in (caption(one), table(one["cases"]), one["remark"]) if part]
+    return "\n\n".join([f"## {world}", *parts])
 
 
 def caption(record: Record) -> str:
@@ -66,14 +68,17 @@ def table(rows: list[Record]) -> str:
     """Return the table of an entry, and its notes."""
     notes = list(dict.fromkeys(row["note"] for row in rows if row["note"]))
     columns = [
-        ("symmetry", [together(row["symmetry"]) for row in rows]),
-        (together("value [95 % interval]"), [together(value(row)) + marks(row, notes) for row in rows]),
+        ("symmetry", [row["symmetry"] for row in rows]),
+        (together("value [95 %]"), [together(value(row)) + marks(row, notes) for row in rows]),
         ("null", [shown(row["null"], row) for row in rows]),
         ("floor", [shown(row["floor"], row) for row in rows]),
         ("layers", [together(layers(row)) for row in rows]),
         ("hash", [f"`{row['hash']}`" for row in rows]),
     ]
-    below = [f"<sup>{number}</sup> {note[0].upper()}{note[1:]}." for number, note in enumerate(notes, 1)]
+    below = [
+        f"<sup>{letter}</sup> {note[0].upper()}{note[1:]}."
+        for letter, note in zip(LETTERS, notes, strict=False)
+    ]
     return "\n\n".join([grid(columns), "<br>\n".join(below)]).rstrip()
 
 
@@ -101,15 +106,15 @@ def bare(number: float, row: Record) -> str:
     """Return a number without its unit."""
     if row["question"] == "changed":
         return f"{100 * number:.1f}"
-    if number == 0 or abs(number) >= 1e-3:
+    if number == 0 or abs(number) >= 1e-2:
         return f"{number:.3f}" if number else "0"
     digits, power = f"{number:.1e}".split("e")
     return f"{digits}·10<sup>{int(power)}</sup>".replace("<sup>-", "<sup>−")
 
 
 def marks(row: Record, notes: list[str]) -> str:
-    """Return the number of the row's note."""
-    return f" <sup>{notes.index(row['note']) + 1}</sup>" if row["note"] else ""
+    """Return the letter of the row's note."""
+    return f"\u00a0<sup>{LETTERS[notes.index(row['note'])]}</sup>" if row["note"] else ""
 
 
 def layers(row: Record) -> str:
@@ -127,12 +132,10 @@ def sources(records: dict[str, Record]) -> str:
     """Return the tables of models and of data."""
     models = [
         ("model", [r["model"] for r in records.values()]),
-        ("output", [r["does"] for r in records.values()]),
         ("packages", [packages(r) for r in records.values()]),
         ("licence", [r["licence"] for r in records.values()]),
         ("weights", [f"`{r['weights'][:8]}`" for r in records.values()]),
         ("row", [f"`{name}`" for name in records]),
-        ("measured", [r["date"] for r in records.values()]),
     ]
     data = {r["data"]["digest"]: r["data"] for r in records.values()}.values()
     samples = [
@@ -157,7 +160,8 @@ def conditions(records: dict[str, Record]) -> str:
     common = {name: {r["versions"][name] for r in records.values()} for name in COMMON}
     listed = ", ".join(f"{name} {' and '.join(sorted(found))}" for name, found in common.items())
     machines = "; ".join(sorted({r["machine"] for r in records.values()}))
-    return f"Measured with {listed} ({machines})."
+    dates = sorted({r["date"] for r in records.values()})
+    return f"Measured with {listed} ({machines}), {' to '.join(dict.fromkeys((dates[0], dates[-1])))}."
 
 
 def packages(record: Record) -> str:

@@ -25,7 +25,8 @@ def test_the_committed_page_is_that_of_the_stored_numbers():
 def test_the_committed_figure_shows_every_model_and_symmetry():
     drawn = page.FIGURE.read_text()
     for name, case in ROWS:
-        for text in (RECORDS[name]["model"], case["symmetry"]):
+        record = RECORDS[name]
+        for text in (f"{record['model']}, {record['data']['name']}", case["symmetry"]):
             assert f">{text}<" in drawn
 
 
@@ -44,7 +45,8 @@ def test_the_page_lists_entries_without_numbers():
 @NAMED
 def test_the_stored_rows_are_those_that_the_entry_declares(name):
     entry, record = measured.entry_of(name), RECORDS[name]
-    assert [entry.model, entry.does, entry.world] == [record[key] for key in ("model", "does", "world")]
+    about = ("model", "does", "world", "licence", "remark")
+    assert [getattr(entry, key) for key in about] == [record[key] for key in about]
     asked = [(case.symmetry, case.question) for case in entry.cases]
     assert [(symmetry, q.name, q.label, q.layer) for symmetry, q in asked] == [
         tuple(case[key] for key in ("symmetry", "question", "label", "layer")) for case in record["cases"]
@@ -73,8 +75,8 @@ def test_the_table_marks_a_row_without_interval_and_explains_it():
     row = {"question": "moved", "value": 0.25, "ci_low": None, "ci_high": None, "null": 1.0, "floor": None}
     row |= {"symmetry": "turns", "layers": [], "note": "no interval: why", "hash": "0"}
     written = page.table([row])
-    assert "| turns | 0.250\u00a0<sup>1</sup> | 1.000 | – | `0` |" in written
-    assert written.endswith("<sup>1</sup> No interval: why.")
+    assert "| turns | 0.250\u00a0<sup>a</sup> | 1.000 | – | `0` |" in written
+    assert written.endswith("<sup>a</sup> No interval: why.")
 
 
 def test_a_caption_counts_clusters_if_samples_belong_together():

@@ -32,7 +32,7 @@ def crops(side: int) -> Samples:
         sources.append(source)
     images = {name: small(image) for name, image in found.items()}
     return Samples(
-        name="photographs",
+        name="crops",
         source=f"Debian: {', '.join(sources)}; scikit-image {version('scikit-image')}",
         licence="GPL-2+, CC-BY-SA-4.0, CC-BY-4.0, CC0",
         about=f"two crops of {side} px of each photograph, whose shorter side has {SHORT} px",

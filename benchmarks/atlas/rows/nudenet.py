@@ -13,7 +13,7 @@ from torch import Tensor
 import invariscope as iv
 from benchmarks.atlas.declared import Case, Entry, Samples, changed
 
-TAKEN = slice(60, 140)  # the last faces and the first others
+TAKEN = slice(68, 132)  # the last faces and the first others
 SIDE, BOX, FACES, THRESHOLD = 320, 4, (1, 12), 0.25  # as in the package
 
 
@@ -45,7 +45,7 @@ def samples() -> Samples:
         name="faces",
         source=f"scikit-image {version('scikit-image')}, skimage.data.lfw_subset",
         licence="BSD-3-Clause",
-        about=f"40 faces of LFW and 40 other crops of 25 × 25 px, in grey, enlarged to {SIDE} px",
+        about=f"32 faces of LFW and 32 other crops of 25 × 25 px, in grey, enlarged to {SIDE} px",
         values=large.expand(-1, 3, -1, -1).contiguous(),
         cluster="image",
     )
@@ -53,9 +53,6 @@ def samples() -> Samples:
 
 CHANGES = {
     "mirror image": iv.Flip("horizontal"),
-    "shifts by 4 and 16 px": iv.Translation([(0, 0), (4, 0), (0, 16)], padding="border"),
-    "rotations by ±10°": iv.Rotation([0, 10, -10], padding="border"),
-    "quarter turns": iv.QuarterTurns(),
     "70 % and 130 % brightness": iv.Brightness([1, 0.7, 1.3]),
     "JPEG, quality 75 and 30": iv.JPEG([75, 30]),
 }

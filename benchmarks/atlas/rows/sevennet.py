@@ -46,4 +46,6 @@ ENTRY = Entry(
     samples=molecules.molecules,
     cases=atoms.cases(ENERGY, FORCES),
     options={"preprocess": graphs, "gradients": True, "pool": {FORCES: iv.Rows(index="batch")}},
+    remark="The configuration of this network says `is_parity: False`: it"
+    " is equivariant to rotations, but not to reflections.",
 )
