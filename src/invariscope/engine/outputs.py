@@ -247,6 +247,7 @@ class OutputPlace:
 
     def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
         """Return the mean over the elements as a row, and the elements as a curve."""
+        below |= {} if values.null is None else {"null": values.null}
         row = self.row(
             Numbers.of(values), units=values.values.shape[1], dead_units=0, sparse_units=0, **below
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +37,9 @@ class Prediction(Measure):
     directly; others pass through a softmax, which leaves log-probabilities unchanged.
 
     Caveats: a flat accuracy curve does not mean an invariant network. Earlier layers may change, and
-    predictions can flip between two wrong classes without a change of accuracy.
+    predictions can flip between two wrong classes without a change of accuracy. The null of the flips, the
+    share of unrelated samples with different predictions, is given only where it is 0: if all samples get the
+    same class. Nothing can flip then, and a caution says that insensitivity explains the value.
 
     Reading:
         Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a drop
@@ -78,6 +80,8 @@ class Prediction(Measure):
             name: self._curve(name, found.shares[:, row], samples, counted.get(name, np.ones_like(moved)))
             for row, name in enumerate(OUTPUTS)
         }
+        if found.constant:
+            curves["flips"] = replace(curves["flips"], null=0.0)
         return {name: curve for name, curve in curves.items() if np.isfinite(curve.values[0]).any()}
 
     @staticmethod
