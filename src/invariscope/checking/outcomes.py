@@ -10,6 +10,7 @@ from typing import Any, Literal
 from invariscope.checking.limits import OUTPUT, Limit
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
+from invariscope.data.labels import NO_ACCURACY
 from invariscope.results.provenance import NONFINITE
 from invariscope.results.result import Result
 from invariscope.results.rows import Row
@@ -215,6 +216,8 @@ def _no_value(limit: Limit, result: Result) -> ValueError:
             f"{limit.row} in the limit {limit.text!r} needs labels, which the data do not have: pass "
             f"(inputs, labels). Measured without labels: {listed}."
         )
+    if without := [note for note in result.provenance.get("notes", []) if note.startswith(NO_ACCURACY)]:
+        return ValueError(f"{limit.row} in the limit {limit.text!r} was not measured: {without[0]}.")
     return ValueError(
         f"{limit.row} in the limit {limit.text!r} has no single value at the layers {limit.pattern!r}. "
         f"Values there: {listed}."

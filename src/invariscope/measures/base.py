@@ -146,6 +146,11 @@ class Measure(abc.ABC):
         return False
 
     @property
+    def compares_labels(self) -> bool:
+        """Whether some outputs compare predictions with labels, while others do without."""
+        return False
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the transformation variance of a randomly initialised copy is needed."""
         return False

@@ -31,10 +31,11 @@ class Prediction(Measure):
         \\hat p_j = \\langle \\mathrm{softmax}(f(t_j x_i))_{y_i} \\rangle_i, \\quad
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(t_j x_i) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
 
-    Shapes: outputs (sample, element, class) to one value between 0 and 1 per element, in `result.curves`. The
-    table contains means over elements: all of them for accuracy and probability, all but the identity for
-    flips. Accuracy and probability need labels; flips do not. Outputs that already are probabilities are used
-    directly; others pass through a softmax, which leaves log-probabilities unchanged.
+    Shapes: outputs (sample, element, class) to one value between 0 and 1 per element, in `result.curves`.
+    The table contains means over elements: all of them for accuracy and probability, all but the identity
+    for flips. Accuracy and probability need labels, and if these are words, `classes=`; flips do not.
+    Outputs that already are probabilities are used directly; others pass through a softmax, which leaves
+    log-probabilities unchanged.
 
     Caveats: a flat accuracy curve does not mean an invariant network. Earlier layers may change, and
     predictions can flip between two wrong classes without a change of accuracy. The null of the flips, the
@@ -57,6 +58,11 @@ class Prediction(Measure):
     """
 
     scope: ClassVar[str] = "output"
+
+    @property
+    def compares_labels(self) -> bool:
+        """True: accuracy and probability need labels, flips do not."""
+        return True
 
     def outputs(self) -> dict[str, Output]:
         """Describe accuracy, probability and flips by element."""

@@ -85,8 +85,12 @@ class PredictionCounts(SumStatistic):
 
 
 def predictions(block: Block, outputs: Tensor) -> dict[str, Tensor]:
-    """Return (sample, column) `ROWS` of (sample, column, class) outputs; without labels, only flips."""
-    top, labels = outputs.argmax(-1), labels_among(block, outputs.shape[-1])
+    """Return (sample, column) `ROWS` of (sample, column, class) outputs.
+
+    Without labels, or if it is unknown which outputs they belong to, only flips.
+    """
+    top = outputs.argmax(-1)
+    labels = None if block.unaligned else labels_among(block, outputs.shape[-1])
     found = {"flips": (top != block.probe("identity").argmax(-1)).double()}
     if labels is None:
         return found
