@@ -103,6 +103,13 @@ def test_words_are_compared_with_outputs_in_the_order_given(given, photos, invok
     assert done.stdout.count("accuracy") == 1
 
 
+def test_a_word_that_is_no_class_suggests_sorted(photos, fails):
+    photos((16, 16))
+    command = ("measure", "colour.py:make", "photos", "-t", "quarter_turns", "-m", "prediction")
+    said = fails(*command, "--classes", "alphabetical")
+    assert "--classes alphabetical: no label of the data has this name. Write --classes sorted for" in said
+
+
 def test_sorted_classes_need_words(fails):
     command = ("measure", "net.py:make", "digits.npz", "-t", "quarter_turns", "--classes", "sorted")
     assert "--classes sorted needs data with words as labels" in fails(*command)
