@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import invariscope as iv
 from invariscope.checking.session import Session, using
+from invariscope.engine.extras.cautions import INSENSITIVE, UNMOVED
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -145,7 +146,7 @@ def test_a_dead_layer_has_no_value_and_fails():
 def test_a_constant_prediction_holds_with_a_caution():
     verdict = checked(images(0), min={"output:consistency": 0.95})
     assert verdict.outcomes[0].value == 1
-    assert verdict.summary.endswith("with cautions: output")
+    assert verdict.summary.endswith(f"1 of 1 limits hold; with cautions: output ({INSENSITIVE}; {UNMOVED})")
 
 
 def test_layers_that_a_glob_matches_but_the_measure_skips_are_named(tmp_path):

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from invariscope.engine.extras.cautions import INSENSITIVE
+
 TURNS = ("-t", "quarter_turns", "--no-progress")
 
 
@@ -48,6 +50,19 @@ def test_the_value_that_is_judged_is_that_of_measure(invoke, measured):
     assert checked(invoke, "--max", f"3:normalized_variance:{value!r}", *same).exit_code == 0
     below = float(np.nextafter(value, 0))
     assert checked(invoke, "--max", f"3:normalized_variance:{below!r}", *same).exit_code == 1
+
+
+@pytest.mark.usefixtures("seeded")
+def test_a_constant_network_keeps_its_limits_with_a_caution(invoke, workplace):
+    (workplace / "constant.py").write_text(
+        "from torch import nn\n\ndef make():\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+        "    nn.init.zeros_(net[1].weight)\n    return net\n"
+    )
+    limits = ("--min", "output:consistency:.9", "--max", "output:prediction.flips:.1")
+    done = checked(invoke, *limits, model="constant.py:make")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"2 of 2 limits hold; with cautions: output ({INSENSITIVE})"
 
 
 @pytest.mark.usefixtures("seeded")

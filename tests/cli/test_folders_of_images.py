@@ -118,6 +118,13 @@ def test_flips_are_limited_without_the_order_of_the_classes(photos, invoke, fail
     assert "was not measured: no accuracy: the labels are words" in message
 
 
+def test_a_word_that_is_no_class_suggests_sorted(photos, fails):
+    photos((16, 16))
+    command = ("measure", "colour.py:make", "photos", "-t", "quarter_turns", "-m", "prediction")
+    said = fails(*command, "--classes", "alphabetical")
+    assert "--classes alphabetical: no label of the data has this name. Write --classes sorted for" in said
+
+
 def test_sorted_classes_need_words(fails):
     command = ("measure", "net.py:make", "digits.npz", "-t", "quarter_turns", "--classes", "sorted")
     assert "--classes sorted needs data with words as labels" in fails(*command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,30 @@ def test_compare_shows_both_values_the_difference_and_its_interval(finished, inv
     assert done.exit_code == 0, done.output
     assert re.search(r"layer +first +second +difference +95 % interval +p", done.stdout)
     assert re.search(r"^3 +\d\.\d+ +\d\.\d+ +[+−]\d\.\d+ +\S+ to \S+ +", done.stdout, re.M)
+
+
+def test_compare_says_why_a_difference_has_no_interval(finished, invoke):
+    few = ("--samples", "40")
+    finished("a", "--label", "first", *few)
+    finished("b", "--label", "second", "--weights", "random", *few)
+    done = invoke("compare", "a", "b")
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    rows = iv.compare(iv.load("a"), iv.load("b"))
+    assert (rows["ci_low"].notna() | rows["note"].astype(bool)).all()
+    shown = where(rows, stratum="all")
+    assert any("no interval: the smallest group has 4 of 8 samples needed" in line for line in notes)
+    counts = [1 if line.endswith("(one row)") else int(line.rsplit("(")[-1].split()[0]) for line in notes]
+    assert sum(counts) == shown["ci_low"].isna().sum() > 0
+
+
+def test_the_reason_of_one_run_alone_names_it(finished, invoke):
+    finished("a", "--label", "first")
+    finished("b", "--label", "second")
+    run = iv.load("b")
+    own = {"replicates": (), "ci_low": float("nan"), "note": "no interval yet: 2 samples decide"}
+    rows = [replace(row, **own) if row.layer == "3" else row for row in run.rows]
+    replace(run, rows=rows).save("c")
+    assert "note: second: no interval yet: 2 samples decide (" in invoke("compare", "a", "c").stderr
 
 
 def test_compare_counts_layers_in_the_words_of_the_report(finished, invoke):

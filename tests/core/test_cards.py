@@ -189,6 +189,14 @@ def test_a_comparison_is_a_data_frame_with_a_card():
     assert isinstance(table, pd.DataFrame)
 
 
+def test_the_card_of_a_comparison_says_why_intervals_are_missing():
+    few = "no interval: the smallest group has 4 of 8 samples needed"
+    result = result_of(["a", "b"])
+    result = replace(result, rows=tuple(replace(row, note=few, ci_low=float("nan")) for row in result.rows))
+    text = card(compare(result, result.labelled("other"))).text
+    assert "No interval for any of 2 differences: the smallest group has 4 of 8 samples needed." in text
+
+
 def test_whatever_is_derived_from_a_comparison_is_an_ordinary_data_frame():
     table = compare(result_of(["a", "b"]), result_of(["a", "b"], name="Other"))
     for derived in (table.head(1), table[["layer", "p"]], table.query("layer == 'a'"), table.copy(), table.T):

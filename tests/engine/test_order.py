@@ -281,6 +281,20 @@ def test_the_published_windows_follow_the_order_of_the_file_in_every_class():
         measured([x], measures=[nv])
 
 
+def test_the_published_protocol_says_how_many_samples_it_uses_if_these_are_too_few():
+    x, _ = data(100)
+    nv, every = (iv.NormalizedVariance(preset=name) for name in ("quiroga2019", "quiroga2019_full"))
+    found = measured(x, measures=[nv])
+    assert found.table.samples.tolist() == [64] * len(found.table)
+    assert found.table.ci_low.isna().all()
+    assert set(found.notes.note.str.partition("; ")[2]) == {
+        "the protocol uses only whole batches of 64 samples, here the first 64; "
+        'preset="quiroga2019_full" uses all samples'
+    }
+    assert measured(x, measures=[every]).table.ci_low.notna().all()
+    assert measured(x[:64], measures=[nv]).table.ci_low.notna().all()
+
+
 def test_sorted_streams_lose_their_partner_nulls_and_say_why():
     x, y = data()
     place = torch.argsort(y, stable=True)

@@ -58,28 +58,20 @@ class LimitVerdict:
     @property
     def summary(self) -> str:
         """The verdict on one line."""
-        count, doubtful = len(self.outcomes), [o.name for o in self.outcomes if o.caution]
-        ended = f"{count - len(self.broken)} of {count} limits hold"
-        ended += f"; {self.broken[0].message} ({self.broken[0].evidence})" if self.broken else ""
-        cautions = f"; with cautions: {listed(dict.fromkeys(doubtful))}" if doubtful else ""
-        missing = f"; not measured: {self._unmeasured}" if self.unmeasured else ""
-        return f"{self.result.name} limits: {ended}{cautions}{missing}"
-
-    @property
-    def _unmeasured(self) -> str:
-        return listed(dict.fromkeys(one.name for one in self.unmeasured))
+        first = f"; {self.broken[0].message} ({self.broken[0].evidence})" if self.broken else ""
+        rest = reservations(self.outcomes, self.unmeasured)
+        return f"{self.result.name} limits: {held(self.outcomes)}{first}{rest}"
 
     def message(self) -> str:
         """Return the message of a failed test."""
         first = self.broken[0]
-        held = len(self.outcomes) - len(self.broken)
         lines = [("model", f"{self.result.name} under {_transform(self.result)}; {_counted(self.outcomes)}")]
         lines += [(OUTPUT, prediction_of(self.result))] if any(map(_of_output, self.outcomes)) else []
         lines += [(o.status, f"{o.message} ({o.evidence})") for o in self.broken[:_LISTED]]
         more = len(self.broken) - _LISTED
         lines += [("", f"and {more} more in the exception's verdict.broken")] if more > 0 else []
-        lines += [("not measured", self._unmeasured)] if self.unmeasured else []
-        lines += [("holds", f"{held} of {len(self.outcomes)} limits")]
+        lines += [("not measured", _names(self.unmeasured))] if self.unmeasured else []
+        lines += [("holds", held(self.outcomes).removesuffix(" hold"))]
         lines += [("decided by", "the value over all samples; the interval is for information")]
         lines += [("caution", o.caution) for o in self.broken[:1] if o.caution]
         lines += [("replay", self._replay())]
@@ -112,6 +104,26 @@ class LimitError(AssertionError):
     def __reduce__(self) -> tuple[type[Self], tuple[LimitVerdict]]:
         """Return how to make the error again, so that it can be raised in another process."""
         return type(self), (self.verdict,)
+
+
+def held(outcomes: Sequence[Outcome]) -> str:
+    """Return how many limits hold."""
+    return f"{sum(outcome.status == 'holds' for outcome in outcomes)} of {len(outcomes)} limits hold"
+
+
+def reservations(outcomes: Sequence[Outcome], unmeasured: Sequence[Unmeasured]) -> str:
+    """Return the end of a summary: the layers with a caution, and what it is, and those without a value."""
+    doubtful: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.caution:
+            doubtful.setdefault(outcome.caution, []).append(outcome)
+    each = "; ".join(f"{_names(several)} ({caution})" for caution, several in doubtful.items())
+    missing = f"; not measured: {_names(unmeasured)}" if unmeasured else ""
+    return (f"; with cautions: {each}" if each else "") + missing
+
+
+def _names(several: Sequence[Outcome] | Sequence[Unmeasured]) -> str:
+    return listed(dict.fromkeys(one.name for one in several))
 
 
 def prediction_of(result: Result) -> str:

@@ -23,6 +23,7 @@ from invariscope.plots.shared.labels import (
     positions,
     row_interval,
     rows_of,
+    with_names,
 )
 
 if TYPE_CHECKING:
@@ -208,5 +209,16 @@ def remarks(result: Result) -> list[str]:
         lines.append(f"skipped {listed((skipped[i][0] for i in places), limit=5)}: {reason}")
     shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
     lines += outside_note(shown)
-    missing = sorted((note, len(rows)) for note, rows in alike(map(str, result.notes["note"])))
-    return lines + [f"{note} ({f'{count} rows' if count > 1 else 'one row'})" for note, count in missing]
+    return lines + _counted(result.notes["note"])
+
+
+def difference_remarks(rows: pd.DataFrame) -> list[str]:
+    """Return the notes to print with the differences between two results."""
+    notes = _counted(note for note in rows["note"] if note)
+    return [with_names(note, rows["a"].iloc[0], rows["b"].iloc[0]) for note in notes]
+
+
+def _counted(notes: Iterable[str]) -> list[str]:
+    """Return each kind of note with its number of rows."""
+    kinds = sorted((note, len(places)) for note, places in alike(map(str, notes)))
+    return [f"{note} ({f'{count} rows' if count > 1 else 'one row'})" for note, count in kinds]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "the reason was not recorded"
 _FEW_EVENTS = "it needs 5 samples for which the event occurs, and 5 for which it does not"
-_UNPAIRED = "few samples or few of the drawn units decide the difference"
 _MOST_REASONS = 3
 UNITS = "Single units have no intervals; those of layers are in the table of all values."
 
@@ -93,23 +92,15 @@ def _of_map(plot: Any, results: Sequence[Result]) -> str:
     return " ".join(text for text in said if text)
 
 
-def of_differences(rows: Any, results: Sequence[Result]) -> str:
+def of_differences(rows: Any) -> str:
     """Return a sentence that counts the differences without an interval, and says why; "" if none.
 
     Args:
-        rows: the rows of one measure and pair of networks from a comparison, with a `label` per layer.
-        results: the compared results.
+        rows: rows of one measure and pair of networks from a comparison, with a `label` per layer.
     """
     known = rows.loc[rows["difference"].notna()]
-    missing = known.loc[known["ci_low"].isna()]
-    if not len(missing):
-        return ""
-    reasons = _reasons(results, str(missing["measure"].iloc[0]))
-    gaps = []
-    for row in missing.to_dict("records"):
-        own = [reasons.get((str(row[side]), str(row["label"])), "") for side in ("a", "b")]
-        usual = "the networks do not differ in any sample" if row["difference"] == 0 else _UNPAIRED
-        gaps.append((str(row["label"]), next(filter(None, own), usual)))
+    missing = known.loc[known["ci_low"].isna()].to_dict("records")
+    gaps = [(str(row["label"]), reason_of(row["note"]) or _UNKNOWN) for row in missing]
     return counted(gaps, len(known), "differences")
 
 

@@ -56,6 +56,8 @@ def comparison_card(table: pd.DataFrame, transform: str) -> Card:
     pairs = [names.where(own, b=b) for b in dict.fromkeys(own["b"])]
     sentences = [findings.compared(pair, measure, transform) for pair in pairs]
     shown = [row for pair in pairs for row in _thinned(_records(pair), "difference", MOST_ROWS // len(pairs))]
+    said = list(map(names.with_names, own["note"], own["a"], own["b"]))
+    gaps = captions.of_differences(own.assign(label=names.layer_labels(own), note=said))
     rest = f"{_count(len(table), 'row')} in all: {_spanned(table)}."
     other = own["b"].iloc[0] if len(pairs) == 1 else "other"
     between = f"difference = {other} − {own['a'].iloc[0]}" if pairs else ""
@@ -64,7 +66,7 @@ def comparison_card(table: pd.DataFrame, transform: str) -> Card:
         [text for text in (names.measure_title(measure), between) if text],
         _differences(_records(pairs[0])) if len(pairs) == 1 else "",
         _paired(shown, len(own), several=len(pairs) > 1),
-        [*sentences[1 : 1 + _MOST_FINDINGS], rest],
+        [*sentences[1 : 1 + _MOST_FINDINGS], *filter(None, [gaps]), rest],
     )
 
 

@@ -134,7 +134,7 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     if not known:
         fixed = any(words.known_interval(row["ci_low"], row["ci_high"]) for row in rows)
         constant = "it is the same in every group of samples, so it has no p-value"
-        reason = constant if fixed else "there are too few samples for an interval"
+        reason = constant if fixed else "none has an interval"
         return f"Under {transform}, no difference between {other} and {first} is established: {reason}."
     clear = [row for row in known if row["p_holm"] < SIGNIFICANT]
     lower, higher = [r for r in clear if r["ci_high"] < 0], [r for r in clear if r["ci_low"] > 0]

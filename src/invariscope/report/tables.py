@@ -228,7 +228,7 @@ def _says_something(column: Column, *, always: Sequence[str]) -> bool:
     if column.key in always:
         return True
     if column.kind == "text":
-        return len(column.texts) > 1
+        return len(column.texts) > 1 or (column.key == "note" and any(column.texts))
     present = ~np.isnan(column.parts[0])
     return bool((present if column.kind == "interval" else present & (column.parts[0] != 0)).any())
 

@@ -96,11 +96,10 @@ def check(
 
 
 def _show(result: Result, outcomes: Sequence[Outcome], others: Sequence[Unmeasured]) -> None:
-    from invariscope.checking.limit_verdict import prediction_of
+    from invariscope.checking.limit_verdict import held, prediction_of, reservations
     from invariscope.checking.limits import OUTPUT
     from invariscope.checking.outcomes import NEVER_RAN
     from invariscope.cli.tables import plain_table, remarks
-    from invariscope.common.wording import listed
     from invariscope.plots.shared.labels import interval, number
 
     columns = ("layer", "measure", "value", "95 % interval", "limit", "")
@@ -118,12 +117,10 @@ def _show(result: Result, outcomes: Sequence[Outcome], others: Sequence[Unmeasur
         notice(f"note: {OUTPUT} is {prediction_of(result)}")
     for layer in dict.fromkeys(other.name for other in others if other.reason == NEVER_RAN):
         notice(f"note: skipped {layer}: {NEVER_RAN}")
-    broken = [outcome for outcome in outcomes if outcome.status != "holds"]
-    for outcome in broken:
+    for outcome in (outcome for outcome in outcomes if outcome.status != "holds"):
         word = "no value" if outcome.status == "no value" else "broken"
         complain(f"{outcome.message} ({outcome.evidence})", word=word)
-    missing = f"; not measured: {listed(dict.fromkeys(o.name for o in others), limit=5)}" if others else ""
-    show_line(f"{len(outcomes) - len(broken)} of {len(outcomes)} limits hold{missing}")
+    show_line(f"{held(outcomes)}{reservations(outcomes, others)}")
 
 
 def _bound(limit: Limit) -> str:

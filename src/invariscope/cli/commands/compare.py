@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from invariscope.cli.console import show
+from invariscope.cli.console import notice, show
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.options import flag
 
@@ -32,7 +32,7 @@ def compare(
         invariscope compare runs/plain runs/rotated --stratum mean
     """
     import invariscope as iv
-    from invariscope.cli.tables import difference_tables, distinct_names
+    from invariscope.cli.tables import difference_remarks, difference_tables, distinct_names
     from invariscope.common.registry import unknown
     from invariscope.plots.shared.labels import for_tables, headline_first, outside_note, where
     from invariscope.report.findings import compared, transform_name
@@ -45,6 +45,8 @@ def compare(
     for table in difference_tables(differences, stratum=stratum):
         show(table, "")
     shown = where(differences, stratum=stratum)
+    for remark in difference_remarks(shown):
+        notice(f"note: {remark}")
     main = headline_first(shown["measure"])[0]
     of = {"all": "", "mean": " (mean over classes)"}.get(stratum, f" (class {stratum})")
     under = f"{transform_name(runs[0])}{of}"

@@ -322,6 +322,15 @@ def number(value: float, *, digits: int = 4) -> str:
     return f"{value:.{digits - 1}e}".replace("-", "−")
 
 
+def with_names(note: str, a: str, b: str) -> str:
+    """Return the note of a comparison with the names of both results in place of their columns.
+
+    >>> with_names("value_b: no interval: few samples", "plain", "rotated")
+    'rotated: no interval: few samples'
+    """
+    return note.replace("value_a: ", f"{a}: ").replace("value_b: ", f"{b}: ")
+
+
 OUTSIDE = (
     "A number before an interval is the bias-corrected estimate at its centre. It is shown if the value lies "
     "outside the interval; with more samples, value and estimate converge."
