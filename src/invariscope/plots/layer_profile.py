@@ -117,7 +117,7 @@ class LayerProfile(MeasurePlot):
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
         if logarithmic is None:
             values = np.concatenate([one.value for one in series])
-            logarithmic = measure not in names.RELATIVE and far_apart(values)
+            logarithmic = not names.is_relative(measure) and far_apart(values)
         return cls(measure, column, series, relative, logarithmic, stratum=stratum)
 
     @classmethod
