@@ -4,7 +4,7 @@ import pytest
 from plot_rows import NAN, result, row
 from sample_results import sample_result
 
-from invariscope.plots.layer_profile import LayerProfile
+from invariscope.plots.layer_profile import BAND, LOGARITHMIC, NULL, LayerProfile
 
 
 def profile(values, *, names=None, **columns):
@@ -112,6 +112,17 @@ def test_a_broken_layer_stands_out_from_right_ones_although_the_null_is_far_abov
     assert plot.chart().y_scale.__class__.__name__ == "LogScale"
     near = profile([0.005, 0.115], null=82.0, measure="lie.rotation")
     assert not LayerProfile.prepare(near).logarithmic
+
+
+def test_a_view_explains_only_the_marks_that_its_figure_has():
+    def said(**columns):
+        return LayerProfile.views([profile([1e-3, 1.0], **columns)])[0].reading
+
+    assert said() == ""
+    assert said(null=1.0) == NULL
+    assert said(null=1.0, measure="sample_variance") == f"{NULL} {LOGARITHMIC}"
+    assert BAND in LayerProfile.explain()
+    assert BAND not in LayerProfile.reading
 
 
 def test_layers_with_values_below_zero_are_never_put_on_a_logarithmic_axis_unasked():
