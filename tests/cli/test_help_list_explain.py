@@ -118,6 +118,18 @@ def test_a_measure_is_explained_with_its_options(name, invoke):
     assert not MARKUP.search(said)
 
 
+@pytest.mark.parametrize("width", ["80", "140"])
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_how_to_read_a_measure_is_prose_and_its_source_too(name, width, invoke, monkeypatch):
+    monkeypatch.setenv("COLUMNS", width)
+    cls = MEASURES.get(name)
+    said = " ".join(invoke("explain", name).stdout.split())
+    sections = {"Reading": cls.reading, "Source": cls.source()}
+    assert all(re.sub(r"[`*]", "", f"{title} {text}") in said for title, text in sections.items() if text), (
+        said
+    )
+
+
 @pytest.mark.parametrize("name", TRANSFORMS.names())
 def test_a_transform_is_explained_with_the_ways_to_write_it(name, invoke):
     said = " ".join(invoke("explain", name).stdout.split())

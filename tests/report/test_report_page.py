@@ -166,7 +166,7 @@ def test_the_text_below_the_first_chart_is_about_that_chart(demo_text):
     first, second = section.split('<div class="picture"')[1:3]
     assert "0 means that none changes" in first
     assert "accuracy" not in first.lower()
-    assert "The accuracy of a network whose output is invariant" in second
+    assert "A flat curve: the transformation does not change the accuracy." in second
     assert "accuracy" not in section.rpartition('<p class="reading">')[2]
 
 

@@ -113,9 +113,9 @@ class ClassHeatmap(ChartPlot):
         """Collect layer values per class, and per-class maps of the last layer that has them.
 
         Args:
-            result: one result, measured with `by_class=True`.
+            result: a result measured with `by_class=True`; several are drawn beside each other.
             measure: the measure; None for normalized variance if present, otherwise the first.
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
             ValueError: the result has no values per class, or none of that measure.

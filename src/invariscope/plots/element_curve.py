@@ -25,10 +25,10 @@ OUTPUT = "output"
 _OTHER_AXES = {names.FREQUENCY: "spectra", names.RADIUS: "stability_curves"}
 # How to read curves of predictions; the definitions of measures explain all others.
 _READINGS = {
-    "prediction.accuracy": "The accuracy of a network whose output is invariant is the same at all elements.",
+    "prediction.accuracy": "A flat curve: the transformation does not change the accuracy.",
     "prediction.flips": "Predictions are compared with those of the untransformed samples: 0 means that none "
     "changes.",
-    "prediction.probability_true": "The probability is the same at all elements if the output is invariant.",
+    "prediction.probability_true": "A flat curve: the transformation does not change the probability.",
     "consistency.by_element": "Predictions are compared with those of the untransformed samples: 1 means "
     "that none changes.",
 }

@@ -65,7 +65,7 @@ class EpochHeatmap(ModelPlot):
             measure: a measure of the table; None for normalized variance if present, otherwise the first.
             model: name of the training run; None for the first.
             stratum: "all", a class, or "mean".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: no result has an epoch, or none has this measure, model or stratum.
         """

@@ -70,9 +70,9 @@ class NeuronStability(ChartPlot):
         """Collect the values of each layer and deformation.
 
         Args:
-            result: a result of `iv.neuron_stability`.
+            result: a result of `iv.neuron_stability`; several are drawn beside each other.
             stratum: stratum of the samples; results of `iv.neuron_stability` have only "all".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: the result has no such values.
         """

@@ -78,7 +78,7 @@ class Spectra(ChartPlot):
         """Collect the spectra of some layers.
 
         Args:
-            result: one result with the measure `spectrum`.
+            result: a result with the measure `spectrum`; several are drawn beside each other.
             measure: "spectrum.share" (default) or "spectrum.power".
             layers: patterns; None or "auto" for at most `most` layers, evenly spaced.
             most: maximum number of layers if `layers` is None.

@@ -107,10 +107,12 @@ class StabilityCurves(ChartPlot):
     reading = (
         "The radius is the size of the change of the input by a smooth deformation, by noise of the same "
         "norm, or by a step toward another sample: the L2 norm of the change over all pixels and channels, "
-        "in the units of the network's input, as a root mean square over samples. A vertical line, if "
-        "present, is the radius at which half of the predictions have flipped under noise (or, if noise "
-        "never flips half of them, toward another sample or under deformations). Bands are 95 % intervals "
-        "over samples."
+        "in the units of the network's input, as a root mean square over samples. Bands are 95 % "
+        "intervals over samples."
+    )
+    details = (
+        "A vertical line is the radius at which half of the predictions have flipped under noise (or, if "
+        "noise never flips half of them, toward another sample or under deformations)."
     )
     order = 20
 
@@ -158,20 +160,22 @@ class StabilityCurves(ChartPlot):
         with_curves = [result for result in results if _layers(result)]
         present = {name for result in with_curves for name in result.curves["measure"]}
         found = [
-            View(about.label, cls.prepare(with_curves, shown=shown), reading=about.reading)
+            cls._view(about.label, about.reading, with_curves, shown=shown)
             for shown, about in SHOWN.items()
             if f"{PREFIX}.{about.curves[0][0]}" in present
         ]
         layers = list(dict.fromkeys(layer for result in with_curves for layer in _layers(result)))
         inner = [layer for layer in layers if layer != OUTPUT]
         return found + [
-            View(
-                f"Response of {layer}",
-                cls.prepare(with_curves, layer=layer),
-                reading=SHOWN["response"].reading,
-            )
+            cls._view(f"Response of {layer}", SHOWN["response"].reading, with_curves, layer=layer)
             for layer in names.evenly(inner, MOST_LAYERS)
         ]
+
+    @classmethod
+    def _view(cls, label: str, reading: str, results: Sequence[Result], **options: str) -> View:
+        plot = cls.prepare(results, **options)
+        line = cls.details if np.isfinite(plot.bump) else ""
+        return View(label, plot, reading=f"{reading} {line}".strip())
 
     def paint(self, canvas: Canvas) -> None:
         """Draw lines with bands against the radius, on a logarithmic scale."""
@@ -252,6 +256,8 @@ class BumpImages(GridPlot):
     def prepare(cls, result: Result) -> BumpImages:
         """Collect the images of the result.
 
+        Args:
+            result: a result of `iv.stability_curve`; several are drawn beside each other.
         Raises:
             ValueError: the result has no images.
         """

@@ -63,10 +63,10 @@ class UnitHeatmap(ModelPlot):
         """Collect the cells of each layer with a map.
 
         Args:
-            result: one result.
+            result: a result; several are drawn beside each other.
             measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
             sort: whether to order each column by value, with dead cells last, instead of by index.
             limit: the largest number of cells in a column; if there are more, neighbours are averaged.
         Raises:

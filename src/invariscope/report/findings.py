@@ -183,7 +183,7 @@ def _changes(
     lower: list[Any], higher: list[Any], places: Places, measure: str, first: str, fixed: Fixed
 ) -> str:
     """Return how many layers changed in which direction, and the layer that changed most."""
-    invariance = measure in names.HEADLINE
+    invariance = names.is_headline(measure)
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {layers.in_words(measure)}"
     if not lower and not higher:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.registry import unknown
-from invariscope.common.symbols import full_name
+from invariscope.common.symbols import HEADLINE, RELATIVE, family, first_of, full_name
 from invariscope.common.wording import shorten_all
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from invariscope.results.result import Result
 
-HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
-# Measures of the response to the transformation, relative to the response to a new sample.
-RELATIVE = ("normalized_variance", "normalized_distance")
 NOT_A_CLASS = ("all", "mean")
 _NO_RESULTS = "plots take one Result, or a list of them (from iv.measure or iv.load); got {}"
 FREQUENCY = "frequency_cpp"
@@ -58,14 +55,28 @@ def model_names(results: Sequence[Result]) -> list[str]:
 
 
 def headline_first(measures: Iterable[str]) -> list[str]:
-    """Return the distinct measures, with the main measure of invariance first.
+    """Return the distinct measures, with the main measure of invariance first, in whatever convention.
 
     >>> headline_first(["sample_variance", "normalized_variance", "sample_variance"])
     ['normalized_variance', 'sample_variance']
     """
     distinct = list(dict.fromkeys(measures))
-    first = next((name for name in HEADLINE if name in distinct), None)
+    first = first_of(HEADLINE, distinct)
     return distinct if first is None else [first, *(name for name in distinct if name != first)]
+
+
+def is_headline(measure: str) -> bool:
+    """Return whether rows of this name belong to one of the main measures of invariance."""
+    return family(measure) in HEADLINE
+
+
+def is_relative(measure: str) -> bool:
+    """Return whether rows of this name are relative to the response to a new sample.
+
+    >>> is_relative("normalized_variance.quiroga2019"), is_relative("sample_variance")
+    (True, False)
+    """
+    return family(measure) in RELATIVE
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
@@ -139,8 +150,9 @@ _PUBLICATION = re.compile(r"([a-z]+)(\d{4})")
 _CURVES = {
     "prediction.flips": "Predictions that change class",
     "consistency.by_element": "Predictions that keep their class",
-    "prediction.probability_true": "Probability of the true class",
 }
+# Outputs whose names say less than the titles that their measures give them.
+_OUTPUTS = {"probability_true": "probability of the true class"}
 _INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
 
 
@@ -164,7 +176,7 @@ def measure_title(name: str) -> str:
     """
     parts = name.split(".")
     published = [found for part in parts if (found := _PUBLICATION.fullmatch(part))]
-    own = ": ".join(part for part in parts if not _PUBLICATION.fullmatch(part)) or name
+    own = ": ".join(_OUTPUTS.get(part, part) for part in parts if not _PUBLICATION.fullmatch(part)) or name
     text = _INITIALISM.sub(lambda word: word[0].upper(), own.replace("_", " "))
     source = "".join(f" ({found[1].capitalize()} {found[2]})" for found in published)
     return text[:1].upper() + text[1:] + source
