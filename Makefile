@@ -11,13 +11,14 @@ WORLDS := .venv-worlds
 BUILD := .venv-build
 INSTALLED := .venv-wheel
 LOGGERS := .venv-loggers
+ATLAS := .venv-atlas
 BIN := $(VENV)/bin
 # torch stays pinned for every later install, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench peers kills test-browser test-models test-worlds test-loggers wheel test-wheel sbom stubs docs pages campaign soak help again
+.PHONY: demo test coverage lint bench peers atlas kills test-browser test-models test-worlds test-loggers wheel test-wheel sbom stubs docs pages campaign soak help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -44,6 +45,11 @@ bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and agains
 
 peers: $(BENCH)/.bench  ## measure with other packages, for the pages in docs/coming_from (about 5 minutes)
 	$(BENCH)/bin/python -m benchmarks.coming_from --write
+
+ROW ?= --all
+
+atlas: $(ATLAS)/.atlas  ## measure a pretrained model for docs/atlas.md, ROW=name (all of them take about 2 hours)
+	$(ATLAS)/bin/python -m benchmarks.atlas $(ROW)
 
 kills: $(VENV)/.dev  ## kill commands 100 times and compare their results with undisturbed runs (about 10 minutes)
 	$(BIN)/python -m benchmarks.kills --seed $(SEED)
@@ -102,6 +108,7 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 
 pages: $(VENV)/.dev  ## write the pages of the reproductions and all figures of the documentation anew (about 5 minutes)
 	$(BIN)/python -m invariscope.lab.pages
+	$(BIN)/python -m benchmarks.atlas --page
 	$(BIN)/python docs/generate/images.py
 
 DATA ?= $(INVARISCOPE_DATA)
@@ -121,10 +128,10 @@ help:  ## list the targets
 # install was interrupted; that environment is then created again.
 HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard \
   $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished $(WORLDS)/.unfinished \
-  $(LOGGERS)/.unfinished))
+  $(LOGGERS)/.unfinished $(ATLAS)/.unfinished))
 $(HALF_MADE): again
 
-$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch $(LOGGERS)/.torch: %/.torch: constraints.txt
+$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch $(WORLDS)/.torch $(LOGGERS)/.torch $(ATLAS)/.torch: %/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  "Python 3.11 or later is needed, %s is %d.%d. Name another one: make PYTHON=python3.12" \
 	  % (sys.executable, v[0], v[1]))'
@@ -143,6 +150,8 @@ $(BENCH)/.bench: ALONE := escnn==1.0.11 lie_learn==0.0.2
 $(MODELS)/.models: EXTRAS := [models]
 $(WORLDS)/.worlds: EXTRAS := [worlds]
 $(LOGGERS)/.loggers: EXTRAS := [loggers]
+# Each row of the atlas installs its own packages.
+$(ATLAS)/.atlas: EXTRAS :=
 # timm requires torchvision, which has no build for every torch; its models work without it.
 $(MODELS)/.models: ALONE := timm
 # It requires a backport of typing that breaks later versions of Python.
@@ -153,8 +162,9 @@ $(BENCH)/.bench: $(BENCH)/.torch
 $(MODELS)/.models: $(MODELS)/.torch
 $(WORLDS)/.worlds: $(WORLDS)/.torch
 $(LOGGERS)/.loggers: $(LOGGERS)/.torch
+$(ATLAS)/.atlas: $(ATLAS)/.torch
 
-$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds $(LOGGERS)/.loggers: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.browser $(BENCH)/.bench $(MODELS)/.models $(WORLDS)/.worlds $(LOGGERS)/.loggers $(ATLAS)/.atlas: pyproject.toml
 	@touch $(@D)/.unfinished
 	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
 	$(if $(ALONE),$(@D)/bin/python $(INSTALL) --no-deps $(ALONE))

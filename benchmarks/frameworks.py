@@ -223,9 +223,9 @@ def page(found: dict[str, list[Row]]) -> str:
         lines.append(" | ".join([title, versions, *values, f"{difference:.1e}"]))
     table = "\n".join(f"| {line} |" for line in lines)
     about = (
-        f"The table shows normalized variance under quarter turns, for {SAMPLES} random images of {CHANNELS} "
-        f"× {SIDE} × {SIDE} and the same weights everywhere. The last column is the largest difference from "
-        "torch, over the values and nulls of the four layers."
+        f"The table shows normalized variance under quarter turns, for {SAMPLES} random images of shape "
+        f"{CHANNELS} × {SIDE} × {SIDE} and the same weights in every framework. The last "
+        "column is the largest difference from torch, over the values and nulls of the four layers."
     )
     return (
         "# The same network in every framework\n\nWritten by `python -m benchmarks.frameworks`.\n\n"

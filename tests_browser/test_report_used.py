@@ -145,11 +145,16 @@ def test_the_view_of_a_zoomed_chart_follows_the_keys(report, open_page):
     assert after["start"] <= len(LAYERS) - 7 <= after["end"]
 
 
-def test_the_panel_counts_layers_and_names_later_calls_of_a_shared_module(tmp_path, open_page):
+def test_the_panel_counts_each_call_of_a_shared_module_as_a_layer(tmp_path, open_page):
     calls = [("conv", 0), ("relu", 0), ("relu", 1), ("fc", 0)]
     rows = [row(layer, 0.5, call=call) for layer, call in calls]
+    rows.append(row("output", 0.5, measure="prediction.accuracy"))
     path = write_report(result(rows), tmp_path / "report.html")
-    for label, said in (("relu, call 1", "Layer 2 of 3, call 1"), ("fc", "Layer 3 of 3")):
+    for label, said in (
+        ("relu, call 1", "Layer 3 of 4"),
+        ("fc", "Layer 4 of 4"),
+        ("output", "Output of the network"),
+    ):
         tab = open_page(path, fragment=f"#layer={quote(label)}")
         assert tab.page.locator(f"{PANEL} .caption").first.text_content() == said
 

@@ -82,7 +82,7 @@ def test_provenance_names_the_order(in_three_places):
     assert steps == [
         ["list", "rotation", "resized_and_normalised", "model"],
         ["list", "rotation", "normalised", "model"],
-        None,
+        ["data", "rotation", "model"],
     ]
 
 

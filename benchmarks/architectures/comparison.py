@@ -114,7 +114,7 @@ def _measured(
     """Return a result, or None after recording the reason."""
     try:
         elements = list(architecture.elements)
-        how = {"progress": False, "rows": "all"} | options
+        how = {"progress": False, "rows": "all", "units": "all"} | options
         return iv.measure(model, x, elements, measures=list(MEASURES), **how)
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]
@@ -247,12 +247,15 @@ class Truth:
         along: transformation variance.
         across: sample variance.
         size: mean square of the responses of each unit.
+        summands: mean square of what a response is summed from: that of the unit or of the layer, whichever
+            is larger. A Fourier transform adds responses as large as the layer's to almost zero.
         epsilon: machine epsilon of the layer's dtype, which may be float32 in a float64 model.
     """
 
     along: np.ndarray
     across: np.ndarray
     size: np.ndarray
+    summands: np.ndarray
     epsilon: float
 
     @classmethod
@@ -262,7 +265,8 @@ class Truth:
         squares = np.square(values).mean((0, 1))
         size = np.maximum(np.maximum(squares, 1e-6 * squares.mean()), np.finfo(float).tiny)
         along, across = values.var(1, ddof=1).mean(0), values.var(0, ddof=1).mean(0)
-        return cls(along, across, size, torch.finfo(responses.dtype).eps)
+        summands = np.maximum(size, squares.mean())
+        return cls(along, across, size, summands, torch.finfo(responses.dtype).eps)
 
     @property
     def _zero(self) -> np.ndarray:
@@ -293,7 +297,7 @@ class Truth:
 
     def _slack(self, variance: np.ndarray) -> np.ndarray:
         rounding = ROUNDING * self.epsilon
-        return rounding * np.sqrt(self.size * variance) + rounding**2 * self.size
+        return rounding * np.sqrt(self.summands * variance) + rounding**2 * self.summands
 
 
 def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:

@@ -79,7 +79,13 @@ def _card(name: str, plot: type[Plot], drawn: Drawn) -> str:
 def _page(name: str, plot: type[Plot], drawn: Drawn) -> str:
     image = f"![{plot.title}]({name}.png)" if drawn.image else _NO_EXAMPLE
     parts = [f"# {plot.title}", f"`{name}`: {markdown_of(inspect.getdoc(plot) or '').split(chr(10) * 2)[0]}"]
-    parts += [image, plot.reading, "## Code", drawn.code or _NO_EXAMPLE, _options(plot)]
+    parts += [
+        image,
+        f"{plot.reading} {plot.details}".rstrip(),
+        "## Code",
+        drawn.code or _NO_EXAMPLE,
+        _options(plot),
+    ]
     return "\n\n".join([*parts, ""])
 
 
@@ -164,6 +170,6 @@ def _from_recipe(name: str, plot: type[Plot], example: Example, cell: str, resul
     return Drawn(
         shown.png(image),
         line,
-        f"The file `{example.recipe}`, a [recipe](../reproductions/index.md):\n\n"
+        f"The file `{example.recipe}`, a [recipe](../reproductions/running.md#your-own-recipe):\n\n"
         f"```toml\n{example.code}\n{figure}```\n\nRun it with\n\n```console\n{line}\n```",
     )

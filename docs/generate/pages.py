@@ -71,6 +71,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
                 {"Inputs of any kind": "inputs.md"},
                 *section("worlds"),
                 {"Models of any framework": "frameworks.md"},
+                {"Atlas of pretrained models": "atlas.md"},
                 {"What happens to your model": "model_state.md"},
                 {"Errors and skipped layers": "bad_input.md"},
             ]
@@ -95,7 +96,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
                 {"Lie derivatives": "lie_derivatives.md"},
             ]
         },
-        {"Reproductions": section("reproductions")},
+        {"Reproductions": _reproductions(section("reproductions"))},
         {"Command line": "command_line.md"},
         {"Reference": section("reference")},
         {
@@ -108,6 +109,12 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         },
     ]
     return [entry for entry in whole if all(entry.values())]
+
+
+def _reproductions(found: list[str]) -> list[str]:
+    """Return the pages with the overview first, the pages of recipes after it, and the guides last."""
+    last = ["reproductions/verdicts.md", "reproductions/running.md"]
+    return sorted(found, key=lambda uri: last.index(uri) if uri in last else -1)
 
 
 def on_files(files: Files, *, config: Any, **_: Any) -> Files:

@@ -6,6 +6,7 @@ Pytest loads this plugin in every environment with Invariscope installed, so imp
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -41,20 +42,34 @@ def invariscope_seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.hookimpl(hookwrapper=True)  # unlike `wrapper`, supported by older versions of pytest
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Apply the run's options to the assertions of fixtures, as to those of tests."""
+    with _session(item):
+        yield
+
+
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Apply the run's options to a test's assertions, and attach their verdicts to the test's report."""
+    """Apply the run's options to a test's assertions."""
+    with _session(item):
+        yield
+
+
+def _session(item: pytest.Item) -> AbstractContextManager[None]:
+    """Return a context with the run's options, which attaches verdicts to the test's report."""
 
     def keep(line: str) -> None:
         item.user_properties.append((_PROPERTY, line))
 
     options = item.config.option
-    with using(Session(options.invariscope_seed, options.invariscope_samples, keep)):
-        yield
+    return using(Session(options.invariscope_seed, options.invariscope_samples, keep))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print one line per assertion."""
     reports = [report for kind in _RAN for report in terminalreporter.getreports(kind)]
+    # Reports on fixtures that fail after a test repeat the lines of the test.
+    reports += [report for report in terminalreporter.getreports("error") if report.when == "setup"]
     lines = [
         f"{report.nodeid}: {text}"
         for report in reports

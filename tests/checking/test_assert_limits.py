@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from fractions import Fraction
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import invariscope as iv
 from invariscope.checking.session import Session, using
+from invariscope.engine.extras.cautions import INSENSITIVE, UNMOVED
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -116,6 +120,12 @@ def test_numbers_that_six_digits_do_not_tell_apart_get_more():
     assert said == "output: prediction.flips is 0.1666666667, must be ≤ 0.1666666666"
 
 
+def test_numbers_of_other_libraries_are_limits():
+    numbers = (np.float32(0.5), np.int64(1), Fraction(1, 2))
+    verdicts = [checked(max={"output:prediction.flips": number}) for number in numbers]
+    assert [verdict.outcomes[0].limit.bound for verdict in verdicts] == [0.5, 1.0, 0.5]
+
+
 def test_globs_limit_every_layer_they_match():
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Linear(3, 2))
     for layer in (model[1], model[2]):
@@ -136,20 +146,43 @@ def test_a_dead_layer_has_no_value_and_fails():
 def test_a_constant_prediction_holds_with_a_caution():
     verdict = checked(images(0), min={"output:consistency": 0.95})
     assert verdict.outcomes[0].value == 1
-    assert verdict.summary.endswith("with cautions: output")
+    assert verdict.summary.endswith(f"1 of 1 limits hold; with cautions: output ({INSENSITIVE}; {UNMOVED})")
 
 
-def test_layers_that_a_glob_matches_but_the_measure_skips_are_named():
+def test_layers_that_a_glob_matches_but_the_measure_skips_are_named(tmp_path):
     class Ragged(Brighter):
         def forward(self, x: Tensor) -> Tensor:
             self.other(x[:1])
             return super().forward(x)
 
     model = Ragged()
-    model.other = nn.Conv2d(1, 1, 1)
-    verdict = checked(model=model, max={"*:normalized_variance": 9})
-    assert verdict.unmeasured == ("other",)
-    assert verdict.summary.endswith("; not measured: other")
+    model.other, model.idle = nn.Conv2d(1, 1, 1), nn.Linear(1, 1)
+    verdict = checked(model=model, max={"*:normalized_variance": 9}, min={"rows:normalized_variance": 0})
+    assert [one.layer for one in verdict.unmeasured] == ["other", "idle"]
+    assert verdict.summary.endswith("; not measured: other, idle")
+    verdict.write_junit(tmp_path / "limits.xml")
+    suite = ElementTree.parse(tmp_path / "limits.xml").getroot().find("testsuite")
+    assert (suite.get("failures"), suite.get("skipped")) == ("0", "2")
+    error = broken(model=model, max={"*:normalized_variance": 1e-9})
+    assert "  not measured other, idle" in str(error)
+    for name in ("other", "idle"):
+        with pytest.raises(ValueError, match=f"no value for the layers '{name}'"):
+            checked(model=model, max={"rows:normalized_variance": 9, f"{name}:normalized_variance": 9})
+
+
+def test_containers_and_every_layer_can_be_limited_together():
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 3), nn.ReLU()), nn.Linear(3, 2))
+    verdict = checked(model=model, max={"*:normalized_variance": 9, "1:normalized_variance": 9})
+    names = [outcome.name for outcome in verdict.outcomes]
+    assert names == ["0", "1.0", "1.1", "1", "2", "Sequential", "1"]
+
+
+def test_a_layer_with_colons_in_its_name_can_be_limited():
+    model = nn.Sequential()
+    for name in ("stem:0", "a::b"):
+        model.add_module(name, nn.Flatten())
+    verdict = checked(model=model, max={"stem:0:normalized_variance": 9, "a:*:normalized_variance": 9})
+    assert [outcome.name for outcome in verdict.outcomes] == ["stem:0", "a::b"]
 
 
 REFUSED = [
@@ -159,6 +192,7 @@ REFUSED = [
     ({"min": {3: 1}}, TypeError, "keys of limits must be strings.*got 3"),
     ({"min": {"output:consistency": float("nan")}}, ValueError, "must be a finite number; got nan"),
     ({"min": {"output:consistency": float("inf")}}, ValueError, "must be a finite number; got inf"),
+    ({"max": {"rows:normalized_variance": 10**400}}, ValueError, "must be a finite number; got 1000"),
     ({"min": {"output:consistency": True}}, ValueError, "must be a finite number; got True"),
     ({"min": {"output:consistency": "0.9"}}, ValueError, "must be a finite number; got '0.9'"),
     ({"min": {"output:consistency": 95}}, ValueError, "never holds.*Write 0.95 for 95 %"),
@@ -208,3 +242,20 @@ def test_a_notebook_lists_broken_limits_first():
         min={"output:consistency": 0.95}, max={"output:prediction.flips": 0.5}
     ).verdict._repr_html_()
     assert card.index("consistency (broken)") < card.index("prediction.flips (holds)")
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: iv.assert_limits(Brighter(), images(), TURNS, max={"output:prediction.flips": 0}),
+        lambda: iv.assert_invariant(Brighter(), images(), TURNS),
+    ],
+    ids=["limits", "invariant"],
+)
+def test_an_error_can_be_raised_in_another_process(fail):
+    with pytest.raises(AssertionError) as caught:
+        fail()
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value)
+    assert str(again) == str(caught.value)
+    assert again.verdict.summary == caught.value.verdict.summary

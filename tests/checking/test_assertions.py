@@ -101,7 +101,7 @@ def test_a_given_tolerance_below_the_effect_of_interpolation_is_called_so(images
     said = str(
         broken(iv.assert_equivariant, pointwise(), images, angles, feature_action="spatial", below=1e-3)
     )
-    assert "tolerance    0.001, as given; this element interpolates, which" in said
+    assert "tolerance    0.001, as given; this element is inexact, which" in said
     assert "elements     of 2 elements, 1 breaks: '20°'; 1 holds: '90°'\n" in said
 
 
@@ -177,7 +177,7 @@ def test_interpolation_alone_does_not_fail_and_exact_elements_get_none_of_its_to
     torch.manual_seed(0)
     oriented = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1))
     worst = broken(iv.assert_equivariant, oriented, images, turns).verdict.broken[0].worst
-    assert (worst.element, "interpolating" in worst.reason) == (1, False)
+    assert (worst.element, "and back" in worst.reason) == (1, False)
 
 
 def test_the_floor_in_the_tolerance_is_the_worst_round_trip(images):
@@ -189,7 +189,7 @@ def test_the_floor_in_the_tolerance_is_the_worst_round_trip(images):
     floor = float(((back - images).flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)).max())
     derived = broken(iv.assert_invariant, model, images, turn).verdict.broken[0].worst
     assert derived.allowed == pytest.approx(floor, rel=1e-3)
-    assert f"{floor:.2g} for interpolating the input" in derived.reason
+    assert f"{floor:.2g} for transforming the input and back" in derived.reason
     assert worst.allowed == 0
 
 
@@ -227,7 +227,7 @@ def test_a_tolerance_of_one_part_is_one_number(images):
     said = str(broken(iv.assert_invariant, model, images, iv.Rotation([0, 20])))
     allowed = re.search(r", (\S+) allowed", said)[1]
     assert re.search(
-        rf"tolerance    {allowed}: \S+ for rounding \(.*\) \+ \S+ for interpolating the input\n", said
+        rf"tolerance    {allowed}: \S+ for rounding \(.*\) \+ \S+ for transforming the input and back\n", said
     )
 
 
@@ -264,7 +264,7 @@ def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(
     with torch.no_grad():
         model[1].bias.fill_(1e7)
     verdict = iv.assert_invariant(model, images, TURNS)
-    assert verdict.layers[0].blind
+    assert verdict.layers[0].inconclusive
     assert verdict.summary.endswith("tolerance above the null, so inconclusive: output")
     with torch.no_grad():
         model[1].bias.zero_()
@@ -295,7 +295,9 @@ REFUSED = [
     ({"conv": "spatail"}, TURNS, {}, ValueError, "unknown feature action 'spatail'. Closest: 'spatial'"),
     (3, TURNS, {}, TypeError, "got int"),
     (None, TURNS, {"layers": "cnov"}, ValueError, "no layer matches 'cnov'.*Closest: 'conv'"),
+    (None, TURNS, {"seed": "a"}, ValueError, "seed must be an integer, at least 0; got .a."),
     (None, TURNS, {"below": -1}, ValueError, "below must be a relative error.*got -1"),
+    (None, TURNS, {"below": 10**400}, ValueError, "below must be a relative error.*got 1000"),
     (None, TURNS, {"below": float("nan")}, ValueError, "below must be a relative error.*got nan"),
     (None, TURNS, {"seed": -1}, ValueError, "seed must be an integer"),
     ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action must be 'trivial'"),
@@ -443,6 +445,22 @@ class EnergyAndForces(nn.Module):
         return {"energy": energy.detach(), "forces": forces.detach()}
 
 
+def test_a_selection_that_may_miss_the_fault_says_how_many_earlier_layers_it_left_out(c4, images):
+    some = ["conv1", "conv3", "pool"]
+    said = str(broken(iv.assert_equivariant, c4("conv2"), images, TURNS, layers=some))
+    assert re.match(r"layer 'conv3' \(\w+\) is the first checked layer that is not equivariant", said)
+    place = int(re.search(r"layer (\d+) of 10", said)[1])
+    left_out = f"; {place - 2} earlier layers were not checked and may break it first"
+    assert re.search(rf"all earlier checked ones hold; .*{left_out}", said)
+    alone = str(broken(iv.assert_equivariant, c4("conv2"), images, TURNS, layers="conv3"))
+    assert re.match(r"layer 'conv3' \(\w+\) is not equivariant", alone)
+    assert "earlier layers were not checked" in alone
+    whole = str(broken(iv.assert_equivariant, c4("conv2"), images, TURNS))
+    assert "not checked" not in whole
+    invariance = str(broken(iv.assert_invariant, c4(), images, TURNS, layers="conv3"))
+    assert "not checked" not in invariance  # that earlier layers are not invariant is no fault
+
+
 @pytest.mark.parametrize("named", [False, True], ids=["by the actions", "by layers="])
 def test_parts_of_the_output_have_actions_by_their_names(named):
     points = torch.randn(16, 5, 3, generator=torch.Generator().manual_seed(0)).double()
@@ -452,6 +470,9 @@ def test_parts_of_the_output_have_actions_by_their_names(named):
     verdict = iv.assert_equivariant(model, points, turns, feature_action=actions, layers=layers)
     found = {layer.layer: layer.action for layer in verdict.layers}
     assert found == {"EnergyAndForces": "trivial", "EnergyAndForces[forces]": "spatial"}
+    reasons = [layer.worst.reason for layer in verdict.layers if layer.worst]
+    assert any("for transforming the input and back" in reason for reason in reasons)
+    assert not any("interpolat" in reason for reason in reasons)  # points have no grid
     wrong = actions | {"EnergyAndForces[forces]": "trivial"}
     error = broken(iv.assert_equivariant, model, points, turns, feature_action=wrong, layers=layers)
     assert "EnergyAndForces[forces]" in str(error)

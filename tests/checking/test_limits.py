@@ -12,10 +12,13 @@ import pytest
 import invariscope as iv
 from invariscope.checking import junit
 from invariscope.checking.limits import Limit, needed, read_limits
-from invariscope.checking.outcomes import judged
+from invariscope.checking.outcomes import judged, unmeasured
+from invariscope.results.provenance import NONFINITE
 from invariscope.results.result import Result
 
 NAN = math.nan
+COUNTED = ("name", "tests", "failures", "errors", "skipped", "time")
+NO_SHARE = ("conv2", "anova has no such value there")
 
 
 def row(layer, value, measure="normalized_variance", call=0, **more):
@@ -33,8 +36,16 @@ RESULT = Result(
         row("dead", NAN, note="no unit is left to average over"),
         row("conv1", 0.9, stratum="mean"),
         row("conv1", 0.5, "anova.share_transform"),
+        row("conv2", 0.5, "anova.share_sample"),
     ),
-    provenance={"skipped": [{"layer": "fc", "call": 0, "reason": "no batch axis"}]},
+    provenance={
+        "skipped": [
+            {"layer": "fc", "call": 0, "reason": "no batch axis"},
+            {"layer": "fc2", "call": 1, "measure": "anova", "reason": "anova: too small"},
+            {"layer": "lost", "call": 0, "reason": "all 9 samples have NaN", "kind": NONFINITE},
+        ],
+        "unused": ["idle"],
+    },
 )
 
 
@@ -56,6 +67,15 @@ def outcomes(*most, least=()):
         ("x:equivariance_deviation.latent.one_plus:2", "x", "equivariance_deviation.latent.one_plus", 2),
         ("x:equivariance_deviation:-0.5", "x", "equivariance_deviation.latent", -0.5),
         ("x : same_equivariance.direct : .5", "x", "same_equivariance.direct", 0.5),
+        ("stem:0:normalized_variance:1", "stem:0", "normalized_variance", 1),
+        ("a::b:*:goodfellow.global:1", "a::b:*", "goodfellow.global", 1),
+        ("conv1:anova:normalized_variance:1", "conv1:anova", "normalized_variance", 1),
+        (
+            "a:b:EquivarianceDeviation(kind='channelwise').one_plus:2",
+            "a:b",
+            "equivariance_deviation.channelwise.one_plus",
+            2,
+        ),
     ],
 )
 def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows, bound):
@@ -84,6 +104,9 @@ def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows
         ),
         ("conv1:normalized_variance:-1", r"normalized_variance is always at least 0\.$"),
         ("conv1:prediction.accuracy:1", "write 'output:prediction.accuracy:1'"),
+        ("a:b:prediction.accuracy:1", "write 'output:prediction.accuracy:1'"),
+        ("a:b:normalised_variance:1", "unknown measure 'normalised_variance'"),
+        ("!conv1:normalized_variance:1", "excludes layers; name the layers"),
     ],
 )
 def test_a_limit_that_cannot_be_read_is_refused(text, said):
@@ -158,7 +181,9 @@ def test_a_layer_without_a_value_keeps_no_limit(sides):
     [
         ("cnov1:normalized_variance:1", "unknown layer 'cnov1'. Closest: 'conv1'"),
         ("fc:normalized_variance:1", "no value for the layers 'fc' .fc: no batch axis"),
-        ("conv1:anova.F:1", "unknown output of anova 'anova.F'. Closest: 'anova.share_transform'"),
+        ("idle:normalized_variance:1", "no value for the layers 'idle' .idle: the forward pass never ran it"),
+        ("conv2:anova.share_transform:1", "no value for the layers 'conv2' .conv2: anova has no such value"),
+        ("conv1:anova.F:1", "no single value at the layers 'conv1'. Values there: 'anova.share_transform'."),
     ],
 )
 def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
@@ -173,24 +198,54 @@ def test_what_must_be_measured_is_asked_for_once():
     wanted = needed(limits)
     assert [measure.name for measure in wanted["measures"]] == ["anova", "prediction"]
     assert wanted["layers"] == ["conv1", "conv2"]
-    assert needed(read_limits(["*:anova.F:1", "conv1:anova.F:1"], []))["layers"] is None
+    assert needed(read_limits(["output:consistency:1"], []))["layers"] is None
+
+
+def test_a_glob_is_measured_beside_every_layer_so_that_containers_are_read():
+    assert needed(read_limits(["*:anova.F:1", "conv1:anova.F:1"], []))["layers"] == ["*", "conv1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[!l]*:normalized_variance:1", [("fc", "no batch axis"), ("idle", "the forward pass never ran it")]),
+        ("[cf]*:anova.share_transform:1", [("fc", "no batch axis"), ("fc2 (call 1)", "too small"), NO_SHARE]),
+        ("conv*:normalized_variance:1", []),
+        ("*:prediction.flips:1", []),
+    ],
+)
+def test_a_layer_that_a_glob_matches_but_that_cannot_be_measured_is_listed(text, said):
+    found = unmeasured(read_limits([text], []), RESULT)
+    assert [(one.name, one.reason) for one in found] == said
+
+
+def test_a_layer_whose_responses_are_lost_breaks_its_limit_by_name_and_by_glob():
+    for pattern in ("lost", "l*"):
+        (found,) = outcomes(f"{pattern}:normalized_variance:1")
+        assert (found.layer, found.status) == ("lost", "no value")
+    assert not unmeasured(read_limits(["l*:normalized_variance:1"], []), RESULT)
 
 
 def test_the_junit_file_counts_what_it_holds(tmp_path):
-    found = outcomes("conv*:normalized_variance:0.2", "dead:normalized_variance:1")
+    limits = read_limits(["conv*:normalized_variance:0.2", "dead:normalized_variance:1"], [])
+    found = [*judged(limits, RESULT), *unmeasured(read_limits(["fc*:normalized_variance:1"], []), RESULT)]
     file = tmp_path / "check.xml"
     junit.write_junit(file, found, model="net <&> \x1b[1mbold", seconds=2.0)
     suite = ElementTree.parse(file).getroot().find("testsuite")
     cases = suite.findall("testcase")
-    assert {name: suite.get(name) for name in ("name", "tests", "failures", "errors", "time")} == {
+    assert {name: suite.get(name) for name in COUNTED} == {
         "name": "invariscope check",
-        "tests": "4",
+        "tests": "5",
         "failures": "1",
         "errors": "1",
+        "skipped": "1",
         "time": "2.000",
     }
-    assert len(cases) == 4
-    assert [case.find("failure") is not None for case in cases] == [False, True, False, False]
+    assert len(cases) == 5
+    assert [case.find("failure") is not None for case in cases] == [False, True, False, False, False]
+    assert (
+        cases[4].find("skipped").get("message") == "fc: normalized_variance was not measured (no batch axis)"
+    )
     assert cases[1].find("failure").get("message") == "conv2: normalized_variance is 0.4, must be ≤ 0.2"
     assert cases[1].get("name") == "conv2 normalized_variance ≤ 0.2"
     assert cases[3].find("error").get("type") == "no value"

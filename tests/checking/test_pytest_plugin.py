@@ -63,6 +63,49 @@ def test_the_options_reach_the_assertions_and_the_lines_the_junit_file(run, pyte
     )
 
 
+FIXTURES = """
+import invariscope as iv
+import pytest
+import torch
+
+IMAGES = torch.rand(9, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def verdict():
+    return iv.assert_limits(torch.nn.Flatten(), IMAGES, iv.QuarterTurns(), max={"*:normalized_variance": 9})
+
+
+@pytest.fixture
+def strict():
+    iv.assert_limits(torch.nn.Flatten(), IMAGES, iv.QuarterTurns(), max={"*:normalized_variance": 0})
+
+
+def test_one(verdict):
+    assert (verdict.seed, verdict.samples) == (7, 5)
+
+
+def test_two(verdict):
+    assert not verdict.broken
+
+
+def test_three(strict):
+    pass
+"""
+
+
+def test_assertions_in_fixtures_get_the_options_and_one_line_each(pytester):
+    pytester.makepyfile(FIXTURES)
+    plugin = ("-p", "no:invariscope", "-p", "invariscope.pytest_plugin", "-p", "no:cacheprovider")
+    options = ("--invariscope-seed", "7", "--invariscope-samples", "5")
+    done = pytester.runpytest_subprocess(*plugin, *options)
+    done.assert_outcomes(passed=2, errors=1)
+    lines = [line for line in done.outlines if "::test_" in line and " limits: " in line]
+    assert [line.split(" ")[0].rpartition("::")[2] for line in lines] == ["test_one:", "test_three:"]
+    assert "1 of 1 limits hold" in lines[0]
+    assert "0 of 1 limits hold; Flatten: normalized_variance is" in lines[1]
+
+
 def test_a_run_without_assertions_has_no_summary(pytester):
     pytester.makepyfile("def test_other():\n    import sys\n    assert 'torch' not in sys.modules\n")
     done = pytester.runpytest_subprocess("-p", "no:invariscope", "-p", "invariscope.pytest_plugin")

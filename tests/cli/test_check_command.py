@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from invariscope.engine.extras.cautions import INSENSITIVE
+
 TURNS = ("-t", "quarter_turns", "--no-progress")
 
 
@@ -18,7 +20,7 @@ def checked(invoke, *options, model="net.py:make"):
 def test_limits_that_hold_end_with_0_and_are_listed(invoke):
     done = checked(invoke, "--max", "*:normalized_variance:2", "--min", "output:prediction.accuracy:0")
     assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines()[-1] == "5 of 5 limits hold"
+    assert done.stdout.splitlines()[-1] == "6 of 6 limits hold"
     assert "Limits of net:make" in done.stdout
     named = checked(invoke, "--max", "0:normalized_variance:2", "--label", "trial 7")
     assert "Limits of trial 7" in named.stdout
@@ -51,6 +53,19 @@ def test_the_value_that_is_judged_is_that_of_measure(invoke, measured):
 
 
 @pytest.mark.usefixtures("seeded")
+def test_a_constant_network_keeps_its_limits_with_a_caution(invoke, workplace):
+    (workplace / "constant.py").write_text(
+        "from torch import nn\n\ndef make():\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))\n"
+        "    nn.init.zeros_(net[1].weight)\n    return net\n"
+    )
+    limits = ("--min", "output:consistency:.9", "--max", "output:prediction.flips:.1")
+    done = checked(invoke, *limits, model="constant.py:make")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == f"2 of 2 limits hold; with cautions: output ({INSENSITIVE})"
+
+
+@pytest.mark.usefixtures("seeded")
 def test_a_dead_layer_does_not_pass_silently(invoke, workplace):
     (workplace / "dead.py").write_text(
         "import torch\nfrom torch import nn\n"
@@ -71,14 +86,15 @@ def test_the_junit_file_replaces_the_old_one(invoke):
     done = checked(invoke, "--max", "*:normalized_variance:0.001", "--junit", "a.xml")
     assert done.exit_code == 1
     root = ElementTree.parse("a.xml").getroot()
-    assert (root.get("tests"), root.get("failures")) == ("4", "4")
+    assert (root.get("tests"), root.get("failures")) == ("5", "5")
     assert root.find("testsuite/testcase").get("classname") == "net:make.normalized_variance"
 
 
 ERRORS = [
     ([], "nothing to check: give --max or --min"),
     (["--max", "cnov:normalized_variance:1"], "no layer matches 'cnov'"),
-    (["--max", "*:normalized_variance:1", "--max", "x:normalized_variance:1"], "unknown layer 'x'"),
+    (["--max", "*:normalized_variance:1", "--max", "x:normalized_variance:1"], "no layer matches 'x'"),
+    (["--max", "0:spectrum.power:1"], "has no single value at the layers '0'. Values there: 'spectrum."),
     (["--max", "0:normalised_variance:1"], "Closest: 'normalized_variance'"),
     (["--max", "0:normalized_variance"], "write GLOB:measure:value"),
     (["--max", "0:prediction:1"], "write 'output:prediction:1'"),

@@ -97,10 +97,32 @@ def test_words_are_compared_with_outputs_in_the_order_given(given, photos, invok
     photos((16, 16))
     Path("names.txt").write_text("cat\ndog\nemu\n")
     command = ("measure", "colour.py:make", "photos", "-t", "quarter_turns", "-m", "prediction")
-    assert "the labels are words" in fails(*command)
+    without = invoke(*command, "--out", "without")
+    assert without.exit_code == 0, without.output
+    assert "no accuracy: the labels are words ('cat', 'dog', 'emu')" in " ".join(without.stderr.split())
     done = invoke(*command, "--classes", given, "--out", "r")
     assert done.exit_code == 0, done.output
     assert done.stdout.count("accuracy") == 1
+    flips = {row.value for name in ("without", "r") for row in iv.load(name).rows if row.output == "flips"}
+    assert len(flips) == 1
+
+
+def test_flips_are_limited_without_the_order_of_the_classes(photos, invoke, fails):
+    photos((16, 16))
+    command = ("check", "colour.py:make", "photos", "-t", "quarter_turns", "--max")
+    assert invoke(*command, "output:prediction.flips:1").exit_code == 0
+    message = fails(
+        "check", "colour.py:make", "photos", "-t", "quarter_turns", "--min", "output:prediction.accuracy:.5"
+    )
+    assert "prediction.accuracy in the limit" in message
+    assert "was not measured: no accuracy: the labels are words" in message
+
+
+def test_a_word_that_is_no_class_suggests_sorted(photos, fails):
+    photos((16, 16))
+    command = ("measure", "colour.py:make", "photos", "-t", "quarter_turns", "-m", "prediction")
+    said = fails(*command, "--classes", "alphabetical")
+    assert "--classes alphabetical: no label of the data has this name. Write --classes sorted for" in said
 
 
 def test_sorted_classes_need_words(fails):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
 import shlex
 import subprocess
@@ -22,6 +23,7 @@ from invariscope.measures.base import MEASURES, Measure
 from invariscope.plots import PLOTS
 from invariscope.transforms.base import TRANSFORMS
 from invariscope.zoo import DATASETS, NETWORKS
+from project.marked_pages import ROOT
 
 MARKUP = re.compile(r"\.\. math|\\[a-z]|>>>|:[a-z]+:|`")
 COMMANDS = ["demo", "train", "measure", "report", "serve", "plot", "compare", "reproduce", "explain"]
@@ -100,6 +102,7 @@ def test_layers_are_listed_in_the_order_in_which_they_run(invoke):
         ("2", "Flatten", "144  same values as 1"),
         ("3", "Linear", "3"),
     ]
+    assert said.startswith("Layers of net:make (4)")
 
 
 def test_layers_of_a_zoo_network_need_no_data(invoke):
@@ -113,6 +116,18 @@ def test_a_measure_is_explained_with_its_options(name, invoke):
     assert " ".join(cls.summary.split()) in said
     assert f"{cls.__name__}(" in said
     assert not MARKUP.search(said)
+
+
+@pytest.mark.parametrize("width", ["80", "140"])
+@pytest.mark.parametrize("name", MEASURES.names())
+def test_how_to_read_a_measure_is_prose_and_its_source_too(name, width, invoke, monkeypatch):
+    monkeypatch.setenv("COLUMNS", width)
+    cls = MEASURES.get(name)
+    said = " ".join(invoke("explain", name).stdout.split())
+    sections = {"Reading": cls.reading, "Source": cls.source()}
+    assert all(re.sub(r"[`*]", "", f"{title} {text}") in said for title, text in sections.items() if text), (
+        said
+    )
 
 
 @pytest.mark.parametrize("name", TRANSFORMS.names())
@@ -170,3 +185,15 @@ def test_help_loads_no_torch(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("name", ["GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "TTY_COMPATIBLE"])
+def test_an_environment_that_asks_for_colours_does_not_colour_what_tests_capture(name):
+    code = (
+        "import io, conftest, rich.console, typer.rich_utils\n"
+        "print(typer.rich_utils.FORCE_TERMINAL, rich.console.Console(file=io.StringIO()).is_terminal)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, name: "1"}, capture_output=True, text=True
+    )
+    assert done.stdout == "None False\n", done.stderr

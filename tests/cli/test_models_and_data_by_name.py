@@ -125,6 +125,18 @@ def test_a_missing_library_is_named(scheme, monkeypatch):
         load_model(f"{scheme}:resnet18")
 
 
+@pytest.mark.parametrize("scheme", ["torchvision", "timm", "hf"])
+def test_a_library_for_another_torch_is_an_error_of_one_line(scheme, fails, monkeypatch):
+    package = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}[scheme]
+    Path("broken").mkdir()
+    Path("broken", f"{package}.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.syspath_prepend("broken")
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    said = fails("measure", f"{scheme}:resnet18", "digits.npz", "-t", "quarter_turns")
+    assert f"the package {package}, which is installed but cannot be imported" in said
+    assert "(RuntimeError: operator nms does not exist). Install versions" in said
+
+
 def library(scheme: str, asked: list) -> tuple[str, SimpleNamespace]:
     """A stand-in for an optional library, which notes what is asked of it."""
 

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -186,8 +187,11 @@ def test_a_second_run_is_refused_at_its_start_and_names_the_first(command, fails
 
 
 @pytest.fixture
-def limit() -> Iterator[Callable[[int], None]]:
+def limit(monkeypatch) -> Iterator[Callable[[int], None]]:
     """Lets no file grow beyond a size, as if the disk were full."""
+    monkeypatch.setattr(
+        sys, "dont_write_bytecode", True
+    )  # Python would keep what fits of a module's bytecode
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import invariscope as iv
+from invariscope.plots.shared.labels import where
+from invariscope.report.findings import compared, transform_name
 
 
 def test_compare_shows_both_values_the_difference_and_its_interval(finished, invoke):
@@ -17,6 +20,42 @@ def test_compare_shows_both_values_the_difference_and_its_interval(finished, inv
     assert done.exit_code == 0, done.output
     assert re.search(r"layer +first +second +difference +95 % interval +p", done.stdout)
     assert re.search(r"^3 +\d\.\d+ +\d\.\d+ +[+−]\d\.\d+ +\S+ to \S+ +", done.stdout, re.M)
+
+
+def test_compare_says_why_a_difference_has_no_interval(finished, invoke):
+    few = ("--samples", "40")
+    finished("a", "--label", "first", *few)
+    finished("b", "--label", "second", "--weights", "random", *few)
+    done = invoke("compare", "a", "b")
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
+    rows = iv.compare(iv.load("a"), iv.load("b"))
+    assert (rows["ci_low"].notna() | rows["note"].astype(bool)).all()
+    shown = where(rows, stratum="all")
+    assert any("no interval: the smallest group has 4 of 8 samples needed" in line for line in notes)
+    counts = [1 if line.endswith("(one row)") else int(line.rsplit("(")[-1].split()[0]) for line in notes]
+    assert sum(counts) == shown["ci_low"].isna().sum() > 0
+
+
+def test_the_reason_of_one_run_alone_names_it(finished, invoke):
+    finished("a", "--label", "first")
+    finished("b", "--label", "second")
+    run = iv.load("b")
+    own = {"replicates": (), "ci_low": float("nan"), "note": "no interval yet: 2 samples decide"}
+    rows = [replace(row, **own) if row.layer == "3" else row for row in run.rows]
+    replace(run, rows=rows).save("c")
+    assert "note: second: no interval yet: 2 samples decide (" in invoke("compare", "a", "c").stderr
+
+
+def test_compare_counts_layers_in_the_words_of_the_report(finished, invoke):
+    finished("a", "--label", "first", "--by-class")
+    finished("b", "--label", "second", "--weights", "random", "--by-class")
+    runs = [iv.load(name) for name in ("a", "b")]
+    rows = where(iv.compare(runs), measure="normalized_variance", stratum="all")
+    expected = compared(rows, "normalized_variance", transform_name(runs[0]))
+    shown = " ".join(invoke("compare", "a", "b").stdout.split())
+    assert " ".join(expected.split()) in shown
+    shown = " ".join(invoke("compare", "a", "b", "--stratum", "mean").stdout.split())
+    assert f"Under {transform_name(runs[0])} (mean over classes), " in shown
 
 
 def test_runs_of_one_name_are_told_apart(finished, invoke):

@@ -32,3 +32,14 @@ def test_a_value_outside_of_its_interval_shows_the_corrected_estimate_in_front_o
     assert "; " not in _text(inside)
     assert remarks(apart) == [OUTSIDE]
     assert remarks(inside) == []
+
+
+def test_notes_that_differ_only_in_numbers_are_one_line():
+    notes = [f"no interval: the smallest group has {k} of 8 samples needed" for k in (1, 2, 3, 4)]
+    rows = [_row(0.5, layer=f"conv{k}", note=note) for k, note in enumerate(notes)]
+    skipped = [{"layer": f"a{k}", "reason": f"{k} rows for 3 samples"} for k in (5, 2)]
+    assert remarks(Result(tuple(rows), provenance={"skipped": skipped})) == [
+        "skipped a5, a2: 2 to 5 rows for 3 samples",
+        OUTSIDE,
+        "no interval: the smallest group has 1 to 4 of 8 samples needed (4 rows)",
+    ]

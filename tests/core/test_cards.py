@@ -119,9 +119,9 @@ def test_the_check_rejects_what_no_card_may_contain():
     ("columns", "provenance", "said"),
     [
         (
-            {"note": "no interval: a group has 2 samples"},
+            {"note": "no interval: the smallest group has 2 of 8 samples needed"},
             {},
-            "3 values without an interval: a group has 2 samples.",
+            "3 values without an interval: the smallest group has 2 of 8 samples needed.",
         ),
         ({}, {"options": {"intervals": False}}, "No intervals were computed (intervals=False)."),
         ({}, {}, "3 values without an interval."),
@@ -131,6 +131,13 @@ def test_missing_intervals_are_explained(columns, provenance, said):
     none = {"ci_low": math.nan, "ci_high": math.nan}
     result = result_of(["a", "b", "c"], **none, **columns)
     assert said in card(replace(result, provenance=result.provenance | provenance)).text
+
+
+def test_reasons_that_differ_only_in_numbers_are_one():
+    notes = [f"no interval yet: {k} samples decide the value; 5 are needed" for k in (1.5, 2, 3)]
+    rows = [row(f"a{k}", 0.5, ci_low=math.nan, ci_high=math.nan, note=note) for k, note in enumerate(notes)]
+    said = "3 values without an interval: 1.5 to 3 samples decide the value; 5 are needed."
+    assert said in card(Result(tuple(rows))).text
 
 
 def test_cautions_and_values_outside_their_interval_are_mentioned():
@@ -164,7 +171,7 @@ def with_replicates(result, factor=1.0):
         {
             **one,
             "value": factor * one.value,
-            "replicates": [factor * one.value + 0.001 * g for g in range(8)],
+            "replicates": [factor * (one.value + 0.001 * g) for g in range(8)],
             "group_sizes": [8] * 8,
         }
         for one in result.rows
@@ -180,6 +187,14 @@ def test_a_comparison_is_a_data_frame_with_a_card():
     assert "−0.500" in shown.text
     assert shown.rows == 4
     assert isinstance(table, pd.DataFrame)
+
+
+def test_the_card_of_a_comparison_says_why_intervals_are_missing():
+    few = "no interval: the smallest group has 4 of 8 samples needed"
+    result = result_of(["a", "b"])
+    result = replace(result, rows=tuple(replace(row, note=few, ci_low=float("nan")) for row in result.rows))
+    text = card(compare(result, result.labelled("other"))).text
+    assert "No interval for any of 2 differences: the smallest group has 4 of 8 samples needed." in text
 
 
 def test_whatever_is_derived_from_a_comparison_is_an_ordinary_data_frame():

@@ -14,6 +14,7 @@ import pytest
 from invariscope.common.sealing import read_sealed_json, write_sealed_json
 from invariscope.results import storage
 from invariscope.results.result import COLUMNS, CURVE_COLUMNS, Result
+from invariscope.results.rows import layer_keys
 
 
 def unsealed(path):
@@ -292,3 +293,17 @@ def test_a_result_that_is_replaced_all_the_time_is_not_read_in_part(result, tmp_
 def test_maps_are_found_by_the_symbol_of_the_measure(result):
     assert result.maps["nv", "conv1"].shape == (1, 2)
     assert ("nv", "conv1") in result.maps
+
+
+def test_an_accuracy_beside_the_values_of_layers_is_not_a_further_layer():
+    def of(*places):
+        rows = ({"measure": m, "layer": name, "call": k, "value": 0.5} for m, name, k in places)
+        return Result(tuple(rows))
+
+    layers = [("nv", "conv", 0), ("nv", "relu", 0), ("nv", "relu", 1)]
+    accuracy = ("prediction.accuracy", "output", 0)
+    assert layer_keys(of(*layers, accuracy).rows) == [("conv", 0), ("relu", 0), ("relu", 1)]
+    assert layer_keys(of(("nv", "conv", 0), accuracy).rows) == [("conv", 0)]
+    assert layer_keys(of(*layers, ("nv", "output", 0), accuracy).rows)[-1] == ("output", 0)
+    assert layer_keys(of(accuracy).rows) == [("output", 0)]
+    assert "3 layers, 4 rows" in repr(of(*layers, accuracy))

@@ -192,6 +192,41 @@ def test_paired_differences_cancel_what_the_samples_have_in_common():
     assert table["ci_high"].tolist() == pytest.approx([0.0, -0.5])
 
 
+FEW, RARE = "no interval: the smallest group has 4 of 8 samples needed", "no interval yet: only {} of 64"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ({}, {}, ""),
+        ({"note": FEW}, {"note": FEW}, FEW),
+        ({"note": RARE.format(2)}, {"note": RARE.format(3)}, RARE.format("2 to 3")),
+        ({}, {"note": FEW}, f"value_b: {FEW}"),
+        ({"note": FEW}, {"note": RARE.format(2)}, f"value_a: {FEW}; value_b: {RARE.format(2)}"),
+        ({"note": ""}, {"note": ""}, "no interval: the reason was not recorded"),
+        ({"value": np.nan, "note": "no value: all dead"}, {}, "value_a: no value: all dead"),
+    ],
+)
+def test_every_difference_without_an_interval_has_a_reason(a, b, said):
+    known, missing = {"ci_low": 0.9, "ci_high": 1.1}, {"replicates": ()}
+    both = [_result(name, {"x": 1.0}) for name in "ab"]
+    both = [
+        replace(one, rows=[replace(one.rows[0], **(missing | own if own else known))])
+        for one, own in zip(both, (a, b), strict=True)
+    ]
+    row = compare(both).iloc[0]
+    assert row["note"] == said
+    assert np.isnan(row["ci_low"]) == bool(said)
+
+
+def test_a_difference_that_is_undefined_without_one_group_says_so():
+    a, b = (_result(name, {"x": 1.0}) for name in "ab")
+    rows = [replace(b.rows[0], replicates=[np.nan, *b.rows[0].replicates[1:]], ci_low=0.9, ci_high=1.1)]
+    a = replace(a, rows=[replace(a.rows[0], ci_low=0.9, ci_high=1.1)])
+    note = compare(a, replace(b, rows=rows))["note"][0]
+    assert note == "no interval: the difference is undefined without one of the groups"
+
+
 def test_results_are_given_one_by_one_or_as_a_list():
     several = [_result(name, {"x": value, "y": 2.0}) for name, value in (("a", 1.0), ("b", 1.5), ("c", 3.0))]
     assert compare(*several).equals(compare(several))

@@ -41,6 +41,18 @@ def test_a_measurement_keeps_the_most_and_least_invariant_maps_of_its_first_samp
     assert len(FeatureOrbits.prepare(result).grid().rows) == 1 + len(features(result))
 
 
+def test_a_convention_of_the_normalized_variance_chooses_the_maps_before_other_measures():
+    large, small = np.zeros((2, 8, 8)), np.zeros(2)
+    arrays = {
+        ("normalized_distance.channels", "0", "all", 0): small,
+        ("sample_variance", "0", "all", 0): large,
+        ("normalized_variance.quiroga2019", "0", "all", 0): large,
+    }
+    assert examples._measure(arrays) == "normalized_variance.quiroga2019"
+    del arrays["normalized_variance.quiroga2019", "0", "all", 0]
+    assert examples._measure(arrays) == "sample_variance"
+
+
 def test_maps_cost_at_most_one_percent_of_the_forwards():
     counted = []
 

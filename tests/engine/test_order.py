@@ -124,6 +124,58 @@ def test_equal_samples_have_keys_of_their_own_whatever_their_order():
     assert set(content_keys(input_digests(x.flip(0))).tolist()) == set(keys.tolist())
 
 
+def repeated():
+    """Samples of which some occur again, and again in other classes and clusters."""
+    x, y = data()
+    some = torch.randperm(N, generator=torch.Generator().manual_seed(4))[:40]
+    x, y = torch.cat([x, x[some], x[some[:10]]]), torch.cat([y, (y[some] + 1) % 3, (y[some[:10]] + 2) % 3])
+    return x, y, np.arange(len(x)) % 60
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 100, "by_class": True}, {"clusters": True}], ids=str)
+def test_equal_samples_of_several_classes_give_the_same_numbers_however_they_are_stored(options):
+    x, y, clusters = repeated()
+    measures = ["normalized_variance", "equivariance_deviation", "prediction"]
+    common = {"measures": measures, "transform": iv.Rotation.circle(3, jitter_deg=9.0)} | options
+
+    def stored(place):
+        own = {"clusters": clusters[place]} if "clusters" in options else {}
+        return measured((x[place], y[place]), **common | own)
+
+    expected, shuffled = stored(torch.arange(len(x))), torch.Generator().manual_seed(5)
+    for place in (torch.arange(len(x)).flip(0), torch.randperm(len(x), generator=shuffled)):
+        assert_same(stored(place), expected)
+
+
+def test_renaming_classes_does_not_number_equal_samples_otherwise():
+    x, y, _ = repeated()
+    expected = as_source((x, y)).order.walk
+    for names in (np.array([5, 1, 3]), WORDS, np.array([0.5, -1.0, np.nan])):
+        assert (as_source((x, names[y])).order.walk == expected).all()
+
+
+def test_equal_files_and_listed_samples_of_two_classes_have_keys_by_class(tmp_path):
+    images = pytest.importorskip("PIL.Image")
+    for folder, names in {"ant": ["a", "z"], "bee": ["b"]}.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            images.new("L", (4, 4), 3 * (name == "z")).save(tmp_path / folder / f"{name}.png")
+
+    def key_of_the_bee(data):
+        source = as_source(data, structured=True)
+        labels = source.read_labels()[np.argsort(source.order.walk)].tolist()
+        return source.order.keys[[labels.count(label) for label in labels].index(1)]
+
+    keys = [key_of_the_bee(tmp_path)]
+    (tmp_path / "bee").rename(tmp_path / "aaa")
+    assert key_of_the_bee(tmp_path) == keys[0]
+    found = {key_of_the_bee((list(words), list(labels))) for words, labels in LISTED}
+    assert len(found) == 1
+
+
+LISTED = [(("moth", "moth", "fly"), (0, 1, 0)), (("moth", "fly", "moth"), (1, 0, 0))]
+
+
 def test_a_subset_holds_the_lowest_ranks_of_arrays_and_datasets_and_the_first_of_a_stream():
     torch.manual_seed(0)
     x, y = data()
@@ -227,6 +279,20 @@ def test_the_published_windows_follow_the_order_of_the_file_in_every_class():
     np.testing.assert_allclose(rows.value, alone.table.value, rtol=1e-9)
     with pytest.raises(ValueError, match="follows the order of the samples in the data"):
         measured([x], measures=[nv])
+
+
+def test_the_published_protocol_says_how_many_samples_it_uses_if_these_are_too_few():
+    x, _ = data(100)
+    nv, every = (iv.NormalizedVariance(preset=name) for name in ("quiroga2019", "quiroga2019_full"))
+    found = measured(x, measures=[nv])
+    assert found.table.samples.tolist() == [64] * len(found.table)
+    assert found.table.ci_low.isna().all()
+    assert set(found.notes.note.str.partition("; ")[2]) == {
+        "the protocol uses only whole batches of 64 samples, here the first 64; "
+        'preset="quiroga2019_full" uses all samples'
+    }
+    assert measured(x, measures=[every]).table.ci_low.notna().all()
+    assert measured(x[:64], measures=[nv]).table.ci_low.notna().all()
 
 
 def test_sorted_streams_lose_their_partner_nulls_and_say_why():

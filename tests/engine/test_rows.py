@@ -58,7 +58,7 @@ def test_a_row_without_an_interval_says_why_in_every_stratum(net, measure):
 
 def test_what_more_samples_would_mend_is_told_before_what_they_would_not(net):
     notes = {r["measure"]: r["note"] for r in measured(net, DIGITS.images[:9], "worst_element").rows}
-    assert notes["worst_element"].startswith("no interval: a group has")
+    assert notes["worst_element"].startswith("no interval: the smallest group has")
     assert notes["worst_element.element"] == "no interval: it is a position, not a quantity"
 
 

@@ -35,7 +35,7 @@ def verdict(assertion: Any, model: nn.Module, transform: Any, **options: Any) ->
             "mean": layer.mean,
             "null": layer.null,
             "holds": layer.holds,
-            "blind": layer.blind,
+            "inconclusive": layer.inconclusive,
             "worst": worst_of(layer.worst),
         }
         for layer in found.layers

@@ -83,7 +83,7 @@ def test_the_best_of_several_actions_is_taken_and_the_others_are_told():
     chosen = {r["layer"]: int(r["value"]) for r in result.rows if r["measure"].endswith(".action")}
     assert (chosen["0"], chosen["2"]) == (1, 2)
     notes = {r["layer"]: r["note"] for r in result.rows if r["measure"] == measure.label}
-    assert notes["0"].startswith("no interval: a group has 0 samples")
+    assert notes["0"].startswith("no interval: the smallest group has 0 of 8 samples")
     assert "; the action spatial fits best; regular: " in notes["0"]
 
 

@@ -330,7 +330,7 @@ def test_several_layers_and_seeds_make_a_result_that_is_saved_compared_and_repor
 def test_few_images_have_values_without_intervals_and_a_note():
     result = iv.neuron_stability(small_net(), "5", IMAGES[:20], min_firing=0)
     assert result.table["ci_low"].isna().all()
-    assert "8 are needed" in result.notes["note"][0]
+    assert "of 8 images needed" in result.notes["note"][0]
     top = iv.neuron_stability(small_net(), "5", IMAGES, patches="top_k")
     assert "not a random sample" in top.notes["note"][0]
 

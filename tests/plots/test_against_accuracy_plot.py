@@ -9,6 +9,7 @@ from scipy import stats
 from invariscope.lab.plots.against_accuracy import AgainstAccuracy
 from invariscope.plots.shared.canvas import Canvas
 from invariscope.plots.shared.look import Look
+from invariscope.report.figures import sections
 
 
 def network(name, r, error):
@@ -116,3 +117,9 @@ def test_a_legend_stands_above_a_few_lines_and_beside_many(entries, columns, bes
     box, frame = legend.get_window_extent(), ax.get_window_extent()
     assert (box.x0 >= frame.x1) == beside
     assert box.x1 <= figure.bbox.x1
+
+
+def test_the_report_has_a_legend_of_the_families():
+    (section,) = (one for one in sections(NETWORKS)[0] if one.name == "against_accuracy")
+    legend = section.pictures[0].legend
+    assert [(entry.name, entry.colour) for entry in legend] == [("vgg", 0), ("lenet", 1), ("fc", 2)]

@@ -8,6 +8,10 @@ from invariscope.plots.orbit_strip import OrbitStrip
 
 NV = "normalized_variance"
 
+PREDICTIONS = (
+    "prediction.accuracy", "prediction.flips", "prediction.probability_true", "consistency.by_element"
+)  # fmt: skip
+
 
 def test_a_curve_is_sorted_by_its_parameter_with_bounds_and_labels():
     (series,) = ElementCurve.prepare(result(curves=[curve(1, 0.5), curve(0, 0.9)])).series
@@ -49,6 +53,15 @@ def test_accuracy_is_the_first_view_and_shares_end_at_one():
     views = ElementCurve.views([result(curves=curves)])
     assert [view.label for view in views] == ["Accuracy", "Predictions that change class"]
     assert views[0].plot.span == (0.0, 1.02)
+
+
+def test_each_view_is_explained_by_what_it_shows():
+    curves = [curve(j, 0.1, measure=name) for name in PREDICTIONS for j in range(2)]
+    readings = {view.plot.measure: view.reading for view in ElementCurve.views([result(curves=curves)])}
+    assert "accuracy" not in ElementCurve.reading.lower()
+    assert all(("accuracy" in text) == (name == "prediction.accuracy") for name, text in readings.items())
+    assert "0 means" in readings["prediction.flips"]
+    assert "1 means" in readings["consistency.by_element"]
 
 
 def test_a_curve_of_a_layer_names_it_and_says_that_others_have_one_too():

@@ -5,7 +5,7 @@ from sample_results import sample_result
 
 import invariscope as iv
 from invariscope.common.wording import shorten_all
-from invariscope.plots.shared.labels import axis_labels, measure_title
+from invariscope.plots.shared.labels import axis_labels, curve_title, measure_title
 
 BREEDS = [f"a long-haired domestic shepherd dog of the {k}th line, photographed outdoors" for k in range(30)]
 
@@ -45,3 +45,9 @@ def test_networks_with_long_names_can_be_told_apart_in_narrow_figures(name):
 def test_a_published_variant_is_named_after_its_paper():
     assert measure_title("stability.petrini2021.R") == "Stability: R (Petrini 2021)"
     assert measure_title("stability.R") == "Stability: R"
+
+
+def test_an_output_whose_name_is_cut_short_has_the_title_that_its_measure_gives_it():
+    title = iv.Prediction().output("probability_true").title
+    assert measure_title("prediction.probability_true") == f"Prediction: {title}"
+    assert curve_title("prediction.probability_true") == title.capitalize() == "Probability of the true class"

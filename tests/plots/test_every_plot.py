@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ import matplotlib.figure
 import pytest
 from sample_results import sample_result
 
+import invariscope as iv
 import invariscope.plots
 from invariscope.common.registry import _import_all
 from invariscope.plots import PLOTS, ChartPlot, View, draw
@@ -36,6 +38,19 @@ def test_a_plot_is_frozen_numbers_that_say_how_to_read_them(name, sample):
     assert plot.reading.endswith((".", "?"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(plot, dataclasses.fields(plot)[0].name, None)
+
+
+@pytest.mark.parametrize("name", PLOTS.names())
+def test_a_plot_is_explained_by_its_reading_and_every_option_not_by_how_it_is_computed(name):
+    cls = PLOTS.get(name)
+    text = cls.explain()
+    assert text == iv.explain(name)
+    assert text.startswith(f"{cls.title}. {cls.reading}")
+    for option in inspect.signature(cls.prepare).parameters:
+        assert re.search(rf"^    (\w+, )*{option}(, \w+)*: ", text, re.M), option
+    assert "shown_layers" not in text
+    assert ("beside" in text) == cls.single
+    assert (inspect.getdoc(cls.prepare) or "").splitlines()[0] not in text
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)

@@ -7,6 +7,7 @@ import pytest
 from figure_checks import crossing, faults
 from figure_samples import grid, samples, variants
 from matplotlib.figure import Figure
+from sample_results import sample_result
 
 import invariscope as iv
 from invariscope.plots import PLOTS
@@ -126,3 +127,13 @@ def test_polygons_that_touch_do_not_cross():
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
     assert not crossing(square, square + np.array([1, 0]))
     assert crossing(square, square + np.array([0.9, 0.9]))
+
+
+@pytest.mark.parametrize("name", ["class_heatmap", "layer_profile", "unit_distribution"])
+@pytest.mark.parametrize(("count", "named"), [(12, 12), (24, 24), (27, 27)])
+def test_every_layer_is_named_if_a_smaller_size_makes_room(name, count, named):
+    layers = {f"{'relu' if k % 2 else 'conv'}{k}": (4, 3, 3) for k in range(count)}
+    shown = sample_result(layers=layers, curves=False, examples=False)
+    figure = iv.plot(name, shown, theme="paper")
+    assert len(figure.axes[0].get_xticklabels()) == named
+    assert faults(figure) == []

@@ -5,6 +5,8 @@ from sample_results import sample_result
 
 from invariscope.plots import PLOTS
 from invariscope.plots.layer_profile import LayerProfile
+from invariscope.plots.shared import ticks
+from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.layer_axis import blocks, layer_count
 from invariscope.report.figures import sections
 
@@ -53,3 +55,34 @@ def test_the_page_has_both_charts_of_a_deep_network_and_says_how_deep_they_are()
     _, charts = sections([deep(classes=False)])
     assert charts.depths["layer_profile-0"] == (24, 72)
     assert {"layer_profile-0", "layer_profile-0-all"} <= set(charts.items)
+
+
+@pytest.mark.parametrize("name", ["layer_profile", "unit_heatmap", "unit_distribution", "class_heatmap"])
+def test_charts_name_the_module_that_all_names_of_layers_leave_out(name):
+    def titles(layers):
+        shown = sample_result(layers=dict.fromkeys(layers, (3, 4, 4)), curves=False, examples=False)
+        chart = PLOTS.get(name).views([shown])[0].plot.chart()
+        return [axis.axis_label for axis in chart.references() if isinstance(axis, LinearAxis)]
+
+    assert "layer of net.layer3" in titles(
+        [f"net.layer3.{k}.{part}" for k in (0, 1) for part in ("conv", "relu")]
+    )
+    assert not any("layer of" in str(title) for title in titles(["layer3.conv", "fc"]))
+
+
+def test_operations_belong_to_the_block_that_runs_them():
+    parts = (".conv1", ".relu1", ".conv2", "/add", ".relu2")
+    labels = [f"layer3.{block}{part}" for block in (0, 1, 2) for part in parts]
+    assert blocks(labels) == [("0", 0, 4), ("1", 5, 9), ("2", 10, 14)]
+    assert [(block.name, block.first, block.last) for block in ticks.blocks(labels)] == blocks(labels)
+    deep = [f"layer{stage}.{block}{part}" for stage in range(6) for block in (0, 1) for part in parts]
+    shown = [label for label, kept in zip(deep, shown_layers(deep), strict=True) if kept]
+    assert shown == [f"layer{stage}.{block}.relu2" for stage in range(6) for block in (0, 1)]
+
+
+def test_logarithmic_axes_have_round_numbers_over_the_whole_range():
+    rows = [row(f"a{k}", value, measure="gradient_norm") for k, value in enumerate((0.004, 0.1, 0.9))]
+    chart = LayerProfile.prepare([result(rows)], logarithmic=True).chart()
+    ticks = [tick for tick in chart.yaxis[0].ticker.ticks if 0.004 <= tick <= 0.9]
+    assert ticks == [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5]
+    assert chart.yaxis[0].major_label_overrides[0.005] == "0.005"

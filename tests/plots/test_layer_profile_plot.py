@@ -4,7 +4,7 @@ import pytest
 from plot_rows import NAN, result, row
 from sample_results import sample_result
 
-from invariscope.plots.layer_profile import LayerProfile
+from invariscope.plots.layer_profile import BAND, LOGARITHMIC, NULL, LayerProfile
 
 
 def profile(values, *, names=None, **columns):
@@ -71,6 +71,13 @@ def test_the_normalized_variance_leads_wherever_it_stands_in_the_table():
     assert LayerProfile.prepare(result(rows)).measure == "normalized_variance"
 
 
+def test_a_convention_of_the_normalized_variance_leads_if_it_is_the_only_one():
+    rows = [row("a", 0.5, measure=m) for m in ("cka", "normalized_variance.pool=after", "sample_variance")]
+    assert LayerProfile.prepare(result(rows)).measure == "normalized_variance.pool=after"
+    rows.append(row("a", 0.5))
+    assert LayerProfile.prepare(result(rows)).measure == "normalized_variance"
+
+
 def test_an_interval_far_wider_than_the_values_does_not_flatten_them():
     prepared = LayerProfile.prepare(profile([0.5, 1.0], ci_low=-90.0, ci_high=90.0))
     assert prepared.top == pytest.approx(1.08 * 1.6)
@@ -87,8 +94,10 @@ def test_raw_variances_over_orders_of_magnitude_get_a_logarithmic_axis():
     assert LayerProfile.prepare(profile([1e-3, 10.0], measure="sample_variance")).logarithmic
 
 
-def test_multiples_of_a_change_of_sample_keep_their_zero_however_small_a_layer_is():
-    assert not LayerProfile.prepare(profile([1e-3, 1.0], null=1.0)).logarithmic
+@pytest.mark.parametrize("convention", ["", ".quiroga2019", ".pool=after"])
+def test_multiples_of_a_change_of_sample_keep_their_zero_however_small_a_layer_is(convention):
+    small = profile([1e-3, 1.0], null=1.0, measure=f"normalized_variance{convention}")
+    assert not LayerProfile.prepare(small).logarithmic
 
 
 def test_a_broken_layer_stands_out_from_right_ones_although_the_null_is_far_above_both():
@@ -103,6 +112,17 @@ def test_a_broken_layer_stands_out_from_right_ones_although_the_null_is_far_abov
     assert plot.chart().y_scale.__class__.__name__ == "LogScale"
     near = profile([0.005, 0.115], null=82.0, measure="lie.rotation")
     assert not LayerProfile.prepare(near).logarithmic
+
+
+def test_a_view_explains_only_the_marks_that_its_figure_has():
+    def said(**columns):
+        return LayerProfile.views([profile([1e-3, 1.0], **columns)])[0].reading
+
+    assert said() == ""
+    assert said(null=1.0) == NULL
+    assert said(null=1.0, measure="sample_variance") == f"{NULL} {LOGARITHMIC}"
+    assert BAND in LayerProfile.explain()
+    assert BAND not in LayerProfile.reading
 
 
 def test_layers_with_values_below_zero_are_never_put_on_a_logarithmic_axis_unasked():

@@ -1,10 +1,12 @@
 """Options that every plot takes: axes, size, title, scale, theme; deep networks; wrong input."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from figure_checks import faults
 from matplotlib.figure import Figure
 from sample_results import sample_result
 
@@ -68,6 +70,23 @@ def test_labels_are_never_printed_over_each_other_at_the_width_of_a_column(name,
     figure = iv.plot(name, several, theme="paper")
     assert figure.get_size_inches()[0] <= 3.4
     assert overlaps(figure) == []
+
+
+OF_CONVENTION = [name for name in OF_LAYERS if name != "class_heatmap"]
+
+
+@pytest.mark.parametrize("name", [*OF_CONVENTION, "model_graph"])
+def test_labels_of_vertical_axes_fit_into_the_panels_of_a_column(name):
+    convention = "normalized_variance.quiroga2019"
+    plain = sample_result(curves=False, examples=False)
+    renamed = [replace(row, measure=convention) for row in plain.rows if row.measure == "normalized_variance"]
+    maps = {(convention, *key[1:]): array for key, array in plain.arrays.items()}
+    result = replace(plain, rows=tuple(renamed), arrays=maps)
+    figure = Figure((3.4, 4.2), layout="constrained")
+    for ax in figure.subplots(2, 1):
+        iv.plot(name, result, theme="paper", ax=ax)
+    assert any("Quiroga 2019" in ax.get_ylabel() for ax in figure.axes)
+    assert faults(figure) == []
 
 
 def test_deep_networks_show_the_outputs_of_blocks_unless_layers_are_named():

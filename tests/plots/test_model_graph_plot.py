@@ -42,6 +42,7 @@ def residual():
 def test_lines_are_the_recorded_connections(residual):
     plot = ModelGraph.prepare(residual)
     assert plot.known
+    assert {view.reading for view in ModelGraph.views([residual])} == {""}
     assert plot.layers == RESIDUAL
     assert plot.edges == ((0, 1), (1, 2), (1, 3), (2, 3), (3, 4))
     assert plot.joins == {3: "+"}
@@ -71,6 +72,7 @@ def test_without_trustworthy_connections_there_are_none_and_the_figure_says_so(f
         result.provenance["dataflow"] = flow
     plot = ModelGraph.prepare(result)
     assert not plot.known
+    assert all("do not contain the connections" in view.reading for view in ModelGraph.views([result]))
     assert plot.edges == ()
     figure = plot.draw()
     assert "connections unknown" in figure.axes[0].get_xlabel()

@@ -30,6 +30,17 @@ def test_curves_are_sorted_by_radius_and_what_a_logarithm_cannot_show_is_left_ou
     ].value.tolist() == [1.0, 0.0]
 
 
+def test_each_view_says_on_which_side_of_noise_stability_lies():
+    shares = [row for name in ("accuracy", "flips") for row in points(name, [(1.0, 0.5), (2.0, 0.4)])]
+    rows = points("D", [(1.0, 0.1)]) + points("R", [(1.0, 0.1)]) + shares
+    readings = {view.label: view.reading for view in StabilityCurves.views([result(curves=rows)])}
+    assert "below that of noise" in readings["Response"]
+    assert "below that of noise" in readings["Flips"]
+    assert "above that of noise" in readings["Accuracy"]
+    assert readings["D relative to G"].startswith("Below 1")
+    assert "noise, the network" not in StabilityCurves.reading
+
+
 def test_the_line_stands_at_the_bump_that_was_reached():
     rows = points("D", [(1.0, 0.1), (2.0, 0.2)])
     about = {"shown_for": "bump_noise", "bumps": {"bump_noise": 1.5}, "shown_radius": 2.0}

@@ -8,7 +8,7 @@ from marked_pages import ROOT
 
 from invariscope.lab import recipes
 
-PAGE = (ROOT / "docs" / "reproductions" / "index.md").read_text()
+PAGE = (ROOT / "docs" / "reproductions" / "running.md").read_text()
 
 
 def test_the_documented_recipe_can_be_planned(tmp_path):

@@ -6,6 +6,7 @@ import re
 import tomllib
 
 import pytest
+import yaml
 from marked_pages import ROOT
 
 import invariscope
@@ -17,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 FOR_DEVELOPMENT = {"bench", "browser", "dev", "docs", "loggers", "models", "worlds"}
 WORKFLOWS = {file.name: file.read_text() for file in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+SHOWN = (ROOT / "examples" / "check.yml").read_text()
 
 
 def test_the_version_is_the_same_everywhere_and_that_of_the_newest_changes():
@@ -56,3 +58,17 @@ def test_workflows_run_targets_that_exist_and_hold_no_secret():
     assert ran.keys() >= {"release.yml", "test.yml"}
     assert all(names and set(names) <= targets for names in ran.values())
     assert not any("secrets." in text for text in WORKFLOWS.values())
+
+
+def test_workflows_use_one_version_of_each_action():
+    used = {name for text in (*WORKFLOWS.values(), SHOWN) for name in re.findall(r"uses: ([^.\s]\S+)", text)}
+    assert {name.partition("@")[0] for name in used} >= {"actions/checkout", "actions/setup-python"}
+    assert len({name.partition("@")[0] for name in used}) == len(used)
+
+
+def test_no_job_leaves_a_token_in_its_checkout():
+    for text in WORKFLOWS.values():
+        steps = [job.get("steps", []) for job in yaml.safe_load(text)["jobs"].values()]
+        checkouts = [step for job in steps for step in job if "actions/checkout@" in step.get("uses", "")]
+        assert checkouts
+        assert all(step["with"]["persist-credentials"] is False for step in checkouts)

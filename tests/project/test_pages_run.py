@@ -27,6 +27,16 @@ def test_a_mark_before_anything_but_python_is_an_error(tmp_path):
         script_of(page)
 
 
+def test_blocks_of_another_environment_run_there_only(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n```python\na\n```\n\n<!-- run: loggers -->\n```python\nb\n```\n")
+    assert script_of(page) == "a\n"
+    assert script_of(page, "loggers") == "a\n\nb\n"
+    page.write_text("<!-- run: nowhere -->\n```python\nb\n```\n")
+    with pytest.raises(AssertionError, match="tests_nowhere"):
+        script_of(page)
+
+
 def test_marked_files_and_scripts_are_told_apart(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(

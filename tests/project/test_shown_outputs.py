@@ -37,7 +37,7 @@ HINTS = {
     "Turned in the wrong direction": "each its own inverse. Is the action, or a turn of the weights,",
     "Channels last": "inputs (12, 12, 3) is read as (channel, row, column). If channels come last,",
     "Half precision": "as given; less than the 0.099 for rounding (bfloat16",
-    "Interpolation": "as given; this element interpolates",
+    "Interpolation": "as given; this element is inexact",
     "Dropout that stays on": "first in 'dropout'",
     "Batch normalisation in training mode": "first in 'norm'",
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.readers import CallableReader, LayerInfo, Reader, TorchReader, as_reader
+from invariscope.readers.torch.in_graph import responses_in_graph
 from odd_models import ODD_MODELS
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -128,7 +129,7 @@ def test_a_pattern_that_matches_nothing_names_the_closest_layers() -> None:
     assert str(caught.value) == (
         "no layer matches 'block1.conv9' in Residual. "
         "Closest: 'block1.conv2', 'block1.conv1', 'block2.conv2'. "
-        "`invariscope list layers MODEL` shows all 14."
+        "`invariscope list layers MODEL` shows all 18."
     )
 
 
@@ -142,8 +143,16 @@ def test_a_word_for_layers_that_have_numbers_for_names_says_so() -> None:
     )
 
 
-def test_the_number_of_layers_in_the_message_is_that_of_the_listing() -> None:
-    assert len(dict(chosen("residual", None))) == 14
+@pytest.mark.parametrize("name", ["residual", "shared_module", "shared_container"])
+def test_the_number_of_layers_in_the_message_is_that_of_the_listing(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"shows all {len(chosen(name, None))}\b"):
+        chosen(name, "none such")
+
+
+def test_readings_in_the_graph_count_layers_in_the_same_way() -> None:
+    model, x = ODD_MODELS["shared_module"]()
+    with pytest.raises(ValueError, match=rf"shows all {len(chosen('shared_module', None))}\b"):
+        responses_in_graph(model, x, layers="none such")
 
 
 def test_a_layer_that_never_ran_says_so() -> None:

@@ -191,6 +191,18 @@ def test_a_page_is_written_without_data_if_the_archive_has_every_cell(recipe, tm
     assert f"{count - 1} of {count} cells are finished" in (tmp_path / "other" / "tiny.md").read_text()
 
 
+def test_a_note_on_the_data_is_added_later_and_never_lost(finished, recipe, tmp_path, monkeypatch):
+    notes: list[str] = []
+    monkeypatch.setattr("invariscope.lab.recipes.digests.note_unless_original", lambda *_: notes[-1])
+    archive = Archive(tmp_path / "archive")
+    cells = (RANDOM, "accuracy", "nv/simple_conv", "nv/all_conv")
+    for note, cell in zip(("", "a copy", "", "another note"), cells, strict=True):
+        notes.append(note)
+        store = store_of(finished, recipe(), archive)
+        archive.add(store, store.plan[cell])
+        assert archive.data()["mnist_subset/test"]["note"] == ("a copy" if "a copy" in notes else "")
+
+
 def missing(*_: object, **__: object) -> list[Path]:
     raise FileNotFoundError("no files")
 

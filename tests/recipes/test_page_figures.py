@@ -58,6 +58,40 @@ def test_a_figure_says_which_cells_it_lacks(out, recipe, tmp_path):
     assert drawn["Layers of all_conv"].reason == "its cell is not finished"
 
 
+CURVE = """
+[[tables]]
+title = "Accuracy by angle"
+for = { part = ["accuracy", "flips"], angle = [0.0, 90.0, 180.0] }
+value = { quantity = "element_value", cell = "accuracy", measure = "prediction.{part}", x = "{angle}" }
+against = "angle"
+axis = "angle in degrees"
+"""
+
+
+def test_a_table_is_drawn_against_one_of_its_axes(finished, recipe, tmp_path):
+    path = recipe()
+    path.write_text(path.read_text() + CURVE)
+    page = recipes.Page(recipes.Outcomes(recipes.Store(finished, recipes.load(str(path)))))
+    text = page.write(tmp_path / "tiny.md").read_text()
+    image = "figures/tiny/table_accuracy_by_angle.svg"
+    section = text.partition("## Accuracy by angle\n")[2].partition("\n## ")[0]
+    assert f"![Accuracy by angle]({image})" in section
+    shown = re.findall(r"<text [^>]*>([^<]*)</text>", (tmp_path / image).read_text())
+    assert {"accuracy", "flips", "angle in degrees"} <= set(shown)
+    assert text.count("/table_") == 1  # no other table names an axis
+
+
+@pytest.mark.parametrize(
+    ("new", "why"),
+    [('"angles"', "unknown axis 'angles'"), ('"part"', "'part' must be an axis of numbers, got ['accuracy'")],
+)
+def test_a_table_can_only_be_drawn_against_an_axis_of_numbers(recipe, new, why):
+    path = recipe()
+    path.write_text(path.read_text() + CURVE.replace('"angle"\naxis', f"{new}\naxis"))
+    with pytest.raises(recipes.RecipeError, match=re.escape(why)):
+        recipes.load(str(path))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -223,6 +224,10 @@ def test_a_disk_that_fills_up_is_one_clear_line_and_leaves_no_half_written_cell(
         [sys.executable, "-m", "invariscope", *words],
         capture_output=True,
         text=True,
+        env={
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },  # Python would keep what fits of a module's bytecode
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
     )
     assert done.returncode == 2, done.stderr

@@ -12,7 +12,7 @@ from invariscope.plots.unit_heatmap import UnitHeatmap
 from invariscope.report import captions, comparison
 from invariscope.report.tables import row_table
 
-FEW = "no interval: a group has 6 samples, but 8 are needed; 64 samples suffice"
+FEW = "no interval: the smallest group has 6 of 8 samples needed; 64 samples suffice"
 
 
 def whole(layer, value, **columns):
@@ -26,7 +26,7 @@ def bare(layer, value, note=FEW, **columns):
 def test_a_chart_counts_the_layers_without_an_interval_and_says_why():
     shown = result([whole("a", 0.5), bare("b", 0.25), whole("c", 0.75), row("d", NAN)])
     assert captions.without_interval(LayerProfile.prepare(shown), [shown]) == (
-        "No interval for 1 of 3 layers: a group has 6 samples, but 8 are needed; 64 samples suffice (b)."
+        "No interval for 1 of 3 layers: the smallest group has 6 of 8 samples needed; 64 samples suffice (b)."
     )
 
 
@@ -40,8 +40,7 @@ def test_reasons_are_counted_and_those_that_differ_in_numbers_are_one():
     rows = [bare(layer, 0.5, few.format(n)) for layer, n in zip("ab", (2.5, 3.1), strict=True)]
     shown = result([*rows, bare("c", 0.5, "dead units; no interval: intervals=False"), whole("d", 0.5)])
     assert captions.without_interval(LayerProfile.prepare(shown), [shown]) == (
-        "No interval for 3 of 4 layers: 2.5 samples decide the value, or the like (a, b); intervals=False "
-        "(c)."
+        "No interval for 3 of 4 layers: 2.5 to 3.1 samples decide the value (a, b); intervals=False (c)."
     )
 
 
@@ -60,7 +59,9 @@ def test_a_curve_explains_its_elements_with_the_note_of_its_row_or_the_rarity_of
         "does not (0°)."
     )
     noted = result([bare("output", 0.5, measure="prediction.accuracy")], curves=points)
-    assert "a group has 6 samples" in captions.without_interval(ElementCurve.prepare(noted), [noted])
+    assert "the smallest group has 6 of 8 samples" in captions.without_interval(
+        ElementCurve.prepare(noted), [noted]
+    )
 
 
 def test_untransformed_inputs_whose_predictions_cannot_change_are_no_gap():
@@ -74,7 +75,7 @@ def test_untransformed_inputs_whose_predictions_cannot_change_are_no_gap():
 def test_the_table_counts_all_samples_and_classes_apart():
     rows = [whole("a", 0.5), bare("a", 0.5, stratum="cat"), bare("a", 0.5, stratum="dog", note="")]
     assert captions.of_tables([result(rows)]) == [
-        "No interval for any of 2 values of classes and their means: a group has 6 samples, but 8 are "
+        "No interval for any of 2 values of classes and their means: the smallest group has 6 of 8 samples "
         "needed; 64 samples suffice (a); the reason was not recorded (a)."
     ]
 
@@ -105,7 +106,7 @@ def test_a_heat_map_of_classes_counts_their_values_and_a_graph_its_layers():
     rows = [whole("a", 0.5), bare("b", 0.25, "no interval: 2 live units")]
     rows += [whole("a", 0.5, stratum="cat"), bare("a", 0.5, stratum="dog")]
     shown = result(rows, data={"classes": ["cat", "dog"]})
-    few = "a group has 6 samples, but 8 are needed; 64 samples suffice"
+    few = "the smallest group has 6 of 8 samples needed; 64 samples suffice"
     assert captions.without_interval(ClassHeatmap.prepare(shown), [shown]) == (
         f"No interval for 1 of 2 values of classes: {few} (a)."
     )
@@ -129,9 +130,8 @@ def test_units_have_no_intervals_and_the_caption_says_where_those_of_layers_are(
 @pytest.mark.parametrize(
     ("note", "value", "said"),
     [
-        (FEW, 0.75, "a group has 6 samples, but 8 are needed; 64 samples suffice"),
-        ("", 0.75, "few samples or few of the drawn units decide the difference"),
-        ("", 0.5, "the networks do not differ in any sample"),
+        (FEW, 0.75, "the smallest group has 6 of 8 samples needed; 64 samples suffice"),
+        ("", 0.75, "the reason was not recorded"),
     ],
 )
 def test_differences_without_an_interval_are_explained(note, value, said):
@@ -139,6 +139,6 @@ def test_differences_without_an_interval_are_explained(note, value, said):
     nets.append(result([bare("a", value, note), whole("b", 0.75)], name="m"))
     found = comparison.compare_all(nets)
     rows = found.rows.assign(ci_low=[NAN, 0.1])
-    assert captions.of_differences(rows, nets) == f"No interval for 1 of 2 differences: {said} (a)."
-    assert captions.of_differences(rows.assign(ci_low=[0.1, 0.1]), nets) == ""
+    assert captions.of_differences(rows) == f"No interval for 1 of 2 differences: {said} (a)."
+    assert captions.of_differences(rows.assign(ci_low=[0.1, 0.1])) == ""
     assert list(found.gaps) == [target for _, target, *_ in found.charts]

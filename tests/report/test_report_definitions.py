@@ -92,6 +92,25 @@ def test_a_form_has_the_definition_of_its_measure_and_an_unknown_measure_only_it
     assert (own.anchor, own.summary, own.formulas, own.further) == ("define-mine", "Two.", (), ())
 
 
+def test_conventions_of_one_measure_have_its_formula_and_speak_of_multiples_of_a_change_of_sample():
+    named = [f"normalized_variance{suffix}" for suffix in (".quiroga2019", ".pool=after")]
+    about = dict.fromkeys(named, MEASURED["normalized_variance"])
+    rows = [row(layer, value, measure=name) for name in named for layer, value in (("a", 0.5), ("b", 0.25))]
+    shown = result(rows, measures=about, data={"shape": [1, 8, 8]})
+    (plain,) = definitions.definitions(
+        [result([row("a", 0.5)], measures={"normalized_variance": about[named[0]]})]
+    )
+    found = definitions.definitions([shown])
+    assert [entry.title for entry in found] == [
+        "Normalized variance (Quiroga 2019)",
+        "Normalized variance: pool=after",
+    ]
+    assert all(entry.formulas == plain.formulas != () for entry in found)
+    assert definitions.phrases([shown])["times as much"] == found[0].anchor
+    first, *_ = findings.sentences([shown], None)
+    assert "0.25 times (in b) and 0.5 times (in a) as much as replacing the image does" in first
+
+
 def test_names_that_give_the_same_anchor_get_different_ones():
     about = {name: {"summary": "One."} for name in ("a b", "a-b")}
     found = definitions.definitions([result([row("a", 0.5)], measures=about)])

@@ -5,7 +5,7 @@ from plot_rows import NAN, curve, result, row
 
 from invariscope.report import findings
 from invariscope.report.comparison import compare_all
-from invariscope.report.facts import key_facts, words
+from invariscope.report.facts import key_facts, provenance, words
 
 ROTATION = {"transform": {"family": "rotation", "labels": ["0°", "90°"], "fingerprint": "t"}}
 
@@ -56,6 +56,20 @@ def test_the_layers_of_a_deep_network_are_named_with_their_position():
     _, sentence = said(net([0.5] * 30 + [0.25] + [0.5] * 10 + [0.75]))
     assert "affects layer30 (layer 31 of 42) least" in sentence
     assert "layer41 (layer 42 of 42) most" in sentence
+
+
+def test_each_call_of_a_shared_module_counts_as_a_layer():
+    rows = [row("conv", 0.5, call=k) for k in range(40)] + [
+        row("relu", v, call=k) for k, v in enumerate((0.2, 0.9))
+    ]
+    shown = result(rows, **ROTATION)
+    _, sentence = said(shown)
+    assert "affects relu (layer 41 of 42) least" in sentence
+    assert "relu, call 1 (layer 42 of 42) most" in sentence
+    assert dict(key_facts([shown]))["Layers"] == ["42 measured"]
+    repeated = result(rows, **ROTATION, repeated=[{"layer": "flatten", "call": 0, "repeats": ["conv", 0]}])
+    assert dict(key_facts([repeated]))["Layers"] == ["42 measured, 1 with the values of another"]
+    assert "42 layers" in repr(shown)
 
 
 @pytest.mark.parametrize(
@@ -110,19 +124,19 @@ def test_no_jump_is_told_of_where_values_rise_less_fall_or_have_nothing_to_rise_
     assert "jumps" not in said(net(values, measure=DEVIATION))[0]
 
 
-def test_a_comparison_leads_and_counts_the_layers_whose_interval_excludes_zero():
+def test_a_comparison_leads_and_counts_the_layers_whose_difference_is_significant():
     a, b = (
         with_replicates([0.5, 0.5, 0.5], "plain", 0.0),
         with_replicates([0.3, 0.4999, 0.6], "rotated", 0.001),
     )
     assert said(a, b)[0] == (
         "Under rotation, rotated is more invariant than plain in 1 of 3 layers (most in layer0: 0.5000 → "
-        "0.3000) and less in 1 (most in layer2: 0.5000 → 0.6000); in 1 the 95\u00a0% interval of the "
-        "difference includes zero."
+        "0.3000) and less in 1 (most in layer2: 0.5000 → 0.6000); in 1 the difference is not significant "
+        "(Holm-adjusted p ≥ 0.05)."
     )
 
 
-def differences(*rows):
+def differences(*rows, p_holm=0.01):
     """Layers with values 1 and 1 + the interval's middle."""
     return pd.DataFrame(
         {
@@ -135,43 +149,87 @@ def differences(*rows):
             "difference": [(low + high) / 2 for low, high in rows],
             "ci_low": [low for low, _ in rows],
             "ci_high": [high for _, high in rows],
+            "p_holm": p_holm,
         }
     )
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"),
+    ("rows", "p_holm", "words"),
     [
         (
             [(-0.2, -0.1), (-0.5, -0.4)],
-            "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550)",
+            0.01,
+            "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550), each with "
+            "Holm-adjusted p < 0.05",
         ),
-        ([(0.1, 0.3)], "less invariant than plain in the only layer (most in layer0: 1.000 → 1.200)"),
         (
-            [(-0.2, 0.1), (-0.1, 0.1)],
-            "neither more nor less invariant than plain in any of 2 layers; in 2 the 95\u00a0% interval of "
-            "the difference includes zero",
+            [(0.1, 0.3)],
+            0.01,
+            "less invariant than plain in the only layer (most in layer0: 1.000 → 1.200), with "
+            "Holm-adjusted p < 0.05",
+        ),
+        (
+            [(-0.5, -0.4), (-0.2, -0.1), (-0.2, -0.1)],
+            [0.01, 0.05, 0.14],
+            "more invariant than plain in 1 of 3 layers (most in layer0: 1.000 → 0.550); in 2 the difference "
+            "is not significant (Holm-adjusted p ≥ 0.05)",
+        ),
+        (
+            [(-0.2, 0.1), (-0.2, -0.1)],
+            [0.4, 0.06],
+            "neither significantly more nor less invariant than plain in any of 2 layers (Holm-adjusted "
+            "p ≥ 0.05)",
         ),
     ],
 )
-def test_the_comparison_claims_only_what_the_intervals_show(rows, words):
-    sentence = findings.compared(differences(*rows), "normalized_variance", "rotation")
+def test_the_comparison_claims_only_what_is_significant_after_adjustment(rows, p_holm, words):
+    table = differences(*rows, p_holm=p_holm)
+    sentence = findings.compared(table, "normalized_variance", "rotation")
     assert sentence == f"Under rotation, rotated is {words}."
 
 
-def test_layers_without_an_interval_do_not_count():
-    rows = differences((-0.2, -0.1), (-0.5, -0.5)).assign(ci_low=[-0.2, NAN], ci_high=[-0.1, NAN])
+def test_differences_between_copies_are_rarely_counted_although_their_intervals_often_exclude_zero():
+    draws = np.random.default_rng(0)
+    found = {"unadjusted": 0, "counted": 0}
+    for _ in range(60):
+        a, b = (independent(draws, name) for name in ("plain", "copy"))
+        rows = compare_all([a, b]).rows
+        found["unadjusted"] += ((rows["ci_low"] > 0) | (rows["ci_high"] < 0)).any()
+        sentence = findings.compared(rows, "normalized_variance", "rotation")
+        found["counted"] += "neither" not in sentence
+    assert found["unadjusted"] > 20
+    assert found["counted"] <= 8  # 5 % of 60, and chance
+
+
+def independent(draws, name):
+    """Sixteen layers whose values are means over eight groups of the same expectation."""
+    rows = []
+    for i in range(16):
+        groups = draws.normal(1.0, 0.1, 8)
+        left_out = (groups.sum() - groups) / 7
+        rows.append(row(f"layer{i}", groups.mean(), replicates=left_out.tolist(), group_sizes=[8] * 8))
+    return result(rows, name=name, **ROTATION)
+
+
+def test_layers_without_a_test_do_not_count():
+    rows = differences((-0.2, -0.1), (-0.5, -0.5), p_holm=[0.01, NAN])
     sentence = findings.compared(rows, "anova.share_transform", "rotation")
-    assert (
-        "lower than plain in ANOVA: share transform in the only layer with an interval (most in" in sentence
-    )
+    assert "lower than plain in ANOVA: share transform in the only layer with a p-value (most in" in sentence
 
 
 def test_no_difference_is_claimed_where_no_interval_was_issued():
     sentence = said(net([0.5, 0.5]), net([0.3, 0.4], "rotated"))[0]
     assert sentence == (
-        "Under rotation, no difference between rotated and plain is established: there are too few samples "
-        "for an interval."
+        "Under rotation, no difference between rotated and plain is established: none has an interval."
+    )
+
+
+def test_no_difference_is_claimed_if_all_groups_of_samples_agree_exactly():
+    rows = differences((-0.5, -0.5), p_holm=NAN)
+    assert findings.compared(rows, "normalized_variance", "rotation") == (
+        "Under rotation, no difference between rotated and plain is established: it is the same in every "
+        "group of samples, so it has no p-value."
     )
 
 
@@ -225,11 +283,20 @@ def test_facts_that_differ_are_said_for_each_network():
 
 
 def test_only_words_that_occur_are_explained():
-    assert [word for word, _ in words([net([0.5])])] == ["value"]
+    assert [word for word, _ in words([net([0.5])])] == ["layer", "value"]
     told = words([result([row("a", 0.5, null=1.0, dead_units=2), row("a", 0.5, stratum="cat")])])
-    assert [word for word, _ in told] == ["value", "null", "dead", "class"]
+    assert [word for word, _ in told] == ["layer", "value", "null", "dead", "class"]
 
 
 def test_a_single_layer_has_a_value_and_no_span():
     (sentence,) = said(result([row("output", 2.0, measure="stability_curve.gain")], **ROTATION))
     assert sentence == "The stability curve: gain of output is 2.000."
+
+
+def test_provenance_shows_notes_and_reasons_that_differ_only_in_numbers_once():
+    note = "no interval: the smallest group has {} of 8 samples needed"
+    rows = [row(f"conv{k}", 0.5, note=note.format(k)) for k in (1, 2, 4)]
+    skipped = [{"layer": "a", "call": k, "reason": f"{k + 2} rows for 3 samples"} for k in (0, 1)]
+    (entry,) = provenance([result(rows, skipped=skipped)])
+    assert entry["notes"] == [f"{note.format('1 to 4')} (3 rows: conv1, conv2, conv4)"]
+    assert entry["skipped"] == [("a, a, call 1", "2 to 3 rows for 3 samples")]

@@ -161,6 +161,15 @@ def test_the_first_screen_has_the_sentence_and_its_chart_before_any_fact(demo):
     assert demo.text("option")[:2] == ["Images that change class (flips)", "Accuracy"]
 
 
+def test_the_text_below_the_first_chart_is_about_that_chart(demo_text):
+    section = demo_text.partition('<section id="predictions"')[2].partition("</section>")[0]
+    first, second = section.split('<div class="picture"')[1:3]
+    assert "0 means that none changes" in first
+    assert "accuracy" not in first.lower()
+    assert "A flat curve: the transformation does not change the accuracy." in second
+    assert "accuracy" not in section.rpartition('<p class="reading">')[2]
+
+
 def test_sections_and_charts_have_names_for_those_who_cannot_see_them(demo):
     ids = {a["id"] for _, a in demo.elements if "id" in a}
     for section in demo.all("section"):

@@ -1,8 +1,10 @@
 """The first sentence of a report: what happens to predictions."""
 
 import pytest
+import torch
 from plot_rows import NAN, curve, result, row
 
+import invariscope as iv
 from invariscope.report import findings, predictions
 from invariscope.report.comparison import compare_all
 from invariscope.report.predictions import Share
@@ -54,7 +56,7 @@ def test_without_a_mean_the_worst_transformation_leads():
 
 def test_an_accuracy_that_does_not_fall_is_said_to_hold():
     first, *_ = said(classifier([0.0, 0.5], [0.25, 0.5], mean=0.5))
-    assert first.endswith("; the accuracy never falls below 25 %, that without a transformation.")
+    assert first.endswith("; the accuracy never falls below 25 %, its value without a transformation.")
 
 
 def test_a_fall_that_the_samples_may_explain_is_no_fall():
@@ -151,3 +153,40 @@ def test_percentages_have_as_many_decimals_as_needed(share, texts):
 def test_the_chart_of_changes_leads_the_page_only_if_there_is_one():
     assert predictions.predictions([classifier([0.0, 0.5])])
     assert not predictions.predictions([result([row("a", 0.5)], curves=[curve(0, 0.9), curve(1, 0.8)])])
+
+
+class SameClass(torch.nn.Module):
+    """Gives every image class 0."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.stack([0 * x.mean((1, 2, 3)) + 1, 0.001 * x.mean((1, 2, 3))], dim=1)
+
+
+@pytest.mark.usefixtures("seeded")
+@pytest.mark.parametrize("measures", ["prediction", "consistency"])
+def test_a_network_that_gives_all_images_the_same_class_is_called_so(measures):
+    data = torch.rand(64, 3, 8, 8), torch.arange(64) % 2
+    result = iv.measure(SameClass(), data, iv.QuarterTurns(), measures=measures, label="it", progress=False)
+    assert "insensitivity explains the value" in " ".join(result.cautions["caution"])
+    assert predictions.details([result])[-1] == (
+        "it predicts the same class for every image, so this share of 0\N{NO-BREAK SPACE}% says nothing "
+        "about invariance."
+    )
+
+
+@pytest.mark.usefixtures("seeded")
+def test_the_accuracy_of_every_network_is_named_if_that_of_one_falls():
+    weights = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2, bias=False))
+    images = torch.rand(128, 3, 8, 8)
+    labels = weights(images).argmax(1).detach()
+    both = [
+        iv.measure(
+            model, (images, labels), iv.QuarterTurns(), measures="prediction", label=label, progress=False
+        )
+        for model, label in ((weights, "its own"), (SameClass(), "constant"))
+    ]
+    share = round(100 * float((labels == 0).double().mean()))
+    (accuracy, same) = predictions.details(both)
+    assert accuracy.startswith("The accuracy falls from 100\N{NO-BREAK SPACE}% to ")
+    assert accuracy.endswith(f" for its own, and stays at {share}\N{NO-BREAK SPACE}% for constant.")
+    assert same.startswith("constant predicts the same class")

@@ -52,33 +52,61 @@ def test_a_single_value_without_curves_is_still_shown():
 
 def test_where_predictions_flip_leads_and_the_rest_says_how_close_it_came():
     assert said(measured(bump=3.0, flips=(0.0, 0.75)))[0].replace("\u00a0", " ") == (
-        "Half of the predictions have flipped at a radius of 3.000 (95 % interval 2.500 to 3.500) under "
-        "noise; up to 4.000, fewer than half flip: at most 12.5 % under smooth deformations."
+        "Half of the predictions have flipped at a radius of 3.0 (95 % interval 2.5 to 3.5) under noise; up "
+        "to 4, fewer than half flip: at most 12 % under smooth deformations."
     )
 
 
 def test_no_event_is_told_of_where_none_happened():
     first, *_ = said(measured())
     assert first.replace("\u00a0", " ") == (
-        "Up to a radius of 4.000, fewer than half of the predictions flip: at most 12.5 % under smooth "
-        "deformations, at most 25.0 % under noise."
+        "Up to a radius of 4, fewer than half of the predictions flip: at most 12 % under smooth "
+        "deformations, at most 25 % under noise."
     )
     assert not any("have flipped" in sentence for sentence in said(measured()))
 
 
 def test_deformations_are_set_beside_noise_and_the_accuracy_at_the_largest_radius_is_given():
     _, beside, accuracy = (sentence.replace("\u00a0", " ") for sentence in said(measured()))
-    assert "between 0.5000 (radius 4.000) and 2.000 (radius 1.000) times" in beside
-    assert accuracy == "At the largest radius, 4.000, the accuracy is 75.0 % under smooth deformations."
+    assert "between 0.5 (radius 4) and 2 (radius 1) times" in beside
+    assert accuracy == "At the largest radius, 4, the accuracy is 75 % under smooth deformations."
 
 
 def test_the_heading_and_the_facts_speak_of_radii_and_not_of_an_invariance():
     assert findings.title([measured()]) == "Stability against the size of the displacement: net"
-    assert dict(key_facts([measured()]))["Transform"] == ["deformation ladder, 2 sizes: radius 1.000 … 4.000"]
+    assert dict(key_facts([measured()]))["Transform"] == ["deformation ladder, 2 sizes: radius 1 … 4"]
 
 
-def test_several_networks_are_told_apart():
-    assert said(measured(name="a"), measured(name="b"))[3].startswith("In b, up to a radius")
+def test_the_headline_is_about_every_network():
+    several = [measured(bump=3.0, name="a"), measured(bump=2.0, name="b"), measured(name="c")]
+    first, *others = (sentence.replace("\u00a0", " ") for sentence in said(*several))
+    assert first == (
+        "Under noise, half of the predictions have flipped at a radius of 3.0 (95 % interval 2.5 to 3.5) for "
+        "a and 2.0 (1.5 to 2.5) for b; for c, fewer than half flip up to a radius of 4."
+    )
+    assert others[0] == (
+        "In a, up to a radius of 4, fewer than half of the predictions flip: at most 12 % under smooth "
+        "deformations."
+    )
+    assert not any("noise, half" in text or "under noise" in text for text in others if "flip" in text)
+
+
+def test_a_headline_on_networks_whose_predictions_rarely_flip_says_how_many_do():
+    assert said(measured(name="a"), measured(name="b"))[0].replace("\u00a0", " ") == (
+        "Up to a radius of 4, fewer than half of the predictions flip under smooth deformations: at most "
+        "12 % for a and 12 % for b."
+    )
+
+
+def test_the_headline_on_many_networks_gives_the_range_of_their_radii():
+    several = [measured(bump=bump, name=f"n{bump:g}") for bump in (3.0, 2.0, 2.5, 2.7)]
+    several += [measured(name="c"), measured(name="d")]
+    first, *others = said(*several)
+    assert first == (
+        "Under noise, half of the predictions have flipped at radii from 2 (n2) to 3 (n3); for c and d, "
+        "fewer than half flip up to a radius of 4."
+    )
+    assert not any("bump" in text for text in others)
 
 
 def test_the_table_shows_all_rows_at_first_those_of_flips_included():

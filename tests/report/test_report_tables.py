@@ -85,6 +85,13 @@ def test_the_differences_name_both_networks_in_their_headings():
     assert spec.rows[0][:4] == ["a", 0.5, 0.3, pytest.approx(-0.2)]
 
 
+def test_the_differences_say_why_intervals_are_missing_with_the_name_of_the_network():
+    plain = row("a", 0.5, replicates=[0.5] * 8, group_sizes=[8] * 8)
+    few = row("a", 0.3, ci_low=NAN, ci_high=NAN, note="no interval: few samples")
+    spec = table(compare_all([result([plain], name="plain"), result([few], name="rotated")]), several=False)
+    assert dict(zip(spec.keys, spec.rows[0], strict=True))["note"] == "rotated: no interval: few samples"
+
+
 def test_one_result_has_no_table_of_differences():
     assert table(compare_all([result([row("a", 0.5)])]), several=False) is None
 

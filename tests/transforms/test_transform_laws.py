@@ -244,6 +244,16 @@ def test_random_draws_an_element_for_each_sample(transform: Transform) -> None:
 
 
 @every_example
+@pytest.mark.parametrize("given", [{}, {"generator": None}, {"generator": 3}])
+def test_random_draws_need_a_generator(transform: Transform, given: dict) -> None:
+    name = type(transform).__name__
+    with pytest.raises(
+        TypeError, match=rf"{name}\.random needs generator=.*torch\.Generator\(\)\.manual_seed"
+    ):
+        transform.random(noise(transform, 2), **given)
+
+
+@every_example
 def test_global_generators_are_neither_read_nor_moved(transform: Transform) -> None:
     orbits = []
     for seed in (0, 1):

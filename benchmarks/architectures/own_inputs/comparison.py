@@ -137,6 +137,7 @@ def _measured(own: OwnInputs, model: nn.Module, samples: list[Any], pool: Any, o
             precision=own.precision,
             progress=False,
             rows="all",
+            units="all",
         )
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]

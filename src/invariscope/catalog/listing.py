@@ -108,7 +108,7 @@ _plots = partial(_classes, "plots", "PLOTS")
 _KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] = {
     "measure": (MEASURES.classes, lambda cls: cls.explain()),
     "transform": (TRANSFORMS.classes, _written),
-    "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls.prepare)}"),
+    "plot": (_plots, lambda cls: cls.explain()),
     "network": (partial(_classes, "zoo.networks", "NETWORKS"), _documentation),
     "recipe": (_recipes, _about_recipe),
     "reader": (partial(_classes, "readers", "READERS"), _documentation),

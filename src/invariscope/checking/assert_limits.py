@@ -7,7 +7,7 @@ from typing import Any
 
 from invariscope.checking.limit_verdict import LimitError, LimitVerdict
 from invariscope.checking.limits import Limit, limits_of, needed, output_as_layer
-from invariscope.checking.outcomes import judged
+from invariscope.checking.outcomes import judged, unmeasured
 from invariscope.checking.session import current
 from invariscope.engine.api import measure
 from invariscope.results.result import Result
@@ -42,7 +42,8 @@ def assert_limits(
     A limit maps "LAYER:MEASURE" to a number. LAYER is a layer's name or a glob; `output` is the model's
     prediction. MEASURE is a registry name or an expression, followed by a dot and one of its outputs if it
     has several: "output:consistency", "output:prediction.flips", "conv*:normalized_variance". All limits are
-    checked in one measurement.
+    checked in one measurement. Layers that a glob matches but that cannot be measured neither meet nor break
+    a limit; the verdict lists them. A layer named in full must be measured.
 
     Caveats: the value over all samples decides, and its 95 % interval is only reported. A value without an
     interval, such as the rate of flips that never occur, can be checked too. Leave a margin of about the
@@ -62,7 +63,8 @@ def assert_limits(
         labels, classes, clusters, label: as for `iv.measure`.
 
     Returns:
-        The verdict: `outcomes` of all limits, with values and intervals, and the whole `result`.
+        The verdict: `outcomes` of all limits, with values and intervals, layers that were `unmeasured`, and
+        the whole `result`.
 
     Raises:
         LimitError: an `AssertionError` that names every limit that is broken or has no value (such as a dead
@@ -88,7 +90,8 @@ def assert_limits(
     options |= {"preprocess": preprocess, "call": call, "pool": pool, "repeats": repeats, "labels": labels}
     options |= {"classes": classes, "clusters": clusters, "label": label}
     result = _measured(limits, model, data, transform, options)
-    verdict = LimitVerdict(tuple(judged(limits, result)), result, seed, samples)
+    outcomes, others = judged(limits, result), unmeasured(limits, result)
+    verdict = LimitVerdict(tuple(outcomes), result, seed, samples, tuple(others))
     if session.on_verdict is not None:
         session.on_verdict(verdict.summary)
     if verdict.broken:

@@ -16,6 +16,7 @@ from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
 from invariscope.checking.verdict import SymmetryError, Verdict
 from invariscope.common.autocast import without_autocast
+from invariscope.common.checks import integer, real, shown
 from invariscope.common.default_device import without_default_device
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
@@ -64,8 +65,9 @@ def assert_invariant(
         model, data, transform: as for `iv.measure`.
         layers: names, globs, or a list of them; None: the model's output.
         below: the largest relative error that passes. None derives a tolerance per layer and element: the
-            effect of rounding (`checking.tolerances.Rounding`) plus, for elements that are not exact on the
-            pixel grid, the effect of interpolation, the largest ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
+            effect of rounding (`checking.tolerances.Rounding`) plus, for elements that are inexact, such as
+            those that interpolate, the effect of transforming inputs and back, the largest
+            ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
         samples: use a seeded subset of this many samples.
         seed: seed of the subset and of the transform's draws; None: the test session's seed, or 0.
         precision, device, batch_size, unstable, gradients, preprocess, call, pool: as for `iv.measure`.
@@ -187,7 +189,8 @@ def _asserted(
 ) -> Verdict:
     __tracebackhide__ = True
     session = current()
-    options["seed"] = (session.seed or 0) if options["seed"] is None else options["seed"]
+    seed = (session.seed or 0) if options["seed"] is None else options["seed"]
+    options["seed"] = integer("seed", seed, least=0)
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform, options["repeats"])
@@ -200,8 +203,8 @@ def _asserted(
     floor = below is None and inexact
     if floor and not isinstance(next(source.windows()).store, Tensor):
         raise ValueError(
-            "no tolerance can be derived: the effect of interpolation can be measured only if the inputs are "
-            "one tensor. Give below=, the largest relative error that passes"
+            "no tolerance can be derived: the effect of inexact elements can be measured only if the inputs "
+            "are one tensor. Give below=, the largest relative error that passes"
         )
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)
@@ -238,13 +241,13 @@ def _refuse_tolerance(below: float | None, transform: Transform, repeats: int) -
             )
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
-                f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "without inverses the effect of interpolation cannot be measured. Give below=, the largest "
+                f"no tolerance can be derived: elements of {type(transform).__name__} may be inexact, and "
+                "without inverses the effect of that cannot be measured. Give below=, the largest "
                 "relative error that passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
-    if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
-        raise ValueError(f"below must be a relative error of at least 0, such as 0.01; got {below!r}")
+    if not 0 <= real(below) < math.inf:
+        raise ValueError(f"below must be a relative error of at least 0, such as 0.01; got {shown(below)}")
 
 
 def _inspected(

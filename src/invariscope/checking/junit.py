@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from invariscope.checking.outcomes import Outcome
+from invariscope.checking.outcomes import Outcome, Unmeasured
 from invariscope.common.files import replacing
 
 SUITE = "invariscope check"
@@ -17,50 +17,56 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 _KINDS = {"broken": "failure", "no value": "error"}
 
 
-def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds: float) -> None:
+def write_junit(path: Path, cases: Sequence[Outcome | Unmeasured], *, model: str, seconds: float) -> None:
     """Write one test case per limit and layer, atomically.
 
-    A broken limit is a failure, and a missing value is an error.
+    A broken limit is a failure, a missing value is an error, and a layer that was not measured is skipped.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    suites = document(outcomes, model=model, seconds=seconds)
+    suites = document(cases, model=model, seconds=seconds)
     data = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
     with replacing(path) as scratch:
         scratch.write_bytes(data + b"\n")
 
 
-def document(outcomes: Sequence[Outcome], *, model: str, seconds: float) -> ElementTree.Element:
+def document(cases: Sequence[Outcome | Unmeasured], *, model: str, seconds: float) -> ElementTree.Element:
     """Return the XML tree: one suite with a test case per limit and layer."""
-    states = [outcome.status for outcome in outcomes]
+    kinds = list(map(_kind, cases))
     counts = {
-        "tests": str(len(outcomes)),
-        "failures": str(states.count("broken")),
-        "errors": str(states.count("no value")),
-        "skipped": "0",
+        "tests": str(len(cases)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error")),
+        "skipped": str(kinds.count("skipped")),
         "time": f"{seconds:.3f}",
     }
     suites = ElementTree.Element("testsuites", {"name": SUITE, **counts})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     suite = ElementTree.SubElement(suites, "testsuite", {"name": SUITE, **counts, "timestamp": now})
-    for outcome in outcomes:
-        _add(suite, outcome, _clean(model), seconds / len(outcomes))
+    for case in cases:
+        _add(suite, case, _clean(model), seconds / len(cases))
     return suites
 
 
-def _add(suite: ElementTree.Element, outcome: Outcome, model: str, seconds: float) -> None:
+def _add(suite: ElementTree.Element, outcome: Outcome | Unmeasured, model: str, seconds: float) -> None:
     limit = outcome.limit
     name = _clean(f"{outcome.name} {limit.row} {limit.sign} {limit.bound:g}")
     classname = _clean(f"{model}.{limit.measure.name}")
     case = ElementTree.SubElement(
         suite, "testcase", {"name": name, "classname": classname, "time": f"{seconds:.3f}"}
     )
-    kind = _KINDS.get(outcome.status)
-    if kind is not None:
-        message = _clean(outcome.message)
+    kind, message = _kind(outcome), _clean(outcome.message)
+    if isinstance(outcome, Unmeasured):
+        ElementTree.SubElement(case, kind, {"message": message})
+    elif kind:
         found = ElementTree.SubElement(case, kind, {"message": message, "type": outcome.status})
-        found.text = _clean(f"{message}\nlimit: {limit.text}\nvalue: {outcome.origin}")
+        found.text = _clean(f"{message}\nlimit: {limit.text}\nvalue: {outcome.evidence}")
+
+
+def _kind(case: Outcome | Unmeasured) -> str:
+    """Return the name of the element that says how a case ended; "" for a limit that holds."""
+    return "skipped" if isinstance(case, Unmeasured) else _KINDS.get(case.status, "")
 
 
 def _clean(text: str) -> str:

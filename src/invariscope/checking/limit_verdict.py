@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 from invariscope.checking.junit import write_junit
-from invariscope.checking.limits import OUTPUT, Limit
-from invariscope.checking.outcomes import Outcome
+from invariscope.checking.limits import OUTPUT
+from invariscope.checking.outcomes import Outcome, Unmeasured
 from invariscope.common.cards import MOST_ROWS, Card, Table
-from invariscope.common.globs import matches
 from invariscope.common.wording import listed, visible
 from invariscope.results.result import Result
 
@@ -27,12 +26,14 @@ class LimitVerdict:
         outcomes: the outcome of every limit at every layer that it applies to.
         result: result of `iv.measure`, with intervals and curves.
         seed, samples: settings that reproduce the verdict.
+        unmeasured: layers that a limit's glob matches, but that have no value because of what they are.
     """
 
     outcomes: tuple[Outcome, ...]
     result: Result
     seed: int
     samples: int | None
+    unmeasured: tuple[Unmeasured, ...] = ()
 
     def __repr__(self) -> str:
         """Return the summary."""
@@ -57,34 +58,20 @@ class LimitVerdict:
     @property
     def summary(self) -> str:
         """The verdict on one line."""
-        count, doubtful = len(self.outcomes), [o.name for o in self.outcomes if o.caution]
-        ended = f"{count - len(self.broken)} of {count} limits hold"
-        ended += f"; {self.broken[0].message} ({self.broken[0].origin})" if self.broken else ""
-        cautions = f"; with cautions: {listed(dict.fromkeys(doubtful))}" if doubtful else ""
-        missing = f"; not measured: {listed(self.unmeasured)}" if self.unmeasured else ""
-        return f"{self.result.name} limits: {ended}{cautions}{missing}"
-
-    @cached_property
-    def unmeasured(self) -> tuple[str, ...]:
-        """Layers that a limit's glob matches but that its measure does not apply to."""
-        found = {}
-        for entry in self.result.provenance.get("skipped", []):
-            layer = str(entry["layer"])
-            if any(_meant(outcome.limit, entry) for outcome in self.outcomes):
-                found[layer] = None
-        return tuple(layer for layer in found if not any(o.layer == layer for o in self.outcomes))
+        first = f"; {self.broken[0].message} ({self.broken[0].evidence})" if self.broken else ""
+        rest = reservations(self.outcomes, self.unmeasured)
+        return f"{self.result.name} limits: {held(self.outcomes)}{first}{rest}"
 
     def message(self) -> str:
         """Return the message of a failed test."""
         first = self.broken[0]
-        held = len(self.outcomes) - len(self.broken)
         lines = [("model", f"{self.result.name} under {_transform(self.result)}; {_counted(self.outcomes)}")]
         lines += [(OUTPUT, prediction_of(self.result))] if any(map(_of_output, self.outcomes)) else []
-        lines += [(o.status, f"{o.message} ({o.origin})") for o in self.broken[:_LISTED]]
+        lines += [(o.status, f"{o.message} ({o.evidence})") for o in self.broken[:_LISTED]]
         more = len(self.broken) - _LISTED
         lines += [("", f"and {more} more in the exception's verdict.broken")] if more > 0 else []
-        lines += [("not measured", listed(self.unmeasured))] if self.unmeasured else []
-        lines += [("holds", f"{held} of {len(self.outcomes)} limits")]
+        lines += [("not measured", _names(self.unmeasured))] if self.unmeasured else []
+        lines += [("holds", held(self.outcomes).removesuffix(" hold"))]
         lines += [("decided by", "the value over all samples; the interval is for information")]
         lines += [("caution", o.caution) for o in self.broken[:1] if o.caution]
         lines += [("replay", self._replay())]
@@ -98,7 +85,8 @@ class LimitVerdict:
             OSError: the folder cannot be written to.
         """
         seconds = float(self.result.provenance.get("seconds", 0.0))
-        write_junit(Path(path), self.outcomes, model=self.result.name, seconds=seconds)
+        cases = (*self.outcomes, *self.unmeasured)
+        write_junit(Path(path), cases, model=self.result.name, seconds=seconds)
 
     def _replay(self) -> str:
         samples = "" if self.samples is None else f", samples={self.samples}"
@@ -113,6 +101,30 @@ class LimitError(AssertionError):
         super().__init__(verdict.message())
         self.verdict = verdict
 
+    def __reduce__(self) -> tuple[type[Self], tuple[LimitVerdict]]:
+        """Return how to make the error again, so that it can be raised in another process."""
+        return type(self), (self.verdict,)
+
+
+def held(outcomes: Sequence[Outcome]) -> str:
+    """Return how many limits hold."""
+    return f"{sum(outcome.status == 'holds' for outcome in outcomes)} of {len(outcomes)} limits hold"
+
+
+def reservations(outcomes: Sequence[Outcome], unmeasured: Sequence[Unmeasured]) -> str:
+    """Return the end of a summary: the layers with a caution, and what it is, and those without a value."""
+    doubtful: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.caution:
+            doubtful.setdefault(outcome.caution, []).append(outcome)
+    each = "; ".join(f"{_names(several)} ({caution})" for caution, several in doubtful.items())
+    missing = f"; not measured: {_names(unmeasured)}" if unmeasured else ""
+    return (f"; with cautions: {each}" if each else "") + missing
+
+
+def _names(several: Sequence[Outcome] | Sequence[Unmeasured]) -> str:
+    return listed(dict.fromkeys(one.name for one in several))
+
 
 def prediction_of(result: Result) -> str:
     """Return a phrase that says what `output` stands for in limits.
@@ -123,12 +135,6 @@ def prediction_of(result: Result) -> str:
     name = str(model.get("name") or "the model")
     returned = f"what {name} returns" if part is None else f"{part!r} of what {name} returns"
     return f"the model's prediction, {returned}; its class is the index of the largest number"
-
-
-def _meant(limit: Limit, entry: Mapping[str, Any]) -> bool:
-    """Return whether a skipped layer lacks a value that the limit applies to."""
-    own = entry.get("measure") in (None, "", limit.measure.label)
-    return limit.measure.scope != OUTPUT and own and matches(limit.pattern, str(entry["layer"]))
 
 
 def _of_output(outcome: Outcome) -> bool:

@@ -6,18 +6,19 @@ of layers and limits, and the 95 % interval next to each value applies to that v
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from invariscope.catalog.expressions import read_measures
+from invariscope.common.checks import real, shown
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
-from invariscope.measures.base import MEASURES, Measure
+from invariscope.measures.base import MEASURES, Measure, told_apart
 from invariscope.measures.values import SHARE
 
 OUTPUT = "output"
@@ -78,16 +79,18 @@ class Limit:
         if not isinstance(key, str):
             raise TypeError(f"the keys of limits must be strings, {_KEYS}; got {key!r}")
         limit = cls._of(key, key, _KEYS, upper=upper)
-        if isinstance(bound, bool) or not isinstance(bound, numbers.Real) or not math.isfinite(bound):
-            raise ValueError(f"the limit of {key!r} must be a finite number; got {bound!r}")
-        return dataclasses.replace(limit, bound=float(bound))
+        if not math.isfinite(real(bound)):
+            raise ValueError(f"the limit of {key!r} must be a finite number; got {shown(bound)}")
+        return dataclasses.replace(limit, bound=real(bound))
 
     @classmethod
     def _of(cls, key: str, text: str, form: str, *, upper: bool) -> Limit:
         """Return the limit of a key, without its bound."""
-        pattern, separator, named = key.partition(":")
+        pattern, separator, named = _halves(key)
         if not (separator and pattern.strip() and named.strip()):
             raise ValueError(f"cannot read the limit {text!r}; write {form}.")
+        if pattern.strip().startswith("!"):
+            raise ValueError(f"the limit {text!r} excludes layers; name the layers that it applies to.")
         wanted, output = _split(named.strip())
         try:
             measures = read_measures([wanted])
@@ -151,11 +154,14 @@ def limits_of(least: Any, most: Any) -> tuple[Limit, ...]:
 
 def _sensible(limits: Sequence[Limit]) -> tuple[Limit, ...]:
     """Return the limits; raise ValueError if one of them makes no sense."""
+    distinct = _distinct(limits)
+    apart = told_apart(distinct)
+    limits = [dataclasses.replace(one, measure=apart[distinct.index(one.measure)]) for one in limits]
     for limit in limits:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
                 f"{limit.measure.name} applies to the model's output, not to layers {limit.pattern!r}: write "
-                f"'{OUTPUT}{limit.text[limit.text.index(':') :]}'."
+                f"'{OUTPUT}{limit.text.strip().removeprefix(limit.pattern)}'."
             )
         _refuse_unknown_output(limit)
         _refuse_impossible(limit)
@@ -207,11 +213,13 @@ def _refuse_impossible(limit: Limit) -> None:
 
 def needed(limits: Sequence[Limit]) -> dict[str, Any]:
     """Return the options with which `iv.measure` computes a value for every limited layer."""
-    measures = [limit.measure for limit in limits]
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
-    layers = None if "*" in patterns or not patterns else list(patterns)
-    distinct = [m for n, m in enumerate(measures) if m not in measures[:n]]
-    return {"measures": distinct, "layers": layers, "rows": "all"}
+    return {"measures": _distinct(limits), "layers": list(patterns) or None, "rows": "all"}
+
+
+def _distinct(limits: Sequence[Limit]) -> list[Measure]:
+    measures = [limit.measure for limit in limits]
+    return [measure for number, measure in enumerate(measures) if measure not in measures[:number]]
 
 
 def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | None:
@@ -225,6 +233,25 @@ def output_as_layer(limits: Sequence[Limit], error: ValueError) -> ValueError | 
         f"the model's prediction, which only these measure: {', '.join(measures)}. Name the last layer "
         f"instead of {OUTPUT!r}."
     )
+
+
+def _halves(key: str) -> tuple[str, str, str]:
+    """Split a key at the last colon that a measure follows; names of layers may contain colons.
+
+    >>> _halves("stem:0:twirl"), _halves("x:Stability(preset='a:b').D")
+    (('stem:0', ':', 'twirl'), ('x', ':', "Stability(preset='a:b').D"))
+    """
+    places = [place for place, character in enumerate(key) if character == ":"][::-1]
+    found = next((place for place in places if _is_expression(key[place + 1 :])), max(places, default=-1))
+    return (key[:found], ":", key[found + 1 :]) if places else (key, "", "")
+
+
+def _is_expression(text: str) -> bool:
+    try:
+        ast.parse(text.strip(), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from invariscope.transforms.base import Transform
 
 
 def verdict_of(
-    what: str,
+    claim: str,
     result: Result,
     wanted: EquivarianceError,
     transform: Transform,
@@ -37,8 +37,8 @@ def verdict_of(
     """Return the verdict on every layer, from its decisive pair and the tolerance.
 
     Args:
-        what: "invariant" or "equivariant".
-        result: rows and curves of `wanted`, with floors if elements interpolate.
+        claim: "invariant" or "equivariant".
+        result: rows and curves of `wanted`, with floors if elements are inexact.
         rounding: rounding errors of every layer, in execution order.
         below: the tolerance, if given.
         options: options of the measurement, including the seed and the number of samples.
@@ -63,7 +63,7 @@ def verdict_of(
         about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
         about |= {"elements": _elements(pairs, transform)}
         found.append(LayerVerdict(*row.key, action, row.value, row.null, worst, row.grid, **about))
-    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
+    return Verdict(claim, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
@@ -162,15 +162,16 @@ def _allowed(
 ) -> tuple[float, str]:
     """Return the tolerance as a number, and as text that lists its parts."""
     if below is not None:
+        below = float(below)
         given = f"{below:.6g}, as given"
         if below < error <= rounding.value:
             given += f"; less than the {rounding}"
         elif below < error and not exact:
-            given += "; this element interpolates, which a tolerance derived without below= allows for"
-        return float(below), given
+            given += "; this element is inexact, which a tolerance derived without below= allows for"
+        return below, given
     parts = [str(rounding)]
-    parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
-    parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []
+    parts += [f"{input_floor:.2g} for transforming the input and back"] if input_floor else []
+    parts += [f"{action_floor:.2g} for transforming the response and back"] if action_floor else []
     whole = rounding.value + input_floor + action_floor
     return whole, f"{whole:.2g}: {' + '.join(parts)}" if len(parts) > 1 else parts[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -87,7 +88,7 @@ class LayerVerdict:
         return self.worst is not None and self.worst.error <= self.worst.allowed
 
     @property
-    def blind(self) -> bool:
+    def inconclusive(self) -> bool:
         """Whether another sample's response would also be within the tolerance, on average."""
         return self.worst is not None and self.null - self.worst.chance <= self.worst.allowed
 
@@ -121,7 +122,7 @@ class Verdict:
     """Verdict of an assertion.
 
     Args:
-        what: "equivariant" or "invariant".
+        claim: "equivariant" or "invariant".
         layers: verdicts on the checked layers, in execution order.
         order: all layers of the model in execution order, including unchecked ones.
         seed, samples: settings that reproduce the verdict.
@@ -131,7 +132,7 @@ class Verdict:
         types: how to check the types that the model's modules declare, if these were not checked.
     """
 
-    what: str
+    claim: str
     layers: tuple[LayerVerdict, ...]
     order: tuple[LayerKey, ...]
     seed: int
@@ -168,15 +169,15 @@ class Verdict:
         worst = self.broken[0] if self.broken else max(self.layers, key=_closeness)
         layers = "1 layer" if count == 1 else f"{count} layers"
         error = "no response" if worst.worst is None else str(worst.worst)
-        blind = [layer.name for layer in self.layers if layer.blind]
-        names = listed(blind, limit=_LISTED)
-        unseen = f"; tolerance above the null, so inconclusive: {names}" if blind else ""
-        return f"{name} {self.what} ({layers}): {ended}; {worst.name} {error}{unseen}"
+        doubtful = [layer.name for layer in self.layers if layer.inconclusive]
+        names = listed(doubtful, limit=_LISTED)
+        unseen = f"; tolerance above the null, so inconclusive: {names}" if doubtful else ""
+        return f"{name} {self.claim} ({layers}): {ended}; {worst.name} {error}{unseen}"
 
     def message(self) -> str:
         """Return the message of a failed test."""
         first = self.broken[0]
-        lines = {"model": self._place(first), "expected": f"{self.what}, {first.expected}"}
+        lines = {"model": self._place(first), "expected": f"{self.claim}, {first.expected}"}
         lines |= {"types": self.types} if self.types else {}
         lines |= _details(first.worst)
         lines |= {"elements": first.elements} if first.elements else {}
@@ -185,11 +186,13 @@ class Verdict:
         if len(self.broken) > 1:
             lines["also broken"] = listed([layer.short for layer in self.broken[1:]], limit=_LISTED)
         lines |= {"inputs": doubt} if (doubt := self._channels_last) else {}
-        if (self.what, first.layer) == ("invariant", OUTPUT):
+        if (self.claim, first.layer) == ("invariant", OUTPUT):
             lines["next"] = "iv.assert_equivariant with the same model, data and transform names the layer"
         lines["replay"] = self._replay(first.worst)
         shown = "\n".join(f"  {name:<12} {text}" for name, text in lines.items())
-        return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
+        which = "is" if len(self.layers) == 1 else "is the first that is"
+        which = which.replace("first", "first checked layer") if self._unchecked else which
+        return f"{_headline(first, self.claim, which)}\n{shown}"
 
     def _place(self, first: LayerVerdict) -> str:
         """Return a phrase with the position of the first broken layer, and the largest earlier error."""
@@ -200,8 +203,25 @@ class Verdict:
         text = f"{self.result.name}{number}; {counts}"
         if before:
             largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            text += f"; all earlier ones hold; their largest error is {largest.short}"
+            ones = "checked ones" if self._unchecked else "ones"
+            text += f"; all earlier {ones} hold; their largest error is {largest.short}"
+        if self._unchecked:
+            layers = (
+                "1 earlier layer was" if self._unchecked == 1 else f"{self._unchecked} earlier layers were"
+            )
+            text += f"; {layers} not checked and may break it first"
         return text
+
+    @cached_property
+    def _unchecked(self) -> int:
+        """Number of layers before the first broken one that were not checked.
+
+        0 for the output, and for invariance, which layers often gain after others that lack it.
+        """
+        first, checked = self.broken[0], {(layer.layer, layer.call) for layer in self.layers}
+        if self.claim != "equivariant" or (first.layer, first.call) not in self.order:
+            return 0
+        return sum(key not in checked for key in self.order[: self.order.index((first.layer, first.call))])
 
     @property
     def _channels_last(self) -> str:
@@ -231,6 +251,10 @@ class SymmetryError(AssertionError):
         super().__init__(verdict.message())
         self.verdict = verdict
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Verdict]]:
+        """Return how to make the error again, so that it can be raised in another process."""
+        return type(self), (self.verdict,)
+
 
 def _apart(error: float, allowed: float) -> tuple[str, str]:
     """Return both numbers with enough digits to show which one is larger."""
@@ -247,12 +271,11 @@ def _closeness(layer: LayerVerdict) -> float:
     return math.inf if layer.worst is None else layer.worst.share
 
 
-def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
+def _headline(first: LayerVerdict, claim: str, which: str) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} returns 0 for every input, so it cannot be shown to be {what}"
-    which = "is" if alone else "is the first that is"
-    return f"{name} {which} not {what}: relative error {first.worst}"
+        return f"{name} returns 0 for every input, so it cannot be shown to be {claim}"
+    return f"{name} {which} not {claim}: relative error {first.worst}"
 
 
 def _details(worst: Worst | None) -> dict[str, str]:

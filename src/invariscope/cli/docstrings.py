@@ -104,6 +104,10 @@ def _formula(match: re.Match[str]) -> str:
 
 
 def _section(name: str, body: str) -> str:
+    """Return a section with its title: a list of entries for options and errors, otherwise paragraphs."""
+    title = f"\n\n**{_TITLES.get(name, name)}**\n\n"
+    if name not in _TITLES:
+        return title + "\n\n".join(" ".join(part.split()) for part in body.strip().split("\n\n")) + "\n"
     entries = _ENTRY.sub(lambda match: f"- `{match['names']}`: ", body.strip("\n"))
     lines = (re.sub(r"^ {4}(?=\S)|^ {4}(?= )", "", line) for line in entries.split("\n"))
-    return f"\n\n**{_TITLES.get(name, name)}**\n\n" + "\n".join(lines) + "\n"
+    return title + "\n".join(lines) + "\n"

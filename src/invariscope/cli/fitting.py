@@ -98,7 +98,8 @@ def class_order(given: Sequence[str] | None, named: Named, inputs: Any) -> Seque
         named: a model that may know the names of its outputs.
         inputs: data that may have words as labels.
     Raises:
-        ValueError: `given` is ("sorted",), but the labels are not words.
+        ValueError: `given` is ("sorted",), but the labels are not words; or a single name that no label has,
+            such as "alphabetical".
     """
     words = words_of(inputs)
     if given is None:
@@ -109,6 +110,12 @@ def class_order(given: Sequence[str] | None, named: Named, inputs: Any) -> Seque
         return tuple(sorted(words))
     if len(given) == 1 and given[0].endswith(".txt"):
         return tuple(line.strip() for line in read_text(Path(given[0])).splitlines() if line.strip())
+    if len(given) == 1 and words and given[0] not in words:
+        raise ValueError(
+            f"--classes {given[0]}: no label of the data has this name. Write --classes {SORTED} for the "
+            "alphabetical order of the labels, or name the classes in the order of the model's outputs, "
+            "such as --classes cat,dog"
+        )
     return given
 
 

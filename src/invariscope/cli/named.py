@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import importlib
+import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
@@ -120,7 +121,7 @@ def optional_package(module: str, package: str) -> ModuleType:
     """Import a module of an optional package.
 
     Raises:
-        ImportError: the package is missing; the message names it.
+        ImportError: the package is missing, or fails while it is imported; the message names it.
     """
     try:
         return importlib.import_module(module)
@@ -133,3 +134,10 @@ def optional_package(module: str, package: str) -> ModuleType:
             else f"{missing} (for {package}): pip install {missing}"
         )
         raise ImportError(f"this model needs the package {which} ({error})") from error
+    except Exception as error:  # such as torchvision's, if it was built for another torch
+        torch = importlib.metadata.version("torch")
+        raise ImportError(
+            f"this model needs the package {package}, which is installed but cannot be imported "
+            f"({type(error).__name__}: {error}). Install versions of it and of its requirements that fit "
+            f"torch {torch}"
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from invariscope.cli.console import needed_width, terminal_width
-from invariscope.common.wording import listed, visible
+from invariscope.common.wording import alike, listed, visible
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
     for_tables,
@@ -24,6 +23,7 @@ from invariscope.plots.shared.labels import (
     positions,
     row_interval,
     rows_of,
+    with_names,
 )
 
 if TYPE_CHECKING:
@@ -204,12 +204,21 @@ def remarks(result: Result) -> list[str]:
     """Return the notes to print with the tables of a result."""
     provenance = result.provenance
     lines = [str(note) for note in provenance.get("notes", [])]
-    reasons: dict[str, list[str]] = {}
-    for entry in provenance.get("skipped", []):
-        reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
-    lines += [f"skipped {listed(layers, limit=5)}: {reason}" for reason, layers in reasons.items()]
+    skipped = [(str(entry["layer"]), str(entry["reason"])) for entry in provenance.get("skipped", [])]
+    for reason, places in alike(reason for _, reason in skipped):
+        lines.append(f"skipped {listed((skipped[i][0] for i in places), limit=5)}: {reason}")
     shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
     lines += outside_note(shown)
-    missing = Counter(map(str, result.notes["note"]))
-    counted = ((note, f"{count} rows" if count > 1 else "one row") for note, count in sorted(missing.items()))
-    return lines + [f"{note} ({rows})" for note, rows in counted]
+    return lines + _counted(result.notes["note"])
+
+
+def difference_remarks(rows: pd.DataFrame) -> list[str]:
+    """Return the notes to print with the differences between two results."""
+    notes = _counted(note for note in rows["note"] if note)
+    return [with_names(note, rows["a"].iloc[0], rows["b"].iloc[0]) for note in notes]
+
+
+def _counted(notes: Iterable[str]) -> list[str]:
+    """Return each kind of note with its number of rows."""
+    kinds = sorted((note, len(places)) for note, places in alike(map(str, notes)))
+    return [f"{note} ({f'{count} rows' if count > 1 else 'one row'})" for note, count in kinds]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import numbers
 import operator
 import reprlib
 from collections.abc import Iterable, Sized
@@ -58,6 +60,18 @@ def integer(
     if most is not None and found > most:
         raise ValueError(f"{name} must be at most {most:,}; got {shown(value)}")
     return found
+
+
+def real(value: Any) -> float:
+    """Return a real number, including those of NumPy, as a float; NaN for anything else or too large.
+
+    >>> real(np.float32(0.5)), real(True), real("1"), real(10**400)
+    (0.5, nan, nan, nan)
+    """
+    try:
+        return float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan
 
 
 def elements(name: str, value: Any, *, least: int = 1) -> int:

@@ -12,6 +12,39 @@ _OBEYED = re.compile(
     "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 
+# Numbers that stand by themselves, unlike those in names such as "conv2" and "layer1.0".
+_NUMBER = re.compile(r"(?<![\w.,'\"])\d+(?:,\d{3})*(?:\.\d+)?(?![\w'\"]|[.,]\w)")
+
+
+def alike(texts: Iterable[str]) -> list[tuple[str, list[int]]]:
+    """Group texts that differ only in numbers, such as notes with counts.
+
+    Returns:
+        For each group, a text that gives the smallest and the largest of each number that differs, and the
+        positions of its texts; in the order of first appearance.
+
+    >>> alike(["3 of 64 samples", "none", "12 of 64 samples"])
+    [('3 to 12 of 64 samples', [0, 2]), ('none', [1])]
+    """
+    places: dict[str, list[int]] = {}
+    for place, text in enumerate(texts):
+        places.setdefault(text, []).append(place)
+    kinds: dict[str, list[str]] = {}
+    for text in places:
+        kinds.setdefault(_NUMBER.sub("#", text), []).append(text)
+    return [(_ranged(own), sorted(place for text in own for place in places[text])) for own in kinds.values()]
+
+
+def _ranged(texts: Sequence[str]) -> str:
+    """Return the first of texts that differ only in numbers, with the range of each number that differs."""
+    columns = iter(zip(*map(_NUMBER.findall, texts), strict=True))
+
+    def span(_: re.Match[str]) -> str:
+        own = sorted(set(next(columns)), key=lambda number: float(number.replace(",", "")))
+        return own[0] if len(own) == 1 else f"{own[0]} to {own[-1]}"
+
+    return _NUMBER.sub(span, texts[0])
+
 
 def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") -> str:
     """Return the first names as text, followed by the number of remaining ones.

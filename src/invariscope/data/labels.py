@@ -23,6 +23,9 @@ CLASS, NUMBER, WORD, OTHER, NONE = "integers", "numbers", "words", "other target
 
 _WRAPPERS = 8  # largest nesting of loaders and subsets around a dataset
 
+NO_ACCURACY = "no accuracy"
+"""How notes begin that say why predictions were not compared with labels."""
+
 
 class Targets(NamedTuple):
     """Targets as the user gave them: kind, (sample,) values, count, type and shape, and words by number."""
@@ -159,7 +162,7 @@ class Labelling:
             f"the labels are words ({shown}), and it is unknown which output of the model belongs to which "
             "word: name the classes in the order of the outputs, classes=[...] (--classes cat,dog on the "
             "command line; --classes sorted for the alphabetical order of torchvision's ImageFolder), or "
-            "pass class numbers. Otherwise leave out the labels, and the measures that need them"
+            "pass class numbers"
         )
 
     def check(self, labels: Tensor | None, *, by_class: bool, compared: bool) -> None:
@@ -171,17 +174,18 @@ class Labelling:
             raise ValueError(f"{what} needs class labels: {NEEDED}; got {self.met[OTHER]}")
         raise ValueError(f"{what} needs labels: give data as (inputs, labels)")
 
-    def notes(self, *, predicted: bool) -> list[str]:
+    def notes(self, *, predicted: bool, compared: bool) -> list[str]:
         """Return notes on targets that no measure used.
 
         Args:
             predicted: whether a measure compares predictions with numbers.
+            compared: whether a measure compares predictions with classes.
         """
         if OTHER in self.met:
             return [f"the targets were not used: {NEEDED}; got {self.met[OTHER]}"]
         if NUMBER in self.met and not predicted:
             return [f"the targets were not used: {NEEDED}; got numbers ({self.met[NUMBER]})"]
-        return []
+        return [f"{NO_ACCURACY}: {self.unaligned}"] if compared and self.unaligned else []
 
 
 def read_targets(targets: Any, *, whole: bool = True) -> Targets:

@@ -8,7 +8,7 @@ only on keys and ranks.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,15 +148,36 @@ def content_digests(inputs: Iterable[Any]) -> np.ndarray:
     return np.frombuffer(b"".join(map(_digest, inputs)), np.int64)
 
 
-def content_keys(digests: np.ndarray) -> np.ndarray:
-    """Return (sample,) keys: digests, made unique for equal samples by a running number."""
-    order = np.argsort(digests, kind="stable")
+def content_keys(digests: np.ndarray, *, apart: Sequence[np.ndarray] = ()) -> np.ndarray:
+    """Return (sample,) keys: digests, made unique for equal samples by a running number.
+
+    Args:
+        digests: (sample,) digests of the samples' bytes.
+        apart: (sample,) integers that number equal samples, most important first; samples that are equal in
+            these too are numbered as they are stored, which no result can show.
+    """
+    order = np.lexsort((*reversed(apart), digests))
     runs = _runs(digests[order]) if len(digests) else digests
     starts = np.flatnonzero(np.diff(runs, prepend=-1))
     occurrence = np.empty(len(digests), np.int64)
     occurrence[order] = np.arange(len(digests)) - starts[runs]
     again = drawn_words(digests, 0, Stream.OCCURRENCE) + occurrence.astype(np.uint64)
     return np.where(occurrence == 0, digests, again.view(np.int64))
+
+
+def class_order(labels: np.ndarray, digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two columns that order samples by class: a digest of the class's samples, and its number.
+
+    The first depends on what a class contains, not on its name, so renaming classes orders samples
+    differently only if two classes contain equal samples.
+
+    Args:
+        labels, digests: (sample,) labels, and digests of the samples' bytes.
+    """
+    numbers = np.unique(labels, return_inverse=True)[1]
+    contained = np.zeros(len(labels), np.uint64)
+    np.add.at(contained, numbers, drawn_words(digests, 0, Stream.OCCURRENCE))
+    return contained[numbers], numbers
 
 
 def _digest(sample: Any) -> bytes:

@@ -14,18 +14,15 @@ from torch import Tensor
 from invariscope.common.samples import Inputs, is_structured, nbytes_of
 from invariscope.data.forms import Batch, Form, batched, channels_first, form_of, joined, read
 from invariscope.data.image_set import ImageSet
+from invariscope.data.keys import identified
 from invariscope.data.labels import Labelling
 from invariscope.data.order import (
-    CONTENT,
     IDS,
     INDEX,
     Identities,
     Order,
     arrival_groups,
-    content_digests,
-    content_keys,
     given_keys,
-    input_digests,
     pair_numbers,
     refuse_repeated_ids,
     without_own_cluster,
@@ -347,28 +344,18 @@ def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
     count, about = form.length, (form.name, form.labelling)
     together = None if clusters is None else given_keys(clusters, count, name="clusters")
     named = None if ids is None else given_keys(ids, count, name="ids")
-    contents = None
     if named is not None:
         refuse_repeated_ids(named)
     if form.batches is not None:
         return StreamSource(form.batches, count, *about, named, together, seed, label=form.field)
     if named is not None:
-        keys, kind = named, IDS
-    elif (contents := _contents(form)) is not None:
-        keys, kind = content_keys(contents), CONTENT
+        known = Identities(named, IDS, together)
     else:
-        keys, kind = np.arange(len(form.items)), INDEX
-    order = Identities(keys, kind, together, contents).ranked(seed)
+        known = identified(form, together) or Identities(np.arange(len(form.items)), INDEX, together)
+    order = known.ranked(seed)
     if form.inputs is None:
         return DatasetSource(form.items, order, *about, form.field, form.collate)
     return ArraySource(form.inputs, form.targets, order, *about, form.collate)
-
-
-def _contents(form: Form) -> np.ndarray | None:
-    """Return (sample,) digests of the inputs; None for a dataset, whose items would have to be read."""
-    if form.inputs is not None:
-        return input_digests(form.inputs)
-    return content_digests(form.items.keys) if isinstance(form.items, ImageSet) else None
 
 
 def held(source: Source, seed: int) -> ArraySource:

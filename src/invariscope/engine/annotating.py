@@ -29,7 +29,10 @@ def annotated(
     still = not run.moved and any(measure.needs_orbit for measure in measures)
     rows, cautions = with_cautions(rows, measures, moved=not still)
     rows, off = with_grid_notes(with_few_pairs(rows, run), measures, run, grids)
-    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in measures))
+    run.notes += run.labelling.notes(
+        predicted=any(measure.predicts_numbers for measure in measures),
+        compared=any(measure.compares_labels for measure in measures),
+    )
     run.notes += [*([STILL] if still else []), *run.contents.notes(), *_missing(run), *cautions, *off]
     return rows
 

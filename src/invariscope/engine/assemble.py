@@ -201,11 +201,8 @@ class LayerStates:
         """Add strata to the part and, if there is one, to the mean of a measure."""
         if not strata:
             return
-        values, floors, place = (
-            self._values(measure, strata),
-            self._floors(measure, strata),
-            self._place(measure),
-        )
+        values, floors = self._values(measure, strata), self._floors(measure, strata)
+        place = self._place(measure)
         whole = found.setdefault(measure.label, Part())
         first = len(whole.rows)
         for stratum, own, below in zip(strata, values, floors, strict=True):
@@ -218,14 +215,14 @@ class LayerStates:
         """Return the stratum of all samples."""
         strata, counts = self._layout(measure, None)
         sizes = np.array([counts[own].sum() for own in self._members(measure.statistics()[-1], None)])
-        return self._stratum(None, "all", sizes, strata)
+        return self._stratum(measure, None, "all", sizes, strata)
 
     def _classes(self, measure: Measure, labels: Mapping[int, str]) -> list[Stratum]:
         """Return the strata of classes."""
         strata, counts = self._layout(measure, next(iter(labels)))
         sizes = counts[self._buckets(measure.statistics()[-1], tuple(labels))].sum(axis=2)
         parts = zip(labels.items(), sizes, strict=True)
-        return [self._stratum(number, label, own, strata) for (number, label), own in parts]
+        return [self._stratum(measure, number, label, own, strata) for (number, label), own in parts]
 
     def _layout(self, measure: Measure, number: int | None) -> tuple[Strata, np.ndarray]:
         """Return the coarsest strata of the measure's statistics, and the number of samples per bucket.
@@ -236,10 +233,13 @@ class LayerStates:
         strata = min((run.strata_of(self.key, s) for s in statistics), key=lambda s: len(s.members(number)))
         return strata, run.states[self.key, statistics[-1]].counts
 
-    def _stratum(self, number: int | None, label: str, sizes: np.ndarray, strata: Strata) -> Stratum:
+    def _stratum(
+        self, measure: Measure, number: int | None, label: str, sizes: np.ndarray, strata: Strata
+    ) -> Stratum:
         if len(strata.members(number)) == 1:
             sizes = sizes.sum(keepdims=True)
-        reason = no_interval(sizes, self.run.independent(number), strata.why)
+        batches = measure.statistics()[-1].ordered
+        reason = no_interval(sizes, self.run.independent(number), strata.why, batches=batches)
         return Stratum(label, number, sizes, self.run.reach, reason)
 
     def _members(self, statistic: Statistic, number: int | None) -> list[list[int]]:
@@ -340,10 +340,8 @@ class LayerStates:
         found, classes = Part(), means.get(measure.label)
         if classes is None or classes.sizes is None:
             return found
-        stratum, at = (
-            Stratum("mean", None, classes.sizes, self.run.reach, classes.reason),
-            self._place(measure),
-        )
+        stratum = Stratum("mean", None, classes.sizes, self.run.reach, classes.reason)
+        at = self._place(measure)
         for output, mean in classes.means.items():
             place = at(output, stratum)
             row = place.row(mean.numbers(whole=bool(classes.reason)), **mean.columns())

@@ -42,6 +42,10 @@ _NO_SAMPLE = "no value: there are fewer samples than the preset counts at once (
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
 _DRAW_DECIDES = f"most of the interval's width is due to the draw of units; {MORE_UNITS}"
+_WHOLE_BATCHES = (
+    "the protocol uses only whole batches of 64 samples, here the first {:,}; "
+    'preset="quiroga2019_full" uses all samples'
+)
 _GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
@@ -67,19 +71,21 @@ class Stratum:
         return int(self.sizes.sum())
 
 
-def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
+def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str, *, batches: bool = False) -> str:
     """Return the reason why groups of these sizes allow no interval; "" if they allow one.
 
     Args:
         clusters: (group,) number of clusters; None without clusters.
         why: the reason why all samples are in one group, if they are.
+        batches: whether only samples in whole batches are counted, as in a published protocol.
     """
     if len(sizes) < GROUPS:
         return _reason(f"no interval: {why}")
     counts, what = (sizes, "samples") if clusters is None else (clusters, "clusters")
     if counts.min() >= MIN_PER_GROUP:
         return ""
-    few = f"no interval: a group has {counts.min()} {what}, but {MIN_PER_GROUP} are needed; {ENOUGH}"
+    enough = _WHOLE_BATCHES.format(sizes.sum()) if batches else ENOUGH
+    few = f"no interval: the smallest group has {counts.min()} of {MIN_PER_GROUP} {what} needed; {enough}"
     return _reason(few, "small_groups")
 
 
@@ -247,6 +253,7 @@ class OutputPlace:
 
     def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
         """Return the mean over the elements as a row, and the elements as a curve."""
+        below |= {} if values.null is None else {"null": values.null}
         row = self.row(
             Numbers.of(values), units=values.values.shape[1], dead_units=0, sparse_units=0, **below
         )

@@ -41,10 +41,7 @@ def measured(
     model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
 ) -> Result:
     """Measure with the given options; see `iv.measure`."""
-    if len(transform) < 2:
-        raise ValueError(
-            f"the transform has {len(transform)} element; the variance along an orbit needs at least two"
-        )
+    _refuse_one_element(transform)
     started, shard = time.perf_counter(), as_shard(options.shard)
     make = partial(_task, model, data, transform, wanted)
     with untouched_generators():
@@ -56,6 +53,15 @@ def measured(
                     options = replace(options, progress=False)
                 return measured_together(processes, partial(make, options), started)
         return _whole(make(options), started)
+
+
+def _refuse_one_element(transform: Transform) -> None:
+    if len(transform) < 2:
+        options = " or ".join(f"{name}=" for name in transform.traits.added_by)
+        raise ValueError(
+            f"{type(transform).__name__} has {len(transform)} element; the variance along an orbit needs at "
+            f"least two{f': add elements with {options}' if options else ''}"
+        )
 
 
 def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options) -> Task:

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from invariscope.common.globs import matches_any
 from invariscope.lab import recipes
-from invariscope.lab.recipes import Archive, Cell, RecipeError, Store
+from invariscope.lab.recipes import Archive, Cell, RecipeError, RecipePlan, Store
+from invariscope.lab.recipes.cases import cells_of_claims
 from invariscope.lab.recipes.text import Place, Text
 
 SCALE = "campaign"
+ALONE = 0.01
+"""Worth of a cell by itself, relative to a claim: it fills one place of a table or figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgendaStep:
-    """Cells of one recipe that have the same worth.
+    """The claims of one recipe, or of some of its cells.
 
     Args:
         recipe: a recipe of the package, or a .toml file.
         scale: a scale of the recipe.
-        cells: patterns of cell names. Cells needed by a matching cell also run, but have a worth of 0.
-        worth: worth of each cell; only ratios matter.
+        cells: patterns of cell names. Cells needed by a matching cell also run.
+        worth: worth of a claim whose cells all match, and a hundred times that of a cell by itself; only
+            ratios matter.
         title: the heading of the step in the summary; by default the name of the recipe.
+        seeds: seeds that replace those of the recipe, for a replication with fresh training runs.
     """
 
     recipe: str
@@ -31,6 +38,16 @@ class AgendaStep:
     scale: str = SCALE
     cells: list[str] = field(default_factory=lambda: ["*"])
     title: str = ""
+    seeds: list[int] = field(default_factory=list)
+
+    @property
+    def plan(self) -> RecipePlan:
+        """All cells of the recipe, at the scale and with the seeds of the step."""
+        return recipes.load(self.recipe, scale=self.scale, seeds=self.seeds or None)
+
+    def covers(self, plan: RecipePlan) -> bool:
+        """Return whether the recipe of this name has been planned for this step."""
+        return (plan.scale, list(plan.seeds)) == (self.scale, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -56,14 +73,12 @@ class Job:
         key: key of the cell; recipes that share a cell share its job.
         step: number of the first step that lists it.
         homes: the recipes that contain it.
-        worth: the largest worth among the steps that list it.
         needs: keys of the cells that it needs.
     """
 
     key: str
     step: int
     homes: tuple[Home, ...]
-    worth: float
     needs: tuple[str, ...] = ()
 
     @property
@@ -78,8 +93,21 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """Cells that together answer a question, such as one case of a claim.
+
+    Args:
+        cells: keys of the cells.
+        worth: worth of the answer, in the units of `AgendaStep.worth`.
+    """
+
+    cells: frozenset[str]
+    worth: float
+
+
+@dataclass(frozen=True)
 class AgendaTurn:
-    """The next cell to run, and the worth per core-hour by which it was chosen."""
+    """The next cell to run, and the worth per core-hour of the goal that it belongs to."""
 
     key: str
     rate: float
@@ -112,33 +140,50 @@ def planned_jobs(
         FileNotFoundError: a data set is missing, and the archive has no digests of it.
         ValueError: unknown recipe or scale, or a pattern that matches no cell.
     """
-    stores: dict[tuple[str, str], Store] = {}
+    stores: dict[tuple[str, str, tuple[int, ...]], Store] = {}
     jobs: dict[str, Job] = {}
     for number, step in enumerate(steps):
-        if (step.recipe, step.scale) not in stores:
-            plan = recipes.load(step.recipe, scale=step.scale)
-            stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
-        store = stores[step.recipe, step.scale]
+        which = (step.recipe, step.scale, tuple(step.seeds))
+        if which not in stores:
+            stores[which] = Store(work, step.plan, data_dir, archive)
+        store = stores[which]
         for cell in store.plan.with_needs(store.plan.matching(step.cells)):
-            worth = step.worth if matches_any(step.cells, cell.name) else 0.0
-            job = _job(Home(step.recipe, store, cell), number, worth)
+            job = _job(Home(step.recipe, store, cell), number)
             jobs[job.key] = _merged(jobs[job.key], job) if job.key in jobs else job
     return jobs
 
 
-def _job(home: Home, step: int, worth: float) -> Job:
+def _job(home: Home, step: int) -> Job:
     needs = tuple(home.store.key(home.store.plan[need]) for need in home.cell.needs)
-    return Job(home.store.key(home.cell), step, (home,), worth, needs)
+    return Job(home.store.key(home.cell), step, (home,), needs)
 
 
 def _merged(first: Job, second: Job) -> Job:
-    known = {(home.recipe, home.store.plan.scale, home.cell.name) for home in first.homes}
-    new = tuple(h for h in second.homes if (h.recipe, h.store.plan.scale, h.cell.name) not in known)
-    return Job(first.key, first.step, first.homes + new, max(first.worth, second.worth), first.needs)
+    known = {(home.recipe, id(home.store), home.cell.name) for home in first.homes}
+    new = tuple(h for h in second.homes if (h.recipe, id(h.store), h.cell.name) not in known)
+    return Job(first.key, first.step, first.homes + new, first.needs)
+
+
+def planned_goals(steps: Iterable[AgendaStep], jobs: Mapping[str, Job]) -> list[Goal]:
+    """Return what the jobs of a campaign are run for: every case of a claim, and every cell by itself.
+
+    The cases of a claim share its worth.
+    """
+    homes = [home for job in jobs.values() for home in job.homes]
+    found = []
+    for step in steps:
+        own = [home for home in homes if home.recipe == step.recipe and step.covers(home.store.plan)]
+        keys = {h.cell.name: h.store.key(h.cell) for h in own if matches_any(step.cells, h.cell.name)}
+        found += [Goal(frozenset({key}), ALONE * step.worth) for key in keys.values()]
+        for cases in cells_of_claims(own[0].store.plan):
+            there = [case for case in cases if all(name in keys for name in case)]
+            found += [Goal(frozenset(keys[n] for n in case), step.worth / len(cases)) for case in there]
+    return found
 
 
 def order(
     jobs: Mapping[str, Job],
+    goals: Iterable[Goal],
     unfinished: Collection[str],
     seconds: Mapping[str, float],
     *,
@@ -147,64 +192,102 @@ def order(
 ) -> Iterator[AgendaTurn]:
     """Yield the unfinished cells in the order in which they run.
 
-    The next cell is the one with the greatest worth per core-hour,
+    The next cells are those of the goal with the greatest worth per core-hour,
 
-    .. math:: (w_c + \\sum_{d \\in H} w_d) / (t_c + \\sum_{n \\in N} t_n)
+    .. math:: \\sum_{h \\subseteq g} w_h / \\sum_{c \\in g} t_c
 
-    where N is the set of unfinished cells that c needs, and H the set of cells that would be ready to run
-    once c and N are finished. The cells in N run first. The cost of H is not counted. Measurements of
-    networks whose weights are only in the work folder come before all others, because those weights are lost
-    if the folder is deleted.
+    where *g* contains the unfinished cells of the goal and all unfinished cells that these need; the worths
+    are those of all goals that would be reached with it. Measurements of networks whose weights are only in
+    the work folder come before all others, because those weights are lost if the folder is deleted.
 
     Args:
         jobs: jobs of the campaign, by key.
+        goals: what the jobs are run for; cells of no goal are not run.
         unfinished: keys of the cells that still have to run.
         seconds: cost of each job, by key.
         at_risk: finished networks whose weights are not in the archive.
-        limit_s: seconds available for all cells; a cell is skipped if it and the unfinished cells it needs do
-            not fit into the remaining time.
+        limit_s: seconds available for all cells; a goal is skipped if its cells do not fit into the remaining
+            time.
     """
-    left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
-    while left:
-        turns = [turn for turn in _turns(jobs, left, seconds, at_risk) if turn[2] <= limit_s]
-        if not turns:
-            return
-        _, rate, _, key = max(turns, key=lambda turn: turn[:2])
-        key = next((need for need in left if need in _below(jobs, key, left)), key)
+    board = _Board(jobs, goals, [key for key in jobs if key in unfinished], seconds)
+    at_risk = set(at_risk)
+    while (chosen := board.best(limit_s)) is not None:
+        urgent = board.urgent(at_risk, limit_s)
+        goal, rate = chosen
+        key = board.first(goal) if urgent is None else urgent
         yield AgendaTurn(key, rate)
-        del left[key]
+        board.run(key)
         limit_s -= seconds[key]
         if not jobs[key].measures:
             at_risk.add(key)
 
 
-_Turn = tuple[bool, float, float, str]
+class _Board:
+    """The unfinished cells and what they are run for; a goal includes the unfinished cells that it needs."""
 
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        goals: Iterable[Goal],
+        unfinished: Sequence[str],
+        seconds: Mapping[str, float],
+    ) -> None:
+        self._jobs, self._left = jobs, dict.fromkeys(unfinished)
+        self._seconds = seconds
+        self._place = {key: place for place, key in enumerate(unfinished)}
+        worth: dict[frozenset[str], float] = {}
+        for goal in goals:
+            cells = self._with_needs(goal.cells)
+            worth[cells] = worth.get(cells, 0.0) + goal.worth
+        self._worth = np.array(list(worth.values()))
+        self._goals = np.zeros((len(worth), len(unfinished)), bool)
+        for row, cells in enumerate(worth):
+            self._goals[row, [self._place[key] for key in cells]] = True
+        counted = self._goals.astype(np.float32)
+        self._shared = counted @ counted.T
+        """The number of unfinished cells that two goals have in common."""
 
-def _turns(
-    jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
-) -> Iterator[_Turn]:
-    """Yield (whether the cell has precedence, worth per core-hour, seconds, key) for each remaining cell."""
-    below = {key: _below(jobs, key, left) for key in left}
-    above: dict[str, list[str]] = {key: [] for key in left}
-    for key, needed in below.items():
-        for need in needed:
-            above[need].append(key)
-    for key in left:
-        own = below[key] | {key}
-        worth = jobs[key].worth + sum(jobs[other].worth for other in above[key] if below[other] <= own)
-        cost = sum(seconds[name] for name in own)
-        first = jobs[key].measures and not below[key] and any(n in at_risk for n in jobs[key].needs)
-        yield first, 3600 * worth / max(cost, 1e-9), cost, key
+    def best(self, limit_s: float) -> tuple[int, float] | None:
+        """Return the goal with the greatest worth per core-hour, and this rate; None if none fits."""
+        size = self._shared.diagonal()
+        cost = np.where(self._goals, [self._seconds[key] for key in self._place], 0.0).sum(axis=1)
+        within = (self._shared == size[:, None]) & (size > 0)[:, None]  # [h, g]: all of h is in g
+        rate = 3600 * (self._worth @ within) / np.maximum(cost, 1e-9)
+        rate[(size == 0) | (cost > limit_s)] = -1.0
+        goal = int(np.argmax(rate)) if rate.size else 0
+        return (goal, float(rate[goal])) if rate.size and rate[goal] >= 0 else None
 
+    def first(self, goal: int) -> str:
+        """Return the first cell of a goal that is ready to run, a measurement if there is one."""
+        own = [key for key in self._left if self._goals[goal, self._place[key]]]
+        ready = [key for key in own if not self._waits(key)]
+        return next((key for key in ready if self._jobs[key].measures), ready[0])
 
-def _below(jobs: Mapping[str, Job], key: str, left: Collection[str]) -> set[str]:
-    """Return the remaining cells that a cell needs, directly or indirectly."""
-    found: set[str] = set()
-    waiting = [need for need in jobs[key].needs if need in left]
-    while waiting:
-        need = waiting.pop()
-        if need not in found:
-            found.add(need)
-            waiting += [more for more in jobs[need].needs if more in left]
-    return found
+    def urgent(self, at_risk: Collection[str], limit_s: float) -> str | None:
+        """Return a cell that is ready to run and measures one of these networks; None if there is none."""
+        for key in self._left:
+            job = self._jobs[key]
+            fits = self._seconds[key] <= limit_s and any(need in at_risk for need in job.needs)
+            if fits and job.measures and not self._waits(key):
+                return key
+        return None
+
+    def run(self, key: str) -> None:
+        """Take a cell off the board."""
+        del self._left[key]
+        own = np.flatnonzero(self._goals[:, self._place[key]])
+        self._goals[own, self._place[key]] = False
+        self._shared[np.ix_(own, own)] -= 1
+
+    def _waits(self, key: str) -> bool:
+        return any(need in self._left for need in self._jobs[key].needs)
+
+    def _with_needs(self, keys: Iterable[str]) -> frozenset[str]:
+        found: set[str] = set()
+        waiting = [key for key in keys if key in self._left]
+        while waiting:
+            key = waiting.pop()
+            if key not in found:
+                found.add(key)
+                waiting += [need for need in self._jobs[key].needs if need in self._left]
+        return frozenset(found)

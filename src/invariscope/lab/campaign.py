@@ -1,4 +1,4 @@
-"""Run the cells of all recipes in order of worth per core-hour, and archive them: `make campaign`.
+"""Run the cells of all recipes, claims that cost least first, and archive them: `make campaign`.
 
 A campaign can be stopped at any time; the same command resumes it.
 """
@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from invariscope.lab import recipes
-from invariscope.lab.agenda import Home, order, planned_jobs, read_steps
+from invariscope.lab.agenda import Home, planned_goals, planned_jobs, read_steps
 from invariscope.lab.costs import Costs
 from invariscope.lab.log import Log, failure_of, line_of
 from invariscope.lab.progress import CampaignProgress, is_whole
@@ -67,8 +67,7 @@ class Campaign:
     def _next(self, limit_s: float) -> str | None:
         progress, unfinished = self.progress, self.progress.unfinished()
         seconds = self.costs([progress.jobs[key] for key in unfinished])
-        turns = order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s)
-        return next((turn.key for turn in turns), None)
+        return next((turn.key for turn in progress.turns(seconds, limit_s)), None)
 
     def _settle(self) -> None:
         """Archive the cells that an earlier run left in the work folder, and update the progress."""
@@ -81,6 +80,7 @@ class Campaign:
     def _run(self, key: str, home: Home) -> None:
         store, cell = home.store, home.cell
         words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
+        words += ["--seeds", ",".join(map(str, store.plan.seeds))] if store.plan.seeds else []
         outcome = recipes.CellRunner(store, words, 1, self.threads, self.report).run([cell])
         if cell.name in outcome.failed:
             self._note_failure(store, cell, outcome.failed[cell.name])
@@ -150,13 +150,15 @@ def main(
 
 def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threads: int) -> Campaign:
     work, archive = root / WORK, Archive(root, report=_say)
-    jobs = planned_jobs(read_steps(steps), work, data_dir, archive)
+    planned = read_steps(steps)
+    jobs = planned_jobs(planned, work, data_dir, archive)
     log = Log(root / LOG)
     words = ["--out", str(work), *(["--data-dir", str(data_dir)] if data_dir else [])]
     (root / "cells").mkdir(parents=True, exist_ok=True)  # lets cells load what they need from the archive
     words += ["--archive", str(root), "--device", device]
     costs = Costs(log, root / "costs.json", threads, device, _say)
-    return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
+    progress = CampaignProgress(jobs, planned_goals(planned, jobs), archive)
+    return Campaign(progress, log, costs, words, threads, _say)
 
 
 def _run(campaign: Campaign, hours: float, work: Path) -> None:

@@ -1,28 +1,28 @@
-"""Write the pages of all recipes and their figures from the archive: `make pages`.
+"""Write the pages of all recipes, their figures and their summaries from the archive: `make pages`.
 
 Needs neither data sets nor training, and takes a few minutes.
 """
 
 from __future__ import annotations
 
-import re
+import contextlib
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from invariscope.lab import recipes
-from invariscope.lab.agenda import SCALE
-from invariscope.lab.recipes.comparison import CONFIRMED, MIXED, REFUTED, UNDECIDED, UNTESTED
-from invariscope.lab.recipes.markdown import grid
+from invariscope.lab.agenda import SCALE, AgendaStep, read_steps
+from invariscope.lab.campaign import STEPS
+from invariscope.lab.earlier import causes_table, changes_by_page, counts_table, read_earlier
+from invariscope.lab.overview import findings, verdict_table
+from invariscope.lab.recipes.verdicts import ClaimVerdict
+from invariscope.lab.replication import replication_tables
 
-ARCHIVE, OUT, INDEX = Path("reproductions"), Path("docs/reproductions"), "index.md"
+ARCHIVE, OUT = Path("reproductions"), Path("docs/reproductions")
 BAD_INPUT = 2
-_WORDS = (CONFIRMED, REFUTED, MIXED, UNDECIDED, UNTESTED)
-_BLOCK = re.compile(r"(<!-- verdicts -->\n).*?(<!-- end of verdicts -->)", re.S)
 
 
 def write_pages(names: Sequence[str], archive: Path, out: Path) -> dict[str, recipes.Page]:
@@ -40,23 +40,70 @@ def write_pages(names: Sequence[str], archive: Path, out: Path) -> dict[str, rec
         raise FileNotFoundError(f"there is no archive in {archive}: run this in the root of the repository")
     pages = {}
     for name in names:
-        plan = recipes.load(name, scale=SCALE)
-        with tempfile.TemporaryDirectory() as scratch:  # cells are unpacked there
-            store = recipes.Store(Path(scratch), plan, archive=recipes.Archive(archive, report=_say))
-            pages[name] = recipes.Page(recipes.Outcomes(store))
-            pages[name].write(out / f"{name}.md")
-        _say(f"{name}: {pages[name].summary}")
+        with _page(name, archive) as page:
+            page.write(out / f"{name}.md")
+        pages[name] = page
+        _say(f"{name}: {page.summary}")
     return pages
 
 
-def verdict_table(pages: dict[str, recipes.Page]) -> str:
-    """Return a table of finished cells, and of claims by verdict, with a row per page."""
-    counts = {name: Counter(v.word for v in page.verdicts) for name, page in pages.items()}
-    columns = [("page", [f"[{name}]({name}.md)" for name in pages])]
-    columns.append(("finished cells", [page.finished for page in pages.values()]))
-    columns.append(("claims", [str(count.total()) for count in counts.values()]))
-    columns += [(word, [str(count[word]) for count in counts.values()]) for word in _WORDS]
-    return grid(columns)
+def fresh_verdicts(steps: Sequence[AgendaStep], archive: Path) -> dict[str, list[ClaimVerdict]]:
+    """Return the verdicts from fresh training runs alone, for each recipe of a step with seeds."""
+    found = {}
+    for step in steps:
+        if step.seeds:
+            with _page(step.recipe, archive, seeds=step.seeds) as page:
+                found[step.recipe] = page.verdicts
+    return found
+
+
+@contextlib.contextmanager
+def _page(name: str, archive: Path, *, seeds: Sequence[int] | None = None) -> Iterator[recipes.Page]:
+    """Yield the page of a recipe; its verdicts can be read later, too, but its results cannot."""
+    plan = recipes.load(name, scale=SCALE, seeds=seeds)
+    with tempfile.TemporaryDirectory() as scratch:  # cells are unpacked there
+        store = recipes.Store(Path(scratch), plan, archive=recipes.Archive(archive, report=_say))
+        page = recipes.Page(recipes.Outcomes(store))
+        _ = page.verdicts
+        yield page
+
+
+def fill_blocks(path: Path, blocks: Mapping[str, str]) -> None:
+    """Replace what stands between `<!-- NAME -->` and `<!-- end of NAME -->` in a file, for each block.
+
+    Raises:
+        ValueError: the file lacks a block.
+    """
+    text = path.read_text(encoding="utf-8")
+    for name, content in blocks.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+        before, found, rest = text.partition(start)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise ValueError(f"{path} lacks the block {start.strip()} … {end}")
+        text = f"{before}{start}\n{content}\n\n{end}{after}"
+    path.write_text(text, encoding="utf-8")
+
+
+def summaries(
+    pages: Mapping[str, recipes.Page], fresh: Mapping[str, Sequence[ClaimVerdict]]
+) -> dict[str, dict[str, str]]:
+    """Return the blocks of the pages that summarise all recipes, by file.
+
+    Args:
+        pages: all pages.
+        fresh: verdicts from training runs with fresh seeds, by recipe.
+    """
+    earlier = read_earlier()
+    return {
+        "index.md": {"verdicts": verdict_table(pages), "findings": findings(pages)},
+        "verdicts.md": {
+            "counts": counts_table(pages, earlier),
+            "reasons": causes_table(pages, earlier),
+            "changes": changes_by_page(pages, earlier),
+            "fresh": replication_tables(pages, fresh),
+        },
+    }
 
 
 def main(
@@ -73,10 +120,11 @@ def main(
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
-    index = out / INDEX
-    if list(pages) == every and index.is_file():
-        text = _BLOCK.sub(rf"\1\n{verdict_table(pages)}\n\n\2", index.read_text(encoding="utf-8"))
-        index.write_text(text, encoding="utf-8")
+    if list(pages) == every:
+        fresh = fresh_verdicts(read_steps(STEPS), archive)
+        for name, blocks in summaries(pages, fresh).items():
+            if (out / name).is_file():
+                fill_blocks(out / name, blocks)
 
 
 def _say(text: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from invariscope.lab.agenda import Home, Job
+from invariscope.lab.agenda import AgendaTurn, Goal, Home, Job, order
 from invariscope.lab.recipes import Archive, Cell, Store
 from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
@@ -16,6 +16,7 @@ class CampaignProgress:
 
     Args:
         jobs: jobs of the campaign, by key.
+        goals: what they are run for.
         archive: the archive of finished cells.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
@@ -24,6 +25,7 @@ class CampaignProgress:
     """
 
     jobs: Mapping[str, Job]
+    goals: Sequence[Goal]
     archive: Archive
     whole: set[str] = field(default_factory=set)
     partial: set[str] = field(default_factory=set)
@@ -56,6 +58,10 @@ class CampaignProgress:
                 found.append(key)
                 needed |= set(job.needs)
         return found[::-1]
+
+    def turns(self, seconds: Mapping[str, float], limit_s: float) -> Iterator[AgendaTurn]:
+        """Yield the cells to run, in order; `seconds` is the cost of each."""
+        return order(self.jobs, self.goals, self.unfinished(), seconds, at_risk=self.at_risk, limit_s=limit_s)
 
     def missing(self) -> list[str]:
         """Return the keys of cells that are neither in the archive nor in the work folder."""

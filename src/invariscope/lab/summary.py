@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from invariscope.lab.agenda import AgendaStep, Job, order
+from invariscope.lab.agenda import AgendaStep, Job
 from invariscope.lab.costs import Costs, machine_in_words
 from invariscope.lab.log import Log, alike
 from invariscope.lab.progress import CampaignProgress
@@ -29,7 +29,7 @@ def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: fl
     """Return a table of the cells to run, in order, then those that do not fit and the finished ones."""
     unfinished = progress.unfinished()
     seconds = costs([progress.jobs[key] for key in unfinished])
-    turns = list(order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s))
+    turns = list(progress.turns(seconds, limit_s))
     late = [key for key in unfinished if key not in {turn.key for turn in turns}]
     done, logged = [key for key in progress.jobs if key not in unfinished], log.finished()
     rows = [(progress.jobs[t.key], "to run", seconds[t.key], f"{t.rate:.2f}") for t in turns]

@@ -19,7 +19,7 @@ from invariscope.engine.pipeline import untouched_generators
 from invariscope.engine.sharding.processes import bare
 from invariscope.engine.task import Task
 from invariscope.loggers.batches import BatchSource, Joined, Sums
-from invariscope.loggers.scalars import place_of
+from invariscope.loggers.places import names_of_places, place_of
 from invariscope.measures.base import Measure, as_measures
 from invariscope.results.result import Result
 from invariscope.transforms import as_transform
@@ -140,8 +140,9 @@ class SymmetryMetric(torchmetrics.Metric):
                 raise ValueError("the metric has no samples; call update(model, inputs) first")
             self._result = Joined.of(parts, self.measures).result(self.measures)
             kind = torch.float32 if self.device.type == "mps" else torch.float64
+            names = names_of_places(self._result)
             return {
-                f"{row.measure}/{place_of(row)}": torch.tensor(
+                f"{row.measure}/{names[place_of(row)]}": torch.tensor(
                     float(row.value), dtype=kind, device=self.device
                 )
                 for row in self._result.rows

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
-from invariscope.loggers.scalars import COLUMNS, heat_maps, saved, scalars
+from invariscope.loggers.places import refuse_equal
+from invariscope.loggers.runs import RunWriter
+from invariscope.loggers.scalars import COLUMNS
 from invariscope.results.result import Result
 
 _FORBIDDEN = re.compile(r"[^\w\-. /]", re.ASCII)
 # Names with such parts are refused, because the file store makes a file of each metric.
 _NO_FOLDER = re.compile(r"(^|/)\.{0,2}(?=/|$)")
 _CALL = re.compile(r", call (\d+)(?=/|$)")
+_SHORT_CALL = re.compile(r" call (\d+)(?=/|$)")
+_MARKED = re.compile("-[0-9a-f]{6}$")
 _LONGEST = 200  # of the 250 characters that MLflow accepts
 _AT_ONCE = 500  # metrics per request; at most 1,000 are accepted
 
 
-class MLflowWriter:
+class MLflowWriter(RunWriter):
     """Writer that logs results to an MLflow run, for a monitor's `writers` or a single result.
 
         with mlflow.start_run():
@@ -56,40 +59,32 @@ class MLflowWriter:
         images: bool = False,
         artifacts: bool = True,
     ) -> None:
+        super().__init__(columns=columns, curves=curves, images=images, artifacts=artifacts)
         mlflow = _mlflow()
         run = mlflow.active_run() if run is None else run
         if run is None:
             raise ValueError("MLflow has no active run: use `with mlflow.start_run():`, or pass run=")
         self._run = run if isinstance(run, str) else run.info.run_id
         self._client = mlflow.MlflowClient() if client is None else client
-        self._columns, self._curves = tuple(columns), curves
-        self._images, self._artifacts = images, artifacts
 
     def __call__(self, step: int, result: Result) -> None:
         """Log one result."""
         metric = _mlflow().entities.Metric
         now = int(time.time() * 1000)
-        found = scalars(result, columns=self._columns, curves=self._curves)
-        metrics = [metric(metric_name(name), value, now, step) for name, value in found]
+        found = self.numbers(result)
+        names = {name: metric_name(name) for name in found}
+        refuse_equal(names.items())
+        metrics = [metric(names[name], value, now, step) for name, value in found.items()]
         for first in range(0, len(metrics), _AT_ONCE):
             self._client.log_batch(self._run, metrics=metrics[first : first + _AT_ONCE])
         place = f"invariscope/step-{step}"
         if self._artifacts:
-            with tempfile.TemporaryDirectory() as scratch:
-                self._client.log_artifacts(self._run, str(saved(result, scratch)), place)
-        for name, figure in heat_maps(result) if self._images else ():
+            with self.files(result) as folder:
+                self._client.log_artifacts(self._run, folder, place)
+        for name, figure in self.heat_maps(result):
             self._client.log_figure(self._run, figure, f"{place}/{metric_name(name)}.png")
         for name, value in _tags(result):
             self._client.set_tag(self._run, name, value)
-
-    def close(self) -> None:
-        """Do nothing; whoever started the run ends it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def metric_name(name: str) -> str:
@@ -97,7 +92,7 @@ def metric_name(name: str) -> str:
 
     After the measure, a slash becomes " - ", because MLflow's file store cannot hold both "conv1" and
     "conv1/3". ", call 1", for a second run of a shared module, becomes " call 1". Other characters that are
-    not allowed become "_", and a digest of the name is appended.
+    not allowed become "_", and a digest of the name is appended, as it is to names that look changed.
 
     >>> metric_name("normalized_variance/block1/relu, call 1")
     'normalized_variance/block1 - relu call 1'
@@ -108,9 +103,11 @@ def metric_name(name: str) -> str:
     """
     folders = 2 if name.startswith("curve/") else 1
     *parts, rest = name.split("/", folders)
-    plain = "/".join([*parts, _CALL.sub(r" call \1", rest).replace("/", " - ")])
+    flat = _CALL.sub(r" call \1", rest).replace("/", " - ")
+    plain = "/".join([*parts, flat])
     safe = _NO_FOLDER.sub(r"\1_", _FORBIDDEN.sub("_", plain))
-    if safe == plain and len(safe) <= _LONGEST:
+    original = _SHORT_CALL.sub(r", call \1", flat.replace(" - ", "/")) == rest
+    if safe == plain and original and len(safe) <= _LONGEST and not _MARKED.search(safe):
         return safe
     mark = hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=3).hexdigest()
     return f"{safe[:_LONGEST]}-{mark}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from invariscope.common.globs import matches, matches_any
 from invariscope.common.registry import closest, unknown
+from invariscope.loggers.places import names_of_places, place_of
 from invariscope.results.result import Result
 from invariscope.results.rows import ResultRow
 
@@ -31,13 +32,14 @@ def scalars(
     A layer's value over all samples is named `MEASURE/LAYER`, its value for a class `MEASURE/LAYER/CLASS`,
     and numbers of other columns `MEASURE.COLUMN/...`. Points of curves are named
     `curve/MEASURE/LAYER/ELEMENT`, with the index of the element. Names depend on neither the step nor the
-    values, so numbers of several runs can be compared.
+    values, so numbers of several runs can be compared. If a class at one layer would have the name of another
+    layer, such as `blk/relu`, it is named `blk (class relu)`.
 
     Args:
         columns: columns of the table; some of `COLUMNS`.
         curves: whether to yield the points of curves.
     Raises:
-        ValueError: an unknown column, or a shard, which has no rows.
+        ValueError: an unknown column, a shard, which has no rows, or two numbers of one name.
 
     >>> row = {"measure": "normalized_variance", "layer": "conv1", "value": 0.25, "ci_low": 0.125}
     >>> dict(scalars(Result(rows=[row])))
@@ -73,12 +75,13 @@ def _numbers(result: Result, columns: Sequence[str], *, curves: bool) -> Iterato
         raise unknown("column", str(wrong[0]), COLUMNS)
     if result.shard is not None:
         result.shard.refuse("rows to log")
+    names = names_of_places(result)
     for row in result.rows:
         for ending, value in _entries(row, columns):
-            yield f"{row.measure}{ending}/{place_of(row)}", value
+            yield f"{row.measure}{ending}/{names[place_of(row)]}", value
     for point in result.curve_rows if curves else ():
         for ending, value in _entries(point, columns):
-            yield f"curve/{point.measure}{ending}/{place_of(point)}/{point.element}", value
+            yield f"curve/{point.measure}{ending}/{names[place_of(point)]}/{point.element}", value
 
 
 def _entries(row: ResultRow, columns: Sequence[str]) -> Iterator[tuple[str, float]]:
@@ -88,21 +91,16 @@ def _entries(row: ResultRow, columns: Sequence[str]) -> Iterator[tuple[str, floa
             yield "" if column == "value" else f".{column}", float(row[column])
 
 
-def place_of(row: ResultRow) -> str:
-    """Return a row's layer, call and class, as in names of scalars."""
-    from invariscope.plots.shared.labels import layer_label
-
-    layer = layer_label(row.layer, int(row.call))
-    return layer if row.stratum == "all" else f"{layer}/{row.stratum}"
-
-
 def heat_maps(result: Result) -> Iterator[tuple[str, Figure]]:
-    """Yield the name and the figure of all units, for every measure with maps."""
+    """Yield the name, different from those of `scalars`, and the figure of all units for every measure."""
     from invariscope.plots import draw
     from invariscope.plots.shared.labels import map_measures
 
+    name, taken = "units", set(names_of_places(result).values())
+    while name in taken:
+        name += " (map)"
     for measure in map_measures(result):
-        yield f"{measure}/units", draw("unit_heatmap", result, measure=measure)
+        yield f"{measure}/{name}", draw("unit_heatmap", result, measure=measure)
 
 
 def pixels(figure: Figure) -> np.ndarray:

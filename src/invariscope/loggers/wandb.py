@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import importlib
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
-from typing import Any, Self
+from typing import Any
 
-from invariscope.loggers.scalars import COLUMNS, heat_maps, pixels, saved, scalars
+from invariscope.loggers.runs import RunWriter
+from invariscope.loggers.scalars import COLUMNS, pixels
 from invariscope.results.result import Result
 
 STEP = "invariscope/step"
 
 
-class WandbWriter:
+class WandbWriter(RunWriter):
     """Writer that logs results to a W&B run, for a monitor's `writers` or a single result.
 
         run = wandb.init(project="digits")
@@ -46,21 +46,18 @@ class WandbWriter:
         images: bool = False,
         artifacts: bool = True,
     ) -> None:
+        super().__init__(columns=columns, curves=curves, images=images, artifacts=artifacts)
         self._wandb = _wandb()
         self._run = self._wandb.run if run is None else run
         if self._run is None:
             raise ValueError("W&B has no current run: call `wandb.init()` first, or pass run=")
-        self._columns, self._curves = tuple(columns), curves
-        self._images, self._artifacts = images, artifacts
         self._known: set[str] = set()
 
     def __call__(self, step: int, result: Result) -> None:
         """Log one result."""
-        found: dict[str, Any] = dict(scalars(result, columns=self._columns, curves=self._curves))
+        found: dict[str, Any] = self.numbers(result)
         self._define(found)
-        if self._images:
-            maps = {name: pixels(figure) for name, figure in heat_maps(result)}
-            found |= {name: self._wandb.Image(image) for name, image in maps.items()}
+        found |= {name: self._wandb.Image(pixels(figure)) for name, figure in self.heat_maps(result)}
         if self._artifacts:
             found["invariscope/table"] = self._wandb.Table(dataframe=result.table)
         self._run.log({STEP: step, **found})
@@ -79,18 +76,9 @@ class WandbWriter:
     def _log_files(self, step: int, result: Result) -> None:
         name = re.sub(r"[^\w.-]", "-", f"invariscope-{self._run.id}", flags=re.ASCII)
         artifact = self._wandb.Artifact(name, type="invariscope-result", metadata={"step": step})
-        with tempfile.TemporaryDirectory() as scratch:
-            artifact.add_dir(str(saved(result, scratch)))
+        with self.files(result) as folder:
+            artifact.add_dir(folder)
         self._run.log_artifact(artifact, aliases=["latest", f"step-{step}"])
-
-    def close(self) -> None:
-        """Do nothing; whoever started the run finishes it."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _wandb() -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import copy
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -20,6 +22,7 @@ from invariscope.statistics.kept.sample_table import Columns, SampleRows
 from invariscope.statistics.probes import Probe
 
 _PLAIN = (str, int, float, tuple, list, dict, type(None))
+_IN_NAMES = (str, int)
 
 MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
 
@@ -77,6 +80,9 @@ class Measure(abc.ABC):
     needs_orbit: ClassVar[bool] = True
     """Whether responses to the elements are read; if not, only the probes are forwarded."""
 
+    variant: str = ""
+    """What tells it from other measures of its name in the same run, such as its preset; usually ""."""
+
     named_options: frozenset[str]
     """The options that the caller named; only these can contradict a preset."""
 
@@ -105,8 +111,8 @@ class Measure(abc.ABC):
 
     @property
     def label(self) -> str:
-        """The name in tables: the measure's name, followed by the form if there is one."""
-        return f"{self.name}.{self.form}" if self.form else self.name
+        """The name in tables: the measure's name, followed by the form and the variant if there are any."""
+        return ".".join(filter(None, (self.name, self.form, self.variant)))
 
     def row_name(self, output: str) -> str:
         """Return the name of an output in tables and maps."""
@@ -137,6 +143,11 @@ class Measure(abc.ABC):
     @property
     def predicts_numbers(self) -> bool:
         """Whether labels are numbers to be predicted rather than classes."""
+        return False
+
+    @property
+    def compares_labels(self) -> bool:
+        """Whether some outputs compare predictions with labels, while others do without."""
         return False
 
     @property
@@ -252,7 +263,7 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     A string may contain several names, separated by commas, including symbols from the papers: "nv, anova".
 
     Raises:
-        ValueError: an unknown name, an empty list, or the same measure twice with the same options.
+        ValueError: an unknown name, an empty list, or measures whose rows could not be told apart.
         TypeError: neither a measure nor a name.
     """
     if measures is None:
@@ -261,22 +272,70 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     found = tuple(_as_measure(part) for entry in entries for part in _parts(entry))
     if not found:
         raise ValueError("no measures given; `iv.list_measures()` lists all of them")
+    return told_apart(found)
+
+
+def told_apart(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """Return the measures, with variants for those that would have the same name in tables.
+
+    A variant is the preset or, for measures without one, the options in which they differ:
+
+    >>> from invariscope import NormalizedVariance as NV
+    >>> [measure.label for measure in told_apart([NV(), NV(preset="quiroga2019"), NV(spread="std")])]
+    ['normalized_variance', 'normalized_variance.quiroga2019', 'normalized_variance.spread=std']
+
+    Raises:
+        ValueError: measures whose rows could not be told apart.
+    """
+    groups: dict[str, list[Measure]] = {}
+    for measure in measures:
+        groups.setdefault(measure.label, []).append(measure)
+    found = tuple(_with_variant(measure, groups[measure.label]) for measure in measures)
     names = [measure.label for measure in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         same = [measure for measure in found if measure.label == twice[0]]
         text = f"measure {twice[0]!r} is requested {len(same)} times, and its rows could not be told apart"
-        text += "; measure one set of options at a time"
         raise ValueError(text + _relabel(same))
     return found
+
+
+def _with_variant(measure: Measure, alike: Sequence[Measure]) -> Measure:
+    """Return a measure with its variant among those of the same name, itself included."""
+    preset = _preset(measure)
+    published = "" if preset == measure.form else preset
+    variant = ".".join(filter(None, (published, _difference(measure, alike))))
+    if len(alike) == 1 or not variant:
+        return measure
+    found = copy.copy(measure)
+    object.__setattr__(found, "variant", variant)
+    return found
+
+
+def _preset(measure: Measure) -> str:
+    return getattr(measure, "preset", None) or ""
+
+
+def _difference(measure: Measure, alike: Sequence[Measure]) -> str:
+    """Return the options that are not the default and differ from others with this preset: "spread=std"."""
+    alike = [other for other in alike if _preset(other) == _preset(measure)]
+    defaults = {field.name: field.default for field in dataclasses.fields(measure)}  # type: ignore[arg-type]
+    given = [
+        (name, getattr(measure, name))
+        for name, value in measure.options.items()
+        if value != defaults[name] and any(other.options[name] != value for other in alike)
+    ]
+    return ",".join(f"{name}={value}" for name, value in given if isinstance(value, _IN_NAMES))
 
 
 def _relabel(same: Sequence[Measure]) -> str:
     """Suggest labels if measures differ only in actions that have the same name."""
     actions = [getattr(measure, "feature_action", None) for measure in same]
+    if any(one == other for one, other in itertools.combinations(same, 2)):
+        return "; leave one of them out"
     if all(action == actions[0] for action in actions):
-        return ""
-    return ", or give the actions different labels: FibreAction(..., label='first')"
+        return "; measure one set of options at a time"
+    return "; give the actions different labels: FibreAction(..., label='first')"
 
 
 def _parts(entry: Any) -> list[Any]:

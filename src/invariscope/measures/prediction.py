@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,13 +31,16 @@ class Prediction(Measure):
         \\hat p_j = \\langle \\mathrm{softmax}(f(t_j x_i))_{y_i} \\rangle_i, \\quad
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(t_j x_i) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
 
-    Shapes: outputs (sample, element, class) to one value between 0 and 1 per element, in `result.curves`. The
-    table contains means over elements: all of them for accuracy and probability, all but the identity for
-    flips. Accuracy and probability need labels; flips do not. Outputs that already are probabilities are used
-    directly; others pass through a softmax, which leaves log-probabilities unchanged.
+    Shapes: outputs (sample, element, class) to one value between 0 and 1 per element, in `result.curves`.
+    The table contains means over elements: all of them for accuracy and probability, all but the identity
+    for flips. Accuracy and probability need labels, and if these are words, `classes=`; flips do not.
+    Outputs that already are probabilities are used directly; others pass through a softmax, which leaves
+    log-probabilities unchanged.
 
     Caveats: a flat accuracy curve does not mean an invariant network. Earlier layers may change, and
-    predictions can flip between two wrong classes without a change of accuracy.
+    predictions can flip between two wrong classes without a change of accuracy. The null of the flips, the
+    share of unrelated samples with different predictions, is given only where it is 0: if all samples get the
+    same class. Nothing can flip then, and a caution says that insensitivity explains the value.
 
     Reading:
         Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a drop
@@ -55,6 +58,11 @@ class Prediction(Measure):
     """
 
     scope: ClassVar[str] = "output"
+
+    @property
+    def compares_labels(self) -> bool:
+        """True: accuracy and probability need labels, flips do not."""
+        return True
 
     def outputs(self) -> dict[str, Output]:
         """Describe accuracy, probability and flips by element."""
@@ -78,6 +86,8 @@ class Prediction(Measure):
             name: self._curve(name, found.shares[:, row], samples, counted.get(name, np.ones_like(moved)))
             for row, name in enumerate(OUTPUTS)
         }
+        if found.constant:
+            curves["flips"] = replace(curves["flips"], null=0.0)
         return {name: curve for name, curve in curves.items() if np.isfinite(curve.values[0]).any()}
 
     @staticmethod

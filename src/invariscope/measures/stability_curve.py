@@ -221,6 +221,11 @@ class StabilityCurve(_Curves):
 
     scope: ClassVar[str] = "output"
 
+    @property
+    def compares_labels(self) -> bool:
+        """True: the accuracy needs labels, flips do not."""
+        return True
+
     def outputs(self) -> dict[str, Output]:
         """Describe the outputs of layers, accuracy, probability, flips, and the radius where half flip."""
         found = super().outputs()

@@ -164,12 +164,14 @@ class ElementValues:
         rare: (element,) mask of elements whose own value has no interval.
         counted: (element,) mask of elements that enter the mean; None for all. Values of the identity that
             are known in advance, such as a flip rate of 0, do not count; see `LayerContext.moved`.
+        null: the value expected if the pairing is destroyed, if it is known.
     """
 
     values: np.ndarray
     uncovered: str = ""
     rare: np.ndarray | None = None
     counted: np.ndarray | None = None
+    null: float | None = None
 
     def layer_values(self) -> np.ndarray:
         """Return the (replicate,) mean over counted elements with a value; NaN if there are none.

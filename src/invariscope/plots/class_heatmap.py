@@ -84,9 +84,9 @@ class ClassHeatmap(ChartPlot):
     title = "Class by class"
     reading = (
         "Each row shows the measure on the samples of a single class. Samples are then compared only with "
-        "others of their class, so values are usually higher. In the output layer, the diagonal shows "
-        "whether the unit of each class is invariant on samples of that class. If there are many classes, "
-        "only those with the lowest and highest values are shown, with quantiles over all classes in between."
+        "others of their class, so normalized values are usually higher. If the last layer is the output, "
+        "its diagonal shows each class in the unit of that class. If there are many classes, only those "
+        "with the lowest and highest values are shown, with quantiles over all classes in between."
     )
     order = 50
     single = True
@@ -113,9 +113,9 @@ class ClassHeatmap(ChartPlot):
         """Collect layer values per class, and per-class maps of the last layer that has them.
 
         Args:
-            result: one result, measured with `by_class=True`.
+            result: a result measured with `by_class=True`; several are drawn beside each other.
             measure: the measure; None for normalized variance if present, otherwise the first.
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
             limit: the largest number of units shown; if there are more, neighbours are averaged.
         Raises:
             ValueError: the result has no values per class, or none of that measure.

@@ -23,6 +23,15 @@ HEADLINE = "prediction.accuracy"
 OUTPUT = "output"
 # Parameters other than those of elements, with the plot of their curves.
 _OTHER_AXES = {names.FREQUENCY: "spectra", names.RADIUS: "stability_curves"}
+# How to read curves of predictions; the definitions of measures explain all others.
+_READINGS = {
+    "prediction.accuracy": "A flat curve: the transformation does not change the accuracy.",
+    "prediction.flips": "Predictions are compared with those of the untransformed samples: 0 means that none "
+    "changes.",
+    "prediction.probability_true": "A flat curve: the transformation does not change the probability.",
+    "consistency.by_element": "Predictions are compared with those of the untransformed samples: 1 means "
+    "that none changes.",
+}
 NUMBERS = {"model": "model", "element": "label", "x": "x", "value": "y", "low": "low", "high": "high"}
 
 
@@ -57,8 +66,7 @@ class ElementCurve(ChartPlot):
     title = "Element by element"
     reading = (
         "Each point is the value for one element of the transformation, at the named layer or, if none is "
-        "named, at the network's output. The shaded band is the 95 % interval over samples. A network whose "
-        "output is invariant has a flat accuracy curve; other measures are explained below."
+        "named, at the network's output. The shaded band is the 95 % interval over samples."
     )
     order = 60
 
@@ -109,7 +117,10 @@ class ElementCurve(ChartPlot):
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Return a view per measure with curves, accuracy first."""
         plots = (cls.prepare(results, measure=measure) for measure in _curve_measures(results))
-        return [View(plot.value_title + _one_of(plot, results), plot) for plot in plots]
+        return [
+            View(plot.value_title + _one_of(plot, results), plot, reading=_READINGS.get(plot.measure, ""))
+            for plot in plots
+        ]
 
     @property
     def value_title(self) -> str:
@@ -163,7 +174,9 @@ class ElementCurve(ChartPlot):
         from invariscope.plots.shared import layer_axis
 
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
-        if not self.logarithmic:
+        if self.logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
+        else:
             chart.y_range = live.fixed(*self.span)
         sources = [
             _chart_series(chart, series, *self._positive(series), i) for i, series in enumerate(self.series)

@@ -65,7 +65,7 @@ class EpochHeatmap(ModelPlot):
             measure: a measure of the table; None for normalized variance if present, otherwise the first.
             model: name of the training run; None for the first.
             stratum: "all", a class, or "mean".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: no result has an epoch, or none has this measure, model or stratum.
         """
@@ -135,6 +135,7 @@ class EpochHeatmap(ModelPlot):
         scale = live.colour_scale(self.span)
         images = live.matrix(chart, self.value, self._columns(), scale)
         live.name_ticks(chart.yaxis[0], self.layers)
+        layer_axis.name_prefix(chart.yaxis[0], self.layers)
         chart.xaxis[0].ticker = list(self.ticks)
         chart.xaxis[0].major_label_overrides = {place: str(self.epochs[place]) for place in self.ticks}
         live.axis_title(chart.xaxis[0], "epoch")

@@ -67,7 +67,7 @@ class FeatureOrbits(GridPlot):
         """Collect the example feature maps of the result.
 
         Args:
-            result: one result.
+            result: a result; several are drawn beside each other.
             measure: the measure whose values are shown; None for normalized variance if present, otherwise
                 the first.
         Raises:

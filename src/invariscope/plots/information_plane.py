@@ -81,7 +81,7 @@ class InformationPlane(ChartPlot):
             form: "bits", or "shares" of the largest possible information: log2 of the number of elements,
                 and the entropy of the classes.
             stratum: "all"; within a single class, there is no information about the class.
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: no result has both values, or an unknown form.
         """

@@ -27,6 +27,11 @@ DODGE, SPREAD = 0.14, 0.7  # distance of the dots of two networks, and of the fi
 NUMBERS = {"model": "model", "layer": "layer", "value": "y", "low": "low", "high": "high", "null": "expected"}
 # If there are more layers, intervals are bands instead of bars, and dots are small.
 DEEP = 24
+NULL = "A dotted line is the null: the value if orbits consisted of unrelated samples."
+BAND = "A shaded band covers 95 % of networks with random weights."
+LOGARITHMIC = (
+    "On a logarithmic axis, used if values differ by more than a factor of 100, a value of zero has no dot."
+)
 DOUBTFUL = 0.5  # share of dead or sparse units above which a value has a hollow dot
 
 
@@ -63,11 +68,9 @@ class LayerProfile(MeasurePlot):
 
     title = "Layer by layer"
     reading = (
-        "Each dot is a layer, in the order in which layers run. The bar is the 95 % interval over samples, "
-        "and the dotted line is the null: the value if orbits consisted of unrelated samples. A shaded "
-        "band, if present, covers 95 % of networks with random weights. The axis is logarithmic if values "
-        "differ by more than a factor of 100; a value of zero then has no dot."
+        "Each dot is a layer, in the order in which layers run. The bar is the 95 % interval over samples."
     )
+    details = f"{NULL} {BAND} {LOGARITHMIC}"
     order = 10
 
     column: str
@@ -95,7 +98,7 @@ class LayerProfile(MeasurePlot):
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
             relative: whether the x axis is relative depth; None: only if the models' layers differ.
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
             logarithmic: whether the y axis is logarithmic. By default, it is logarithmic if values differ by
                 more than a factor of 100 and none is negative. It stays linear for measures relative to a
                 change of sample, whose small values are negligible.
@@ -117,7 +120,7 @@ class LayerProfile(MeasurePlot):
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
         if logarithmic is None:
             values = np.concatenate([one.value for one in series])
-            logarithmic = measure not in names.RELATIVE and far_apart(values)
+            logarithmic = not names.is_relative(measure) and far_apart(values)
         return cls(measure, column, series, relative, logarithmic, stratum=stratum)
 
     @classmethod
@@ -138,13 +141,21 @@ class LayerProfile(MeasurePlot):
         return [
             View(
                 _view_label(measure, column, found),
-                cls.prepare(results, measure=measure, column=column),
+                plot := cls.prepare(results, measure=measure, column=column),
                 whole_plot(cls.prepare, results, results, measure=measure, column=column),
+                plot.remarks,
             )
             for measure in names.headline_first([*found["value"], *found["value_ratio"]])
             for column in BOUNDS
             if measure in found[column]
         ]
+
+    @property
+    def remarks(self) -> str:
+        """Return how to read the null, the band of random networks and the axis, if the figure has them."""
+        nulls = any(np.isfinite(series.null).any() for series in self.series)
+        present = {NULL: nulls, BAND: self._banded, LOGARITHMIC: self.logarithmic}
+        return " ".join(text for text, shown in present.items() if shown)
 
     @property
     def top(self) -> float:
@@ -196,7 +207,9 @@ class LayerProfile(MeasurePlot):
 
         deepest = max(len(s.layers) for s in self.series)
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
-        if not self.logarithmic:
+        if self.logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
+        else:
             chart.y_range = live.fixed(self.bottom, self.top)
         live.axis_title(chart.yaxis[0], self._y_title)
         if self.relative:

@@ -55,7 +55,10 @@ class ModelGraph(ModelPlot):
         "Each box is a layer, coloured by its value. Layers run from left to right and from top to bottom; "
         "in large networks, each row is a block. Lines lead from a layer to the layers that use its output, "
         "directly or through layers without a value. Where lines meet, a layer has several inputs; + is a "
-        "sum. Results of earlier versions, and of models that are not PyTorch modules, do not contain the "
+        "sum."
+    )
+    details = (
+        "Results of earlier versions, and of models that are not PyTorch modules, do not contain the "
         "connections; their boxes are in execution order, without lines."
     )
     order = 35
@@ -81,10 +84,10 @@ class ModelGraph(ModelPlot):
         """Collect the layers that have a value, and the connections between them.
 
         Args:
-            result: one result.
+            result: a result; several are drawn beside each other.
             measure: a measure in the result; None: normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            layers: globs; None: all layers; "auto": at most 40, see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: no such measure, stratum or layer.
         """
@@ -120,7 +123,11 @@ class ModelGraph(ModelPlot):
             for measure in {plot.measure for plot in plots}
         }
         return [
-            replace(view, plot=replace(plot, span=spans[plot.measure]))
+            replace(
+                view,
+                plot=replace(plot, span=spans[plot.measure]),
+                reading="" if plot.known else cls.details,
+            )
             for view, plot in zip(views, plots, strict=True)
         ]
 

@@ -70,9 +70,9 @@ class NeuronStability(ChartPlot):
         """Collect the values of each layer and deformation.
 
         Args:
-            result: a result of `iv.neuron_stability`.
+            result: a result of `iv.neuron_stability`; several are drawn beside each other.
             stratum: stratum of the samples; results of `iv.neuron_stability` have only "all".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: the result has no such values.
         """
@@ -126,7 +126,6 @@ class NeuronStability(ChartPlot):
 
         chart = live.new_chart(height=320)
         chart.y_range = live.fixed(0, self.top)
-        live.axis_title(chart.xaxis[0], names.layer_axis(self.layers))
         live.axis_title(chart.yaxis[0], CHANGE)
         layer_axis.layer_columns(chart, self.layers)
         chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)

@@ -41,6 +41,8 @@ class OrbitStrip(GridPlot):
     def prepare(cls, result: Result) -> OrbitStrip:
         """Collect the example orbit of the result.
 
+        Args:
+            result: a result of images; several are drawn beside each other.
         Raises:
             ValueError: the result has no example orbit (the data are not images, or it was not kept).
         """

@@ -78,7 +78,7 @@ class Spectra(ChartPlot):
         """Collect the spectra of some layers.
 
         Args:
-            result: one result with the measure `spectrum`.
+            result: a result with the measure `spectrum`; several are drawn beside each other.
             measure: "spectrum.share" (default) or "spectrum.power".
             layers: patterns; None or "auto" for at most `most` layers, evenly spaced.
             most: maximum number of layers if `layers` is None.
@@ -137,6 +137,8 @@ class Spectra(ChartPlot):
         scale = "log" if _positive(self.series) else "linear"
         chart = live.new_chart(height=340, y_axis_type=scale)
         sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
+        if scale == "log":
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
         live.axis_title(chart.xaxis[0], names.parameter_title(names.FREQUENCY))
         live.axis_title(chart.yaxis[0], Y_TITLES[self.measure])
         shown = {"layer": "@layer", "cycles/position": "@frequency", "value": "@text", "95 %": "@interval"}

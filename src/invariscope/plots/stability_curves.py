@@ -27,17 +27,25 @@ AXIS = "radius r (L2 norm of the change of an input)"
 
 @dataclass(frozen=True)
 class Shown:
-    """Contents of one view: menu entry, y axis, curves with their names, and scale."""
+    """Contents of one view: menu entry, y axis, curves with their names, scale, and how to read it."""
 
     label: str
     axis: str
     curves: tuple[tuple[str, str], ...]
     logarithmic: bool = True
+    reading: str = ""
 
 
-def _share(label: str, axis: str, curve: str) -> Shown:
+def _share(label: str, axis: str, curve: str, *, stable: str) -> Shown:
     ways = (("", "deformed"), ("_noise", "noise"), ("_toward", "toward another"))
-    return Shown(label, axis, tuple((curve + suffix, way) for suffix, way in ways), logarithmic=False)
+    curves = tuple((curve + suffix, way) for suffix, way in ways)
+    return Shown(label, axis, curves, logarithmic=False, reading=_BESIDE_NOISE.format(stable))
+
+
+_BESIDE_NOISE = (
+    "If the curve of deformations is {} that of noise, the network is more stable to deformations than to "
+    "noise."
+)
 
 
 SHOWN = {
@@ -45,12 +53,23 @@ SHOWN = {
         "Response",
         "squared change, relative to another sample",
         (("D", "deformed (D)"), ("G", "noise (G)"), ("G_toward", "toward another")),
+        reading=_BESIDE_NOISE.format("below"),
     ),
-    "relative": Shown("D relative to G", "R = D/G", (("R", "R"),)),
-    "linear": Shown("G over r²", "G / r²", (("G_over_r2", "noise"), ("G_toward_over_r2", "toward another"))),
-    "accuracy": _share("Accuracy", "accuracy", "accuracy"),
-    "probability": _share("Probability", "probability of the true class", "probability"),
-    "flips": _share("Flips", "share of flipped predictions", "flips"),
+    "relative": Shown(
+        "D relative to G",
+        "R = D/G",
+        (("R", "R"),),
+        reading="Below 1, deformations change the response less than noise of the same size does.",
+    ),
+    "linear": Shown(
+        "G over r²",
+        "G / r²",
+        (("G_over_r2", "noise"), ("G_toward_over_r2", "toward another")),
+        reading="The curve is flat where the response changes in proportion to the change of the input.",
+    ),
+    "accuracy": _share("Accuracy", "accuracy", "accuracy", stable="above"),
+    "probability": _share("Probability", "probability of the true class", "probability", stable="above"),
+    "flips": _share("Flips", "share of flipped predictions", "flips", stable="below"),
 }
 
 
@@ -88,11 +107,12 @@ class StabilityCurves(ChartPlot):
     reading = (
         "The radius is the size of the change of the input by a smooth deformation, by noise of the same "
         "norm, or by a step toward another sample: the L2 norm of the change over all pixels and channels, "
-        "in the units of the network's input, as a root mean square over samples. If the curve of "
-        "deformations is below that of noise, the network is more stable to deformations than to noise. A "
-        "vertical line, if present, is the radius at which half of the predictions have flipped under noise "
-        "(or, if noise never flips half of them, toward another sample or under deformations). Bands are "
-        "95 % intervals over samples."
+        "in the units of the network's input, as a root mean square over samples. Bands are 95 % "
+        "intervals over samples."
+    )
+    details = (
+        "A vertical line is the radius at which half of the predictions have flipped under noise (or, if "
+        "noise never flips half of them, toward another sample or under deformations)."
     )
     order = 20
 
@@ -140,16 +160,22 @@ class StabilityCurves(ChartPlot):
         with_curves = [result for result in results if _layers(result)]
         present = {name for result in with_curves for name in result.curves["measure"]}
         found = [
-            View(about.label, cls.prepare(with_curves, shown=shown))
+            cls._view(about.label, about.reading, with_curves, shown=shown)
             for shown, about in SHOWN.items()
             if f"{PREFIX}.{about.curves[0][0]}" in present
         ]
         layers = list(dict.fromkeys(layer for result in with_curves for layer in _layers(result)))
         inner = [layer for layer in layers if layer != OUTPUT]
         return found + [
-            View(f"Response of {layer}", cls.prepare(with_curves, layer=layer))
+            cls._view(f"Response of {layer}", SHOWN["response"].reading, with_curves, layer=layer)
             for layer in names.evenly(inner, MOST_LAYERS)
         ]
+
+    @classmethod
+    def _view(cls, label: str, reading: str, results: Sequence[Result], **options: str) -> View:
+        plot = cls.prepare(results, **options)
+        line = cls.details if np.isfinite(plot.bump) else ""
+        return View(label, plot, reading=f"{reading} {line}".strip())
 
     def paint(self, canvas: Canvas) -> None:
         """Draw lines with bands against the radius, on a logarithmic scale."""
@@ -187,6 +213,9 @@ class StabilityCurves(ChartPlot):
             line = Span(location=self.bump, dimension="height", line_width=1.5, line_dash="dotted")
             chart.add_layout(live.themed(line, line_color="muted"))
         sources = [_chart_series(chart, series) for series in self.series]
+        live.log_axis(chart.xaxis[0], np.concatenate([series.radius for series in self.series]))
+        if self._logarithmic:
+            live.log_axis(chart.yaxis[0], np.concatenate([series.value for series in self.series]))
         live.axis_title(chart.xaxis[0], AXIS)
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
@@ -227,6 +256,8 @@ class BumpImages(GridPlot):
     def prepare(cls, result: Result) -> BumpImages:
         """Collect the images of the result.
 
+        Args:
+            result: a result of `iv.stability_curve`; several are drawn beside each other.
         Raises:
             ValueError: the result has no images.
         """

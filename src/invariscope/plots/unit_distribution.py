@@ -70,10 +70,10 @@ class UnitDistribution(ModelPlot):
         """Compute quantiles over all units of each layer with a map.
 
         Args:
-            result: one result.
+            result: a result; several are drawn beside each other.
             measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
         Raises:
             ValueError: no maps, or none of that measure and stratum.
         """

@@ -38,8 +38,8 @@ class UnitHeatmap(ModelPlot):
     title = "Unit by unit"
     reading = (
         "Each column is a layer, and each cell is a unit or a feature map (the mean over its positions). "
-        "Dark cells respond least to the transformation. Hatched cells are dead: they never respond, so they "
-        "have no value."
+        "Dark cells have the lowest values. Hatched cells are dead: they never respond, so they have no "
+        "value."
     )
     order = 40
     single = True
@@ -63,10 +63,10 @@ class UnitHeatmap(ModelPlot):
         """Collect the cells of each layer with a map.
 
         Args:
-            result: one result.
+            result: a result; several are drawn beside each other.
             measure: a measure with maps; None for normalized variance if present, otherwise the first.
             stratum: "all", a class, or "mean".
-            layers: see `shown_layers`.
+            layers: names or globs; None: all layers; "auto": all or, of more than 40, the outputs of blocks.
             sort: whether to order each column by value, with dead cells last, instead of by index.
             limit: the largest number of cells in a column; if there are more, neighbours are averaged.
         Raises:

@@ -286,10 +286,10 @@ class RecordedReader(Reader):
             if not (event.operation and _no_layer(key, verdicts[key], large, small))
         }
         names = tuple(dict.fromkeys(layer for layer, _ in infos))
-        listed = {key[0] for key in infos if events[key].default}
+        listed = sum(events[key].default for key in infos)
         selector = as_selector(self.layers)
         directory = Directory(
-            self.name, names, tuple(name for name in model.layers if name not in names), len(listed)
+            self.name, names, tuple(name for name in model.layers if name not in names), listed
         )
         directory.check(selector)
         chosen = [key for key in infos if selector(infos[key], default=events[key].default)]

@@ -73,7 +73,7 @@ class Directory:
         model: name of the model.
         names: layers that can be read.
         unused: layers that exist but never ran.
-        listed: number of layers that `invariscope list layers` shows.
+        listed: number of layers that `invariscope list layers` shows; each call of a shared module counts.
         also: further names by which patterns may select layers.
     """
 
@@ -104,7 +104,7 @@ class Directory:
                 f"{never!r} exists in {self.model}, but its forward pass never ran it, so there is no output "
                 "to read"
             )
-        return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
+        return ValueError(f"layers={layers!r} selects none of the {self.listed} layers of {self.model}")
 
     def _unknown(self, pattern: str, sign: str, option: str) -> ValueError:
         near = closest(pattern, self.names)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.common.wording import listed
+from invariscope.common.wording import alike, listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import words
 from invariscope.report.predictions import FLIPS, KEPT_BY_ELEMENT
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "the reason was not recorded"
 _FEW_EVENTS = "it needs 5 samples for which the event occurs, and 5 for which it does not"
-_UNPAIRED = "few samples or few of the drawn units decide the difference"
 _MOST_REASONS = 3
 UNITS = "Single units have no intervals; those of layers are in the table of all values."
 
@@ -95,23 +92,15 @@ def _of_map(plot: Any, results: Sequence[Result]) -> str:
     return " ".join(text for text in said if text)
 
 
-def of_differences(rows: Any, results: Sequence[Result]) -> str:
+def of_differences(rows: Any) -> str:
     """Return a sentence that counts the differences without an interval, and says why; "" if none.
 
     Args:
-        rows: the rows of one measure and pair of networks from a comparison, with a `label` per layer.
-        results: the compared results.
+        rows: rows of one measure and pair of networks from a comparison, with a `label` per layer.
     """
     known = rows.loc[rows["difference"].notna()]
-    missing = known.loc[known["ci_low"].isna()]
-    if not len(missing):
-        return ""
-    reasons = _reasons(results, str(missing["measure"].iloc[0]))
-    gaps = []
-    for row in missing.to_dict("records"):
-        own = [reasons.get((str(row[side]), str(row["label"])), "") for side in ("a", "b")]
-        usual = "the networks do not differ in any sample" if row["difference"] == 0 else _UNPAIRED
-        gaps.append((str(row["label"]), next(filter(None, own), usual)))
+    missing = known.loc[known["ci_low"].isna()].to_dict("records")
+    gaps = [(str(row["label"]), reason_of(row["note"]) or _UNKNOWN) for row in missing]
     return counted(gaps, len(known), "differences")
 
 
@@ -157,34 +146,23 @@ def counted(gaps: Sequence[Gap], total: int, what: str) -> str:
     Reasons that differ only in their numbers are counted together.
 
     >>> counted([("a", "3 samples decide"), ("b", "4 samples decide")], 10, "layers")
-    'No interval for 2 of 10 layers: 3 samples decide, or the like (a, b).'
+    'No interval for 2 of 10 layers: 3 to 4 samples decide (a, b).'
     >>> counted([("a", "few samples")], 1, "layers")
     'No interval: few samples.'
     """
     if not gaps:
         return ""
-    kinds: dict[str, list[Gap]] = {}
-    for gap in gaps:
-        kinds.setdefault(_without_numbers(gap[1]), []).append(gap)
-    largest = sorted(kinds.values(), key=len, reverse=True)
-    several = len(gaps) < total or len(kinds) > 1
-    said = [_reason_with_places(own, several=several) for own in largest[:_MOST_REASONS]]
+    largest = sorted(alike(reason for _, reason in gaps), key=lambda kind: -len(kind[1]))
+    several = len(gaps) < total or len(largest) > 1
+    said = [
+        f"{reason} ({listed(dict.fromkeys(gaps[i][0] for i in own), limit=3)})" if several else reason
+        for reason, own in largest[:_MOST_REASONS]
+    ]
     more = len(largest) - _MOST_REASONS
     rest = f"; and {more} more reasons, under Provenance" if more > 0 else ""
     count = f" for {len(gaps):,} of {total:,} {what}" if len(gaps) < total else ""
     whole = f" for any of {total:,} {what}" if not count and total > 1 else count
     return f"No interval{whole}: {'; '.join(said)}{rest}."
-
-
-@lru_cache(maxsize=1024)
-def _without_numbers(reason: str) -> str:
-    return re.sub(r"[\d.,]+", "#", reason)
-
-
-def _reason_with_places(gaps: Sequence[Gap], *, several: bool) -> str:
-    reasons = Counter(reason for _, reason in gaps)
-    reason = next(iter(reasons)) + (", or the like" if len(reasons) > 1 else "")
-    return f"{reason} ({listed(dict.fromkeys(place for place, _ in gaps), limit=3)})" if several else reason
 
 
 def of_tables(results: Sequence[Result]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ import numpy as np
 
 from invariscope.common.cards import MOST_ROWS, Card, Table
 from invariscope.common.sparkline import Sparkline
-from invariscope.common.wording import shorten, shorten_all
+from invariscope.common.wording import alike, shorten, shorten_all
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import shown_layers
 from invariscope.plots.shared.digits import Fixed, probability
-from invariscope.report import findings
+from invariscope.report import captions, findings
 from invariscope.results.readable import readable, shown_name
-from invariscope.results.rows import PLACE
+from invariscope.results.rows import PLACE, layer_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +56,8 @@ def comparison_card(table: pd.DataFrame, transform: str) -> Card:
     pairs = [names.where(own, b=b) for b in dict.fromkeys(own["b"])]
     sentences = [findings.compared(pair, measure, transform) for pair in pairs]
     shown = [row for pair in pairs for row in _thinned(_records(pair), "difference", MOST_ROWS // len(pairs))]
+    said = list(map(names.with_names, own["note"], own["a"], own["b"]))
+    gaps = captions.of_differences(own.assign(label=names.layer_labels(own), note=said))
     rest = f"{_count(len(table), 'row')} in all: {_spanned(table)}."
     other = own["b"].iloc[0] if len(pairs) == 1 else "other"
     between = f"difference = {other} − {own['a'].iloc[0]}" if pairs else ""
@@ -65,7 +66,7 @@ def comparison_card(table: pd.DataFrame, transform: str) -> Card:
         [text for text in (names.measure_title(measure), between) if text],
         _differences(_records(pairs[0])) if len(pairs) == 1 else "",
         _paired(shown, len(own), several=len(pairs) > 1),
-        [*sentences[1 : 1 + _MOST_FINDINGS], rest],
+        [*sentences[1 : 1 + _MOST_FINDINGS], *filter(None, [gaps]), rest],
     )
 
 
@@ -258,11 +259,12 @@ def _missing_intervals(result: Result, rows: Sequence[dict[str, Any]]) -> list[s
     missing = [row for row in rows if math.isfinite(row["value"]) and math.isnan(row["ci_low"])]
     if missing and (result.provenance.get("options") or {}).get("intervals") is False:
         return ["No intervals were computed (`intervals=False`)."]
-    reasons = Counter(row["note"] for row in missing if row["note"])
-    unexplained = len(missing) - reasons.total()
+    notes = (row["note"] for row in missing if row["note"])
+    reasons = alike(captions.reason_of(note) or note for note in notes)
+    unexplained = len(missing) - sum(len(places) for _, places in reasons)
     found = [
-        f"{_part(count, len(rows), 'value')} without an interval: {reason.removeprefix('no interval: ')}."
-        for reason, count in reasons.most_common(_MOST_REASONS)
+        f"{_part(len(places), len(rows), 'value')} without an interval: {reason}."
+        for reason, places in sorted(reasons, key=lambda kind: -len(kind[1]))[:_MOST_REASONS]
     ]
     if unexplained and not found:
         return [f"{_part(unexplained, len(rows), 'value')} without an interval."]
@@ -292,12 +294,13 @@ def _rest(result: Result) -> str:
 
 
 def _spanned_rows(result: Result) -> str:
-    counts = (len({getattr(row, name) for row in result.rows}) for name in ("measure", "key", "stratum"))
-    return _product(*counts)
+    measures, strata = (len({getattr(row, name) for row in result.rows}) for name in ("measure", "stratum"))
+    return _product(measures, len(layer_keys(result.rows)), strata)
 
 
 def _spanned(table: pd.DataFrame) -> str:
-    measures, layers, strata, pairs = (len(set(table[name])) for name in ("measure", "layer", "stratum", "b"))
+    measures, strata, pairs = (len(set(table[name])) for name in ("measure", "stratum", "b"))
+    layers = len(set(names.layer_labels(table)))
     span = _product(measures, layers, strata)
     return span if pairs == 1 else f"{span} × {pairs} pairs"
 

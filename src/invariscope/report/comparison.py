@@ -43,6 +43,7 @@ COLUMNS = (
         "p",
         "adjusted (Holm) for the number of rows with the same measure and samples",
     ),
+    ("note", "Note", "text", "why a number or an interval is missing"),
 )
 
 
@@ -76,10 +77,10 @@ def compare_all(results: Sequence[Result]) -> Differences:
         return Differences(None, str(error))
     rows = names.for_tables(rows, results)
     rows["label"] = names.layer_labels(rows)
+    rows["note"] = list(map(names.with_names, rows["note"], rows["a"], rows["b"]))
     shown = _chart_list(rows, several=len(results) > 2)
     gaps = {
-        target: captions.of_differences(_selected(rows, measure, a, b), results)
-        for _, target, measure, a, b in shown
+        target: captions.of_differences(_selected(rows, measure, a, b)) for _, target, measure, a, b in shown
     }
     return Differences(rows, "", shown, gaps)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.symbols import family
 from invariscope.plots.shared import labels as names
 from invariscope.report.layers import in_words
 
@@ -117,7 +118,7 @@ def _docstring(name: str) -> str:
     from invariscope.measures.base import MEASURES
 
     known = MEASURES.classes()
-    stem = next((part for part in (name, name.partition(".")[0]) if part in known), None)
+    stem = next((part for part in (name, family(name)) if part in known), None)
     return "" if stem is None else inspect.getdoc(known[stem]) or ""
 
 
@@ -168,8 +169,7 @@ def phrases(results: Sequence[Result]) -> dict[str, str]:
     found: dict[str, str] = {}
     rows = {row.measure: row.stem for result in results for row in result.rows}
     for name in _described(results):
-        family = name.partition(".")[0]
-        kind = "normalized" if family in names.RELATIVE else family
+        kind = "normalized" if names.is_relative(name) else family(name)
         for phrase in _PHRASES.get(kind, ()):
             found.setdefault(phrase, anchor(name))
         for measure in (row for row, stem in rows.items() if name in (row, stem)):

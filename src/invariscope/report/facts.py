@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.wording import listed
+from invariscope.common.wording import alike, listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import stability
 from invariscope.report.findings import main_measure
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 WORDS = {
+    "layer": "The output of a module, or of an operation such as a sum. If a module runs several times, each "
+    "call counts as a layer.",
     "value": "The mean over the units of a layer, without excluded units. Its 95 % interval is over samples "
     "only; the network and the elements of the transform are held fixed.",
     "interval": "The 95 % interval is over samples: if a measurement is repeated on other samples, 95 % of "
@@ -30,8 +32,8 @@ WORDS = {
     "the layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the value over networks of the same architecture with random weights, "
     "on the same samples. A value within this range occurs without any training.",
-    "floor": "The value caused by interpolation alone, measured by transforming inputs and transforming them "
-    "back.",
+    "floor": "The value that inexact elements alone cause, by interpolation or rounding, measured by "
+    "transforming inputs and transforming them back.",
     "dead": "Units that respond to neither the transformation nor a change of sample. They are not evidence "
     "of invariance and are left out.",
     "sparse": "Units that respond to very few samples. Their values are mostly noise, so the units are left "
@@ -114,7 +116,9 @@ def _layers(result: Result) -> str:
     entries = result.provenance.get("skipped") or ()
     # Do not count layers that only other measures skipped.
     own = [e for e in entries if "measure" not in e or f"{measure}.".startswith(f"{e['measure']}.")]
-    return f"{count} measured" + (f", {len(own)} skipped" if own else "")
+    repeated = result.provenance.get("repeated") or ()
+    repeats = f", {len(repeated)} with the values of another" if repeated else ""
+    return f"{count} measured{repeats}" + (f", {len(own)} skipped" if own else "")
 
 
 def words(results: Sequence[Result]) -> list[tuple[str, str]]:
@@ -141,13 +145,7 @@ def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
             "name": name,
             "record": _record(result.provenance),
             "notes": [str(note) for note in result.provenance.get("notes") or ()] + _row_notes(result),
-            "skipped": [
-                (
-                    names.layer_label(str(entry.get("layer")), int(entry.get("call") or 0)),
-                    str(entry.get("reason")),
-                )
-                for entry in result.provenance.get("skipped") or ()
-            ],
+            "skipped": _skipped(result),
             "unused": [str(layer) for layer in result.provenance.get("unused") or ()],
         }
         for name, result in zip(names.model_names(results), results, strict=True)
@@ -182,13 +180,22 @@ def _plain(value: Any) -> str:
 
 
 def _row_notes(result: Result) -> list[str]:
-    """Return each distinct note, with the number of rows that have it and the first of their layers."""
+    """Return each kind of note, with the number of rows that have it and the first of their layers."""
     table = result.notes
+    labels = names.layer_labels(table)
     found = []
-    for note, rows in table.groupby("note", sort=False):
-        layers = dict.fromkeys(rows["layer"])
-        found.append(f"{note} ({len(rows)} rows: {listed(layers)})")
+    for note, places in alike(table["note"]):
+        rows = "1 row" if len(places) == 1 else f"{len(places):,} rows"
+        found.append(f"{note} ({rows}: {listed(dict.fromkeys(labels[i] for i in places))})")
     return found
+
+
+def _skipped(result: Result) -> list[tuple[str, str]]:
+    """Return (layers, reason) for each kind of reason why layers were skipped."""
+    entries = result.provenance.get("skipped") or ()
+    labels = [names.layer_label(str(entry.get("layer")), int(entry.get("call") or 0)) for entry in entries]
+    kinds = alike(str(entry.get("reason")) for entry in entries)
+    return [(", ".join(dict.fromkeys(labels[i] for i in places)), reason) for reason, places in kinds]
 
 
 def citation(results: Sequence[Result]) -> dict[str, str]:

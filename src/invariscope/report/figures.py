@@ -45,6 +45,7 @@ class Picture:
             payload.
         alt: what it shows, in a sentence.
         gaps: how many values have no interval, and why; empty if all have one.
+        reading: how to read this view, in addition to the section's `reading`; may be empty.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Picture:
     content: Any = None
     alt: str = ""
     gaps: str = ""
+    reading: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def sections(results: Sequence[Result]) -> tuple[list[Section], Charts]:
                     _picture(view, f"{name}-{i}", charts),
                     alt=captions.described(view.plot, view.label),
                     gaps=captions.without_interval(view.plot, results),
+                    reading=view.reading,
                 )
                 for i, view in enumerate(views)
             )
@@ -132,7 +135,7 @@ def _picture(view: View, target: str, charts: Charts) -> Picture:
 
 
 def _legend(plot: Any) -> tuple[Entry, ...]:
-    series = getattr(plot, "series", ())
+    series = getattr(plot, "series", None) or getattr(plot, "families", ())
     if len(series) < 2:
         return ()
     return tuple(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from invariscope.results.result import Result
 
+# Largest p-value, adjusted by Holm's procedure, of a difference that a sentence counts.
+SIGNIFICANT = 0.05
+
 
 def title(results: Sequence[Result]) -> str:
     """Return the page's heading: the models, or their number if there are many, and the transform."""
@@ -37,10 +40,10 @@ def main_measure(results: Sequence[Result]) -> str | None:
 def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> list[str]:
     """Return the findings, the headline first: what happens to predictions or, if unknown, to layers."""
     measure = main_measure(results)
-    lead = predictions.headline(results)
-    if measure is None and not lead:
+    lead, along = predictions.headline(results), stability.headline(results)
+    if measure is None and not lead and not along:
         return ["No layer has a value; see the notes for the reason."]
-    found = [lead, *predictions.details(results)]
+    found = [lead, along, *predictions.details(results)]
     if measure is not None:
         found += _of_layers(results, differences, measure)
     found += [] if lead else [_not_measured(results)]
@@ -50,7 +53,8 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
 def _of_layers(results: Sequence[Result], differences: pd.DataFrame | None, measure: str) -> list[str]:
     """Return sentences on layers: comparisons, extremes per network, nulls, cautions, accuracy."""
     if len(results) > predictions.FEW:
-        return [ranking.span(results, measure), *_of_many(results, measure)]
+        span = "" if any(map(stability.has_curves, results)) else ranking.span(results, measure)
+        return [span, *_of_many(results, measure)]
     found = []
     if differences is not None and not any(map(stability.has_curves, results)):
         found = _comparisons(differences, measure, transform_name(results[0]))
@@ -58,7 +62,8 @@ def _of_layers(results: Sequence[Result], differences: pd.DataFrame | None, meas
     named = list(zip(several, results, strict=True))
     if len(results) == 1 and not stability.has_curves(results[0]) and not predictions.predictions(results):
         found.append(layers.span(results[0], measure))
-    found += [text for name, result in named for text in _leading(result, measure, name)]
+    said = stability.in_headline(results)
+    found += [text for name, result in named for text in _leading(result, measure, name, said)]
     found += [layers.nulls(result, measure, name) for name, result in named]
     found += [text for name, result in named for text in layers.cautions(result, measure, name)]
     return found + [_accuracy(result, name) for name, result in named]
@@ -79,10 +84,14 @@ def _of_many(results: Sequence[Result], measure: str) -> list[str]:
     return found
 
 
-def _leading(result: Result, measure: str, prefix: str) -> list[str]:
-    """Return sentences on curves against the radius or, without curves, on the layers with extreme values."""
+def _leading(result: Result, measure: str, prefix: str, said: Sequence[str]) -> list[str]:
+    """Return sentences on curves against the radius or, without curves, on the layers with extreme values.
+
+    Args:
+        said: suffixes of the ways to change inputs that the headline is about.
+    """
     if stability.has_curves(result):
-        return [sentence(prefix, text) for text in stability.sentences(result)]
+        return [sentence(prefix, text) for text in stability.sentences(result, without=said)]
     return [layers.extremes(result, measure, prefix)]
 
 
@@ -107,7 +116,8 @@ def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> lis
 def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     """Return a sentence on a pair of networks: how many layers of the second have lower or higher values.
 
-    A layer counts only if the 95 % interval of its difference excludes zero.
+    A layer counts only if its difference is significant after Holm's adjustment (`p_holm` below 0.05).
+    Unadjusted intervals would count about one layer in twenty of two networks that do not differ.
 
     Args:
         differences: rows of `invariscope.compare` for one measure, stratum and pair.
@@ -120,18 +130,27 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
     if rows and not any(row["difference"] for row in rows):
         where = "the only layer" if len(rows) == 1 else f"{count_of(len(rows), len(rows))} layers"
         return f"{lead} and {first} have the same values in {where}."
-    known = [row for row in rows if math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])]
+    known = [row for row in rows if math.isfinite(row["p_holm"])]
     if not known:
-        reason = "there are too few samples for an interval"
+        fixed = any(words.known_interval(row["ci_low"], row["ci_high"]) for row in rows)
+        constant = "it is the same in every group of samples, so it has no p-value"
+        reason = constant if fixed else "none has an interval"
         return f"Under {transform}, no difference between {other} and {first} is established: {reason}."
-    lower, higher = [r for r in known if r["ci_high"] < 0], [r for r in known if r["ci_low"] > 0]
-    total = "layers" if len(known) == len(rows) else "layers with intervals"
+    clear = [row for row in known if row["p_holm"] < SIGNIFICANT]
+    lower, higher = [r for r in clear if r["ci_high"] < 0], [r for r in clear if r["ci_low"] > 0]
+    total = "layers" if len(known) == len(rows) else "layers with p-values"
     fixed = Fixed.of(row[name] for row in rows for name in ("value_a", "value_b"))
     places = Places(len(known), total)
     text = f"{lead} is {_changes(lower, higher[::-1], places, measure, first, fixed)}"
-    open_ones = len(known) - len(lower) - len(higher)
-    rest = f"; in {open_ones} the 95\u00a0% interval of the difference includes zero" if open_ones else ""
-    return f"{text}{rest}."
+    return f"{text}{_significance(len(known), len(lower) + len(higher))}."
+
+
+def _significance(known: int, clear: int) -> str:
+    """Return the end of a comparison: which differences are significant, and what that means."""
+    if clear == known:
+        return f"{', each' if known > 1 else ','} with Holm-adjusted p < {SIGNIFICANT}"
+    level = f"(Holm-adjusted p ≥ {SIGNIFICANT})"
+    return f"; in {known - clear} the difference is not significant {level}" if clear else f" {level}"
 
 
 @dataclass(frozen=True)
@@ -156,7 +175,7 @@ class Places:
 
     @property
     def _only(self) -> str:
-        one = self.kind.replace("layers", "layer").replace("intervals", "an interval")
+        one = self.kind.replace("layers", "layer").replace("p-values", "a p-value")
         return f"the only {one}" if self.count == 1 else ""
 
 
@@ -164,11 +183,11 @@ def _changes(
     lower: list[Any], higher: list[Any], places: Places, measure: str, first: str, fixed: Fixed
 ) -> str:
     """Return how many layers changed in which direction, and the layer that changed most."""
-    invariance = measure in names.HEADLINE
+    invariance = names.is_headline(measure)
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {layers.in_words(measure)}"
     if not lower and not higher:
-        return f"neither {down} nor {up} {than} in {places.none}"
+        return f"neither significantly {down} nor {up} {than} in {places.none}"
     if not lower:
         return f"{up} {than} in {places.some(len(higher))}{_most(higher, fixed)}"
     also = f" and {up} in {len(higher)}{_most(higher, fixed)}" if higher else ""

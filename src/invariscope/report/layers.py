@@ -40,15 +40,14 @@ def layer_name(row: dict[str, Any], result: Result | None = None, measure: str =
     In networks with more than 40 layers, of which charts show the outputs of blocks, its position follows.
     """
     name = f"layer {row['label']}" if row["label"][:1].isdigit() else row["label"]
-    rows = [] if result is None else list(names.rows_of(result, measure)["layer"])
-    order = list(dict.fromkeys(rows))  # calls of a shared module are one layer
-    return f"{name} (layer {order.index(row['layer']) + 1} of {len(order)})" if len(rows) > FEW else name
+    order = [] if result is None else list(names.rows_of(result, measure)["label"])
+    return f"{name} (layer {order.index(row['label']) + 1} of {len(order)})" if len(order) > FEW else name
 
 
 def span(result: Result, measure: str) -> str:
     """Return a short sentence on the range of a relative measure, for the top of the page, or ""."""
     rows = with_value(names.rows_of(result, measure))
-    if measure not in names.RELATIVE or len(rows) < 2:
+    if not names.is_relative(measure) or len(rows) < 2:
         return ""
     ends = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
     low, high = (f"{_value(row)} times (in {layer_name(row)})" for row in ends)
@@ -64,7 +63,7 @@ def extremes(result: Result, measure: str, prefix: str) -> str:
         return ""
     low, high = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
     least, most = (layer_name(row, result, measure) for row in (low, high))
-    if measure in names.RELATIVE:
+    if names.is_relative(measure):
         return sentence(prefix, _relative(result, measure, [(least, low), (most, high)][: len(rows)]))
     fixed, title = Fixed.of(row["value"] for row in rows), in_words(measure)
     if len(rows) == 1:
@@ -137,7 +136,7 @@ def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
 
 def nulls(result: Result, measure: str, prefix: str) -> str:
     """Return a sentence on the layers whose interval reaches the null."""
-    if measure not in names.HEADLINE:
+    if not names.is_headline(measure):
         return ""
     rows = [row for row in with_value(names.rows_of(result, measure)) if math.isfinite(row["null"])]
     reached = [row for row in rows if reaches_null(row)]
@@ -151,7 +150,7 @@ def nulls(result: Result, measure: str, prefix: str) -> str:
 def cautions(result: Result, main: str, prefix: str) -> list[str]:
     """Return a sentence per caution, except for those of the main measure if `nulls` covers it."""
     rows = result.cautions
-    rows = rows[~((rows["measure"] == main) & (main in names.HEADLINE))]
+    rows = rows[~((rows["measure"] == main) & names.is_headline(main))]
     found = []
     groups: Any = rows.groupby(["measure", "caution"], sort=False)
     for (measure, caution), own in groups:

@@ -77,6 +77,7 @@ class Predictions:
         before: accuracy without a transformation; NaN if unknown.
         lowest: the lowest accuracy with its element's label; None if unknown.
         lowest_high: upper end of the interval of the lowest accuracy; NaN if it has none.
+        constant: whether all samples get the same class.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Predictions:
     before: float = math.nan
     lowest: tuple[str, float] | None = None
     lowest_high: float = math.nan
+    constant: bool = False
 
     @property
     def worst(self) -> tuple[str, Share]:
@@ -134,6 +136,7 @@ def _of(result: Result, name: str) -> Predictions | None:
         before,
         (str(lowest["label"]), float(lowest["value"])) if lowest else None,
         float(lowest["ci_high"]) if lowest else math.nan,
+        row is not None and row.null == (1.0 if opposite else 0.0),
     )
 
 
@@ -168,7 +171,7 @@ def headline(results: Sequence[Result]) -> str:
         return f"{lead}{_span(known, several)}."
     first, *others = known
     shares = [_share_of(first, f" of {several} change class"), *(_share_of(one) for one in others)]
-    return f"{lead}{_once(words.join(shares))}."
+    return f"{lead}{words.interval_once(words.join(shares))}."
 
 
 def _lead(known: Sequence[Predictions], results: Sequence[Result]) -> str:
@@ -187,13 +190,6 @@ def _lead(known: Sequence[Predictions], results: Sequence[Result]) -> str:
 def _share_of(one: Predictions, what: str = "") -> str:
     value, interval = one.main.texts
     return f"{value}{what} for {one.name}{interval}"
-
-
-def _once(text: str) -> str:
-    """Say which intervals these are only once."""
-    what = f"(95{words.NBSP}% interval "
-    before, found, after = text.partition(what)
-    return before + found + after.replace(what, "(")
 
 
 def _span(known: Sequence[Predictions], several: str) -> str:
@@ -244,7 +240,7 @@ def _accuracy(found: Predictions) -> str:
         return f"; the accuracy does not clearly fall ({before} without a transformation, {after} at {label})"
     if not found.falls:
         before = words.percents(found.before)[0]
-        return f"; the accuracy never falls below {before}, that without a transformation"
+        return f"; the accuracy never falls below {before}, its value without a transformation"
     before, after = words.percents(found.before, lowest)
     at = f" at {label}" if len(found.by_element) > 1 else ""
     return f", and the accuracy falls from {before} to {after}{at}"
@@ -253,12 +249,17 @@ def _accuracy(found: Predictions) -> str:
 def details(results: Sequence[Result]) -> list[str]:
     """Return further sentences on the predictions: the worst element, and the accuracies of few networks."""
     known = predictions(results)
+    constant = [one.name for one in known if one.constant]
+    found = [_same_class(constant, words.subject(results))] if constant else []
     if len(results) == 1 and known:
-        return [_worst(known[0], results)] if known[0].changed and len(known[0].by_element) > 1 else []
-    if not known or len(known) > FEW:
-        return []
+        worst = known[0].changed and len(known[0].by_element) > 1
+        return [_worst(known[0], results), *found] if worst else found
+    if len(known) > FEW:
+        return found
     falls = [_fall(one) for one in known if one.falls]
-    return [f"The accuracy falls {words.join(falls)}."] if falls else []
+    stays = [_stay(one) for one in known if not one.falls and not math.isnan(one.before)]
+    rest = f", and stays at {words.join(stays)}" if stays else ""
+    return [f"The accuracy falls {words.join(falls)}{rest}.", *found] if falls else found
 
 
 def _worst(found: Predictions, results: Sequence[Result]) -> str:
@@ -269,7 +270,19 @@ def _worst(found: Predictions, results: Sequence[Result]) -> str:
     return f"The largest share, {value}{interval}, changes class when {words.moved_by(results, label)}."
 
 
+def _same_class(names: Sequence[str], noun: str) -> str:
+    verb, shares = ("predicts", "this share") if len(names) == 1 else ("predict", "these shares")
+    return (
+        f"{words.join(names)} {verb} the same class for every {noun}, so {shares} of 0{words.NBSP}% "
+        f"{'says' if len(names) == 1 else 'say'} nothing about invariance."
+    )
+
+
 def _fall(found: Predictions) -> str:
     assert found.lowest is not None
     before, after = words.percents(found.before, found.lowest[1])
     return f"from {before} to {after} at {found.lowest[0]} for {found.name}"
+
+
+def _stay(found: Predictions) -> str:
+    return f"{words.percents(found.before)[0]} for {found.name}"

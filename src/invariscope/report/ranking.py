@@ -91,7 +91,7 @@ def span(results: Sequence[Result], measure: str) -> str:
     low, high = (pick(rows, key=lambda entry: entry[1]) for pick in (min, max))
     ends = f"between {words.brief(low[1])} ({low[0]}) and {words.brief(high[1])} ({high[0]})"
     ends = f"{words.brief(low[1])}" if low[1] == high[1] else ends
-    if measure not in names.RELATIVE:
+    if not names.is_relative(measure):
         return f"The {in_words(measure)} of the last layer is {ends}."
     name, noun = words.transform_name(results[0]), words.subject(results)
     verb = "change" if name.endswith("s") else "changes"

@@ -37,7 +37,7 @@ ROW_COLUMNS = (
         "interval",
         "middle 95 % of the values of the same architecture with random weights",
     ),
-    ("floor", "Floor", "number", "the value caused by interpolation alone"),
+    ("floor", "Floor", "number", "the value that inexact elements alone cause"),
     ("chance", "Chance", "number", "the value caused by the model's own randomness"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
@@ -228,7 +228,7 @@ def _says_something(column: Column, *, always: Sequence[str]) -> bool:
     if column.key in always:
         return True
     if column.kind == "text":
-        return len(column.texts) > 1
+        return len(column.texts) > 1 or (column.key == "note" and any(column.texts))
     present = ~np.isnan(column.parts[0])
     return bool((present if column.kind == "interval" else present & (column.parts[0] != 0)).any())
 

@@ -117,6 +117,17 @@ def _tells_apart(shares: Sequence[float], texts: Sequence[str]) -> bool:
     return not bounds and len(set(texts)) >= len({round(share, 3) for share in shares})
 
 
+def interval_once(text: str) -> str:
+    """Return a text that says only once that intervals are 95 % intervals.
+
+    >>> interval_once(f"3 (95{NBSP}% interval 2 to 4) and 6 (95{NBSP}% interval 5 to 7)").replace(NBSP, " ")
+    '3 (95 % interval 2 to 4) and 6 (5 to 7)'
+    """
+    what = f"(95{NBSP}% interval "
+    before, found, after = text.partition(what)
+    return before + found + after.replace(what, "(")
+
+
 def known_interval(low: float, high: float) -> bool:
     """Return whether there is an interval."""
     return math.isfinite(low) and math.isfinite(high)
@@ -131,17 +142,19 @@ def brief(value: float) -> str:
     return briefs(value)[0]
 
 
-def briefs(value: float, *bounds: float) -> list[str]:
-    """Return a value with at most three significant digits, and bounds with as many decimals.
+def briefs(value: float, *bounds: float, digits: int = 3) -> list[str]:
+    """Return a value with at most so many significant digits, and bounds with as many decimals.
 
     >>> briefs(1.0153, 0.9952, 1.0358), briefs(0.5, 0.4, 0.6), briefs(2e-5, 1e-5, 3.14e-5)
     (['1.02', '1.00', '1.04'], ['0.5', '0.4', '0.6'], ['2e−05', '1e−05', '3.14e−05'])
+    >>> briefs(0.1234, 0.1151, 0.1309, digits=2)
+    ['0.12', '0.12', '0.13']
     """
     numbers = (value, *bounds)
     if not 1e-3 <= abs(value) < 1e5:
-        texts = [f"{number:.3g}" for number in numbers]
+        texts = [f"{number:.{digits}g}" for number in numbers]
     else:
-        most = max(2 - math.floor(math.log10(abs(value))), 0)
+        most = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
         rounded = [round(number, most) for number in numbers]
         decimals = next(d for d in range(most + 1) if [round(number, d) for number in rounded] == rounded)
         texts = [f"{number:.{decimals}f}" for number in rounded]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.differences import differences, flat, in_words
+from invariscope.common.wording import alike
 from invariscope.intervals import MISSING, Interval, holm, jackknife
 from invariscope.results.result import Result
 from invariscope.results.rows import PLACE, Row, framed
@@ -16,6 +17,9 @@ from invariscope.unit_draw import MIN_LIVE, DrawingError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_UNKNOWN = "no interval: the reason was not recorded"
+_GROUP_DECIDES = "no interval: the difference is undefined without one of the groups"
 
 
 def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
@@ -30,9 +34,9 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
         A data frame, which notebooks display as a card, with one row per measure × layer × stratum that both
         results have, in the order of the first result: `value_a` (first), `value_b`, `difference` = b − a,
         its 95 % interval with the bias-corrected difference `corrected` at the centre, the two-sided p-value
-        `p` of no difference, and `p_holm`, which is `p` adjusted by Holm's procedure. Each adjustment covers
-        all returned rows of one measure output and one stratum: all layers and all pairs of results.
-        Intervals and `p` are not adjusted.
+        `p` of no difference, `p_holm`, which is `p` adjusted by Holm's procedure, and `note`, which says why
+        an interval is missing. Each adjustment covers all returned rows of one measure output and one
+        stratum: all layers and all pairs of results. Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
@@ -42,7 +46,8 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     rows = [row for other in several[1:] for row in _paired_rows(several[0], other)]
     table = framed({name: [row[name] for row in rows] for name in rows[0]})
     families = table.groupby(["measure", "stratum"], sort=False)["p"]
-    table = table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
+    adjusted = families.transform(lambda p: holm(p.to_numpy()))
+    table = table.assign(p_holm=adjusted, note=table.pop("note"))
     family = (several[0].provenance.get("transform") or {}).get("family")
     return Comparison.of(table, str(family or "transformation"))
 
@@ -75,36 +80,52 @@ def _paired_rows(first: Result, other: Result) -> list[dict[str, Any]]:
 
 
 def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
-    difference = b.value - a.value
-    interval = MISSING
-    if a.replicates and b.replicates:
-        omitted = np.subtract(b.replicates, a.replicates)
-        interval = jackknife(difference, omitted.tolist(), a.group_sizes, reach=max(a.reach, b.reach))
-        interval = _with_drawing(interval, a, b)
+    interval, reason = _interval(a, b)
     return {
         **dict(zip(PLACE, a.place, strict=True)),
         "a": name_a,
         "b": name_b,
         "value_a": a.value,
         "value_b": b.value,
-        "difference": difference,
+        "difference": b.value - a.value,
         **interval.columns,
         "p": interval.p,
+        "note": "" if isfinite(interval.low) else _reason_of(a, b) or reason,
     }
 
 
-def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
+def _interval(a: Row, b: Row) -> tuple[Interval, str]:
+    """Return the interval of a difference; if there is none, also why, although both values have one."""
+    if not (a.replicates and b.replicates):
+        return MISSING, _UNKNOWN
+    omitted = np.subtract(b.replicates, a.replicates)
+    interval = jackknife(b.value - a.value, omitted.tolist(), a.group_sizes, reach=max(a.reach, b.reach))
+    interval, reason = _with_drawing(interval, a, b)
+    return interval, reason or _GROUP_DECIDES
+
+
+def _reason_of(a: Row, b: Row) -> str:
+    """Return why a or b has no interval; "" if both have one. Its column precedes the reason of one alone."""
+    lacking = {name: row.note for name, row in (("value_a", a), ("value_b", b)) if not isfinite(row.ci_low)}
+    known = {name: note for name, note in lacking.items() if note}
+    kinds = alike(known.values())
+    if len(known) == 2 and len(kinds) == 1:
+        return kinds[0][0]
+    return "; ".join(f"{name}: {note}" for name, note in known.items())
+
+
+def _with_drawing(interval: Interval, a: Row, b: Row) -> tuple[Interval, str]:
     """Return the interval of a difference, widened by the sampling error of the units if they were drawn.
 
     Both results draw the same units from layers with the same number of units, so part of this error cancels.
-    If a few units decide the difference, there is no interval.
+    If a few units decide the difference, there is no interval, and the second part of the answer says so.
     """
     errors = [row.drawing_error for row in (a, b) if isfinite(row.drawing_error) and row.drawing_error > 0]
     if not errors:
-        return interval
+        return interval, ""
     contrasts = [row.contrasts.astype(float) for row in (a, b) if row.contrasts is not None]
     if len(contrasts) < len(errors):  # a result was loaded without its maps
-        return interval.with_drawing(hypot(*errors), inf)
+        return interval.with_drawing(hypot(*errors), inf), ""
     shared = len(contrasts) == 2 and a.units_total == b.units_total
     if shared and len(contrasts[0]) != len(contrasts[1]):
         raise ValueError(
@@ -112,9 +133,9 @@ def _with_drawing(interval: Interval, a: Row, b: Row) -> Interval:
             f"{a.units_total:g}; measure both results with the same units="
         )
     error = DrawingError(contrasts[1] - contrasts[0] if shared else np.concatenate(contrasts), MIN_LIVE)
-    if error.too_few_units(interval.error**2):
-        return MISSING
-    return interval.with_drawing(error.variance**0.5, error.freedom)
+    if few := error.too_few_units(interval.error**2):
+        return MISSING, few
+    return interval.with_drawing(error.variance**0.5, error.freedom), ""
 
 
 def _refuse_unpaired(first: Result, other: Result) -> None:

@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-_NEEDED = {"measure", "layer", "call", "stratum", "a", "b", "value_a", "value_b", "difference", "p_holm"}
+_NEEDED = {
+    *("measure", "layer", "call", "stratum", "a", "b", "value_a", "value_b", "difference", "p_holm", "note")
+}
 
 
 class Comparison(pd.DataFrame):

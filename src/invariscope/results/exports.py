@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from invariscope.common.files import replacing
 from invariscope.common.publishing import written
 from invariscope.common.registry import unknown
-from invariscope.results.rows import PLACE
+from invariscope.results.maps import MapKey
+from invariscope.results.provenance import digest
+from invariscope.results.rows import PLACE, encodable
 from invariscope.results.storage import encoded
 
 if TYPE_CHECKING:
@@ -49,7 +53,10 @@ def to_xarray(result: Result, part: Part = "table") -> Any:
     if part not in ("table", "curves", "maps"):
         raise unknown("part", str(part), ("table", "curves", "maps"))
     if part == "maps":
-        return xarray.Dataset(dict(map(_map, result.maps, result.maps.values())))
+        names = _map_names(result.maps)
+        return xarray.Dataset(
+            {names[key]: _map(names[key], key, values) for key, values in result.maps.items()}
+        )
     if part == "table":
         return _dataset(result.table, list(PLACE), ["note"])
     return _dataset(result.curves, [*PLACE, "element"], list(_OF_ELEMENT))
@@ -70,16 +77,28 @@ def _dataset(frame: pd.DataFrame, axes: list[str], words: list[str]) -> Any:
     return found.assign({name: found[name].fillna("").astype(str) for name in words})
 
 
-def _map(key: tuple[str, str, str, int], values: Any) -> tuple[str, Any]:
-    """Return the name and the variable of a map; its axes are its own, since layers differ in shape."""
+def _map_names(keys: Iterable[MapKey]) -> dict[MapKey, str]:
+    """Return a name per map that every netCDF format accepts; the attributes hold the layer's own name."""
+    usual = {key: _map_name(*key) for key in keys}
+    often = Counter(usual.values())
+    return {k: name if often[name] == 1 else f"{name}-{digest(repr(k))[:6]}" for k, name in usual.items()}
+
+
+def _map_name(measure: str, layer: str, stratum: str, call: int) -> str:
+    """Return the usual name of a map: a slash would name a group, and classic files take ASCII only.
+
+    >>> _map_name("m", "block/relu", "all", 0), _map_name("m", "\N{LATIN SMALL LETTER E WITH ACUTE}", "3", 1)
+    ('m block|relu', 'm U+00E9 3 1')
+    """
+    parts = [measure, layer, *([stratum] if stratum != "all" or call else []), *([str(call)] * bool(call))]
+    plain = " ".join(parts).replace("/", "|").strip()
+    return "".join(c if c.isascii() and c.isprintable() else f"U+{ord(c):04X}" for c in plain)
+
+
+def _map(name: str, key: MapKey, values: Any) -> Any:
+    """Return the variable of a map; its axes are its own, since layers differ in shape."""
     import xarray
 
-    measure, layer, stratum, call = key
-    # A netCDF file takes a slash for the name of a group.
-    name = " ".join(
-        [measure, layer, *([stratum] if stratum != "all" or call else []), *([str(call)] * bool(call))]
-    )
-    safe = name.replace("/", "|")
-    axes = [f"{safe}: axis {axis}" for axis in range(values.ndim)]
-    about = {"measure": measure, "layer": layer, "stratum": stratum, "call": call}
-    return safe, xarray.DataArray(values, dims=axes, attrs=about)
+    axes = [f"{name}: axis {axis}" for axis in range(values.ndim)]
+    about = dict(zip(("measure", "layer", "stratum", "call"), map(encodable, key), strict=True))
+    return xarray.DataArray(values, dims=axes, attrs=about)

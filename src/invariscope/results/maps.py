@@ -46,7 +46,7 @@ class Maps(Mapping[MapKey, np.ndarray]):
 
     def __repr__(self) -> str:
         """Return one line with the numbers of maps, measures and layers."""
-        measures, layers = ({key[k] for key in self._arrays} for k in (0, 1))
+        measures, layers = {key[0] for key in self._arrays}, {(key[1], key[3]) for key in self._arrays}
         counts = f"{len(self)} maps of {len(measures)} measures in {len(layers)} layers"
         return f"<Maps: {counts}; maps[measure, layer]>"
 

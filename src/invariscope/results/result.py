@@ -13,7 +13,7 @@ import numpy as np
 from invariscope.common.cards import Card
 from invariscope.common.wording import visible
 from invariscope.results.maps import DrawnMap, MapKey, Maps
-from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
+from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of, layer_keys
 from invariscope.results.shard import Shard
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Result:
         """Return one line that says what was measured."""
         if self.shard is not None:
             return f"<{self.shard!r} of {visible(self.name)}; iv.merge([...]) joins the shards to one result>"
-        layers = dict.fromkeys(row.key for row in self.rows)
+        layers = layer_keys(self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
         counted = f"{len(layers)} layers, {len(self.rows)} rows in .table"
         return f"<Result of {visible(self.name)}: {measures}; {counted}>"

@@ -213,10 +213,10 @@ def framed(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
     """Return a data frame of these columns; pandas cannot store texts that UTF-8 cannot encode."""
     import pandas as pd
 
-    return pd.DataFrame({name: list(map(_encodable, cells)) for name, cells in columns.items()})
+    return pd.DataFrame({name: list(map(encodable, cells)) for name, cells in columns.items()})
 
 
-def _encodable(cell: Any) -> Any:
+def encodable(cell: Any) -> Any:
     """Return the cell; surrogates in texts are escaped, as in `\\ud800`."""
     if not isinstance(cell, str) or cell.isascii():
         return cell
@@ -227,3 +227,18 @@ def _cell(row: Mapping[str, Any], name: str) -> Any:
     """Return what a row shows in a column; columns that do not apply hold their default."""
     absent = "" if name == "note" else np.nan
     return getattr(row, name, absent) if isinstance(row, ResultRow) else row.get(name, absent)
+
+
+def layer_keys(rows: Iterable[ResultRow]) -> list[tuple[str, int]]:
+    """Return the layers (name, call) of rows, in order.
+
+    The network's output counts as a layer only if a measure has it among other layers, or if there is nothing
+    else: an accuracy beside the values of five layers does not make six.
+    """
+    of_measure: dict[str, set[tuple[str, int]]] = {}
+    found: dict[tuple[str, int], None] = {}
+    for row in rows:
+        found[row.key] = None
+        of_measure.setdefault(row.measure, set()).add(row.key)
+    among = {key for own in of_measure.values() if len(own) > 1 for key in own}
+    return [key for key in found if key != ("output", 0) or key in among] or list(found)

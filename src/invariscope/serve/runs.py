@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from invariscope.common.wording import visible
 from invariscope.plots.shared import labels as names
 from invariscope.results.readable import shown_name
+from invariscope.results.rows import layer_keys
 from invariscope.results.shard import SHARD_NAME
 from invariscope.results.storage import JSON_NAME, MAPS_NAME, load
 
@@ -175,7 +176,7 @@ def _facts(result: Result) -> Facts:
         model=shown_name(result.name),
         data=_text(about.get("data", {}).get("name")),
         transform=_text(about.get("transform", {}).get("family")).replace("_", " "),
-        layers=len({row.key for row in rows}),
+        layers=len(layer_keys(rows)),
         measure=shown_name(names.measure_title(measure)),
         value=last.value if last else math.nan,
         interval=names.interval(last.ci_low, last.ci_high) if last else "–",

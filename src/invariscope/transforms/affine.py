@@ -67,7 +67,7 @@ class Affine(SampledTransform):
     def _traits(self) -> Traits:
         entries = np.array(self.matrices).reshape(-1, 6).T.tolist()
         labels = self.names or [f"#{k}" for k in range(len(self.matrices))]
-        return self.planar_traits(labels, dict(zip(_NAMES, entries, strict=True)))
+        return self.planar_traits(labels, dict(zip(_NAMES, entries, strict=True)), added_by=("matrices",))
 
     def _checked(self) -> dict[str, Any]:
         matrices = nested(_checked(self.matrices) + 0.0)

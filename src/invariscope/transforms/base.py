@@ -194,14 +194,23 @@ class Transform(ABC):
         return self.apply(moved, self.motion_of(len(x), indices, keys, seed, inverse=True))
 
     def random(
-        self, x: Shaped[Tensor, "sample ..."], *, generator: torch.Generator
+        self, x: Shaped[Tensor, "sample ..."], *, generator: torch.Generator | None = None
     ) -> Shaped[Tensor, "sample ..."]:
         """Apply one random element to each sample, for data augmentation.
 
         Args:
             x: the batch, on any device.
-            generator: the only source of randomness.
+            generator: the only source of randomness, such as `torch.Generator().manual_seed(0)`. It has to be
+                given, because the library never draws from a global generator.
+        Raises:
+            TypeError: no generator.
         """
+        if not isinstance(generator, torch.Generator):
+            given = "" if generator is None else f"; got {type(generator).__name__}"
+            raise TypeError(
+                f"{type(self).__name__}.random needs generator=, for example "
+                f"torch.Generator().manual_seed(0), created once before the training loop{given}"
+            )
         self.check(x)
         place = generator.device
         chosen = torch.randint(len(self), (len(x), 1), generator=generator, device=place).cpu().numpy()

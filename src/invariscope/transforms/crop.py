@@ -155,6 +155,7 @@ class Crop(Transform):
             exact=tuple(map(self._is_exact, range(len(still)))),
             invertible=False,
             resizes=True,
+            added_by=("shifts_px", "degrees"),
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

@@ -69,7 +69,8 @@ class Deformation(Deforming):
         numbers = tuple(k + 1.0 for k in range(m))
         labels = tuple(f"field {k + 1}" for k in range(m))
         parameters = {"field": numbers, "rms_displacement": tuple(rms)}
-        return Traits(labels, parameters, per_sample=self._values.ndim == 5, invertible=False)
+        about = {"per_sample": self._values.ndim == 5, "added_by": ("coefficients",)}
+        return Traits(labels, parameters, invertible=False, **about)
 
     @property
     def _modes(self) -> int:

@@ -86,7 +86,7 @@ class DeformationLadder(Deforming):
     def _traits(self) -> Traits:
         labels = tuple(f"T {temperature:.3g}" for temperature in self.temperatures)
         parameters = {"temperature": tuple(self.temperatures)}
-        return Traits(labels, parameters, per_sample=True, invertible=False)
+        return Traits(labels, parameters, per_sample=True, invertible=False, added_by=("temperatures",))
 
     @property
     def _modes(self) -> int:

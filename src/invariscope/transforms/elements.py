@@ -139,6 +139,7 @@ class Elements(Transform):
             identity=self._identity,
             exact=tuple(k == self._identity for k in range(len(self._labels))),
             invertible=self.inverses is not None,
+            added_by=("callables",),
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

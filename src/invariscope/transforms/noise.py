@@ -96,7 +96,8 @@ class Noise(Transform):
         own = traits_of_draws("noise", len(self.like))
         labels = tuple(f"noise like {label}" for label in self.like.labels)
         likewise = {f"like_{name}": values for name, values in self.like.parameters.items()}
-        return replace(own, labels=labels, parameters={**own.parameters, **likewise})
+        about = {"parameters": {**own.parameters, **likewise}, "added_by": self.like.traits.added_by}
+        return replace(own, labels=labels, **about)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Add the noise of each draw to its sample."""

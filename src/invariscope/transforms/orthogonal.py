@@ -91,6 +91,7 @@ class Orthogonal(Turning):
             identity=first_true(np.all(found == np.eye(self.entries), axis=(1, 2))),
             exact=tuple(np.all(np.isin(found, (-1, 0, 1)), axis=(1, 2)).tolist()),
             acts_on=self.acts_on,
+            added_by=("matrices",),
         )
 
     def _forward(self, motion: Motion) -> np.ndarray:

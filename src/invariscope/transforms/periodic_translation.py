@@ -87,6 +87,7 @@ class PeriodicTranslation(Transform):
             identity=0,
             exact=(True,) * len(parts),
             acts_on="pixels",
+            added_by=("rows", "columns"),
         )
 
     def _steps(self) -> np.ndarray:

@@ -107,6 +107,7 @@ class Permutations(Permuting):
             identity=first_true(moved == 0),
             exact=(True,) * m,
             acts_on=self.acts_on,
+            added_by=("places",),
         )
 
     def places_of(self, size: int, motion: Motion) -> np.ndarray:

@@ -16,7 +16,7 @@ from invariscope.cli.options import opt
 
 if TYPE_CHECKING:
     from invariscope.checking.limits import Limit
-    from invariscope.checking.outcomes import Outcome
+    from invariscope.checking.outcomes import Outcome, Unmeasured
     from invariscope.results.result import Result
 
 BROKEN = 1
@@ -50,8 +50,9 @@ def check(
     `invariscope list layers MODEL` shows the names of layers. Limits apply to the value over all samples; its
     interval is only shown. With --repeats, the part of a value that is due to chance alone is subtracted
     before the comparison with --max. A layer without a value, for example because all of its units are dead
-    (constant), breaks its limits. The exit code is 0 if all limits hold, 1 if any is broken, and 2 if the
-    command is invalid and nothing was checked.
+    (constant), breaks its limits. The exit code is 0 if all limits hold, 1 if any is broken, and 2 if
+    nothing could be checked. A layer that a glob matches but that cannot be measured
+    neither meets nor breaks a limit and is listed; a layer named in full must be measured.
 
     Examples:
 
@@ -62,7 +63,7 @@ def check(
     import invariscope as iv
     from invariscope.checking.junit import write_junit
     from invariscope.checking.limits import needed, output_as_layer, read_limits
-    from invariscope.checking.outcomes import judged
+    from invariscope.checking.outcomes import judged, unmeasured
     from invariscope.cli.expressions import read_transform
     from invariscope.cli.fitting import class_order
     from invariscope.cli.folders import refuse_other_file
@@ -86,17 +87,18 @@ def check(
         result = named.summary(iv.measure(named.model, inputs, elements, **options))
     except ValueError as error:
         raise output_as_layer(limits, error) or error from None
-    outcomes = judged(limits, result)
+    outcomes, others = judged(limits, result), unmeasured(limits, result)
     if junit is not None:
-        write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)
-    _show(result, outcomes)
+        write_junit(junit, [*outcomes, *others], model=result.name, seconds=time.perf_counter() - started)
+    _show(result, outcomes, others)
     if any(outcome.status != "holds" for outcome in outcomes):
         raise typer.Exit(BROKEN)
 
 
-def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
-    from invariscope.checking.limit_verdict import prediction_of
+def _show(result: Result, outcomes: Sequence[Outcome], others: Sequence[Unmeasured]) -> None:
+    from invariscope.checking.limit_verdict import held, prediction_of, reservations
     from invariscope.checking.limits import OUTPUT
+    from invariscope.checking.outcomes import NEVER_RAN
     from invariscope.cli.tables import plain_table, remarks
     from invariscope.plots.shared.labels import interval, number
 
@@ -105,6 +107,7 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
         (o.name, o.limit.row, number(o.value), interval(o.low, o.high), _bound(o.limit), o.status)
         for o in outcomes
     ]
+    cells += [(o.name, o.limit.row, "", "", _bound(o.limit), "not measured") for o in others]
     show(plain_table(f"Limits of {result.name}", columns, cells, text=2), "")
     for remark in remarks(result):
         notice(f"note: {remark}")
@@ -112,11 +115,12 @@ def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
         notice("note: the part of a value due to chance (--repeats) is subtracted before --max applies")
     if any(outcome.limit.measure.scope == OUTPUT for outcome in outcomes):
         notice(f"note: {OUTPUT} is {prediction_of(result)}")
-    broken = [outcome for outcome in outcomes if outcome.status != "holds"]
-    for outcome in broken:
+    for layer in dict.fromkeys(other.name for other in others if other.reason == NEVER_RAN):
+        notice(f"note: skipped {layer}: {NEVER_RAN}")
+    for outcome in (outcome for outcome in outcomes if outcome.status != "holds"):
         word = "no value" if outcome.status == "no value" else "broken"
-        complain(f"{outcome.message} ({outcome.origin})", word=word)
-    show_line(f"{len(outcomes) - len(broken)} of {len(outcomes)} limits hold")
+        complain(f"{outcome.message} ({outcome.evidence})", word=word)
+    show_line(f"{held(outcomes)}{reservations(outcomes, others)}")
 
 
 def _bound(limit: Limit) -> str:

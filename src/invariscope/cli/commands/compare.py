@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from invariscope.cli.console import show
+from invariscope.cli.console import notice, show
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.options import flag
 
@@ -32,9 +32,10 @@ def compare(
         invariscope compare runs/plain runs/rotated --stratum mean
     """
     import invariscope as iv
-    from invariscope.cli.tables import difference_tables, distinct_names
+    from invariscope.cli.tables import difference_remarks, difference_tables, distinct_names
     from invariscope.common.registry import unknown
-    from invariscope.plots.shared.labels import for_tables, outside_note, where
+    from invariscope.plots.shared.labels import for_tables, headline_first, outside_note, where
+    from invariscope.report.findings import compared, transform_name
 
     runs = distinct_names([iv.load(run_a), iv.load(run_b)])
     differences = for_tables(iv.compare(runs), runs)
@@ -43,10 +44,16 @@ def compare(
         raise unknown("stratum", stratum, strata)
     for table in difference_tables(differences, stratum=stratum):
         show(table, "")
-    shown = where(differences, stratum=stratum).to_dict("records")
-    for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
+    shown = where(differences, stratum=stratum)
+    for remark in difference_remarks(shown):
+        notice(f"note: {remark}")
+    main = headline_first(shown["measure"])[0]
+    of = {"all": "", "mean": " (mean over classes)"}.get(stratum, f" (class {stratum})")
+    under = f"{transform_name(runs[0])}{of}"
+    show(compared(where(shown, measure=main), main, under))
+    for line in outside_note(shown.to_dict("records"), value="difference"):  # type: ignore[arg-type]
         show(line)
     show(
         "p is the p-value of a test for a difference. p (Holm) is adjusted for the number of rows in the "
-        "table; intervals are not adjusted."
+        "table, and the sentence counts layers by it; intervals are not adjusted."
     )

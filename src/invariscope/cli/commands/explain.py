@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Annotated
 
 import typer
@@ -54,8 +53,7 @@ def _explained(name: str) -> tuple[str, str]:
             return f"{plain}, a {registry.kind}", text
     if found := PLOTS.classes().get(plain):
         written = f"- `invariscope plot '{plain}(option=value)' RUN...`"
-        text = f"{found.title}. {found.reading}\n\n{inspect.getdoc(found.prepare)}"
-        return f"{plain}, a plot", f"{text}\n\n**Written as**\n\n{written}"
+        return f"{plain}, a plot", f"{found.explain()}\n\n**Written as**\n\n{written}"
     hint = "`invariscope list measures`, `... transforms` and `... plots` show all."
     known = [*MEASURES.names(), *TRANSFORMS.names(), *PLOTS.names()]
     raise unknown("measure, transform or plot", name, known, hint=hint)

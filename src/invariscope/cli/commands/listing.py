@@ -99,6 +99,8 @@ def layers(
 ) -> None:
     """List the layers of a model in execution order, with the shape of each layer's units for one sample.
 
+    If a module runs several times, each call counts as a layer.
+
     `measure --layers` takes these names, or patterns such as `conv*`.
 
     Examples:
@@ -114,7 +116,8 @@ def layers(
     reader = as_reader(named.model, gradients=gradients, **named.feeding)
     found = reader.inspect(_few(named, inputs, channels_last=reader.channels_last))
     rows = [_layer_row(layer) for layer in found.layers]
-    show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
+    title = f"Layers of {named.label} ({len(rows)})"
+    show(plain_table(title, ["layer", "kind", "shape", ""], rows, text=2))
     for remark in (*found.notes, *(f"never ran: {name}" for name in found.unused)):
         notice(f"note: {remark}")
 

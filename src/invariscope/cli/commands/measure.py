@@ -232,13 +232,16 @@ def _measured(
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
     """Add feature maps along an orbit if the measurement has none and the data can be read a second time."""
     import invariscope as iv
+    from invariscope.common.symbols import first_of
 
     images = getattr(inputs, "images", None)
     if any(name.startswith("feature:") for name in result.examples):
         return result
-    if images is None or images.ndim != 4 or not any(key[0] == "normalized_variance" for key in result.maps):
+    measure = first_of(["normalized_variance"], (key[0] for key in result.maps))
+    if images is None or images.ndim != 4 or measure is None:
         return result
-    return iv.illustrate(result, named.model, inputs, elements, preprocess=named.preprocess)
+    options: Any = {"measure": measure, "preprocess": named.preprocess}
+    return iv.illustrate(result, named.model, inputs, elements, **options)
 
 
 def show_result(result: Result, out: Path) -> None:

@@ -30,11 +30,14 @@ class Compact:
         if not self.repeats:
             return []
         names = list(dict.fromkeys(f"{key[0]} (as {original[0]})" for key, original in self.repeats.items()))
-        few = len(names) == 1
-        lead = "1 layer without rows repeats" if few else f"{len(names)} layers without rows repeat"
-        return [
-            f'{lead} the values of another layer: {listed(names)}. rows="all" (--rows all) lists them too'
-        ]
+        count = len(self.repeats)  # each call of a shared module counts as a layer
+        left_out = (
+            "1 layer is left out because it repeats another"
+            if count == 1
+            else f"{count} layers are left out because they repeat others"
+        )
+        shown = "shows it too" if count == 1 else "shows them too"
+        return [f'{left_out}: {listed(names)}. rows="all" (--rows all) {shown}']
 
     @property
     def described(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from invariscope.common.symbols import RELATIVE, first_of
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
 from invariscope.readers.base import Forward, Reading
@@ -18,8 +19,6 @@ log = logging.getLogger(__name__)
 
 ORBIT, FEATURE = "orbit", "feature:"
 MIN_SIDE, MAX_LAYERS = 4, 3
-# Measures of invariance relative to a change of sample choose the maps, if they were measured.
-_PREFERRED = ("normalized_variance", "normalized_distance")
 _MOST_VALUES = 1 << 20  # of the orbit
 _MOST_ELEMENTS, _SIDE, _AT_ONCE = 24, 56, 8
 _SHARE = 0.01
@@ -85,10 +84,10 @@ def smaller(images: np.ndarray, side: int) -> np.ndarray:
     return cut.reshape(*images.shape[:-2], high, down, wide, across).mean(axis=(-3, -1)).astype(images.dtype)
 
 
-def _measure(arrays: Iterable[MapKey]) -> str:
-    """Return the measure that chooses the maps; "" if none has maps."""
-    present = dict.fromkeys(name for name, _, stratum, _ in arrays if stratum == "all")
-    return next((name for name in (*_PREFERRED, *present) if name in present), "")
+def _measure(arrays: Mapping[MapKey, np.ndarray | DrawnMap]) -> str:
+    """Return the measure that chooses the maps, relative to a change of sample if possible; "" if none."""
+    present = [key[0] for key, array in arrays.items() if key[2] == "all" and _is_large(array)]
+    return first_of(RELATIVE, present) or next(iter(present), "")
 
 
 def layer_means(arrays: Mapping[MapKey, np.ndarray | DrawnMap], measure: str) -> dict[str, np.ndarray]:

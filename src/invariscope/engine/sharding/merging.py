@@ -22,7 +22,7 @@ from invariscope.engine.sharding.joining import dead_of, joined, run_of, statist
 from invariscope.engine.sharding.shards import measure_of
 from invariscope.engine.state import Run
 from invariscope.engine.task import Task
-from invariscope.measures.base import Measure
+from invariscope.measures.base import Measure, told_apart
 from invariscope.results.result import Result
 from invariscope.results.shard import Shard, load_shard
 from invariscope.results.storage import shard_of
@@ -64,7 +64,7 @@ def merge(*shards: Any) -> Result:
     parts = sorted(map(_given, given), key=lambda part: part.shard.index)
     refuse_incomplete(parts)
     refuse_foreign([part.shard for part in parts])
-    measures = tuple(map(_measure, parts[0].shard.document["measures"]))
+    measures = told_apart([*map(_measure, parts[0].shard.document["measures"])])
     return merged([part.load for part in parts], measures)
 
 

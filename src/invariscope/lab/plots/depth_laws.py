@@ -85,7 +85,8 @@ class DepthLaws(ChartPlot):
             results: one result or several.
             measure: a measure of the table; None: normalized variance if present, else the first.
             law: "exponential" or "power".
-            layers: patterns of the layers to number and show; None: all; "auto": see `shown_layers`.
+            layers: names or globs of the layers to number and show; None: all layers; "auto": all or, of more
+                than 40, the outputs of blocks.
             first: number of the first layer used in the fit, counting from 1.
         Raises:
             ValueError: unknown measure or law, or no layer with a positive value.

@@ -62,7 +62,7 @@ class FilterSpectra(Plot):
 
         Args:
             result: the table of `iv.weights.training_spectra` or of a `SpectrumRecorder`, or a result of the
-                recipe analysis `filter_spectrum`.
+                recipe analysis `filter_spectrum`; several are drawn beside each other.
             layers: layer of each panel; None: all layers of a table, or at most `most` layers of a result.
             most: maximum number of panels from a result, whose layers are evenly spaced.
         Raises:

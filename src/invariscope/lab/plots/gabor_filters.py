@@ -44,7 +44,8 @@ class GaborFilters(GridPlot):
         """Collect the filters of one layer at all stages, the trained ones last.
 
         Args:
-            result: a result with "gabor.filters" maps, from a "weights" cell of a recipe.
+            result: a result with "gabor.filters" maps, from a "weights" cell of a recipe; several are drawn
+                beside each other.
             layer: layer of the filters; None: the first layer with such maps.
             limit: maximum number of filters, which are evenly spaced.
         Raises:

@@ -85,7 +85,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
         """Collect all parts of one ensemble.
 
         Args:
-            result: result of a "decompose" cell of a recipe.
+            result: a result of a "decompose" cell of a recipe; several are drawn beside each other.
         Raises:
             ValueError: the result contains no such values.
         """

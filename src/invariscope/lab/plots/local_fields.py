@@ -71,7 +71,7 @@ class LocalFields(Plot):
         """Decompose the example fields of a result.
 
         Args:
-            result: result of a "decompose" cell of a recipe.
+            result: a result of a "decompose" cell of a recipe; several are drawn beside each other.
             patch: side of the patches in pixels.
         Raises:
             ValueError: the result has no fields, or patches do not fit into them.

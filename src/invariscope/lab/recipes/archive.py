@@ -142,8 +142,9 @@ class Archive:
                     f"the archived cells were run on another variant of {name}: use that variant, or another "
                     "archive"
                 )
-        if set(found) - set(known):
-            text = json.dumps({**found, **known}, indent=1, sort_keys=True)
+        kept = {name: entry for name, entry in known.items() if entry["note"]}
+        if (merged := {**known, **found, **kept}) != known:
+            text = json.dumps(merged, indent=1, sort_keys=True)
             _write(self.root / DATA, f"{text}\n".encode())
 
     def _small_enough(self, folder: Path, manifest: Mapping[str, Any]) -> bytes:

@@ -33,7 +33,7 @@ def number_columns(cases: Sequence[Case], heading: str) -> list[Column]:
     """Return columns of values, intervals and, if any case has several, numbers of training runs."""
     return [
         (heading, [NONE if case.estimate is None else number(case.estimate.value) for case in cases]),
-        ("95 % interval", [_interval(case) for case in cases]),
+        ("95 % interval", [case_interval(case) for case in cases]),
         ("trainings", _trainings(cases)),
     ]
 
@@ -60,7 +60,7 @@ def claims_table(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -
     return grid(
         [
             ("claim", [_text(verdict, history) for verdict in found]),
-            ("verdict", [_shown(verdict) for verdict in found]),
+            ("verdict", [in_italics(verdict.shown) for verdict in found]),
             ("not tested", [_untested(verdict) for verdict in found]),
             ("seen before", [_seen(verdict, history) for verdict in found]),
             ("how it is tested", [_how(verdict) for verdict in found]),
@@ -121,7 +121,8 @@ def seen_note(found: Sequence[ClaimVerdict], history: FreezeHistory | None) -> s
     )
 
 
-def _interval(case: Case) -> str:
+def case_interval(case: Case) -> str:
+    """Return the interval of a case as text."""
     if case.estimate is None:
         return NONE
     around = case.estimate.interval
@@ -134,8 +135,13 @@ def _trainings(cases: Sequence[Case]) -> list[str]:
     return [str(count) if count else NONE for count in counts] if several else [""] * len(counts)
 
 
-def _shown(verdict: ClaimVerdict) -> str:
-    word, colon, counts = verdict.shown.partition(":")
+def in_italics(verdict: str) -> str:
+    """Return a verdict with its word in italics.
+
+    >>> in_italics("mixed: 5 of 8 for, 2 against")
+    '*mixed*: 5 of 8 for, 2 against'
+    """
+    word, colon, counts = verdict.partition(":")
     return f"*{word}*{colon}{counts}"
 
 

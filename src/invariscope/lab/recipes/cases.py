@@ -92,16 +92,21 @@ def claim_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
     return [_judged(_case(recipe, claim, place, chosen, cells), comparison) for chosen in chosen_axes]
 
 
-def trainings_of_claims(plan: RecipePlan) -> list[str]:
-    """Return the trained networks that tested claims depend on."""
-    found: dict[str, None] = {}
+def cells_of_claims(plan: RecipePlan) -> list[list[list[str]]]:
+    """Return the names of the measuring cells that each case of each tested claim depends on."""
+    found = []
     for number, claim in enumerate(plan.recipe.claims):
         place = plan.recipe.place("claims", number)
-        for chosen in combinations(plan.recipe, claim, place):
-            for specs in _by_training(plan.recipe, claim, place, chosen):
-                names = plan.measuring([name for spec in specs for name in _patterns(spec)])
-                found |= dict.fromkeys(below for name in names for below in trained_below(plan, name))
-    return list(found)
+        cases = [] if claim.untested else combinations(plan.recipe, claim, place)
+        trainings = [_by_training(plan.recipe, claim, place, chosen) for chosen in cases]
+        found.append([plan.measuring(_names(every)) for every in trainings])
+    return found
+
+
+def trainings_of_claims(plan: RecipePlan) -> list[str]:
+    """Return the trained networks that tested claims depend on."""
+    names = (name for cases in cells_of_claims(plan) for case in cases for name in case)
+    return list(dict.fromkeys(below for name in names for below in trained_below(plan, name)))
 
 
 def check_values(plan: RecipePlan) -> None:
@@ -119,6 +124,8 @@ def check_values(plan: RecipePlan) -> None:
                 _check_specs(_by_training(recipe, entry, place, chosen), measuring, place)
             if isinstance(entry, Claim):
                 _check_claim(entry, place)
+            else:
+                _check_curve(entry, recipe.listed(entry.axes, place), place)
 
 
 def _check_claim(claim: Claim, place: Place) -> None:
@@ -133,6 +140,17 @@ def _check_claim(claim: Claim, place: Place) -> None:
             f"holds = {claim.holds!r} states a margin, or a bound that is neither 0 nor 1: give the reason "
             f'for it as why = "..."',
             "holds",
+        )
+
+
+def _check_curve(table: RecipeTable, axes: Mapping[str, Sequence[Any]], place: Place) -> None:
+    if not table.against:
+        return
+    if table.against not in axes:
+        raise place.error(str(unknown("axis", table.against, axes)), "against")
+    if not all(isinstance(value, (int, float)) for value in axes[table.against]):
+        raise place.error(
+            f"{table.against!r} must be an axis of numbers, got {axes[table.against]}", "against"
         )
 
 
@@ -175,8 +193,7 @@ def _case(
     recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any], cells: Evidence
 ) -> Case:
     trainings = _by_training(recipe, entry, place, chosen)
-    patterns = [name for specs in trainings for spec in specs for name in _patterns(spec)]
-    names = tuple(cells.matching(list(dict.fromkeys(patterns))))
+    names = tuple(cells.matching(_names(trainings)))
     learned = {one.cell: one for name in names for one in cells.learned(name)}
     finished = [time for time in map(cells.finished_at, names) if time is not None]
     try:
@@ -225,6 +242,11 @@ def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: b
 def _difference(specs: Sequence[Spec], cells: Results) -> Estimate:
     value, *minus = (evaluate(cells, spec) for spec in specs)
     return value.minus(minus[0]) if minus else value
+
+
+def _names(trainings: Sequence[Sequence[Spec]]) -> list[str]:
+    """Return the cells, and patterns of cells, in the quantities of a case."""
+    return list(dict.fromkeys(name for specs in trainings for spec in specs for name in _patterns(spec)))
 
 
 def _patterns(spec: Mapping[str, Any]) -> Iterator[str]:

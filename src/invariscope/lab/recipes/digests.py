@@ -45,8 +45,10 @@ class Digests:
         if archived is not None and not datasets.present(name, split=split, data_dir=self._data_dir):
             return dict(archived)
         paths = datasets.files(name, split=split, data_dir=self._data_dir)
-        note = _note_beside(paths) or note_unless_original(name, paths)
-        return {"digests": [self._digest(path) for path in paths], "note": note}
+        digests = [self._digest(path) for path in paths]
+        if archived is not None and archived["note"] and archived["digests"] == digests:
+            return dict(archived)  # so that a page is the same with and without the data
+        return {"digests": digests, "note": _note_beside(paths) or note_unless_original(name, paths)}
 
     def _digest(self, path: Path) -> str:
         found = path.stat()

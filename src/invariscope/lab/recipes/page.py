@@ -25,11 +25,11 @@ from invariscope.lab.recipes.case_tables import (
 )
 from invariscope.lab.recipes.cases import Case, table_cases
 from invariscope.lab.recipes.comparison import CONFIRMED, MIXED, REFUTED, UNDECIDED, UNTESTED
-from invariscope.lab.recipes.figures import FOLDER, DrawnFigure, draw_all, draw_claims
+from invariscope.lab.recipes.figures import FOLDER, DrawnFigure, draw_all, draw_claims, draw_tables
 from invariscope.lab.recipes.kinds.train import Train
 from invariscope.lab.recipes.markdown import NONE, duration, factored, grid
 from invariscope.lab.recipes.outcomes import Outcomes
-from invariscope.lab.recipes.recipe import SEEDS
+from invariscope.lab.recipes.recipe import SEEDS, RecipeTable
 from invariscope.lab.recipes.verdicts import ClaimVerdict, verdicts
 from invariscope.plots.shared.labels import number
 
@@ -53,25 +53,38 @@ class Page:
         """The verdict on every claim."""
         return verdicts(self.outcomes.plan.recipe, self.outcomes)
 
+    @cached_property
+    def tables(self) -> list[tuple[RecipeTable, list[Case]]]:
+        """Every table with its cases."""
+        recipe = self.outcomes.plan.recipe
+        return [(table, table_cases(recipe, i, self.outcomes)) for i, table in enumerate(recipe.tables)]
+
     def write(self, path: Path) -> Path:
         """Write the page and its figures, remove figures that it no longer shows, and return its path."""
         drawn = list(draw_all(self.outcomes, path))
-        claims = draw_claims(self.verdicts, path)
+        claims, tables = draw_claims(self.verdicts, path), draw_tables(self.tables, path)
         with replacing(path) as part:
-            part.write_text(visible(self.text(drawn, claims), keep="\n"), encoding="utf-8")
-        shown = {path.parent / one for one in [*(figure.path for figure in drawn), *claims.values()] if one}
+            part.write_text(visible(self.text(drawn, claims, tables), keep="\n"), encoding="utf-8")
+        made = [*(figure.path for figure in drawn), *claims.values(), *tables.values()]
+        shown = {path.parent / one for one in made if one}
         for suffix in ("svg", "png"):
             for old in (path.parent / FOLDER / path.stem).glob(f"*.{suffix}"):
                 if old not in shown:
                     old.unlink()
         return path
 
-    def text(self, drawn: Sequence[DrawnFigure], claims: Mapping[str, Path] | None = None) -> str:
+    def text(
+        self,
+        drawn: Sequence[DrawnFigure],
+        claims: Mapping[str, Path] | None = None,
+        tables: Mapping[str, Path] | None = None,
+    ) -> str:
         """Return the page as Markdown.
 
         Args:
             drawn: the figures of the recipe.
             claims: the figure of each claim that has one, by the claim's text.
+            tables: the figure of each table that has one, by the table's title.
         """
         recipe = self.outcomes.plan.recipe
         parts = [
@@ -84,7 +97,7 @@ class Page:
             self._trouble(),
             *self._claims(self.verdicts),
             *(["## Figures", *map(_figure, drawn), _undrawn(drawn)] if drawn else []),
-            *(self._table(i) for i in range(len(recipe.tables))),
+            *(self._table(table, cases, (tables or {}).get(table.title)) for table, cases in self.tables),
             *self._trainings(),
             *self._cases(claims or {}),
         ]
@@ -165,11 +178,9 @@ class Page:
             shown.append(case_by_case(verdict, history, image))
         return ["## Claims, case by case", *shown] if any(shown) else []
 
-    def _table(self, index: int) -> str:
-        table = self.outcomes.plan.recipe.tables[index]
-        every = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
+    def _table(self, table: RecipeTable, every: Sequence[Case], figure: Path | None) -> str:
         cases = [case for case in every if case.estimate is not None]
-        heading = [f"## {table.title}", table.about.strip()]
+        heading = [f"## {table.title}", table.about.strip(), _image(table.title, figure) if figure else ""]
         if not cases:
             return "\n\n".join(part for part in [*heading, without_value(every, "row")] if part)
         common, shorter = factored([self._shortened(case) for case in cases])

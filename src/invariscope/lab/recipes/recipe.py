@@ -63,6 +63,8 @@ class RecipeTable:
         value: a quantity, as its name under `quantity` and its arguments.
         trainings: axes over which the values of a row are combined, such as seeds.
         published: published numbers by axis value, nested in the order of the axes.
+        against: an axis of numbers, against which the values are drawn as curves above the table.
+        axis: title of that axis in the figure; by default its name.
     """
 
     title: str
@@ -72,6 +74,8 @@ class RecipeTable:
     trainings: Axes = field(default_factory=dict)
     about: str = ""
     published: dict[str, Any] = field(default_factory=dict)
+    against: str = ""
+    axis: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

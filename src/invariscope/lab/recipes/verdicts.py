@@ -40,6 +40,11 @@ class ClaimVerdict:
         """Return the number of cases with that verdict whose adjusted p-value is at most 0.05."""
         return sum(case.verdict == verdict and case.p_holm <= ALPHA for case in self.tested)
 
+    def counted(self, verdict: str) -> int:
+        """Return the number of cases with that verdict: of all if all agree, else of the firm ones."""
+        count = self.count(verdict)
+        return count if count == len(self.tested) else self.firmly(verdict)
+
     @property
     def word(self) -> str:
         """The verdict; "not tested" if fewer than half of the cases could be tested.
@@ -60,18 +65,27 @@ class ClaimVerdict:
 
     @property
     def shown(self) -> str:
-        """The verdict with its counts, "mixed: 5 of 8 for, 2 against"; the word alone for a single case.
+        """The verdict with its counts, as in `with_counts`.
 
         If all cases agree over their own intervals, all of them are counted, otherwise only the firm ones.
         """
         word, cases = self.word, len(self.tested)
-        if cases < 2 or word == UNTESTED:
+        if word == UNTESTED:
             return word
-        if self.count(CONFIRMED) == cases:
-            return f"{word}: {cases} of {cases} for"
-        if self.count(REFUTED) == cases:
-            return f"{word}: {cases} of {cases} against"
-        return f"{word}: {self.firmly(CONFIRMED)} of {cases} for, {self.firmly(REFUTED)} against"
+        return with_counts(word, cases, self.counted(CONFIRMED), self.counted(REFUTED))
+
+
+def with_counts(word: str, cases: int, for_: int, against: int) -> str:
+    """Return a verdict with its counts; the word alone for a single case.
+
+    >>> with_counts("mixed", 8, 5, 2), with_counts("refuted", 3, 0, 3), with_counts("confirmed", 1, 1, 0)
+    ('mixed: 5 of 8 for, 2 against', 'refuted: 3 of 3 against', 'confirmed')
+    """
+    if cases < 2:
+        return word
+    if cases in (for_, against):
+        return f"{word}: {cases} of {cases} {'for' if for_ else 'against'}"
+    return f"{word}: {for_} of {cases} for, {against} against"
 
 
 def verdicts(recipe: Recipe, cells: Evidence) -> list[ClaimVerdict]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
@@ -10,6 +12,20 @@ from invariscope.plots.shared.theme import Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Share of a vertical axis that its label may take.
+LABEL = 0.94
+_CHARACTER = 0.54  # width of a character relative to the font size, on average
+
+
+def wrapped(text: str, inches: float, style: Mapping[str, Any]) -> str:
+    """Return a label in as many lines as it takes not to be longer than its axis.
+
+    >>> wrapped("Normalized variance (Quiroga 2019)", 1.5, {"fontsize": 8})
+    'Normalized variance\\n(Quiroga 2019)'
+    """
+    most = int(inches / (_CHARACTER * style["fontsize"] / 72))
+    return fill(text, max(12, most), break_long_words=False, break_on_hyphens=False)
 
 
 def calm(ax: Axes, colours: Theme) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,12 +81,14 @@ class Plot(Drawing):
     Class attributes, shown in the report and in listings:
         title: the heading.
         reading: how to read the plot, in a few sentences.
+        details: how to read what only some figures have; reports show what applies, as `View.reading`.
         order: position in the report, ascending.
         single: whether `prepare` takes a single result, so that several are drawn beside each other.
     """
 
     title: ClassVar[str]
     reading: ClassVar[str]
+    details: ClassVar[str] = ""
     order: ClassVar[int] = 100
     single: ClassVar[bool] = False
 
@@ -93,6 +96,12 @@ class Plot(Drawing):
         """Register the plot, so that adding a plot takes only a new file."""
         super().__init_subclass__(**kwargs)
         PLOTS.add(cls, name)
+
+    @classmethod
+    def explain(cls) -> str:
+        """Return how to read the plot, and its options in docstring format."""
+        _, start, options = (inspect.getdoc(cls.prepare) or "").partition("\nArgs:\n")
+        return f"{cls.title}. {cls.reading} {cls.details}".rstrip() + f"\n{start}{options}"
 
     @classmethod
     @abstractmethod
@@ -113,11 +122,13 @@ class View:
         label: its text.
         plot: the plot; of a deep network, it shows only the outputs of blocks.
         whole: the same plot of all layers, if that is more.
+        reading: how to read this view, if the `reading` of the plot does not say; may be empty.
     """
 
     label: str
     plot: Plot
     whole: Plot | None = None
+    reading: str = ""
 
 
 def whole_plot(

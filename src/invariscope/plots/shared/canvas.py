@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import StrMethodFormatter
 
 from invariscope.common.wording import shorten
-from invariscope.plots.shared.axes import calm, plain_log_ticks
+from invariscope.plots.shared.axes import LABEL, calm, plain_log_ticks, wrapped
 from invariscope.plots.shared.legends import draw_below, draw_inside, draw_legend, plain
 from invariscope.plots.shared.look import Look
 from invariscope.plots.shared.parts import SHARE, Bar, Parts, raise_heading
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
 
     from invariscope.plots.shared.grid import PixelGrid
 
-# Share of a figure's width that its axes take, if there are no colour bars.
-INSIDE = 0.84
+# Shares of a figure's width and height that its axes take, if there are no colour bars.
+INSIDE, UPRIGHT = 0.84, 0.8
 _MODEST = 1e-3, 1e5  # values that are written without an exponent
 # Height of curves in a narrow column, relative to the usual proportions.
 FLAT = 0.78
@@ -89,7 +88,9 @@ class Canvas:
                 raise ValueError(f"ax= must have {rows * columns} axes, one per panel; got {len(given)}")
             axes = np.array(given, dtype=object).reshape(rows, columns)
             self.width, self.height = (float(side) for side in self.figure.bbox.size / self.figure.dpi)
-            self.width *= float(given[0].get_position().width) * columns / INSIDE
+            place = given[0].get_position()
+            self.width *= float(place.width) * columns / INSIDE
+            self.height *= float(place.height) * rows / UPRIGHT
         else:
             low = FLAT if flat and self.narrow else 1.0
             size = self.colours.scale * width, low * self.colours.scale * height
@@ -202,13 +203,9 @@ class Canvas:
     def axis_titles(self, ax: Axes, x: str, y: str) -> None:
         """Set the labels of both axes."""
         style: dict[str, Any] = {"color": self.colours.muted, "fontsize": self.colours.text_size}
-        size = 0.54 * self.colours.text_size / 72  # inches per character
-        room = int(INSIDE * self.width / self.columns / size), int(0.75 * self.height / self._rows / size)
-        x, y = (
-            fill(text, max(12, most), break_long_words=False) for text, most in zip((x, y), room, strict=True)
-        )
-        ax.set_xlabel(x, parse_math=False, **style)
-        ax.set_ylabel(y, parse_math=False, **style)
+        x_text, y_text = wrapped(x, self.room_of("x"), style), wrapped(y, LABEL * self.room_of("y"), style)
+        ax.set_xlabel(x_text, parse_math=False, **style)
+        ax.set_ylabel(y_text, parse_math=False, **style)
 
     def value_axis(self, ax: Axes, low: float | None = None, high: float | None = None) -> None:
         """Set the ends of the vertical axis, unless others are requested; None: as matplotlib chooses.
@@ -239,7 +236,7 @@ class Canvas:
     def room_of(self, axis: str) -> float:
         """Return the usual length of an axis of one panel in inches."""
         if axis == "y":
-            return 0.8 * self.height / self._rows
+            return UPRIGHT * self.height / self._rows
         return INSIDE * self.width / self.columns
 
     def inches_of(self, characters: int) -> float:
@@ -383,7 +380,9 @@ class Canvas:
             null: value of the null, marked by a line across the scale; NaN for none.
         """
         shown = np.array(span) if values is None else np.asarray(values)
-        bar = Bar(self._scale(span), title, shown, null)
+        room = LABEL * UPRIGHT * self.height
+        text = wrapped(title, room, {"fontsize": self.colours.text_size}) if self._parts is None else title
+        bar = Bar(self._scale(span), text, shown, null)
         if bar.has_null:
             self.note(Line2D([], [], label="null", color=self.colour(1), linewidth=2.2 * self.colours.scale))
         if self._parts is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.common.globs import matches_any
+from invariscope.plots.shared.labels import modules_of
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
@@ -52,7 +53,7 @@ def shown_layers(labels: Sequence[str], layers: Sequence[str] | str | None = "au
 
 def _ends(labels: Sequence[str]) -> np.ndarray:
     """Return a mask of the last layer of each module, at the deepest level with few enough modules."""
-    parts = [label.split(" ")[0].split(".") for label in labels]
+    parts = list(map(modules_of, labels))
     best, finer = None, np.ones(len(labels), bool)
     for depth in range(1, max(map(len, parts)) + 1):
         blocks = [tuple(part[:depth]) for part in parts]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from bokeh.models import (
     BasicTicker,
+    BasicTickFormatter,
     ColorBar,
     ColumnDataSource,
     FixedTicker,
@@ -24,10 +25,12 @@ from bokeh.models import (
 from bokeh.plotting import figure as bokeh_figure
 
 from invariscope.plots.shared.labels import axis_labels
+from invariscope.plots.shared.scales import log_ticks
 from invariscope.plots.shared.theme import DARK, LIGHT, MARKERS, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MIN_WIDTH = 240
+_SMALL = -5  # ticks below this power of ten have exponents
 CHARACTER = 7  # pixels of an average character of a name
 M = TypeVar("M", bound=Any)
 
@@ -64,6 +67,8 @@ def new_chart(*, height: int, min_width: int = MIN_WIDTH, **options: Any) -> Any
     chart.background_fill_color = chart.border_fill_color = None
     for axis in chart.axis:
         calm_axis(axis)
+        if isinstance(axis.formatter, BasicTickFormatter):
+            axis.formatter.power_limit_low = _SMALL
     chart.xgrid.grid_line_color = None
     themed(chart.ygrid[0], grid_line_color="line")
     return chart
@@ -92,6 +97,13 @@ def literal(text: str) -> str | PlainText:
 def axis_title(axis: Any, text: str) -> None:
     """Set an axis label, without parsing it for formulas."""
     axis.axis_label = literal(text)
+
+
+def log_axis(axis: Any, values: np.ndarray) -> None:
+    """Mark round numbers along a logarithmic axis; Bokeh's own ticks leave parts of it without any."""
+    ticks = log_ticks(values)
+    axis.ticker = FixedTicker(ticks=ticks, minor_ticks=[])
+    axis.major_label_overrides = {tick: f"{tick:g}".replace("-", "−") for tick in ticks}
 
 
 def name_ticks(axis: Any, labels: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.registry import unknown
-from invariscope.common.symbols import full_name
+from invariscope.common.symbols import HEADLINE, RELATIVE, family, first_of, full_name
 from invariscope.common.wording import shorten_all
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from invariscope.results.result import Result
 
-HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
-# Measures of the response to the transformation, relative to the response to a new sample.
-RELATIVE = ("normalized_variance", "normalized_distance")
 NOT_A_CLASS = ("all", "mean")
 _NO_RESULTS = "plots take one Result, or a list of them (from iv.measure or iv.load); got {}"
 FREQUENCY = "frequency_cpp"
@@ -58,14 +55,28 @@ def model_names(results: Sequence[Result]) -> list[str]:
 
 
 def headline_first(measures: Iterable[str]) -> list[str]:
-    """Return the distinct measures, with the main measure of invariance first.
+    """Return the distinct measures, with the main measure of invariance first, in whatever convention.
 
     >>> headline_first(["sample_variance", "normalized_variance", "sample_variance"])
     ['normalized_variance', 'sample_variance']
     """
     distinct = list(dict.fromkeys(measures))
-    first = next((name for name in HEADLINE if name in distinct), None)
+    first = first_of(HEADLINE, distinct)
     return distinct if first is None else [first, *(name for name in distinct if name != first)]
+
+
+def is_headline(measure: str) -> bool:
+    """Return whether rows of this name belong to one of the main measures of invariance."""
+    return family(measure) in HEADLINE
+
+
+def is_relative(measure: str) -> bool:
+    """Return whether rows of this name are relative to the response to a new sample.
+
+    >>> is_relative("normalized_variance.quiroga2019"), is_relative("sample_variance")
+    (True, False)
+    """
+    return family(measure) in RELATIVE
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
@@ -139,8 +150,9 @@ _PUBLICATION = re.compile(r"([a-z]+)(\d{4})")
 _CURVES = {
     "prediction.flips": "Predictions that change class",
     "consistency.by_element": "Predictions that keep their class",
-    "prediction.probability_true": "Probability of the true class",
 }
+# Outputs whose names say less than the titles that their measures give them.
+_OUTPUTS = {"probability_true": "probability of the true class"}
 _INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
 
 
@@ -164,7 +176,7 @@ def measure_title(name: str) -> str:
     """
     parts = name.split(".")
     published = [found for part in parts if (found := _PUBLICATION.fullmatch(part))]
-    own = ": ".join(part for part in parts if not _PUBLICATION.fullmatch(part)) or name
+    own = ": ".join(_OUTPUTS.get(part, part) for part in parts if not _PUBLICATION.fullmatch(part)) or name
     text = _INITIALISM.sub(lambda word: word[0].upper(), own.replace("_", " "))
     source = "".join(f" ({found[1].capitalize()} {found[2]})" for found in published)
     return text[:1].upper() + text[1:] + source
@@ -271,6 +283,17 @@ def without_prefix(names: Sequence[str]) -> list[str]:
     return [".".join(p) for p in parts]
 
 
+def modules_of(label: str) -> list[str]:
+    """Return the names of the modules around a layer, outermost first, and its own name.
+
+    A slash precedes the name of an operation that is not a module.
+
+    >>> modules_of("block1.0.conv, call 1"), modules_of("block1.0/add")
+    (['block1', '0', 'conv'], ['block1', '0', 'add'])
+    """
+    return re.split(r"[./]", label.partition(", call ")[0])
+
+
 def shared_prefix(names: Sequence[str]) -> str:
     """Return the dotted prefix that `axis_labels` leaves out.
 
@@ -309,6 +332,15 @@ def number(value: float, *, digits: int = 4) -> str:
         places = max(0, digits - 1 - math.floor(math.log10(magnitude)))
         return f"{value:.{places}f}".replace("-", "−")
     return f"{value:.{digits - 1}e}".replace("-", "−")
+
+
+def with_names(note: str, a: str, b: str) -> str:
+    """Return the note of a comparison with the names of both results in place of their columns.
+
+    >>> with_names("value_b: no interval: few samples", "plain", "rotated")
+    'rotated: no interval: few samples'
+    """
+    return note.replace("value_a: ", f"{a}: ").replace("value_b: ", f"{b}: ")
 
 
 OUTSIDE = (

@@ -11,7 +11,7 @@ from bokeh.models import BoxAnnotation, ColumnDataSource, FixedTicker, LinearAxi
 
 from invariscope.common.wording import shorten
 from invariscope.plots.shared import interactive as live
-from invariscope.plots.shared.labels import axis_labels, shared_prefix
+from invariscope.plots.shared.labels import axis_labels, layer_axis, modules_of, without_prefix
 
 # With more names than this, all are upright, and those that would overlap are left out.
 MANY = 24
@@ -25,8 +25,15 @@ _GROUPED, _MOST_BLOCKS = 13, 24
 def layer_columns(chart: Any, labels: Sequence[str]) -> None:
     """Name one column per layer, and the blocks above; let the page pick and mark a layer."""
     name_columns(chart, labels)
+    name_prefix(chart.xaxis[0], labels)
     name_blocks(chart, labels)
     pickable(chart, labels, axis="x")
+
+
+def name_prefix(axis: Any, labels: Sequence[str]) -> None:
+    """Title an axis of layers with the module that contains all of them, which the names leave out."""
+    if labels and without_prefix(labels)[0] != labels[0]:
+        live.axis_title(axis, layer_axis(labels))
 
 
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
@@ -72,8 +79,7 @@ def blocks(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """
     if len(labels) < _GROUPED:
         return []
-    prefix = shared_prefix(labels)
-    parts = [label.split(", call ")[0].removeprefix(f"{prefix}.").split(".") for label in labels]
+    parts = list(map(modules_of, without_prefix(labels)))
     best: list[tuple[str, int, int]] = []
     for depth in range(1, max(map(len, parts)) + 1):
         runs, at = [], 0

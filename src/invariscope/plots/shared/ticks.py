@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from invariscope.plots.shared.labels import without_prefix
+from invariscope.plots.shared.labels import modules_of, without_prefix
 
 # Fewer layers than this are not divided into blocks; a block with more than this share of them is divided.
 _FEW, _LARGE = 12, 0.6
@@ -46,7 +46,7 @@ def blocks(labels: Sequence[str]) -> list[Block]:
     """
     if len(labels) < _FEW:
         return []
-    parts = [label.split(".") for label in without_prefix(labels)]
+    parts = list(map(modules_of, without_prefix(labels)))
     found = _divided(parts, 0, len(parts) - 1, 1)
     within = sum(block.size for block in found if block.size > 1)
     return found if within > _USUAL * len(labels) and len(found) > 1 else []

@@ -96,7 +96,8 @@ class _Watch:
     selector: Selector
     rows: int
     found: dict[LayerKey, Tensor] = field(default_factory=dict)
-    names: dict[str, bool] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    listed: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     around: list[Site] = field(default_factory=list)
     misshapen: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -141,7 +142,8 @@ class _Watch:
             self._keep(name + suffix, call, kind, tensor, default=default)
 
     def _keep(self, name: str, call: int, kind: str, tensor: Tensor, *, default: bool) -> None:
-        self.names[name] = default
+        self.names.append(name)
+        self.listed += default
         info = LayerInfo(name, call, tuple(tensor.shape[1:]), dtype_name(tensor), kind, None)
         if not self.selector(info, default=default):
             return
@@ -153,7 +155,7 @@ class _Watch:
 
     def check(self, model: str) -> None:
         """Raise ValueError unless every pattern matched, and every named layer could be read."""
-        directory = Directory(model, tuple(self.names), (), sum(self.names.values()))
+        directory = Directory(model, tuple(dict.fromkeys(self.names)), (), self.listed)
         directory.check(self.selector)
         if self.misshapen and (self.selector.patterns or not self.found):
             name, shape = next(iter(self.misshapen.items()))

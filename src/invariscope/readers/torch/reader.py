@@ -237,12 +237,12 @@ class TorchReader(Reader):
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
-        listed = {c.info.layer for c in candidates if c.event.default}
+        listed = sum(c.event.default for c in candidates)
         also = tuple(name for c in candidates for name in c.also)
-        directory = Directory(self.name, names, tuple(unused), len(listed), also)
+        directory = Directory(self.name, names, tuple(unused), listed, also)
         directory.check(selector)
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
-            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
+            Directory(self.name, (*names, "output"), tuple(unused), listed).find(pattern)
         for pattern in as_pooling(self.pool):
             directory.find(pattern, option="pool: ")
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]

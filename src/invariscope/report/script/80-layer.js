@@ -9,6 +9,23 @@ const allLayers = () => {
   const cells = tables.get("rows")?.cells;
   return cells ? cells.cells[cells.find("label")].texts : [];
 };
+/** The layers that count: the network's output does so only if a measure has it among other layers. */
+function countedLayers() {
+  const { cells } = tables.get("rows").cells;
+  const [label, measure] = ["label", "measure"].map((key) => cells[tables.get("rows").cells.find(key)]);
+  const own = new Map();
+  label.codes.forEach((code, row) => {
+    const key = measure?.codes[row] ?? 0;
+    own.set(key, (own.get(key) ?? new Set()).add(code));
+  });
+  const among = new Set([...own.values()].filter((codes) => codes.size > 1).flatMap((codes) => [...codes]));
+  return label.texts.filter((text, code) => text !== "output" || among.has(code));
+}
+function placeOf(label) {
+  const counted = countedLayers();
+  const at = counted.indexOf(label);
+  return at < 0 ? "Output of the network" : `Layer ${at + 1} of ${counted.length}`;
+}
 function pick(label, from = null) {
   if (label !== undefined && !allLayers().includes(label)) return;
   picked = label;
@@ -53,20 +70,13 @@ async function fillPanel(label) {
     panel.querySelectorAll("header button")[step < 0 ? 0 : 1]?.focus();
   }, { ariaLabel: step < 0 ? "Previous layer" : "Next layer", disabled: !(at + step in layers) });
   const title = element("h2", { textContent: label });
-  const place = element("p", { className: "caption", textContent: placeOf(label, layers) });
+  const place = element("p", { className: "caption", textContent: placeOf(label) });
   const close = pressable("×", unpick, { ariaLabel: "Close (Escape)", title: "Close (Escape)" });
   panel.ariaLabel = `Layer ${label}`;
   panel.replaceChildren(element("header", {}, title, element("span", {}, to(-1), to(1), close)), place, valuesOf(label), ...stripsOf(label));
   panel.scrollTop = 0;
   const units = await unitsOf(label);
   if (picked === label && units.length) panel.append(...units);
-}
-/** "Layer 3 of 20", where later calls of a shared module belong to its layer. */
-const CALL = /, call (\d+)$/;
-function placeOf(label, labels) {
-  const layers = [...new Set(labels.map((text) => text.replace(CALL, "")))];
-  const calls = layers.length < labels.length ? label.match(CALL)?.[1] : undefined;
-  return `Layer ${layers.indexOf(label.replace(CALL, "")) + 1} of ${layers.length}${calls ? `, call ${calls}` : ""}`;
 }
 /** The layer's values over all samples, and a way to its other rows. */
 function valuesOf(label) {

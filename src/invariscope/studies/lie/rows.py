@@ -178,7 +178,7 @@ def _row(
     found |= {"layer": key[0], "call": key[1], "stratum": "all"}
     found |= {"samples": len(values), "elements": 1, "probe_error": error}
     if sizes.min() < MIN_PER_GROUP:
-        note = f"no interval: a group has {sizes.min()} samples, but {MIN_PER_GROUP} are needed"
+        note = f"no interval: the smallest group has {sizes.min()} of {MIN_PER_GROUP} samples needed"
         return Row(**found, **MISSING.columns, note=note)
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()

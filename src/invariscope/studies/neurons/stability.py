@@ -203,5 +203,5 @@ def _no_interval(sizes: np.ndarray, settings: NeuronSettings) -> str:
     if settings.patches == "top_k":
         return "no interval: the strongest patches are not a random sample of images"
     if sizes.min() < MIN_PER_GROUP:
-        return f"no interval: a group has {sizes.min()} images, but {MIN_PER_GROUP} are needed"
+        return f"no interval: the smallest group has {sizes.min()} of {MIN_PER_GROUP} images needed"
     return ""

@@ -76,6 +76,7 @@ class Gain(Transform):
             identity=neutral.index(True) if any(neutral) else None,
             exact=tuple(neutral),
             slider=Slider("gain_db", tuple(self.decibels), self._at),
+            added_by=("decibels",),
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

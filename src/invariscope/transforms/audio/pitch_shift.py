@@ -91,6 +91,7 @@ class PitchShift(Transform):
             identity=neutral.index(True) if any(neutral) else None,
             exact=tuple(neutral),
             invertible=False,
+            added_by=("semitones",),
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

@@ -89,6 +89,7 @@ class TimeShift(Transform):
             {"shift_steps": tuple(map(float, self.steps))},
             identity=self.steps.index(0) if 0 in self.steps else None,
             exact=(True,) * len(self.steps),
+            added_by=("steps",),
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:

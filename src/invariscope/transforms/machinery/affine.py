@@ -53,6 +53,7 @@ class AffineTransform(Linear):
         *,
         per_sample: bool = False,
         slider: Slider | None = None,
+        added_by: tuple[str, ...] = (),
     ) -> Traits:
         """Return the traits of these elements, with `identity` and `exact` computed from the maps."""
         maps = self._matrices(np.arange(len(labels)), None)
@@ -64,6 +65,7 @@ class AffineTransform(Linear):
             per_sample=per_sample,
             slider=slider,
             acts_on="pixels",
+            added_by=added_by,
         )
 
     def maps(self, motion: Motion) -> np.ndarray:

@@ -86,6 +86,9 @@ class Chain(Linear):
             per_sample=any(step.family.per_sample for step in self.steps),
             invertible=all(step.family.invertible for step in self.steps),
             resizes=any(step.family.traits.resizes for step in self.steps),
+            added_by=tuple(
+                dict.fromkeys(name for step in self.steps for name in step.family.traits.added_by)
+            ),
         )
 
     def check(self, x: Any) -> None:

@@ -79,7 +79,8 @@ class Jittered(SampledTransform):
         parameters = dict(zip(self.numbers.parameters, columns, strict=True))
         slider = None if jittered else self._slider(parameters)
         labels = self._labels(jittered=jittered)
-        return self.planar_traits(labels, parameters, per_sample=jittered, slider=slider)
+        about = {"slider": slider, "added_by": (self.numbers.option,)}
+        return self.planar_traits(labels, parameters, per_sample=jittered, **about)
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         found = np.array(self._numbers)[elements]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invariscope.common.wording import listed
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
-from invariscope.transforms.machinery.checks import need_images, number
+from invariscope.transforms.machinery.checks import need_images, number, numbers_from
 from invariscope.transforms.machinery.each_element import by_element, widened
 from invariscope.transforms.machinery.matrices import compose, group_table, rotated
 from invariscope.transforms.machinery.traits import Inputs, Slider
@@ -88,6 +88,7 @@ class Photometric(Transform):
             exact=tuple(neutral),
             invertible=self.dial.opposite is not None,
             slider=None if self.dial.neutral is None else self._slider(),
+            added_by=(self.dial.option,),
         )
 
     def check(self, x: Any) -> None:
@@ -138,6 +139,20 @@ class Photometric(Transform):
         if self.dial.period is not None:
             distance = distance % self.dial.period
         return self.dial.neutral is not None and distance == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling(Photometric):
+    """A photometric family whose elements are factors of at least 0, of which 1 changes nothing.
+
+    A subclass defines `dial`, `factors`, `examples` and `_changed`.
+    """
+
+    def _kept(self) -> tuple[float, ...]:
+        return numbers_from(0, self.dial.option, self._numbers)
+
+    def _label(self, value: float) -> str:
+        return f"{self.dial.parameter.removesuffix('_factor')} × {value:.4g}"
 
 
 def value_range(low: Any, high: Any) -> tuple[float, float]:

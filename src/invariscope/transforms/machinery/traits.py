@@ -105,6 +105,7 @@ class Traits:
         acts_on: the rows and columns of images ("pixels"), or one axis of the data; None if unknown.
         resizes: whether elements return another size than that of their input; the identity element then
             returns what untransformed inputs are compared as.
+        added_by: options that list the elements, or give their number; () if the number is fixed.
     """
 
     labels: tuple[str, ...]
@@ -116,6 +117,7 @@ class Traits:
     slider: Slider | None = None
     acts_on: Axis | Literal["pixels"] | None = None
     resizes: bool = False
+    added_by: tuple[str, ...] = ()
 
 
 def picked(values: Sequence[Any], places: Iterable[int]) -> tuple[Any, ...]:
@@ -138,4 +140,5 @@ def traits_of_draws(
     labels = tuple(f"{name} {k + 1}" for k in range(count))
     draws = {"draw": tuple(k + 1.0 for k in range(count))}
     others = {option: (float(value),) * count for option, value in (parameters or {}).items()}
-    return Traits(labels, draws | others, per_sample=True, invertible=invertible, acts_on=acts_on)
+    about = {"invertible": invertible, "acts_on": acts_on}
+    return Traits(labels, draws | others, per_sample=True, added_by=("draws",), **about)

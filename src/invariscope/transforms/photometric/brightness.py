@@ -9,12 +9,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.checks import numbers_from
-from invariscope.transforms.machinery.photometric import Dial, Photometric
+from invariscope.transforms.machinery.photometric import Dial, Scaling
 
 
 @dataclass(frozen=True)
-class Brightness(Photometric):
+class Brightness(Scaling):
     r"""Multiplication of all values by a factor, clipped to the range of the image.
 
     .. math:: t_j x = \min(f_j\, x,\; 1)
@@ -51,12 +50,6 @@ class Brightness(Photometric):
     def examples(cls) -> tuple[Transform, ...]:
         """Return the default factors, and factors for values from -1 to 1."""
         return cls(), cls([0.9, 1.0], low=-1)
-
-    def _kept(self) -> tuple[float, ...]:
-        return numbers_from(0, "factors", self.factors)
-
-    def _label(self, value: float) -> str:
-        return f"brightness × {value:.4g}"
 
     def _changed(self, images: Tensor, value: float) -> Tensor:
         return images * value

@@ -9,12 +9,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.checks import numbers_from
-from invariscope.transforms.machinery.photometric import Dial, Photometric, luma
+from invariscope.transforms.machinery.photometric import Dial, Scaling, luma
 
 
 @dataclass(frozen=True)
-class Contrast(Photometric):
+class Contrast(Scaling):
     r"""Scaling of values about the mean brightness of each image, clipped to the range of the image.
 
     .. math:: t_j x = \mathrm{clip}\big(\mu + f_j\, (x - \mu)\big), \quad
@@ -54,12 +53,6 @@ class Contrast(Photometric):
     def examples(cls) -> tuple[Transform, ...]:
         """Return the default factors."""
         return (cls(),)
-
-    def _kept(self) -> tuple[float, ...]:
-        return numbers_from(0, "factors", self.factors)
-
-    def _label(self, value: float) -> str:
-        return f"contrast × {value:.4g}"
 
     def _changed(self, images: Tensor, value: float) -> Tensor:
         mean = luma(images).mean((1, 2, 3), keepdim=True)

@@ -125,6 +125,7 @@ class Corruption(Transform):
             exact=tuple(severity == 0 for _, severity in levels),
             per_sample=any(kind.random for kind, _ in self._elements if kind),
             invertible=False,
+            added_by=("kinds", "severities"),
         )
 
     @property

@@ -9,13 +9,12 @@ from typing import ClassVar
 from torch import Tensor
 
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.checks import numbers_from
-from invariscope.transforms.machinery.photometric import Dial, Photometric, luma
+from invariscope.transforms.machinery.photometric import Dial, Scaling, luma
 from invariscope.transforms.machinery.traits import Inputs
 
 
 @dataclass(frozen=True)
-class Saturation(Photometric):
+class Saturation(Scaling):
     r"""Scaling of colours about the grey of the same brightness, clipped to the range of the image.
 
     .. math:: t_j x = \mathrm{clip}\big(g + f_j\, (x - g)\big), \quad g = 0.299\, R + 0.587\, G + 0.114\, B
@@ -55,12 +54,6 @@ class Saturation(Photometric):
     def examples(cls) -> tuple[Transform, ...]:
         """Return the default factors."""
         return (cls(),)
-
-    def _kept(self) -> tuple[float, ...]:
-        return numbers_from(0, "factors", self.factors)
-
-    def _label(self, value: float) -> str:
-        return f"saturation × {value:.4g}"
 
     def _changed(self, images: Tensor, value: float) -> Tensor:
         grey = luma(images)

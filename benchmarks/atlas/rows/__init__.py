@@ -1,0 +1,1 @@
+"""Entries of the atlas: one file per model, named on the command line."""

@@ -1,0 +1,5 @@
+"""EfficientNet-lite2 on photographs of animals."""
+
+from benchmarks.atlas.efficientnet import entry
+
+ENTRY = entry("lite2", side=260)
