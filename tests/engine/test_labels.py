@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -91,11 +93,24 @@ def test_words_named_in_the_order_of_the_outputs_are_right_in_every_form(form):
     assert accuracy(measured(data, nn.Identity(), measures=["prediction"], classes=NAMES)) == 1.0
 
 
+UNKNOWN_ORDER = r"words \('cat', 'dog', .*classes=\[\.\.\.\]"
+
+
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("measure", ["prediction", "twirl"])
-def test_words_without_an_order_are_not_compared_with_outputs(form, measure):
-    with pytest.raises(ValueError, match=r"words \('cat', 'dog', .*classes=\[\.\.\.\]"):
-        measured(FORMS[form](X, WORDS), measures=[measure])
+def test_words_without_an_order_are_not_compared_with_outputs(form):
+    with pytest.raises(ValueError, match=UNKNOWN_ORDER):
+        measured(FORMS[form](X, WORDS), measures=["twirl"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_words_without_an_order_leave_out_the_accuracy_and_say_so(form):
+    found = measured(FORMS[form](X, WORDS), nn.Identity(), measures=["prediction"])
+    known = measured(FORMS[form](X, WORDS), nn.Identity(), measures=["prediction"], classes=NAMES)
+    flips = [row["value"] for row in known.rows if row["measure"] == "prediction.flips"]
+    assert [(row["measure"], row["value"]) for row in found.rows] == [("prediction.flips", *flips)]
+    (note,) = [note for note in found.provenance["notes"] if note.startswith("no accuracy: ")]
+    assert re.search(UNKNOWN_ORDER, note)
+    assert not any(note.startswith("no accuracy") for note in known.provenance["notes"])
 
 
 def test_words_give_the_numbers_of_integer_labels_in_every_form_and_order():
@@ -184,7 +199,7 @@ def test_a_dataset_that_names_its_classes_gives_their_order(data):
     assert [s for s in dict.fromkeys(r["stratum"] for r in result.rows) if s in NAMES] == NAMES
 
 
-def test_curves_compare_words_by_their_names_and_refuse_them_without():
+def test_curves_compare_words_by_their_names_and_have_no_accuracy_without():
     images = X.view(N, 1, 1, 5).repeat(1, 1, 8, 2)[:16]
     model = nn.Sequential(nn.Flatten(), nn.Linear(80, 5))
     options = {"radii": [0.1, 0.2], "progress": False}
@@ -194,8 +209,9 @@ def test_curves_compare_words_by_their_names_and_refuse_them_without():
     )
     pick = lambda result: [p["value"] for p in result.curve_rows if "accuracy" in p["measure"]]  # noqa: E731
     assert pick(found) == pick(expected) != []
-    with pytest.raises(ValueError, match=r"classes=\[\.\.\.\]"):
-        iv.stability_curve(model, (images, WORDS[:16]), **options)
+    without = iv.stability_curve(model, (images, WORDS[:16]), **options)
+    assert pick(without) == []
+    assert any(note.startswith("no accuracy: the labels are words") for note in without.provenance["notes"])
 
 
 def test_a_checkpoint_of_other_classes_is_not_resumed(tmp_path, monkeypatch):

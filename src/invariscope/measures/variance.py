@@ -245,8 +245,9 @@ class NormalizedVariance(VarianceMeasure):
 
     Reading:
         0: invariant. About 1: the transformation changes a unit's response as much as a change of sample
-        does. Dead units (changed by neither) are left out and counted. Layers that hardly respond to anything
-        get large, noisy values: compare the value with the ratio and with the null.
+        does. Dead units (changed by neither) are left out and counted. A large value need not mean that a
+        layer is sensitive: layers that hardly respond to anything get large, noisy values. Compare the value
+        with the ratio and with the null.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":

@@ -87,10 +87,11 @@ class PredictionCounts(SumStatistic):
 def predictions(block: Block, outputs: Tensor) -> dict[str, Tensor]:
     """Return (sample, column) `ROWS` of (sample, column, class) outputs.
 
-    Without labels, or if it is unknown which outputs they belong to, only flips.
+    Without labels, or if they are words of which it is unknown which outputs they belong to, only flips.
     """
     top = outputs.argmax(-1)
-    labels = None if block.unaligned else labels_among(block, outputs.shape[-1])
+    words = block.labels is not None and block.unaligned
+    labels = None if words else labels_among(block, outputs.shape[-1])
     found = {"flips": (top != block.probe("identity").argmax(-1)).double()}
     if labels is None:
         return found
