@@ -36,6 +36,20 @@ def family(row: str) -> str:
     return row.partition(".")[0]
 
 
+def is_headline(measure: str) -> bool:
+    """Return whether rows of this name belong to one of the main measures of invariance."""
+    return family(measure) in HEADLINE
+
+
+def is_relative(measure: str) -> bool:
+    """Return whether rows of this name are relative to the response to a new sample.
+
+    >>> is_relative("normalized_variance.quiroga2019"), is_relative("sample_variance")
+    (True, False)
+    """
+    return family(measure) in RELATIVE
+
+
 def first_of(families: Iterable[str], rows: Iterable[str]) -> str | None:
     """Return a row of the first family that has any; preferably the one without suffix.
 

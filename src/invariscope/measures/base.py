@@ -319,11 +319,11 @@ def _preset(measure: Measure) -> str:
 def _difference(measure: Measure, alike: Sequence[Measure]) -> str:
     """Return the options that are not the default and differ from others with this preset: "spread=std"."""
     alike = [other for other in alike if _preset(other) == _preset(measure)]
-    defaults = {field.name: field.default for field in dataclasses.fields(measure)}  # type: ignore[arg-type]
     given = [
         (name, getattr(measure, name))
         for name, value in measure.options.items()
-        if value != defaults[name] and any(other.options[name] != value for other in alike)
+        if value != getattr(type(measure), name, None)  # the default
+        and any(other.options[name] != value for other in alike)
     ]
     return ",".join(f"{name}={value}" for name, value in given if isinstance(value, _IN_NAMES))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.symbols import is_relative
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import MeasurePlot, View, whole_plot
@@ -120,7 +121,7 @@ class LayerProfile(MeasurePlot):
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
         if logarithmic is None:
             values = np.concatenate([one.value for one in series])
-            logarithmic = not names.is_relative(measure) and far_apart(values)
+            logarithmic = not is_relative(measure) and far_apart(values)
         return cls(measure, column, series, relative, logarithmic, stratum=stratum)
 
     @classmethod

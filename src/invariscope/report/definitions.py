@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from invariscope.common.symbols import family
+from invariscope.common.symbols import family, is_relative
 from invariscope.plots.shared import labels as names
 from invariscope.report.layers import in_words
 
@@ -169,7 +169,7 @@ def phrases(results: Sequence[Result]) -> dict[str, str]:
     found: dict[str, str] = {}
     rows = {row.measure: row.stem for result in results for row in result.rows}
     for name in _described(results):
-        kind = "normalized" if names.is_relative(name) else family(name)
+        kind = "normalized" if is_relative(name) else family(name)
         for phrase in _PHRASES.get(kind, ()):
             found.setdefault(phrase, anchor(name))
         for measure in (row for row, stem in rows.items() if name in (row, stem)):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.symbols import is_headline
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.digits import Fixed
 from invariscope.report import layers, predictions, ranking, stability, words
@@ -183,7 +184,7 @@ def _changes(
     lower: list[Any], higher: list[Any], places: Places, measure: str, first: str, fixed: Fixed
 ) -> str:
     """Return how many layers changed in which direction, and the layer that changed most."""
-    invariance = names.is_headline(measure)
+    invariance = is_headline(measure)
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {layers.in_words(measure)}"
     if not lower and not higher:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.symbols import is_headline, is_relative
 from invariscope.intervals import reaches_null
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.depth import FEW
@@ -47,7 +48,7 @@ def layer_name(row: dict[str, Any], result: Result | None = None, measure: str =
 def span(result: Result, measure: str) -> str:
     """Return a short sentence on the range of a relative measure, for the top of the page, or ""."""
     rows = with_value(names.rows_of(result, measure))
-    if not names.is_relative(measure) or len(rows) < 2:
+    if not is_relative(measure) or len(rows) < 2:
         return ""
     ends = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
     low, high = (f"{_value(row)} times (in {layer_name(row)})" for row in ends)
@@ -63,7 +64,7 @@ def extremes(result: Result, measure: str, prefix: str) -> str:
         return ""
     low, high = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
     least, most = (layer_name(row, result, measure) for row in (low, high))
-    if names.is_relative(measure):
+    if is_relative(measure):
         return sentence(prefix, _relative(result, measure, [(least, low), (most, high)][: len(rows)]))
     fixed, title = Fixed.of(row["value"] for row in rows), in_words(measure)
     if len(rows) == 1:
@@ -136,7 +137,7 @@ def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
 
 def nulls(result: Result, measure: str, prefix: str) -> str:
     """Return a sentence on the layers whose interval reaches the null."""
-    if not names.is_headline(measure):
+    if not is_headline(measure):
         return ""
     rows = [row for row in with_value(names.rows_of(result, measure)) if math.isfinite(row["null"])]
     reached = [row for row in rows if reaches_null(row)]
@@ -150,7 +151,7 @@ def nulls(result: Result, measure: str, prefix: str) -> str:
 def cautions(result: Result, main: str, prefix: str) -> list[str]:
     """Return a sentence per caution, except for those of the main measure if `nulls` covers it."""
     rows = result.cautions
-    rows = rows[~((rows["measure"] == main) & names.is_headline(main))]
+    rows = rows[~((rows["measure"] == main) & is_headline(main))]
     found = []
     groups: Any = rows.groupby(["measure", "caution"], sort=False)
     for (measure, caution), own in groups:

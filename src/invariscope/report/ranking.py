@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.symbols import is_relative
 from invariscope.plots.shared import labels as names
 from invariscope.report import predictions as outcome
 from invariscope.report import words
@@ -91,7 +92,7 @@ def span(results: Sequence[Result], measure: str) -> str:
     low, high = (pick(rows, key=lambda entry: entry[1]) for pick in (min, max))
     ends = f"between {words.brief(low[1])} ({low[0]}) and {words.brief(high[1])} ({high[0]})"
     ends = f"{words.brief(low[1])}" if low[1] == high[1] else ends
-    if not names.is_relative(measure):
+    if not is_relative(measure):
         return f"The {in_words(measure)} of the last layer is {ends}."
     name, noun = words.transform_name(results[0]), words.subject(results)
     verb = "change" if name.endswith("s") else "changes"

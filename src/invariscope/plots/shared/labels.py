@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.common.registry import unknown
-from invariscope.common.symbols import HEADLINE, RELATIVE, family, first_of, full_name
+from invariscope.common.symbols import HEADLINE, first_of, full_name
 from invariscope.common.wording import shorten_all
 
 if TYPE_CHECKING:
@@ -63,20 +63,6 @@ def headline_first(measures: Iterable[str]) -> list[str]:
     distinct = list(dict.fromkeys(measures))
     first = first_of(HEADLINE, distinct)
     return distinct if first is None else [first, *(name for name in distinct if name != first)]
-
-
-def is_headline(measure: str) -> bool:
-    """Return whether rows of this name belong to one of the main measures of invariance."""
-    return family(measure) in HEADLINE
-
-
-def is_relative(measure: str) -> bool:
-    """Return whether rows of this name are relative to the response to a new sample.
-
-    >>> is_relative("normalized_variance.quiroga2019"), is_relative("sample_variance")
-    (True, False)
-    """
-    return family(measure) in RELATIVE
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
