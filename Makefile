@@ -118,8 +118,8 @@ MINUTES ?= 60
 soak: $(VENV)/.demo  ## repeat small measurements for MINUTES=60, and check that nothing accumulates
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) --seed $(SEED)
 
-campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=folder (a day on one core)
-	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1
+campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=folder JOBS=1 (days on one core)
+	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --jobs $(or $(JOBS),1) --threads 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -31,6 +31,10 @@ def measured(transform=None, data=X, model=None, **options):
     return iv.measure(model, data, iv.QuarterTurns() if transform is None else transform, **given)
 
 
+def flips(result) -> float:
+    return result.table.set_index("measure").value["prediction.flips"]
+
+
 def notes(result) -> str:
     return " / ".join(result.provenance["notes"])
 
@@ -141,6 +145,60 @@ def test_elements_that_move_no_sample_show_nothing_about_the_model(transform, da
     result = measured(transform, data)
     assert "the elements give equal inputs for all samples: values of 0 show nothing" in notes(result)
     assert [row.caution for row in result.rows] == [UNMOVED] * len(result.rows)
+
+
+LABELS = {"labels": np.arange(128) % 3}
+UNDECLARED = "element 'clone' leaves every sample as it is, but is not declared as the identity"
+
+
+def test_an_identity_that_is_not_declared_is_noted() -> None:
+    plain, flipped = iv.Elements([torch.clone, torch.neg], identity=0), [torch.clone, torch.neg]
+    declared, undeclared = (measured(each, measures="prediction", **LABELS) for each in (plain, flipped))
+    halved, right = (
+        each.table.set_index("measure").value["prediction.flips"] for each in (undeclared, declared)
+    )
+    assert right > 0
+    assert halved == pytest.approx(right / 2, rel=1e-12)
+    assert UNDECLARED in notes(undeclared)
+    assert "identity=0)" in notes(undeclared)
+    assert UNDECLARED not in notes(declared)
+
+
+@pytest.mark.parametrize(
+    "transform", [[torch.neg, torch.abs], iv.Rotation([5, 10]), iv.Translation([(1, 0), (2, 0)])]
+)
+def test_elements_that_change_some_sample_are_no_identity(transform) -> None:
+    still = X.clone()
+    still[:127] = still[:127].abs()
+    still[127] = -1
+    assert "not declared as the identity" not in notes(
+        measured(transform, still, measures="prediction", **LABELS)
+    )
+
+
+def test_measures_that_do_not_leave_out_the_identity_need_none() -> None:
+    assert UNDECLARED not in notes(measured([torch.clone, torch.neg], measures="normalized_variance"))
+
+
+def test_shards_and_structured_samples_find_an_undeclared_identity() -> None:
+    def double(sample):
+        return {"x": 2 * sample["x"]}
+
+    model, rows = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), [{"x": x} for x in X]
+    found = iv.measure(
+        model,
+        rows,
+        [dict, double],
+        preprocess=lambda samples: torch.stack([sample["x"] for sample in samples]),
+        measures="prediction",
+        **LABELS,
+        progress=False,
+    )
+    assert "element 'dict' leaves every sample as it is" in notes(found)
+    parts = [
+        measured([torch.clone, torch.neg], measures="prediction", **LABELS, shard=(k, 2)) for k in (0, 1)
+    ]
+    assert UNDECLARED in notes(iv.merge(parts))
 
 
 def test_one_moved_sample_is_enough() -> None:

@@ -33,18 +33,26 @@ def in_process(monkeypatch, known_costs) -> list[str]:
     """Cells run in this process; the names of those that were."""
     ran: list[str] = []
 
-    class Inline(recipes.CellRunner):
-        def run(self, cells):
-            from invariscope.lab.recipes.running import RunSummary
+    def start(store, cell, command, threads):
+        ran.append(cell.name)
+        recipes.run_cell(store, cell, threads=1, log=lambda text: None)
+        return Ended(store, cell)
 
-            outcome = RunSummary()
-            for cell in cells:
-                ran.append(cell.name)
-                recipes.run_cell(self.store, cell, threads=1, log=lambda text: None)
-            return outcome
-
-    monkeypatch.setattr(recipes, "CellRunner", Inline)
+    monkeypatch.setattr(recipes.CellProcess, "start", start)
     return ran
+
+
+class Ended(recipes.CellProcess):
+    """A cell that has ended by itself."""
+
+    def __init__(self, store, cell, reason: str = "") -> None:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        super().__init__(store, cell, process, 0.0)
+        object.__setattr__(self, "reason", reason)
+
+    def failure(self, report):
+        return self.reason
 
 
 def call(root: Path, steps: Path, *more: str) -> str:
@@ -113,16 +121,13 @@ def test_a_network_without_archived_weights_is_trained_again_only_when_needed(
 
 
 def test_a_cell_that_fails_is_logged_and_the_others_go_on(steps, tmp_path, known_costs, monkeypatch):
-    class Failing(recipes.CellRunner):
-        def run(self, cells):
-            from invariscope.lab.recipes.running import RunSummary
+    def start(store, cell, command, threads):
+        if cell.name == "nv/32":
+            return Ended(store, cell, f"error: no file {tmp_path}/data/images")
+        recipes.run_cell(store, cell, threads=1, log=lambda text: None)
+        return Ended(store, cell)
 
-            if cells[0].name == "nv/32":
-                return RunSummary(failed={"nv/32": f"error: no file {tmp_path}/data/images"})
-            recipes.run_cell(self.store, cells[0], threads=1, log=lambda text: None)
-            return RunSummary()
-
-    monkeypatch.setattr(recipes, "CellRunner", Failing)
+    monkeypatch.setattr(recipes.CellProcess, "start", start)
     root = tmp_path / "reproductions"
     done = CliRunner().invoke(app(), ["--root", str(root), "--steps", str(steps())])
     assert done.exit_code == 1
@@ -130,6 +135,40 @@ def test_a_cell_that_fails_is_logged_and_the_others_go_on(steps, tmp_path, known
     assert logged(root) == ["net", "nv/48"]
     failed = [line for line in Log(root / "log.jsonl").lines() if "failed" in line]
     assert [(line["name"], line["failed"]) for line in failed] == [("nv/32", "error: no file …/images")]
+
+
+def test_several_cells_run_at_a_time_but_none_before_those_that_it_needs(
+    steps, tmp_path, known_costs, monkeypatch
+):
+    running: list[str] = []
+    together: list[list[str]] = []
+
+    class Slow(Ended):
+        def failure(self, report):
+            """The third question finds the cell at its end."""
+            object.__setattr__(self, "asked", getattr(self, "asked", 0) + 1)
+            if self.asked < 3:
+                return None
+            running.remove(self.cell.name)
+            recipes.run_cell(self.store, self.cell, threads=1, log=lambda text: None)
+            return ""
+
+    def start(store, cell, command, threads):
+        running.append(cell.name)
+        together.append(list(running))
+        return Slow(store, cell)
+
+    monkeypatch.setattr(recipes.CellProcess, "start", start)
+    root = tmp_path / "reproductions"
+    call(root, steps(), "--jobs", "2")
+    assert together == [["net"], ["nv/32"], ["nv/32", "nv/48"]]
+    assert logged(root) == NAMES
+
+
+def test_no_cell_is_started_that_ends_too_late_even_if_several_run_at_a_time(steps, tmp_path, in_process):
+    root = tmp_path / "reproductions"
+    call(root, steps(), "--jobs", "9", "--hours", "0.015")  # 54 s; cells are said to take a minute
+    assert in_process == []
 
 
 def test_another_campaign_in_the_same_folder_is_refused(steps, tmp_path, known_costs):

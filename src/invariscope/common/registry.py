@@ -27,8 +27,14 @@ def snake_case(name: str) -> str:
 
 
 def closest(name: str, candidates: Iterable[str], *, count: int = 3) -> list[str]:
-    """Return the candidates most similar to `name`, best first."""
-    return difflib.get_close_matches(name, list(candidates), n=count, cutoff=0.4)
+    """Return the candidates most similar to `name`, best first; those that have it as a word come first.
+
+    >>> closest("variance", ["invariance", "sample_variance", "stability", "covariance"])
+    ['sample_variance', 'invariance', 'covariance']
+    """
+    candidates = list(candidates)
+    near = difflib.get_close_matches(name, candidates, n=len(candidates) or 1, cutoff=0.4)
+    return sorted(near, key=lambda candidate: name not in candidate.split("_"))[:count]
 
 
 def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") -> ValueError:

@@ -11,7 +11,14 @@ from invariscope.engine.state import Run
 from invariscope.measures.base import Measure
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import Row
+from invariscope.statistics.probes import Untransformed
+from invariscope.transforms.base import Transform
 
+UNDECLARED = (
+    "element {element} leaves every sample as it is, but is not declared as the identity: it counts as a "
+    "transformed input, also where a mean is over all elements but the identity. Leave it out, or declare it "
+    "with iv.Elements(..., identity={index})"
+)
 STILL = "the elements give equal inputs for all samples: values of 0 show nothing about the model"
 
 
@@ -20,11 +27,13 @@ def annotated(
     measures: Sequence[Measure],
     run: Run,
     grids: Mapping[LayerKey, tuple[str, bool]],
+    transform: Transform,
 ) -> list[Row]:
     """Return the rows with their cautions and grid notes, and add these to the notes of the run.
 
     Args:
         grids: what `grid_texts` found.
+        transform: the transform of the run, or what shards keep of it.
     """
     still = not run.moved and any(measure.needs_orbit for measure in measures)
     rows, cautions = with_cautions(rows, measures, moved=not still)
@@ -33,8 +42,17 @@ def annotated(
         predicted=any(measure.predicts_numbers for measure in measures),
         compared=any(measure.compares_labels for measure in measures),
     )
-    run.notes += [*([STILL] if still else []), *run.contents.notes(), *_missing(run), *cautions, *off]
+    first = [STILL] if still else _undeclared(transform, measures, run)
+    run.notes += [*first, *run.contents.notes(), *_missing(run), *cautions, *off]
     return rows
+
+
+def _undeclared(transform: Transform, measures: Sequence[Measure], run: Run) -> list[str]:
+    """Return a note if an element is the identity, but measures that leave the identity out do not know."""
+    if transform.identity is not None or not any(Untransformed() in m.probes for m in measures):
+        return []
+    unmoved = [j for j in range(len(transform)) if j not in run.movers]
+    return [UNDECLARED.format(element=repr(transform.labels[j]), index=j) for j in unmoved[:1]]
 
 
 def _missing(run: Run) -> list[str]:

@@ -33,6 +33,7 @@ def packed(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             for (key, statistic), strata in run.coarser.items()
         ],
         "moved": run.moved,
+        "movers": sorted(run.movers),
         "missing": run.missing,
         "samples": run.samples,
         "forwards": run.forwards,
@@ -72,4 +73,5 @@ def unpack(
         for layer, call, name, layout, why in document["coarser"]
     }
     run.samples, run.forwards = document["samples"], document["forwards"]
-    run.moved, run.missing = document.get("moved", True), document.get("missing", 0)
+    run.moved, run.missing = document["moved"], document["missing"]
+    run.movers = set(document["movers"])

@@ -41,7 +41,7 @@ def measured(
     model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
 ) -> Result:
     """Measure with the given options; see `iv.measure`."""
-    _refuse_one_element(transform)
+    _refuse_one_element(transform, wanted)
     started, shard = time.perf_counter(), as_shard(options.shard)
     make = partial(_task, model, data, transform, wanted)
     with untouched_generators():
@@ -55,12 +55,15 @@ def measured(
         return _whole(make(options), started)
 
 
-def _refuse_one_element(transform: Transform) -> None:
-    if len(transform) < 2:
+def _refuse_one_element(transform: Transform, wanted: tuple[Measure, ...]) -> None:
+    few = [measure.label for measure in wanted if measure.fewest_elements > len(transform)]
+    if few:
         options = " or ".join(f"{name}=" for name in transform.traits.added_by)
+        ways = [f"add elements with {options}"] if options else []
+        ways += [f"leave out {' and '.join(few)}"] if len(few) < len(wanted) else []
         raise ValueError(
-            f"{type(transform).__name__} has {len(transform)} element; the variance along an orbit needs at "
-            f"least two{f': add elements with {options}' if options else ''}"
+            f"{type(transform).__name__} has 1 element; {few[0]} compares elements with each other and needs "
+            f"at least two: {', or '.join(ways) or 'add elements'}"
         )
 
 
@@ -98,7 +101,7 @@ def _whole(task: Task, started: float) -> Result:
         part = compact.part
         run.notes[:0] = check.notes
         grids = grid_texts(task, run, samples=run.samples)
-        rows = with_chance(annotated(part.rows, task.measures, run, grids), chance)
+        rows = with_chance(annotated(part.rows, task.measures, run, grids, task.transform), chance)
         run.notes += compact.notes
         further = {} if watch is None else watch.account(run, whole.rows, source.length)
         further |= compact.described

@@ -10,7 +10,7 @@ import math
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ from invariscope.lab.agenda import Home, planned_goals, planned_jobs, read_steps
 from invariscope.lab.costs import Costs
 from invariscope.lab.log import Log, failure_of, line_of
 from invariscope.lab.progress import CampaignProgress, is_whole
-from invariscope.lab.recipes import Archive, Cell, Store
+from invariscope.lab.recipes import Archive, Cell, CellProcess, Store
 from invariscope.lab.recipes.machine import check_device
 from invariscope.lab.summary import agenda_table, summary
 
@@ -38,12 +38,13 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Campaign:
-    """The cells of a campaign, run one at a time.
+    """The cells of a campaign, each run in its own process.
 
     Args:
         progress: tracks which cells are finished.
         log, costs: log and costs of the campaign.
         words: command-line options of `invariscope reproduce`, the same for every cell.
+        jobs: number of cells at a time.
         threads: threads per cell.
         report: called with one line at a time.
     """
@@ -52,22 +53,58 @@ class Campaign:
     log: Log
     costs: Costs
     words: Sequence[str]
+    jobs: int
     threads: int
     report: Callable[[str], None]
 
     def run(self, hours: float = math.inf) -> None:
         """Run unfinished cells until none are left, or none of them fits into the remaining hours."""
         end = time.monotonic() + 3600 * hours
+        running: dict[str, CellProcess] = {}
         self._settle()
-        while (key := self._next(end - time.monotonic())) is not None:
+        with recipes.ending(running):
+            self._fill(running, end)
+            while running:
+                if self._collect(running):
+                    self._fill(running, end)
+                time.sleep(recipes.PAUSE_S)
+
+    def _fill(self, running: dict[str, CellProcess], end: float) -> None:
+        """Start cells until as many as allowed are running, or none is ready."""
+        while len(running) < self.jobs and (key := self._next(running, end - time.monotonic())) is not None:
             home = self.progress.home(key)
             self.report(f"{len(self.progress.unfinished())} to run; now {home.cell.name} of {home.recipe}")
-            self._run(key, home)
+            running[key] = self._start(home)
 
-    def _next(self, limit_s: float) -> str | None:
+    def _next(self, running: Collection[str], limit_s: float) -> str | None:
+        """Return the first cell in the order that is not running and needs no unfinished one."""
         progress, unfinished = self.progress, self.progress.unfinished()
         seconds = self.costs([progress.jobs[key] for key in unfinished])
-        return next((turn.key for turn in progress.turns(seconds, limit_s)), None)
+        ready = (key for key in unfinished if not set(progress.jobs[key].needs) & set(unfinished))
+        ready = {key for key in ready if key not in running and seconds[key] <= limit_s}
+        turns = progress.turns(seconds, self.jobs * limit_s) if ready else ()
+        return next((turn.key for turn in turns if turn.key in ready), None)
+
+    def _start(self, home: Home) -> CellProcess:
+        store, cell = home.store, home.cell
+        words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
+        words += ["--seeds", ",".join(map(str, store.plan.seeds))] if store.plan.seeds else []
+        return recipes.CellProcess.start(store, cell, words, self.threads)
+
+    def _collect(self, running: dict[str, CellProcess]) -> bool:
+        """Archive the cells whose processes have ended; return whether any has."""
+        ended = False
+        for key, started in list(running.items()):
+            if (failure := started.failure(self.report)) is None:
+                continue
+            del running[key]
+            ended = True
+            if failure:
+                self._note_failure(started.store, started.cell, failure)
+            else:
+                self._keep(started.store, started.cell, again=True)
+            self.progress.update(key)
+        return ended
 
     def _settle(self) -> None:
         """Archive the cells that an earlier run left in the work folder, and update the progress."""
@@ -76,17 +113,6 @@ class Campaign:
                 if is_whole(home.store, home.cell):
                     self._keep(home.store, home.cell, again=False)
             self.progress.update(key)
-
-    def _run(self, key: str, home: Home) -> None:
-        store, cell = home.store, home.cell
-        words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
-        words += ["--seeds", ",".join(map(str, store.plan.seeds))] if store.plan.seeds else []
-        outcome = recipes.CellRunner(store, words, 1, self.threads, self.report).run([cell])
-        if cell.name in outcome.failed:
-            self._note_failure(store, cell, outcome.failed[cell.name])
-        else:
-            self._keep(store, cell, again=True)
-        self.progress.update(key)
 
     def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
         """Archive and log a finished cell; log it a second time only if `again` is set."""
@@ -119,6 +145,7 @@ def main(
     root: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of archive, log and summary.")] = ROOT,
     steps: Annotated[Path, typer.Option(metavar="FILE", help="What to run.", show_default=False)] = STEPS,
     device: Annotated[str, typer.Option(metavar="cpu|cuda")] = "cpu",
+    jobs: Annotated[int, typer.Option(metavar="INT", min=1, help="Cells at a time.")] = 1,
     threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Threads of each cell.")] = 1,
     hours: Annotated[
         float,
@@ -135,7 +162,7 @@ def main(
     """Run or resume the campaign; stop it with Ctrl-C or SIGTERM."""
     try:
         check_device(device)
-        campaign = _campaign(data_dir, root, steps, device, threads)
+        campaign = _campaign(data_dir, root, steps, device, jobs, threads)
         if list_ or summarize:
             _show(campaign, root / PAGE if summarize else None, steps, hours)
             return
@@ -148,17 +175,19 @@ def main(
         raise typer.Exit(FAILED)
 
 
-def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threads: int) -> Campaign:
+def _campaign(
+    data_dir: Path | None, root: Path, steps: Path, device: str, jobs: int, threads: int
+) -> Campaign:
     work, archive = root / WORK, Archive(root, report=_say)
     planned = read_steps(steps)
-    jobs = planned_jobs(planned, work, data_dir, archive)
+    cells = planned_jobs(planned, work, data_dir, archive)
     log = Log(root / LOG)
     words = ["--out", str(work), *(["--data-dir", str(data_dir)] if data_dir else [])]
     (root / "cells").mkdir(parents=True, exist_ok=True)  # lets cells load what they need from the archive
     words += ["--archive", str(root), "--device", device]
     costs = Costs(log, root / "costs.json", threads, device, _say)
-    progress = CampaignProgress(jobs, planned_goals(planned, jobs), archive)
-    return Campaign(progress, log, costs, words, threads, _say)
+    progress = CampaignProgress(cells, planned_goals(planned, cells), archive)
+    return Campaign(progress, log, costs, words, jobs, threads, _say)
 
 
 def _run(campaign: Campaign, hours: float, work: Path) -> None:

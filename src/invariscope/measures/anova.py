@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -198,6 +198,8 @@ class Anova(Measure):
     >>> Anova().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)["share_transform"].round(4)
     array([0.0909])
     """
+
+    fewest_elements: ClassVar[int] = 2
 
     sphericity: str | None = None
     correction: str | None = None

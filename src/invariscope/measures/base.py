@@ -80,6 +80,9 @@ class Measure(abc.ABC):
     needs_orbit: ClassVar[bool] = True
     """Whether responses to the elements are read; if not, only the probes are forwarded."""
 
+    fewest_elements: ClassVar[int] = 1
+    """Fewest elements of a transform; 2 if elements are compared with each other."""
+
     variant: str = ""
     """What tells it from other measures of its name in the same run, such as its preset; usually ""."""
 

@@ -53,6 +53,8 @@ class Consistency(SampleMeasure):
     array(0.)
     """
 
+    fewest_elements: ClassVar[int] = 2
+
     scope: ClassVar[str] = "output"
     reads = (Untransformed(),)
 

@@ -146,6 +146,8 @@ class TransformationDistance(_Distance):
     np.float64(2.0)
     """
 
+    fewest_elements: ClassVar[int] = 2
+
     unit: ClassVar[str] = "activation"
 
     def _of(self, found: MeanDistances) -> np.ndarray:
@@ -243,6 +245,8 @@ class NormalizedDistance(_Distance):
     >>> NormalizedDistance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
     np.float64(0.2)
     """
+
+    fewest_elements: ClassVar[int] = 2
 
     def _of(self, found: MeanDistances) -> np.ndarray:
         return quotient(found.along, found.across)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -86,6 +86,8 @@ class EquivarianceDeviation(Measure):
     >>> print(EquivarianceDeviation().oracle(orthonormal, None)[""])
     -0.5
     """
+
+    fewest_elements: ClassVar[int] = 2
 
     feature_action: FeatureAction | FittedAction | str | None = None
     _: KW_ONLY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -77,6 +77,8 @@ class Information(Measure):
     >>> Information(permutations=0).oracle(moved, None)["transform"].round(3)
     array([0.549])
     """
+
+    fewest_elements: ClassVar[int] = 2
 
     units: int = 256
     pilot: int = 1024

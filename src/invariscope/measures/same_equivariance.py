@@ -234,6 +234,8 @@ class SameEquivariance(Measure):
     array(0.)
     """
 
+    fewest_elements: ClassVar[int] = 2
+
     spread: str = "variance"
     mask: bool = True
     min_firing: int = 20

@@ -62,6 +62,8 @@ class Twirl(SampleMeasure):
     {'': 0.2, 'loss': 5.0, 'twirled': 4.0, 'symmetry': 1.0}
     """
 
+    fewest_elements: ClassVar[int] = 2
+
     targets: str = "classes"
 
     scope: ClassVar[str] = "output"

@@ -165,6 +165,8 @@ class TransformationVariance(VarianceMeasure):
     array([1.])
     """
 
+    fewest_elements: ClassVar[int] = 2
+
     unit: ClassVar[str] = "activation"
 
     def _units(self, strata: StrataParts, layer: LayerContext) -> StrataValues:
@@ -263,6 +265,8 @@ class NormalizedVariance(VarianceMeasure):
     >>> NormalizedVariance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
     array([0.2])
     """
+
+    fewest_elements: ClassVar[int] = 2
 
     norm: str | None = "sample"
 

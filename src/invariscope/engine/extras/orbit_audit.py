@@ -40,7 +40,7 @@ class OrbitAudit:
     Args:
         transform: the transform that is forwarded.
         seed: seed of its draws.
-        run: receives notes, whether any element moves a sample, and the number of samples with NaN.
+        run: receives notes, which elements change a sample, and the number of samples with NaN.
     """
 
     def __init__(self, transform: Transform, seed: int, run: Run) -> None:
@@ -67,6 +67,7 @@ class OrbitAudit:
         self.samples += len(x)
         self.run.missing += samples_with_nan(x)
         self.run.moved = self.run.moved or self._moves(laid, len(x))
+        self._find_movers(laid, x)
         return laid
 
     def finish(self) -> None:
@@ -153,6 +154,16 @@ class OrbitAudit:
             if any(not (same_inputs(first, rows[k]) and has_known_content(first)) for k in own[1:]):
                 return True
         return False
+
+    def _find_movers(self, laid: ForwardRows, x: Inputs) -> None:
+        """Compare with the samples what those elements return that have not changed any so far."""
+        if self.transform.identity is not None or self.transform.traits.resizes:
+            return
+        rows = _places(laid, np.arange(len(x)), len(self.transform))
+        for element in set(range(len(self.transform))) - self.run.movers:
+            own = rows[:, element].tolist()
+            if not all(same_inputs(x[sample], laid.rows[row]) for sample, row in enumerate(own)):
+                self.run.movers.add(element)
 
     def _generators(self, x: Inputs) -> tuple[RandomGenerator, ...]:
         device = str(x.device) if isinstance(x, Tensor) else "cpu"

@@ -111,6 +111,7 @@ def joined(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> Run:
     first.missing += second.missing
     first.contents.join(second.contents)
     first.moved |= second.moved
+    first.movers |= second.movers
     first.forwards += second.forwards
     for note in second.notes:
         first.note_once(note)

@@ -197,7 +197,7 @@ def evaluated(
     part = assembled(task, run, dead=dead)
     grids = {(layer, call): (text, off) for layer, call, text, off in documents[0]["grids"]}
     compact = compacted(part, run, rows=documents[0]["rows"], named=documents[0]["named"])
-    rows = annotated(compact.part.rows, measures, run, grids)
+    rows = annotated(compact.part.rows, measures, run, grids, facts)
     run.notes += compact.notes
     seconds = [document["provenance"]["seconds"] for document in documents]
     further = {

@@ -24,14 +24,24 @@ from invariscope.lab.recipes.frozen import history
 from invariscope.lab.recipes.outcomes import Outcomes
 from invariscope.lab.recipes.page import Page
 from invariscope.lab.recipes.recipe import Recipe, find, names, read
-from invariscope.lab.recipes.running import CellRunner, own_command, run_cell, unfinished
+from invariscope.lab.recipes.running import (
+    PAUSE_S,
+    CellProcess,
+    CellRunner,
+    own_command,
+    run_cell,
+    unfinished,
+)
+from invariscope.lab.recipes.stopping import ending
 from invariscope.lab.recipes.store import BusyError, Store
 from invariscope.lab.recipes.text import RecipeError
 
 __all__ = [
+    "PAUSE_S",
     "Archive",
     "BusyError",
     "Cell",
+    "CellProcess",
     "CellRunner",
     "Outcomes",
     "Page",
@@ -40,6 +50,7 @@ __all__ = [
     "RecipePlan",
     "Store",
     "data_in_words",
+    "ending",
     "estimated",
     "find",
     "load",

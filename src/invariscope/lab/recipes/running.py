@@ -18,7 +18,7 @@ from invariscope.lab.recipes.stopping import ending, parent_named
 from invariscope.lab.recipes.store import LOG, MadeMeanwhileError, Store
 
 TAIL = 12
-_PAUSE = 0.05
+PAUSE_S = 0.05
 
 
 def run_cell(
@@ -162,12 +162,12 @@ class CellRunner:
     def run(self, cells: Sequence[Cell]) -> RunSummary:
         """Run all of these cells, finished or not."""
         outcome, waiting, total = RunSummary(), list(cells), len(cells)
-        running: dict[str, _Process] = {}
+        running: dict[str, CellProcess] = {}
         with ending(running):
             while waiting or running:
                 waiting = self._start(waiting, running, outcome, total)
                 self._collect(running, outcome)
-                time.sleep(_PAUSE if running else 0)
+                time.sleep(PAUSE_S if running else 0)
         return outcome
 
     @property
@@ -176,7 +176,7 @@ class CellRunner:
         return max(1, self.threads // self.jobs)
 
     def _start(
-        self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
+        self, waiting: list[Cell], running: dict[str, CellProcess], outcome: RunSummary, total: int
     ) -> list[Cell]:
         """Start ready cells while fewer than `jobs` processes are running; return the cells still waiting."""
         left, open_names = [], {cell.name for cell in waiting} | set(running)
@@ -188,46 +188,78 @@ class CellRunner:
             elif len(running) < self.jobs and not open_names & set(cell.needs):
                 done = len(outcome.ran) + len(outcome.failed) + len(running)
                 self.log(f"[{done + 1}/{total}] {cell.name}")
-                running[cell.name] = self._process(cell)
+                running[cell.name] = CellProcess.start(self.store, cell, self.command, self.share)
             else:
                 left.append(cell)
         return left
 
-    def _process(self, cell: Cell) -> _Process:
-        folder = self.store.scratch(cell)
+    def _collect(self, running: dict[str, CellProcess], outcome: RunSummary) -> None:
+        for name, started in list(running.items()):
+            if (failure := started.failure(self.log)) is None:
+                continue
+            del running[name]
+            if failure:
+                outcome.failed[name] = failure
+            else:
+                outcome.ran.append(name)
+
+
+@dataclass(frozen=True)
+class CellProcess:
+    """A cell that runs in a process of its own.
+
+    Args:
+        store, cell: the cell, and its store.
+        process: the process.
+        since: when it was started.
+    """
+
+    store: Store
+    cell: Cell
+    process: subprocess.Popen
+    since: float
+
+    @classmethod
+    def start(cls, store: Store, cell: Cell, command: Sequence[str], threads: int) -> CellProcess:
+        """Start the process of a cell; it ends when this process does.
+
+        Args:
+            store: the store of the cell.
+            cell: a cell whose needed cells are finished.
+            command: the command line that runs a cell, without its name.
+            threads: number of threads.
+        Raises:
+            OSError: the output folder cannot be written.
+        """
+        folder = store.scratch(cell)
         folder.mkdir(parents=True, exist_ok=True)
-        share = str(self.share)
+        share = str(threads)
         limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share)
         with (folder / LOG).open("w") as log:
             process = subprocess.Popen(
-                [*self.command, "--cell", cell.name, "--threads", share],
+                [*command, "--cell", cell.name, "--threads", share],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **limits, **parent_named()},
                 start_new_session=True,  # Ctrl-C reaches only this process, which then ends the cells
             )
-        return _Process(process, folder / LOG, time.perf_counter())
+        return cls(store, cell, process, time.perf_counter())
 
-    def _collect(self, running: dict[str, _Process], outcome: RunSummary) -> None:
-        for name, started in list(running.items()):
-            if (code := started.process.poll()) is None:
-                continue
-            del running[name]
-            if code == 0:
-                outcome.ran.append(name)
-                self.log(f"{name}: done in {time.perf_counter() - started.since:.0f} s")
-                continue
-            lines = tail(started.log)
-            outcome.failed[name] = lines[-1] if lines else f"ended with code {code}"
-            self.log(f"{name} failed (code {code}):" + "".join(f"\n    {line}" for line in lines))
+    def failure(self, report: Callable[[str], None]) -> str | None:
+        """Return None while the process runs, then why the cell failed; "" if it has finished.
 
-
-@dataclass(frozen=True)
-class _Process:
-    process: subprocess.Popen
-    log: Path
-    since: float
+        Args:
+            report: called with a line about the end of the process.
+        """
+        if (code := self.process.poll()) is None:
+            return None
+        if code == 0:
+            report(f"{self.cell.name}: done in {time.perf_counter() - self.since:.0f} s")
+            return ""
+        lines = tail(self.store.scratch(self.cell) / LOG)
+        report(f"{self.cell.name} failed (code {code}):" + "".join(f"\n    {line}" for line in lines))
+        return lines[-1] if lines else f"ended with code {code}"
 
 
 def tail(log: Path, count: int = TAIL) -> list[str]:

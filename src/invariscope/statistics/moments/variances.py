@@ -76,7 +76,7 @@ class Moments:
     @cached_property
     def element_variance(self) -> np.ndarray:
         """Var_j of the mean response to element j."""
-        return self.moving / (self.elements - 1)
+        return quotient(self.moving, self.elements - 1)
 
     @cached_property
     def total_variance(self) -> np.ndarray:
