@@ -77,6 +77,17 @@ def test_a_group_convolution_is_equivariant_under_its_own_representation_only():
     assert to_null(model, digits, iv.QuarterTurns(), "trivial", layers="pool")["pool"] < 1e-6
 
 
+def test_a_group_convolution_over_the_square_is_equivariant_to_turns_and_mirror_images():
+    square, images = iv.Grid(iv.Flip(), iv.QuarterTurns()), torch.randn(16, 1, 28, 28, generator=GENERATOR)
+    maps = ["conv*", "relu*", "pool1"]
+    assert max(to_null(build("d4_conv"), images, square, "regular", layers=maps).values()) < 1e-6
+    digits = load("mnist_subset", samples=64).images
+    for name, most in (("d4_conv", 1e-6), ("c4_conv", 1.0)):
+        moved = to_null(build(name), digits, square, "trivial", layers="pool")["pool"]
+        assert moved < most
+        assert name == "d4_conv" or moved > 0.01
+
+
 def test_a_hybrid_is_equivariant_up_to_its_first_ordinary_convolution():
     torch.manual_seed(0)
     model, images = build("c4_conv", equivariant=2), torch.randn(16, 1, 28, 28, generator=GENERATOR)

@@ -29,6 +29,7 @@ NARROW = {
     "min_lcn": {"filters": 4, "kernel_size": 3},
     "orbit_pooling": {"orbits": 2, "kernel_size": 3},
     "c4_conv": {"fields": 2},
+    "d4_conv": {"fields": 2},
     "resnet9": {"width": 4},
     "airbench": {"width": 4},
     "mobilenet_v2": {"width": 4},

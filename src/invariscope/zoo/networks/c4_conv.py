@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +29,12 @@ class TurnedConv(nn.Module):
         lifting: whether the input is an image.
     """
 
+    order: ClassVar[int] = TURNS
+    """Number of elements of the group."""
+
     def __init__(self, inputs: int, outputs: int, kernel_size: int, *, lifting: bool) -> None:
         super().__init__()
-        self.slices = 1 if lifting else TURNS
+        self.slices = 1 if lifting else self.order
         shape = (outputs, inputs, self.slices, kernel_size, kernel_size)
         bound = (inputs * self.slices * kernel_size**2) ** -0.5
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-1, 1) * 6**0.5 * bound)
@@ -38,20 +43,35 @@ class TurnedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images or fields to fields of shape (sample, 4 * fields, H, W)."""
         size = self.weight.shape[-1]
-        turned = [self.weight.roll(g % self.slices, 2).rot90(g, (3, 4)) for g in range(TURNS)]
-        filters = torch.stack(turned, dim=1).flatten(0, 1).flatten(1, 2)
-        return F.conv2d(x, filters, self.bias.repeat_interleave(TURNS), padding=size // 2)
+        moved = torch.stack([self.moved(element) for element in range(self.order)], dim=1)
+        filters = moved.flatten(0, 1).flatten(1, 2)
+        return F.conv2d(x, filters, self.bias.repeat_interleave(self.order), padding=size // 2)
+
+    def moved(self, element: int) -> Tensor:
+        """Return the filters after a group element has moved their pixels and permuted their slices."""
+        return self.weight.roll(element % self.slices, 2).rot90(element, (3, 4))
 
 
-class TurnPool(nn.Module):
-    """Average the maxima of the four channels of a field, which makes the result invariant to quarter turns.
+class FieldPool(nn.Module):
+    """Average the maxima of the channels of a field, which makes the result invariant to the group.
 
     Means over a mostly empty image differ so little between digits that training with them hardly starts.
+
+    Args:
+        order: number of channels of a field.
     """
+
+    def __init__(self, order: int) -> None:
+        super().__init__()
+        self.order = order
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one number per field, (sample, fields)."""
-        return x.amax((2, 3)).unflatten(1, (-1, TURNS)).mean(2)
+        return x.amax((2, 3)).unflatten(1, (-1, self.order)).mean(2)
+
+    def extra_repr(self) -> str:
+        """Return the number of channels of a field, for the module's representation."""
+        return f"order={self.order}"
 
 
 class C4Conv(nn.Sequential):
@@ -111,23 +131,46 @@ def c4_conv(
     >>> torch.allclose(model(x), model(x.rot90(dims=(2, 3))))
     True
     """
-    fields = chosen_width("fields", fields, input_shape, 8, 8)
-    size = odd_kernel(kernel_size)
-    refuse_small("c4_conv", input_shape, 2)
     if isinstance(equivariant, bool) or equivariant not in range(LAYERS + 1):
         raise ValueError(
             f"equivariant must be the number of group convolutions, from 0 to {LAYERS}; got {equivariant!r}."
         )
+    refuse_small("c4_conv", input_shape, 2)
+    kinds = [TurnedConv if number < equivariant else _ordinary for number in range(LAYERS)]
+    fields = chosen_width("fields", fields, input_shape, 8, 8)
+    layers = group_layers(
+        kinds, input_shape[0], classes, (fields, fields, 4 * fields), odd_kernel(kernel_size)
+    )
+    return C4Conv(layers)
+
+
+def group_layers(
+    kinds: Sequence[Callable[..., nn.Module]],
+    channels: int,
+    classes: int,
+    fields: Sequence[int],
+    kernel_size: int,
+    *,
+    order: int = TURNS,
+) -> OrderedDict[str, nn.Module]:
+    """Return the layers of a network of group convolutions, by name.
+
+    Args:
+        kinds: for each convolution, `TurnedConv` or a function with its arguments.
+        channels, classes: number of channels of an image, and number of classes.
+        fields: number of fields after each convolution.
+        kernel_size: size of the filters, odd.
+        order: number of elements of the group, and of channels per field.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, times in enumerate((1, 1, 4), start=1):
-        inputs = fields if number > 1 else input_shape[0]
-        kind = TurnedConv if number <= equivariant else _ordinary
-        layers[f"conv{number}"] = kind(inputs, times * fields, size, lifting=number == 1)
+    entries = [channels, *fields]
+    for number, (kind, inputs, outputs) in enumerate(zip(kinds, entries, fields, strict=False), start=1):
+        layers[f"conv{number}"] = kind(inputs, outputs, kernel_size, lifting=number == 1)
         layers[f"relu{number}"] = nn.ReLU()
         if number == 1:
             layers["pool1"] = nn.AvgPool2d(2)
-    layers |= {"pool": TurnPool(), "fc": nn.Linear(4 * fields, classes), "log_softmax": nn.LogSoftmax(dim=1)}
-    return C4Conv(layers)
+    head = {"pool": FieldPool(order), "fc": nn.Linear(fields[-1], classes)}
+    return OrderedDict(layers | head | {"log_softmax": nn.LogSoftmax(dim=1)})
 
 
 def _ordinary(inputs: int, outputs: int, kernel_size: int, *, lifting: bool) -> nn.Conv2d:
