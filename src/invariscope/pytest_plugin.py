@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--invariscope-samples",
         type=int,
         metavar="INT",
-        help="default number of samples in symmetry assertions, drawn with the seed (default: all samples)",
+        help="largest number of samples in symmetry assertions, drawn with the seed (default: all samples)",
     )
 
 

@@ -9,6 +9,7 @@ from invariscope.checking.limit_verdict import LimitError, LimitVerdict
 from invariscope.checking.limits import Limit, limits_of, needed, output_as_layer
 from invariscope.checking.outcomes import judged, unmeasured
 from invariscope.checking.session import current
+from invariscope.data.sources import as_source
 from invariscope.engine.api import measure
 from invariscope.results.result import Result
 
@@ -84,7 +85,9 @@ def assert_limits(
     __tracebackhide__ = True
     limits, session = limits_of(min, max), current()
     seed = (session.seed or 0) if seed is None else seed
-    samples = session.samples if samples is None else samples
+    if samples is None and session.samples is not None:
+        tensors = preprocess is None and call is None
+        samples = session.samples_of(as_source(data, structured=True, tensors=tensors).length)
     options = {"samples": samples, "seed": seed, "precision": precision, "device": device}
     options |= {"batch_size": batch_size, "unstable": unstable, "output": output, "gradients": gradients}
     options |= {"preprocess": preprocess, "call": call, "pool": pool, "repeats": repeats, "labels": labels}

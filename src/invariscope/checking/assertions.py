@@ -191,13 +191,14 @@ def _asserted(
     session = current()
     seed = (session.seed or 0) if options["seed"] is None else options["seed"]
     options["seed"] = integer("seed", seed, least=0)
-    options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform, options["repeats"])
     last = as_reader(model).channels_last
     how = {"structured": True, "tensors": options["preprocess"] is None and options["call"] is None}
     source = as_source(data, seed=options["seed"], few=_FEW, channels_last=last, **how)
     options["preprocess"] = options["preprocess"] or source.collate
+    if options["samples"] is None:
+        options["samples"] = session.samples_of(source.length)
     refuse_second_walk(source, "the layers are inspected before they are measured")
     inspection, inputs = _inspected(model, source, transform, wanted, options)
     floor = below is None and inexact

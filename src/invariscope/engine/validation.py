@@ -55,8 +55,8 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
     bad = block.indices[~finite]
     return NonFiniteResponse(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite values (of "
-        f"{values.numel()}), in sample {listed(bad, limit=5)}. Fix the model or the data, or measure with "
-        "nonfinite='skip' to leave such samples out and count them."
+        f"{values.numel()}), in sample {listed(bad, limit=5)}. Fix the model or the data. "
+        "iv.measure(..., nonfinite='skip') leaves such samples out and counts them."
     )
 
 
