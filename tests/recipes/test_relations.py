@@ -9,7 +9,7 @@ import pytest
 from shelf import SIZES, Shelf
 
 from invariscope.intervals import jackknife
-from invariscope.lab.recipes.quantities import Estimate, NoValueError, evaluate
+from invariscope.lab.recipes.quantities import Estimate, NotFinishedError, NoValueError, evaluate
 from invariscope.lab.recipes.quantities.relations import quotient
 from invariscope.results.result import Result
 
@@ -200,3 +200,35 @@ def test_a_ratio_may_be_that_of_two_layers_of_one_network():
     found = evaluate(shelf, {**spec, "to_layer": "first"})
     assert (found.interval.low, found.value, found.interval.high) == pytest.approx((0.2, 0.2, 0.2))
     assert evaluate(shelf, spec).value == pytest.approx(1.0)
+
+
+class Unfinished(Shelf):
+    """A shelf on which some results are planned but not finished."""
+
+    def __init__(self, whole: Shelf, unfinished: list[str]) -> None:
+        super().__init__(whole)
+        self.unfinished = unfinished
+
+    def result(self, name: str) -> Result:
+        if name in self.unfinished:
+            raise NotFinishedError(f"{name} is not finished")
+        return super().result(name)
+
+
+def test_a_relation_over_enough_families_leaves_out_unfinished_networks_and_says_so():
+    rng = np.random.default_rng(1)
+    x, noise = rng.normal(size=12), rng.normal(size=12)
+    whole = networks(np.exp(x), np.exp(0.5 * x + noise), families=6)
+    among = [f"f{k}/*" for k in range(6)]
+    spec = {"quantity": "log_slope", "among": among, "of": "error", "against": "R", "families": 5}
+    some = Unfinished(whole, ["f2/0", "f2/1", "f4/1"])  # one family is missing, one has one network of two
+    kept = [i for i in range(12) if i not in (4, 5, 9)]
+    found = evaluate(some, spec)
+    assert found.value == pytest.approx(np.polyfit(x[kept], (0.5 * x + noise)[kept], 1)[0])
+    assert found.over == "5 of 6 families of networks (9 of 12 cells)"
+    assert len(found.omitted) == 5
+    assert evaluate(whole, spec).over == "families of networks"
+    with pytest.raises(NotFinishedError, match="5 of 6 families of networks have a finished one; 6 are"):
+        evaluate(some, spec | {"families": 6})
+    with pytest.raises(NotFinishedError, match="f2/0 is not finished"):
+        evaluate(some, {name: value for name, value in spec.items() if name != "families"})

@@ -10,6 +10,7 @@ import numpy as np
 
 from invariscope.lab.recipes.quantities.base import (
     Estimate,
+    NotFinishedError,
     NoValueError,
     Results,
     bounded,
@@ -69,14 +70,18 @@ def log_slope(
     against: str,
     layer: str = _LAST,
     of_layer: str = _LAST,
+    families: int | None = None,
 ) -> Estimate:
     """Slope of the least-squares line of log(of) against log(against), with one point per network.
 
     The interval is a jackknife over networks. With several patterns, networks that match the same
     pattern are left out together, because networks of one family, or training runs of one network, are not
     independent. The error over samples that all networks share is added if it is known.
+
+    `families` is the number of patterns that suffice: unfinished networks are then left out, and what the
+    interval is over says so. By default, all networks must be finished.
     """
-    return _over_networks(cells, among, (of, of_layer), (against, layer), slopes)
+    return _over_networks(cells, among, (of, of_layer), (against, layer), slopes, families)
 
 
 @quantity
@@ -88,9 +93,11 @@ def log_correlation(
     against: str,
     layer: str = _LAST,
     of_layer: str = _LAST,
+    families: int | None = None,
 ) -> Estimate:
-    """Pearson's correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
-    return bounded(_over_networks(cells, among, (of, of_layer), (against, layer), pearson), -1.0, 1.0)
+    """Pearson's correlation of log(of) with log(against) over networks; see `log_slope`."""
+    found = _over_networks(cells, among, (of, of_layer), (against, layer), pearson, families)
+    return bounded(found, -1.0, 1.0)
 
 
 @quantity
@@ -102,9 +109,11 @@ def log_explained(
     against: str,
     layer: str = _LAST,
     of_layer: str = _LAST,
+    families: int | None = None,
 ) -> Estimate:
-    """Squared correlation of log(of) with log(against) over networks; interval as in `log_slope`."""
-    found = _over_networks(cells, among, (of, of_layer), (against, layer), lambda x, y: pearson(x, y) ** 2)
+    """Squared correlation, as in `log_correlation`."""
+    pair = (of, of_layer), (against, layer)
+    found = _over_networks(cells, among, *pair, lambda x, y: pearson(x, y) ** 2, families)
     return bounded(found, 0.0, 1.0)
 
 
@@ -129,9 +138,11 @@ def _over_networks(
     of: tuple[str, str],
     against: tuple[str, str],
     statistic: Callable[[np.ndarray, np.ndarray], Any],
+    enough: int | None,
 ) -> Estimate:
     """Return a statistic of (log x, log y) over networks, with its delete-a-group jackknife over families."""
-    families = _families(cells, among)
+    every = _families(cells, among)
+    families = every if enough is None else _finished(cells, every, enough)
     names = [name for family in families for name in family]
     if len(families) < _FEWEST:
         raise NoValueError(f"a relation needs {_FEWEST} networks or families, got {len(families)}")
@@ -144,8 +155,17 @@ def _over_networks(
     family = np.repeat(np.arange(len(families)), [len(members) for members in families])
     omitted = [statistic(x[family != out], y[family != out]) for out in range(len(families))]
     found = Estimate.of(statistic(x, y), omitted, [len(members) for members in families], " ".join(names))
-    found = replace(found, over="networks" if len(among) == 1 else "families of networks")
+    found = replace(found, over=_over(families, every, patterns=len(among)))
     return found.holding(_over_samples(pairs, statistic))
+
+
+def _over(families: list[list[str]], every: list[list[str]], *, patterns: int) -> str:
+    """Return what the interval is over, with the number of networks if some are unfinished."""
+    kind = "networks" if patterns == 1 else "families of networks"
+    known, planned = (sum(map(len, groups)) for groups in (families, every))
+    return (
+        kind if known == planned else f"{len(families)} of {len(every)} {kind} ({known} of {planned} cells)"
+    )
 
 
 def _over_samples(
@@ -180,3 +200,26 @@ def _families(cells: Results, among: list[str]) -> list[list[str]]:
         seen |= set(members)
         found += [members] if members else []
     return found
+
+
+def _finished(cells: Results, families: list[list[str]], enough: int) -> list[list[str]]:
+    """Return the finished networks of each family that has any.
+
+    Raises:
+        NotFinishedError: fewer families than `enough` have a finished network.
+    """
+    found = [[name for name in family if _is_finished(cells, name)] for family in families]
+    found = [family for family in found if family]
+    if len(found) < enough:
+        raise NotFinishedError(
+            f"{len(found)} of {len(families)} families of networks have a finished one; {enough} are needed"
+        )
+    return found
+
+
+def _is_finished(cells: Results, name: str) -> bool:
+    try:
+        cells.result(name)
+    except NotFinishedError:
+        return False
+    return True
