@@ -49,7 +49,8 @@ def annotated(
 
 def _undeclared(transform: Transform, measures: Sequence[Measure], run: Run) -> list[str]:
     """Return a note if an element is the identity, but measures that leave the identity out do not know."""
-    if transform.identity is not None or not any(Untransformed() in m.probes for m in measures):
+    comparing = any(Untransformed() in measure.probes for measure in measures if measure.needs_orbit)
+    if transform.identity is not None or not comparing:
         return []
     unmoved = [j for j in range(len(transform)) if j not in run.movers]
     return [UNDECLARED.format(element=repr(transform.labels[j]), index=j) for j in unmoved[:1]]
