@@ -58,7 +58,7 @@ LAYOUTS = [
     (2, 96, {}),  # a bucket for each group of each class
     (12, 8, {}),  # groups apart from classes
     (12, 8, {"intervals": False}),  # a bucket for each class
-    (2, 96, {"batch_size": 4}),  # no block holds five samples
+    (2, 24, {"batch_size": 4}),  # no block holds five samples
     (12, 8, {"intervals": False, "batch_size": 4}),
 ]
 
