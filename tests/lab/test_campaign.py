@@ -171,6 +171,30 @@ def test_no_cell_is_started_that_ends_too_late_even_if_several_run_at_a_time(ste
     assert in_process == []
 
 
+def test_the_cells_of_another_machine_are_added_once_with_their_log_lines(steps, tmp_path, in_process):
+    here, there = tmp_path / "here", tmp_path / "there"
+    call(here, steps(cells='["nv/32"]'))
+    call(there, steps())
+    keys = {line["name"]: key for key, line in Log(there / "log.jsonl").finished().items()}
+    net, own, other = (keys[name] for name in NAMES)
+    Archive(there).place(net).write_bytes(b"cut short")  # of no matter: known here
+    before = Archive(here).place(own).read_bytes()
+    assert "1 cells added" in call(here, steps(), "--merge", str(there))
+    assert sorted(logged(here)) == sorted(NAMES)
+    assert Archive(here).place(own).read_bytes() == before
+    assert Archive(here).place(other).read_bytes() == Archive(there).place(other).read_bytes()
+    assert call(here, steps(), "--list").count("finished") == 3
+    assert "0 cells added" in call(here, steps(), "--merge", str(there))
+    assert sorted(logged(here)) == sorted(NAMES)
+
+
+def test_a_folder_that_is_no_root_cannot_be_merged(steps, tmp_path, known_costs):
+    options = ["--root", str(tmp_path / "here"), "--steps", str(steps()), "--merge", str(tmp_path)]
+    done = CliRunner().invoke(app(), options)
+    assert done.exit_code == 2
+    assert "it has no folder cells" in done.output
+
+
 def test_another_campaign_in_the_same_folder_is_refused(steps, tmp_path, known_costs):
     root = tmp_path / "reproductions"
     with campaign._locked(root / ".work"):

@@ -158,6 +158,14 @@ def main(
     ] = math.inf,
     list_: Annotated[bool, typer.Option("--list", help="Show the agenda and exit.")] = False,
     summarize: Annotated[bool, typer.Option("--summary", help="Write README.md and exit.")] = False,
+    merge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Add the cells of another root and exit.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run or resume the campaign; stop it with Ctrl-C or SIGTERM."""
     try:
@@ -167,7 +175,7 @@ def main(
             _show(campaign, root / PAGE if summarize else None, steps, hours)
             return
         with _locked(root / WORK), _stoppable():
-            _run(campaign, hours, root / WORK)
+            _run(campaign, hours, root / WORK) if merge is None else _merge(campaign, merge)
     except (ValueError, TypeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -204,6 +212,17 @@ def _run(campaign: Campaign, hours: float, work: Path) -> None:
     )
     if not unfinished and not progress.failed:
         shutil.rmtree(work / "cells", ignore_errors=True)
+
+
+def _merge(campaign: Campaign, root: Path) -> None:
+    """Add the archived cells of another root, with their log lines."""
+    if not (root / "cells").is_dir():
+        raise FileNotFoundError(f"{root} is no --root of a campaign: it has no folder cells")
+    added, lines = campaign.progress.archive.merge(Archive(root, report=_say)), Log(root / LOG).finished()
+    for key in added:
+        if key in lines and key not in campaign.log.finished():
+            campaign.log.add(lines[key])
+    _say(f"{len(added)} cells added from {root}")
 
 
 def _show(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,26 @@ class Archive:
         _write(self.place(key), content)
         self._damaged.discard(key)
         return self.place(key)
+
+    def merge(self, other: Archive) -> list[str]:
+        """Add the cells of another archive that are missing here, and return their keys.
+
+        Raises:
+            ValueError: the other archive was run on another variant of the data, or a cell does not fit.
+        """
+        self._note_data(other.data())
+        found = []
+        for key in (path.stem for path in other._files()):
+            manifest = None if self.manifest(key) else other.manifest(key)
+            if manifest is None:
+                continue
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / key
+                other.get(key, folder)
+                content = self._small_enough(folder, manifest)
+            _write(self.place(key), content)
+            found.append(key)
+        return found
 
     def used(self) -> int:
         """Return the total size of all cells in bytes."""
