@@ -160,7 +160,7 @@ def test_an_identity_that_is_not_declared_is_noted() -> None:
     assert right > 0
     assert halved == pytest.approx(right / 2, rel=1e-12)
     assert UNDECLARED in notes(undeclared)
-    assert "identity=0)" in notes(undeclared)
+    assert "say so: iv.Elements(..., identity=...)" in notes(undeclared)
     assert UNDECLARED not in notes(declared)
 
 
@@ -201,6 +201,67 @@ def test_shards_and_structured_samples_find_an_undeclared_identity() -> None:
         measured([torch.clone, torch.neg], measures="prediction", **LABELS, shard=(k, 2)) for k in (0, 1)
     ]
     assert UNDECLARED in notes(iv.merge(parts))
+
+
+class Opaque:
+    """A sample whose content no digest covers."""
+
+    __slots__ = ("x",)
+
+    def __init__(self, x) -> None:
+        self.x = x
+
+
+def test_samples_of_unknown_content_are_not_called_unmoved() -> None:
+    found = iv.measure(
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 3)),
+        [Opaque(x) for x in X],
+        [lambda sample: Opaque(-sample.x), lambda sample: Opaque(2 * sample.x)],
+        preprocess=lambda samples: torch.stack([sample.x for sample in samples]),
+        measures="prediction",
+        progress=False,
+    )
+    assert "leaves every sample" not in notes(found)
+    assert "equal inputs" not in notes(found)
+
+
+class Imputing(nn.Module):
+    """Takes samples with missing values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.fc(x.flatten(1).nan_to_num())
+
+
+def test_missing_values_do_not_hide_an_undeclared_identity() -> None:
+    missing = X.clone()
+    missing[:, 0, 0, 0] = float("nan")
+    torch.manual_seed(0)
+    found = measured([torch.clone, torch.neg], missing, Imputing(), measures="prediction")
+    assert UNDECLARED in notes(found)
+    assert "equal inputs" in notes(measured([torch.clone, torch.clone], missing, Imputing()))
+
+
+def test_one_element_gives_equal_inputs_only_if_it_leaves_all_samples_as_they_are() -> None:
+    flipped = measured([torch.neg], measures="prediction")
+    assert flips(flipped) > 0
+    assert "equal inputs" not in notes(flipped)
+    assert "equal inputs" not in notes(measured([torch.neg, torch.neg], measures="prediction"))
+    assert "equal inputs" in notes(measured([torch.neg, torch.neg], measures="normalized_variance"))
+    assert "equal inputs" in notes(measured([torch.clone], measures="prediction"))
+    invariant = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 3))
+    kept = measured([lambda x: x.flip(-1)], model=invariant, measures="prediction")
+    assert flips(kept) == 0
+    assert UNMOVED not in {row.caution for row in kept.rows}
+
+
+def test_elements_that_change_the_shape_are_refused_where_measures_compare_with_the_sample() -> None:
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 3))
+    with pytest.raises(ValueError, match=r"change the shape of a sample from \(1, 4, 4\) to \(1, 2, 2\)"):
+        measured([lambda x: x[..., 1:-1, 1:-1]], model=model, measures="prediction")
 
 
 def test_one_moved_sample_is_enough() -> None:

@@ -75,6 +75,18 @@ def test_measures_that_compare_elements_with_each_other_refuse_one(name: str) ->
         measured(turned, measures=name)
 
 
+@pytest.mark.parametrize("name", ["cka", "fitted_equivariance", "prediction", "stability", "gradient_norm"])
+def test_the_identity_alone_is_refused_where_it_is_left_out(name: str) -> None:
+    with pytest.raises(ValueError, match=f"has only the identity; {name} compares .*: add elements with"):
+        measured(same, measures=name, identity=0)
+
+
+def test_an_assertion_about_the_identity_alone_is_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(ValueError, match=r"Rotation has only the identity; .*: add elements with degrees="):
+        iv.assert_invariant(model, torch.ones(8, 1, 4, 4), iv.Rotation([0.0]))
+
+
 def test_the_refusal_names_what_to_leave_out() -> None:
     with pytest.raises(ValueError, match=r"with callables=, or leave out normalized_variance$"):
         measured(turned, measures=["prediction", "normalized_variance"])

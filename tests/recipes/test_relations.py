@@ -225,7 +225,7 @@ def test_a_relation_over_enough_families_leaves_out_unfinished_networks_and_says
     kept = [i for i in range(12) if i not in (4, 5, 9)]
     found = evaluate(some, spec)
     assert found.value == pytest.approx(np.polyfit(x[kept], (0.5 * x + noise)[kept], 1)[0])
-    assert found.over == "5 of 6 families of networks (9 of 12 cells)"
+    assert found.over == "5 of 6 families of networks (9 of 12 networks)"
     assert len(found.omitted) == 5
     assert evaluate(whole, spec).over == "families of networks"
     with pytest.raises(NotFinishedError, match="5 of 6 families of networks have a finished one; 6 are"):

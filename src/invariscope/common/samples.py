@@ -63,8 +63,15 @@ def joined_inputs(parts: list[Inputs]) -> Inputs:
 def same_inputs(one: Any, other: Any) -> bool:
     """Return whether two single inputs are equal."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return torch.equal(one, other)
+        return torch.equal(one, other) or _equal_with_nan(one, other)
     return sample_digest(one) == sample_digest(other)
+
+
+def _equal_with_nan(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors are equal, with NaN in the same places."""
+    if one.shape != other.shape or not bool(one.isnan().any()):
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def copies_of(inputs: Inputs, row: int, times: int) -> Inputs:

@@ -15,9 +15,9 @@ from invariscope.statistics.probes import Untransformed
 from invariscope.transforms.base import Transform
 
 UNDECLARED = (
-    "element {element} leaves every sample as it is, but is not declared as the identity: it counts as a "
-    "transformed input, also where a mean is over all elements but the identity. Leave it out, or declare it "
-    "with iv.Elements(..., identity={index})"
+    "element {element} leaves every sample as it is, but is not declared as the identity, so means over all "
+    "elements but the identity include it. If it is meant as the identity, say so: "
+    "iv.Elements(..., identity=...)"
 )
 STILL = "the elements give equal inputs for all samples: values of 0 show nothing about the model"
 
@@ -35,8 +35,8 @@ def annotated(
         grids: what `grid_texts` found.
         transform: the transform of the run, or what shards keep of it.
     """
-    still = not run.moved and any(measure.needs_orbit for measure in measures)
-    rows, cautions = with_cautions(rows, measures, moved=not still)
+    still = [measure for measure in measures if _is_still(measure, run, len(transform))]
+    rows, cautions = with_cautions(rows, measures, still=[measure.label for measure in still])
     rows, off = with_grid_notes(with_few_pairs(rows, run), measures, run, grids)
     run.notes += run.labelling.notes(
         predicted=any(measure.predicts_numbers for measure in measures),
@@ -47,13 +47,17 @@ def annotated(
     return rows
 
 
+def _is_still(measure: Measure, run: Run, elements: int) -> bool:
+    """Return whether a measure compares inputs that are equal for all samples."""
+    moving = run.unmoved is not None and len(run.unmoved) < elements and Untransformed() in measure.probes
+    return measure.needs_orbit and not run.moved and not moving
+
+
 def _undeclared(transform: Transform, measures: Sequence[Measure], run: Run) -> list[str]:
     """Return a note if an element is the identity, but measures that leave the identity out do not know."""
     comparing = any(Untransformed() in measure.probes for measure in measures if measure.needs_orbit)
-    if transform.identity is not None or not comparing:
-        return []
-    unmoved = [j for j in range(len(transform)) if j not in run.movers]
-    return [UNDECLARED.format(element=repr(transform.labels[j]), index=j) for j in unmoved[:1]]
+    unmoved = sorted(run.unmoved or ()) if comparing else []
+    return [UNDECLARED.format(element=repr(transform.labels[j])) for j in unmoved[:1]]
 
 
 def _missing(run: Run) -> list[str]:

@@ -143,6 +143,7 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch
         if isinstance(probe, Untransformed) and transform.identity is not None:
             found[probe.name] = (transform.identity,)
             continue
+        _refuse_resized(orbit, x)
         inputs = probe.inputs(x, orbit, batch=batch)
         extra.append(inputs.to(orbit) if isinstance(inputs, Tensor) else inputs)
         found[probe.name] = tuple(range(width, width + extra[-1].shape[1]))
@@ -151,6 +152,15 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch
         whole = np.concatenate([orbit, *extra], axis=1)
         return ForwardRows(whole.reshape(-1), whole.shape[1], 1, found)
     return ForwardRows(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
+
+
+def _refuse_resized(orbit: Inputs, x: Inputs) -> None:
+    if isinstance(orbit, Tensor) and isinstance(x, Tensor) and orbit.shape[2:] != x.shape[1:]:
+        raise ValueError(
+            f"the elements change the shape of a sample from {tuple(x.shape[1:])} to "
+            f"{tuple(orbit.shape[2:])}, but measures compare transformed with untransformed inputs of the "
+            "same shape: crop with iv.Crop, or bring the samples to that shape first."
+        )
 
 
 def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:

@@ -33,7 +33,7 @@ def packed(run: Run) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             for (key, statistic), strata in run.coarser.items()
         ],
         "moved": run.moved,
-        "movers": sorted(run.movers),
+        "unmoved": None if run.unmoved is None else sorted(run.unmoved),
         "missing": run.missing,
         "samples": run.samples,
         "forwards": run.forwards,
@@ -73,5 +73,6 @@ def unpack(
         for layer, call, name, layout, why in document["coarser"]
     }
     run.samples, run.forwards = document["samples"], document["forwards"]
-    run.moved, run.missing = document["moved"], document["missing"]
-    run.movers = set(document["movers"])
+    run.moved, run.missing = document.get("moved", True), document.get("missing", 0)
+    unmoved = document.get("unmoved")
+    run.unmoved = None if unmoved is None else set(unmoved)

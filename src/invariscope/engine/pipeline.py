@@ -34,6 +34,7 @@ from invariscope.engine.turns import Turns
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
+from invariscope.statistics.probes import Untransformed
 from invariscope.transforms.base import Transform
 
 
@@ -41,7 +42,7 @@ def measured(
     model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
 ) -> Result:
     """Measure with the given options; see `iv.measure`."""
-    _refuse_one_element(transform, wanted)
+    _refuse_few_elements(transform, wanted)
     started, shard = time.perf_counter(), as_shard(options.shard)
     make = partial(_task, model, data, transform, wanted)
     with untouched_generators():
@@ -55,16 +56,25 @@ def measured(
         return _whole(make(options), started)
 
 
-def _refuse_one_element(transform: Transform, wanted: tuple[Measure, ...]) -> None:
-    few = [measure.label for measure in wanted if measure.fewest_elements > len(transform)]
+def _refuse_few_elements(transform: Transform, wanted: tuple[Measure, ...]) -> None:
+    m, name = len(transform), type(transform).__name__
+    few = [measure.label for measure in wanted if measure.fewest_elements > m]
+    still = [measure.label for measure in wanted if m == 1 and _compares_with_identity(measure, transform)]
+    if not few and not still:
+        return
+    options = " or ".join(f"{name}=" for name in transform.traits.added_by)
+    ways = [f"add elements with {options}" if options else "add elements"]
+    ways += [f"leave out {' and '.join(few or still)}"] if len(few or still) < len(wanted) else []
     if few:
-        options = " or ".join(f"{name}=" for name in transform.traits.added_by)
-        ways = [f"add elements with {options}"] if options else []
-        ways += [f"leave out {' and '.join(few)}"] if len(few) < len(wanted) else []
-        raise ValueError(
-            f"{type(transform).__name__} has 1 element; {few[0]} compares elements with each other and needs "
-            f"at least two: {', or '.join(ways) or 'add elements'}"
-        )
+        has, fewest = f"has {m} element{'s' * (m > 1)}", max(measure.fewest_elements for measure in wanted)
+        what = f"{has}; {few[0]} compares elements with each other and needs at least {fewest}"
+    else:
+        what = f"has only the identity; {still[0]} compares transformed inputs with the untransformed one"
+    raise ValueError(f"{name} {what}: {', or '.join(ways)}")
+
+
+def _compares_with_identity(measure: Measure, transform: Transform) -> bool:
+    return transform.identity is not None and measure.needs_orbit and Untransformed() in measure.probes
 
 
 def _task(model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options) -> Task:

@@ -71,7 +71,8 @@ class Run:
         uneven: number of samples per layer whose elements have different numbers of rows (`iv.Rows`).
         unpaired: number of samples per layer whose partner has a different number of rows.
         moved: whether the elements of the transform give different inputs for at least one sample.
-        movers: the elements that change at least one sample; filled if none is declared as the identity.
+        unmoved: the elements that leave all samples as they are; None if unknown, because an element is
+            declared as the identity, for example.
         contents: digests of the samples.
         missing: number of samples with NaN in their inputs.
         pilot_data: digest of the samples of a pilot pass.
@@ -107,7 +108,7 @@ class Run:
     uneven: dict[LayerKey, int] = field(default_factory=dict)
     unpaired: dict[LayerKey, int] = field(default_factory=dict)
     moved: bool = False
-    movers: set[int] = field(default_factory=set)
+    unmoved: set[int] | None = None
     contents: Contents = field(default_factory=Contents)
     missing: int = 0
     pilot_data: str = ""

@@ -79,10 +79,10 @@ class Campaign:
     def _next(self, running: Collection[str], limit_s: float) -> str | None:
         """Return the first cell in the order that is not running and needs no unfinished one."""
         progress, unfinished = self.progress, self.progress.unfinished()
-        seconds = self.costs([progress.jobs[key] for key in unfinished])
+        seconds = self.costs([progress.jobs[key] for key in unfinished]) | dict.fromkeys(running, 0.0)
         ready = (key for key in unfinished if not set(progress.jobs[key].needs) & set(unfinished))
         ready = {key for key in ready if key not in running and seconds[key] <= limit_s}
-        turns = progress.turns(seconds, self.jobs * limit_s) if ready else ()
+        turns = progress.turns(seconds, limit_s) if ready else ()
         return next((turn.key for turn in turns if turn.key in ready), None)
 
     def _start(self, home: Home) -> CellProcess:

@@ -76,9 +76,8 @@ class Penalty(abc.ABC):
         fewest, most = self._needs.fewest, len(self._candidates)
         if most < fewest:
             besides = " besides the identity" if self._needs.without_identity else ""
-            raise ValueError(
-                f"{type(self).__name__} needs at least {fewest} elements{besides}; the transform has {most}"
-            )
+            needed = f"{fewest} element{'s' * (fewest > 1)}{besides}"
+            raise ValueError(f"{type(self).__name__} needs at least {needed}; the transform has {most}")
         set_integers(self, elements=fewest, besides=(None,))
         if self.elements is not None and self.elements > most:
             raise ValueError(

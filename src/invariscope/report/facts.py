@@ -95,13 +95,13 @@ def _transform(result: Result) -> str:
     if not labels:
         return transform_name(result)
     listed = ", ".join(map(str, labels)) if len(labels) <= 5 else f"{labels[0]} … {labels[-1]}"
-    return f"{transform_name(result)}, {len(labels)} elements: {listed}"
+    return f"{transform_name(result)}, {len(labels)} element{'s' * (len(labels) > 1)}: {listed}"
 
 
 def _forwards(result: Result) -> str:
     count = result.provenance.get("options", {}).get("forwarded_inputs")
     samples, elements = (int(max(row[name] for row in result.rows)) for name in ("samples", "elements"))
-    crossed = f"{samples:,} samples × {elements} elements"
+    crossed = f"{samples:,} samples × {elements} element{'s' * (elements > 1)}"
     if count is None:
         return crossed
     more = count - samples * elements

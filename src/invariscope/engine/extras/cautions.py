@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from invariscope.common.wording import listed
@@ -37,7 +37,7 @@ UNMOVED = "perfect because the elements give equal inputs for all samples: it sh
 
 
 def with_cautions(
-    rows: Sequence[Row], measures: Iterable[Measure], *, moved: bool = True
+    rows: Sequence[Row], measures: Iterable[Measure], *, still: Collection[str] = ()
 ) -> tuple[list[Row], list[str]]:
     """Return the rows, with a `caution` if one applies, and all cautions as sentences.
 
@@ -45,7 +45,7 @@ def with_cautions(
     layers to which it applies.
 
     Args:
-        moved: whether elements give different inputs.
+        still: labels of the measures that compare equal inputs for all samples.
     """
     layers: dict[tuple[str, str], list[str]] = {}
     known = {measure.label: measure for measure in measures}
@@ -56,7 +56,7 @@ def with_cautions(
         texts = _cautions(row, measure, places) if row.stratum == "all" else []
         for text in texts:
             layers.setdefault((row.measure, text), []).append(row.layer)
-        if not moved and _is_perfect(row, measure):  # one note of the run says so for all rows
+        if measure.label in still and _is_perfect(row, measure):  # one note of the run says so for all rows
             texts.append(UNMOVED)
         found.append(replace(row, caution="; ".join(texts)) if texts else row)
     return found, [f"{name} of {_some(where)} is {text}" for (name, text), where in layers.items()]

@@ -67,7 +67,7 @@ class OrbitAudit:
         self.samples += len(x)
         self.run.missing += samples_with_nan(x)
         self.run.moved = self.run.moved or self._moves(laid, len(x))
-        self._find_movers(laid, x)
+        self._narrow_unmoved(laid, x)
         return laid
 
     def finish(self) -> None:
@@ -151,24 +151,31 @@ class OrbitAudit:
         rows = laid.rows
         for own in _places(laid, np.arange(samples), len(self.transform)).tolist():
             first = rows[own[0]]
-            if any(not (same_inputs(first, rows[k]) and has_known_content(first)) for k in own[1:]):
+            if any(not _unchanged(first, rows[k]) for k in own[1:]):
                 return True
         return False
 
-    def _find_movers(self, laid: ForwardRows, x: Inputs) -> None:
-        """Compare with the samples what those elements return that have not changed any so far."""
+    def _narrow_unmoved(self, laid: ForwardRows, x: Inputs) -> None:
+        """Leave out of `run.unmoved` the elements that change a sample of this block."""
         if self.transform.identity is not None or self.transform.traits.resizes:
             return
+        left = range(len(self.transform)) if self.run.unmoved is None else self.run.unmoved
         rows = _places(laid, np.arange(len(x)), len(self.transform))
-        for element in set(range(len(self.transform))) - self.run.movers:
-            own = rows[:, element].tolist()
-            if not all(same_inputs(x[sample], laid.rows[row]) for sample, row in enumerate(own)):
-                self.run.movers.add(element)
+        self.run.unmoved = {
+            element
+            for element in left
+            if all(_unchanged(x[n], laid.rows[row]) for n, row in enumerate(rows[:, element].tolist()))
+        }
 
     def _generators(self, x: Inputs) -> tuple[RandomGenerator, ...]:
         device = str(x.device) if isinstance(x, Tensor) else "cpu"
         held = [g for f in _functions(self.transform) for g in callable_generators(f)]
         return (*global_generators(device), *held)
+
+
+def _unchanged(one: Any, other: Any) -> bool:
+    """Return whether two inputs are known to be equal."""
+    return same_inputs(one, other) and has_known_content(one)
 
 
 def _places(laid: ForwardRows, samples: np.ndarray, elements: int) -> np.ndarray:

@@ -111,7 +111,8 @@ def joined(first: Run, second: Run, statistics: tuple[Statistic, ...]) -> Run:
     first.missing += second.missing
     first.contents.join(second.contents)
     first.moved |= second.moved
-    first.movers |= second.movers
+    known = first.unmoved is not None and second.unmoved is not None
+    first.unmoved = (first.unmoved or set()) & (second.unmoved or set()) if known else None
     first.forwards += second.forwards
     for note in second.notes:
         first.note_once(note)

@@ -77,11 +77,11 @@ class FieldPool(nn.Module):
 class C4Conv(nn.Sequential):
     """Group convolutions over C4.
 
-        conv1 relu1                    (4 fields, 28, 28): a field is four channels, one per orientation
-        pool1                          (4 fields, 14, 14)
-        conv2 relu2                    (4 fields, 14, 14)
-        conv3 relu3                    (16 fields, 14, 14)
-        pool                           (4 fields,)
+        conv1 relu1                    (4 · fields, 28, 28): a field is four channels, one per orientation
+        pool1                          (4 · fields, 14, 14)
+        conv2 relu2                    (4 · fields, 14, 14)
+        conv3 relu3                    (16 · fields, 14, 14)
+        pool                           (4 · fields,)
         fc log_softmax                 (classes,)
 
     A quarter turn of a square image turns the maps and moves channel 4 i + g to 4 i + g + 1 (mod 4 within a

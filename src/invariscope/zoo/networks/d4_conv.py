@@ -48,11 +48,11 @@ class MirroredConv(TurnedConv):
 class D4Conv(nn.Sequential):
     """Group convolutions over D4, the eight symmetries of a square.
 
-        conv1 relu1                    (8 fields, 28, 28): a field is eight channels, one per element
-        pool1                          (8 fields, 14, 14)
-        conv2 relu2                    (8 fields, 14, 14)
-        conv3 relu3                    (64 fields, 14, 14)
-        pool                           (8 fields,)
+        conv1 relu1                    (8 · fields, 28, 28): a field is eight channels, one per element
+        pool1                          (8 · fields, 14, 14)
+        conv2 relu2                    (8 · fields, 14, 14)
+        conv3 relu3                    (64 · fields, 14, 14)
+        pool                           (8 · fields,)
         fc log_softmax                 (classes,)
 
     A quarter turn or mirror image of a square image moves the maps in the same way and permutes the channels
@@ -70,8 +70,8 @@ def d4_conv(
 ) -> nn.Module:
     """Three group convolutions over quarter turns and flips: 4, 4 and 32 fields of eight elements each.
 
-    A control, as `c4_conv`, with as many channels in the first two layers. It cannot tell an image from its
-    mirror image.
+    A control like `c4_conv`, with the same number of channels in the first two layers. It cannot tell an
+    image from its mirror image.
 
     Args:
         input_shape: (C, H, W).

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.checks import integer
 from invariscope.lab.recipes.quantities.base import (
     Estimate,
     NotFinishedError,
@@ -78,8 +79,8 @@ def log_slope(
     pattern are left out together, because networks of one family, or training runs of one network, are not
     independent. The error over samples that all networks share is added if it is known.
 
-    `families` is the number of patterns that suffice: unfinished networks are then left out, and what the
-    interval is over says so. By default, all networks must be finished.
+    If `families` is given, unfinished networks are left out once that many families (with one pattern:
+    networks) have a finished one; the page then says how many the interval is over.
     """
     return _over_networks(cells, among, (of, of_layer), (against, layer), slopes, families)
 
@@ -142,7 +143,7 @@ def _over_networks(
 ) -> Estimate:
     """Return a statistic of (log x, log y) over networks, with its delete-a-group jackknife over families."""
     every = _families(cells, among)
-    families = every if enough is None else _finished(cells, every, enough)
+    families = every if enough is None else _finished(cells, every, enough, patterns=len(among))
     names = [name for family in families for name in family]
     if len(families) < _FEWEST:
         raise NoValueError(f"a relation needs {_FEWEST} networks or families, got {len(families)}")
@@ -160,12 +161,14 @@ def _over_networks(
 
 
 def _over(families: list[list[str]], every: list[list[str]], *, patterns: int) -> str:
-    """Return what the interval is over, with the number of networks if some are unfinished."""
-    kind = "networks" if patterns == 1 else "families of networks"
+    """Return what the interval is over, with the numbers of families and networks if some are unfinished."""
     known, planned = (sum(map(len, groups)) for groups in (families, every))
-    return (
-        kind if known == planned else f"{len(families)} of {len(every)} {kind} ({known} of {planned} cells)"
-    )
+    kind, cells = _kind(patterns), "" if patterns == 1 else f" ({known} of {planned} networks)"
+    return kind if known == planned else f"{len(families)} of {len(every)} {kind}{cells}"
+
+
+def _kind(patterns: int) -> str:
+    return "networks" if patterns == 1 else "families of networks"
 
 
 def _over_samples(
@@ -202,17 +205,20 @@ def _families(cells: Results, among: list[str]) -> list[list[str]]:
     return found
 
 
-def _finished(cells: Results, families: list[list[str]], enough: int) -> list[list[str]]:
+def _finished(cells: Results, families: list[list[str]], enough: int, *, patterns: int) -> list[list[str]]:
     """Return the finished networks of each family that has any.
 
     Raises:
         NotFinishedError: fewer families than `enough` have a finished network.
+        ValueError: `enough` is not an integer of at least 4.
     """
+    integer("families", enough, least=_FEWEST)
     found = [[name for name in family if _is_finished(cells, name)] for family in families]
     found = [family for family in found if family]
     if len(found) < enough:
+        having = "are finished" if patterns == 1 else "have a finished one"
         raise NotFinishedError(
-            f"{len(found)} of {len(families)} families of networks have a finished one; {enough} are needed"
+            f"{len(found)} of {len(families)} {_kind(patterns)} {having}; {enough} are needed"
         )
     return found
 
