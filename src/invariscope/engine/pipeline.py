@@ -66,8 +66,9 @@ def _refuse_few_elements(transform: Transform, wanted: tuple[Measure, ...]) -> N
     ways = [f"add elements with {options}" if options else "add elements"]
     ways += [f"leave out {' and '.join(few or still)}"] if len(few or still) < len(wanted) else []
     if few:
-        has, fewest = f"has {m} element{'s' * (m > 1)}", max(measure.fewest_elements for measure in wanted)
-        what = f"{has}; {few[0]} compares elements with each other and needs at least {fewest}"
+        fewest = max(measure.fewest_elements for measure in wanted)
+        has, needed = f"has {m} element{'s' * (m > 1)}", "two" if fewest == 2 else str(fewest)
+        what = f"{has}; {few[0]} compares elements with each other and needs at least {needed}"
     else:
         what = f"has only the identity; {still[0]} compares transformed inputs with the untransformed one"
     raise ValueError(f"{name} {what}: {', or '.join(ways)}")
