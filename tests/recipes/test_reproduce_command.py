@@ -260,6 +260,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_looked_f
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--cells"])
+def test_looking_writes_nothing(recipe, tmp_path, option):
+    code, said, _ = invoke(recipe(), option, "--out", tmp_path / "out")
+    assert code == 0
+    assert "simple_conv" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_data_sets_are_said_in_one_line_with_those_that_are_missing(recipe, tmp_path, out):
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--cells", "--out", out)[2]
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--dry-run", "--out", out)[2]

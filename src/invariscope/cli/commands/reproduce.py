@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,13 +92,19 @@ def reproduce(
     plan = recipes.load(name, scale=scale, seeds=_integers(seeds))
     out = out or Path(Path(name).stem)
     _refuse_unwritable(out)
-    store = recipes.Store(out, plan, data_dir, _archive(archive))
     _check_device(device)
     threads = threads or os.cpu_count() or 1
     chosen = plan.with_needs(plan.matching(only or []))
-    if cells:
-        _list(chosen, store)
+    if cells or dry_run:
+        with _unchanged(out) as folder:
+            store = recipes.Store(folder, plan, data_dir, _archive(archive))
+            if cells:
+                _list(chosen, store)
+                return
+            recipes.refuse_missing_data(_to_run(store, chosen), data_dir)
+            _estimate(store, chosen, jobs, threads)
         return
+    store = recipes.Store(out, plan, data_dir, _archive(archive))
     wanted = chosen if cell is None else plan.with_needs((plan[cell],))
     if not page_only:
         recipes.refuse_missing_data(_to_run(store, wanted), data_dir)
@@ -104,8 +113,6 @@ def reproduce(
         _run_one(store, plan[cell], threads, device)
     elif page_only:
         show_line(str(recipes.Page(recipes.Outcomes(store), data_note).write(out / f"{Path(name).stem}.md")))
-    elif dry_run:
-        _estimate(store, chosen, jobs, threads)
     else:
         words = ["reproduce", str(name), "--scale", plan.scale, "--out", str(out)]
         words += ["--seeds", seeds] if seeds else []
@@ -119,6 +126,16 @@ def reproduce(
         if outcome.failed:
             complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page gives the reasons.")
             raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _unchanged(out: Path) -> Iterator[Path]:
+    """Yield the output folder or, if there is none, a temporary one for what is read from the archive."""
+    if out.exists():
+        yield out
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
 
 
 def _archive(given: Path | None) -> Archive | None:
