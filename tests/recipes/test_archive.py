@@ -102,6 +102,24 @@ def test_a_network_without_weights_is_trained_again_only_if_it_is_needed(finishe
     assert to_run(store) == []
 
 
+def test_the_largest_dispensable_weights_make_room_for_others(finished, recipe, tmp_path):
+    store = store_of(finished, recipe())
+    networks = [cell for cell in store.plan.cells if cell.options.gives == "network"]
+    size = {c.name: sum(p.stat().st_size for p in store.folder(c).rglob("weights.safetensors")) for c in networks}
+    first, *others = sorted(networks, key=lambda cell: -size[cell.name])
+    assert others, "the recipe must train two networks"
+    archive = filled(Archive(tmp_path / "archive"), store)
+    kept = {cell.name: archive.place(store.key(cell)).read_bytes() for cell in others}
+    tight = Archive(tmp_path / "archive", weights_bytes=sum(size[cell.name] for cell in others))
+    assert tight.make_room(()) == []
+    assert tight.make_room({store.key(cell) for cell in networks}) == [store.key(first)]
+    manifest = tight.manifest(store.key(first))
+    assert manifest is not None
+    assert lacks_weights(manifest)
+    assert all(archive.place(store.key(c)).read_bytes() == kept[c.name] for c in others)
+    assert tight.make_room({store.key(cell) for cell in networks}) == []
+
+
 def test_maps_are_left_out_last_and_the_result_can_still_be_read(finished, recipe, tmp_path):
     store = store_of(finished, recipe())
     archive = Archive(tmp_path / "archive", maps_bytes=1000)

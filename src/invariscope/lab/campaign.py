@@ -113,13 +113,20 @@ class Campaign:
                 if is_whole(home.store, home.cell):
                     self._keep(home.store, home.cell, again=False)
             self.progress.update(key)
+        for key in self.progress.archive.make_room(self._dispensable()):
+            self.progress.update(key)
+
+    def _dispensable(self) -> set[str]:
+        """Return the keys of the cells that no unfinished cell of this campaign needs."""
+        jobs = self.progress.jobs
+        return set(jobs).difference(*(jobs[key].needs for key in self.progress.unfinished()))
 
     def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
         """Archive and log a finished cell; log it a second time only if `again` is set."""
         manifest = store.manifest(cell)
         assert manifest is not None
         try:
-            self.progress.archive.add(store, cell)
+            self.progress.archive.add(store, cell, dispensable=self._dispensable())
         except ValueError as error:
             self._note_failure(store, cell, str(error))
             return

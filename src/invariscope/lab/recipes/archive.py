@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ _WEIGHTS = "weights.safetensors"
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 MB = 1_000_000
-FILE_BYTES, TOTAL_BYTES, WEIGHTS_BYTES, MAPS_BYTES = 2 * MB, 40 * MB, 24 * MB, 8 * MB
+FILE_BYTES, TOTAL_BYTES, WEIGHTS_BYTES, MAPS_BYTES = 2 * MB, 40 * MB, 13 * MB, 10 * MB
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,8 +42,7 @@ class Archive:
     weights are left out, and if necessary also its maps; the manifest lists the files left out, with their
     SHA-256, under "left_out". Weights are also left out once the weights of all networks would exceed
     `weights_bytes`, and maps once all maps would exceed `maps_bytes`, which reserves space for the results of
-    later cells. Archive the networks of the first seed first, because later ones may have to be archived
-    without their weights.
+    later cells. `make_room` leaves out the weights of networks that nothing needs any more.
 
     `data.json` contains the digests of the data files that the cells read, and a note on the variant of the
     data. With the digests, the keys of cells can be computed without the data files.
@@ -84,9 +83,13 @@ class Archive:
             appear(part, folder)
         return True
 
-    def add(self, store: Store, cell: Cell) -> Path:
+    def add(self, store: Store, cell: Cell, *, dispensable: Collection[str] = ()) -> Path:
         """Add a finished cell unless the archive has it, and return its file.
 
+        Args:
+            store, cell: the cell.
+            dispensable: keys of archived networks whose weights may be left out to make room for those of
+                this one.
         Raises:
             ValueError: the cell is unfinished or damaged, was run on another variant of the data, or is too
                 large even without weights and maps.
@@ -98,6 +101,9 @@ class Archive:
         if manifest is None:
             raise ValueError(f"{cell.name} is not finished: run it before archiving it")
         self._note_data(store.data_known(cell))
+        weights = [store.folder(cell) / name for name in _weights(manifest)]
+        if weights:
+            self.make_room(dispensable, sum(path.stat().st_size for path in weights))
         content = self._small_enough(store.folder(cell), manifest)
         _write(self.place(key), content)
         self._damaged.discard(key)
@@ -121,6 +127,25 @@ class Archive:
                 content = self._small_enough(folder, manifest)
             _write(self.place(key), content)
             found.append(key)
+        return found
+
+    def make_room(self, dispensable: Collection[str], more: int = 0) -> list[str]:
+        """Leave out weights of archived networks until all weights, and `more` bytes, fit `weights_bytes`.
+
+        Args:
+            dispensable: keys of the networks whose weights may be left out; the largest are left out first.
+            more: bytes to be added later.
+        Returns:
+            Keys of the networks whose weights were left out.
+        """
+        sizes = {path.stem: _bytes_in(path, _WEIGHTS) for path in self._files()}
+        excess, found = sum(sizes.values()) + more - self.weights_bytes, []
+        for key in sorted(set(dispensable) & set(sizes), key=lambda key: (-sizes[key], key)):
+            if excess <= 0 or not sizes[key]:
+                break
+            if self._leave_out_weights(key):
+                excess -= sizes[key]
+                found.append(key)
         return found
 
     def used(self) -> int:
@@ -168,9 +193,21 @@ class Archive:
             text = json.dumps(merged, indent=1, sort_keys=True)
             _write(self.root / DATA, f"{text}\n".encode())
 
+    def _leave_out_weights(self, key: str) -> bool:
+        """Archive a network again without its weights; return whether it was there and undamaged."""
+        manifest = self.manifest(key)
+        if manifest is None:
+            return False
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / key
+            self.get(key, folder)
+            content = _zipped(folder, manifest, _weights(manifest))
+        _write(self.place(key), content)
+        return True
+
     def _small_enough(self, folder: Path, manifest: Mapping[str, Any]) -> bytes:
         """Return the cell as a zip file, leaving out weights and maps that do not fit."""
-        weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
+        weights = _weights(manifest)
         maps = [name for name in manifest["files"] if name == MAPS]
         used, size = self.used(), 0
         for left_out in dict.fromkeys([(), (*weights,), (*weights, *maps)]):
@@ -197,6 +234,10 @@ class Archive:
 def lacks_weights(manifest: Mapping[str, Any]) -> bool:
     """Return whether the cell is a network whose weights were left out."""
     return any(name.endswith(_WEIGHTS) for name in manifest.get(LEFT_OUT, {}))
+
+
+def _weights(manifest: Mapping[str, Any]) -> list[str]:
+    return [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
 
 
 def _checked(path: Path, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
