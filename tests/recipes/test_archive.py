@@ -105,7 +105,8 @@ def test_a_network_without_weights_is_trained_again_only_if_it_is_needed(finishe
 def test_the_largest_dispensable_weights_make_room_for_others(finished, recipe, tmp_path):
     store = store_of(finished, recipe())
     networks = [cell for cell in store.plan.cells if cell.options.gives == "network"]
-    size = {c.name: sum(p.stat().st_size for p in store.folder(c).rglob("weights.safetensors")) for c in networks}
+    folders = {cell.name: store.folder(cell) for cell in networks}
+    size = {n: sum(p.stat().st_size for p in at.rglob("weights.safetensors")) for n, at in folders.items()}
     first, *others = sorted(networks, key=lambda cell: -size[cell.name])
     assert others, "the recipe must train two networks"
     archive = filled(Archive(tmp_path / "archive"), store)

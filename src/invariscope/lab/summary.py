@@ -19,8 +19,9 @@ Each `cells/KEY.zip` holds one cell; its `cell.json` describes the cell and the 
 `log.jsonl` has one line per cell that finished or failed.
 
 {{size:.1f}} of {TOTAL_BYTES / MB:g} MB are used. The limit is {FILE_BYTES / MB:g} MB per file, and
-{WEIGHTS_BYTES / MB:g} MB for the weights of all networks together. If they exceed it, those that no unfinished cell needs
-are left out, {{left_out}} so far; such a network is trained again if a new measurement needs it.
+{WEIGHTS_BYTES / MB:g} MB for the weights of all networks together. If they exceed it, those that no
+unfinished cell needs are left out, {{left_out}} so far; such a network is trained again if a new
+measurement needs it.
 
 `make campaign` runs the missing cells. `python -m invariscope.lab.campaign --summary` writes this page."""
 
