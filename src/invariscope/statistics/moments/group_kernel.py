@@ -31,8 +31,9 @@ def _add(column, part):
 def _fill(columns, j, left, members, strata, counts, pivots, reference, part, moved):
     """Fill the sums of one group and element, for a tile of units, relative to one reference."""
     right = left + len(part)
-    part[:] = 0.0
     away = np.empty(len(part))
+    for u in range(len(part)):
+        part[u] = 0.0
     for k in range(len(members)):
         bucket = members[k]
         if strata[k] == reference:
@@ -80,12 +81,14 @@ def _subtract(fixed, part, start, width):
 def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
     """Fill the sums of one element over all groups and, from the third tile on, over each group."""
     members, edges, strata, counts = groups
-    fixed[:TILE] = 0.0
+    for u in range(TILE):
+        fixed[u] = 0.0
     for g in range(len(edges) - 1):
         one, many, at = edges[g], edges[g + 1], (2 + g) * TILE
         part, into = fixed[at : at + width], shifted[g, left : left + width]
         if many - one == 1 and strata[one] == reference:
-            part[:] = columns[members[one], j, left : left + width]
+            for u in range(width):
+                part[u] = columns[members[one], j, left + u]
         else:
             within = (members[one:many], strata[one:many], counts[one:many])
             _fill(columns, j, left, *within, pivots, reference, part, into)
@@ -102,7 +105,8 @@ def _group_products(columns, groups, pivots, reference, shares, found):
     fixed, sums = np.zeros(starts + replicates * TILE), np.empty(3 * replicates * TILE)
     for left in range(0, units, TILE):
         width = min(TILE, units - left)
-        sums[:] = 0.0
+        for at in range(len(sums)):
+            sums[at] = 0.0
         for j in range(elements):
             for u in range(width):
                 start, now = pivots[reference, 0, left + u], pivots[reference, j, left + u]

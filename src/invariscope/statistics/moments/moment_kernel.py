@@ -125,7 +125,8 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
     together = np.zeros(len(counts))
     for k in range(len(samples)):
         if first[k]:
-            together[:] = 0.0
+            for u in range(len(counts)):
+                together[u] = 0.0
         _add_unusual(weighted, samples[k : k + 1], usual, tolerance, together)
         if k + 1 == len(samples) or first[k + 1]:
             for u in range(len(counts)):
@@ -133,24 +134,27 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
 
 
 @compiled(**OPTIONS)
-def _reduce(values, steps, runs, weights, references, sums, overall, lo, hi):
+def _reduce(values, steps, runs, shape, weights, references, sums, overall, lo, hi):
     """Add whole orbits to the sums of units lo..hi; if `overall`, to the first bucket only what is unusual.
 
-    Returns a checksum, which is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
+    Returns checksums, of which one is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
     """
     samples, edges, buckets, strata, first = runs
+    count, clustered = shape
     pivot, usual = references
     columns, within, total, unusual = sums
     _, elements, units = pivot.shape
     flat, pivots, column_sums = values.reshape(-1), pivot.reshape(-1), columns.reshape(-1)
-    starts = np.arange(samples.max() + 1) * steps[0] * units
-    step, check, clustered = steps[1] * units, np.zeros(TILE), not first.all()
-    spreads, weighted = np.empty((len(starts), TILE)), np.empty((len(starts), TILE))
-    contributions = np.zeros(len(starts))
+    starts = np.empty(count, np.int64)
+    step, check, rows = steps[1] * units, np.zeros(TILE), np.empty(4, np.int64)
+    spreads, weighted = np.empty((count, TILE)), np.empty((count, TILE))
+    contributions = np.zeros(count)
     for left in range(lo, hi, TILE):
         width = min(TILE, hi - left)
         right = left + width
-        _orbits(flat, starts + left, step, weights, width, spreads, weighted, contributions)
+        for i in range(count):
+            starts[i] = i * steps[0] * units + left
+        _orbits(flat, starts, step, weights, width, spreads, weighted, contributions)
         for run in range(len(buckets)):
             bucket, one, many = buckets[run], edges[run], edges[run + 1]
             members = samples[one:many]
@@ -164,13 +168,16 @@ def _reduce(values, steps, runs, weights, references, sums, overall, lo, hi):
             _add_rows(spreads, members, within[bucket, left:right])
             spread, fixed = total[bucket, left:right], strata[run] * elements * units + left
             for few in range(0, len(members), 4):
-                rows = starts[members[few : few + 4]] + left
+                some = min(4, len(members) - few)
+                for i in range(some):
+                    rows[i] = starts[members[few + i]]
                 for j in range(elements):
                     column = (bucket * elements + j) * units
                     into = column_sums[column + left : column + right]
-                    _across(flat, rows, j * step, pivots[fixed + j * units :], into, spread)
-            check[:width] += spread
-    return check.sum(), contributions
+                    _across(flat, rows[:some], j * step, pivots[fixed + j * units :], into, spread)
+            for u in range(width):
+                check[u] += spread[u]
+    return check, contributions
 
 
 def reduce_orbits(
@@ -194,8 +201,9 @@ def reduce_orbits(
     weights = orbit_weights(pivot.shape[1])
     _refuse_sizes(values, steps, visits, references, sums)
     runs = (visits.samples, visits.edges, visits.buckets, visits.strata, visits.first)
+    shape = (int(visits.samples.max()) + 1, not bool(visits.first.all()))
     into = (sums.columns, sums.within, sums.total, sums.unusual)
-    reduce: Any = partial(_reduce, values, steps, runs, weights, (pivot, usual), into, state.overall)
+    reduce: Any = partial(_reduce, values, steps, runs, shape, weights, (pivot, usual), into, state.overall)
     units = values.shape[1]
     if threads == 1 or len(visits.samples) * pivot.shape[1] * units < _SERIAL_BELOW:
         parts = [reduce(0, units)]
@@ -209,7 +217,7 @@ def reduce_orbits(
     for other, more in parts[1:]:
         check += other
         contributions += more
-    return contributions if math.isfinite(check) else None
+    return contributions if math.isfinite(check.sum()) else None
 
 
 def _refuse_sizes(

@@ -25,20 +25,29 @@ def _median_of_five(a, b, c, d, e, found):
 
 
 @compiled(**OPTIONS)
+def _insert(few, count, value):
+    """Insert a value into the first `count` ones, which are sorted."""
+    while count > 0 and few[count - 1] > value:
+        few[count] = few[count - 1]
+        count -= 1
+    few[count] = value
+
+
+@compiled(**OPTIONS)
 def _medians(rows, starts, step, left, pivot):
     """Fill the (element, unit) lower median of one to five orbits, for a tile of units."""
     count, few, (elements, width) = len(starts), np.empty(len(starts), rows.dtype), pivot.shape
     right = left + width
     for j in range(elements):
-        at = starts + j * step
         if count == 5:
-            a, b, c = rows[at[0], left:right], rows[at[1], left:right], rows[at[2], left:right]
-            _median_of_five(a, b, c, rows[at[3], left:right], rows[at[4], left:right], pivot[j])
+            a, b = rows[starts[0] + j * step, left:right], rows[starts[1] + j * step, left:right]
+            c, d = rows[starts[2] + j * step, left:right], rows[starts[3] + j * step, left:right]
+            _median_of_five(a, b, c, d, rows[starts[4] + j * step, left:right], pivot[j])
             continue
         for u in range(width):
             for i in range(count):
-                few[i] = rows[at[i], left + u]
-            pivot[j, u] = np.sort(few)[(count - 1) // 2]
+                _insert(few, i, rows[starts[i] + j * step, left + u])
+            pivot[j, u] = few[(count - 1) // 2]
 
 
 @compiled(**OPTIONS)
@@ -87,11 +96,13 @@ def _most_agreed(weighted, tolerance, found):
     for left in range(0, len(found), TILE):
         right = min(left + TILE, len(found))
         few, far, into = weighted[:, left:right], tolerance[left:right], found[left:right]
-        agree[:] = 0.0
         for i in range(count):
+            for u in range(TILE):
+                agree[i, u] = 0.0
             for k in range(i):
                 _count_agreeing(few[i], few[k], far, agree[i], agree[k])
-        into[:] = few[0]
+        for u in range(right - left):
+            into[u] = few[0, u]
         for i in range(1, count):
             _prefer(few[i], agree[i], agree[0], into)
 
