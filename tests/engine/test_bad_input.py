@@ -117,7 +117,8 @@ def test_a_layer_with_one_finite_sample_says_so():
     wanted = "nv, anova, normalized_distance"
     result = iv.measure(model, data, TURNS, measures=wanted, nonfinite="skip", progress=False)
     rows = result.table[result.table.layer == "1"]
-    assert (rows.samples == 1).all() and rows.value.isna().all()
+    assert (rows.samples == 1).all()
+    assert rows.value.isna().all()
     assert (rows.note == "no value: only one sample is left").all()
 
 
