@@ -106,6 +106,22 @@ def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
     )
 
 
+def test_a_layer_with_one_finite_sample_says_so():
+    class Breaks(nn.Module):
+        def forward(self, x):
+            return torch.where(x.amax((1, 2, 3), keepdim=True) > 0.5, torch.nan, x)
+
+    data = IMAGES * 0.4 + 0.6
+    data[7] *= 0.1
+    model = nn.Sequential(nn.Identity(), Breaks())
+    wanted = "nv, anova, normalized_distance"
+    result = iv.measure(model, data, TURNS, measures=wanted, nonfinite="skip", progress=False)
+    rows = result.table[result.table.layer == "1"]
+    assert (rows.samples == 1).all()
+    assert rows.value.isna().all()
+    assert (rows.note == "no value: only one sample is left").all()
+
+
 @pytest.mark.parametrize("model", [net(), lambda x: {"a": nn.functional.conv2d(x, torch.ones(2, 1, 3, 3))}])
 def test_a_wrong_channel_count_names_the_shape_that_the_user_gave(model):
     said = r"failed on inputs of shape \(20, 3, 6, 6\) and dtype float32, 2 of which were tried"

@@ -73,6 +73,14 @@ def test_an_impossible_interval_is_refused(every, file):
         measured(checkpoint=file, checkpoint_every=every)
 
 
+@pytest.mark.parametrize("wrong", [True, 5, ["run.ckpt"]])
+def test_what_is_no_path_is_refused(wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TypeError, match="checkpoint must be the path of a file"):
+        measured(checkpoint=wrong)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interval_without_a_checkpoint_is_refused():
     with pytest.raises(ValueError, match="pass checkpoint= too"):
         measured(checkpoint_every=5)

@@ -48,6 +48,19 @@ class Items(Dataset):
         return self.x[index], self.y[index]
 
 
+class Plain:
+    """A map-style dataset that torch's DataLoader accepts, although it is no Dataset."""
+
+    def __init__(self, x, y):
+        self.x, self.y = x, y
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, index):
+        return self.x[index], self.y[index]
+
+
 class Stream(IterableDataset):
     def __init__(self, x, y):
         self.pairs = list(zip(x, y, strict=True))
@@ -59,6 +72,7 @@ class Stream(IterableDataset):
 FORMS = {
     "tuple": lambda x, y: (x, y),
     "dataset": Items,
+    "plain": Plain,
     "loader": lambda x, y: DataLoader(Items(x, y), 7),
     "stream": Stream,
     "batches": lambda x, y: [(x[lo : lo + 9], y[lo : lo + 9]) for lo in range(0, len(x), 9)],

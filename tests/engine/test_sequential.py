@@ -189,6 +189,8 @@ def test_a_resumed_run_stops_where_the_uninterrupted_one_does(net, images, tmp_p
         ({"width": "narrow"}, "positive number.*got 'narrow'"),
         ({"width": 0.1, "at_least": 32}, "at least 64; got 32"),
         ({"decided_by": "normalized_variance"}, "pass width= too"),
+        ({"at_least": 256}, "pass width= too"),
+        ({"draws": 3}, "pass baseline= too"),
         ({"width": 0.1, "intervals": False}, "needs intervals=True"),
         ({"width": 0.1, "baseline": "random"}, "whose number is not known in advance"),
         ({"width": 0.1, "decided_by": "normalised_variance"}, "Closest: 'normalized_variance'"),

@@ -199,6 +199,13 @@ def test_what_is_degenerate_gives_no_broken_gradient(penalty):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_a_response_that_is_nan_makes_the_penalty_nan(penalty):
+    x = images().clone()
+    x[5, 0, 2, 2] = torch.nan
+    assert penalty(model_of(), x, step=0).isnan()
+
+
 def test_a_fixed_denominator_keeps_the_value_and_drops_its_part_of_the_gradient():
     x, found = images(), {}
     for fixed in (False, True):

@@ -172,6 +172,11 @@ WRONG = [
 ]
 
 
+def test_a_name_that_is_no_text_is_refused(sample):
+    with pytest.raises(TypeError, match="give the name of a plot, as a string; got list"):
+        iv.plot([sample], sample)
+
+
 @pytest.mark.parametrize(("options", "kind", "message"), WRONG)
 def test_wrong_options_are_refused_in_one_line(options, kind, message, sample):
     with pytest.raises(kind, match=message) as caught:
@@ -179,7 +184,7 @@ def test_wrong_options_are_refused_in_one_line(options, kind, message, sample):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("results", [None, 3, "run", [1, 2], {"a": 1}, np.zeros(3)])
+@pytest.mark.parametrize("results", [None, [None], 3, "run", [1, 2], {"a": 1}, np.zeros(3)])
 @pytest.mark.parametrize("name", ["layer_profile", "unit_heatmap"])
 def test_what_is_no_result_is_refused_in_one_line(name, results):
     with pytest.raises(TypeError, match=re.escape("plots take one Result, or a list of them")):

@@ -66,6 +66,8 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: as_transform("grid"), "Grid has no default elements: it needs parts"),
 ]
 TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: Compose(Flip()), r"Compose takes its parts as a list, .*; got Flip"),
+    (lambda: Compose(5), r"Compose takes its parts as a list, .*; got int"),
     (lambda: Rotation(45), "degrees must be a list of numbers, one per element; got 45"),
     (lambda: Rotation("45"), "degrees must be a list of numbers"),
     (lambda: Rotation(["a"]), r"degrees\[0\] must be a number; got 'a'"),

@@ -99,7 +99,13 @@ class Registry(Generic[T]):
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
     def get(self, name: str) -> type[T]:
-        """Return the class with this name, or raise ValueError with the closest names."""
+        """Return the class with this name, or raise ValueError with the closest names.
+
+        Raises:
+            TypeError: the name is no string.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"give the name of a {self.kind}, as a string; got {type(name).__name__}")
         names = self.names()
         if name not in self._classes:
             listing = self.listing or f"{self.kind}s"

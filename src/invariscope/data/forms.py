@@ -110,6 +110,8 @@ def form_of(data: Any, labels: Any = None, *, tensors: bool = False) -> Form:
     refuse_listed_pair(data)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
         return Form(batches=data, labelling=labelling)
+    if isinstance(data, Sized) and hasattr(data, "__getitem__") and not isinstance(data, Iterable):
+        return _dataset(data, labelling)
     raise TypeError(
         "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
         f"DataLoader or an iterable of batches; got {type(data).__name__}"

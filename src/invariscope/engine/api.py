@@ -192,6 +192,10 @@ def measure(
     """
     if checkpoint is None and checkpoint_every != EVERY_SECONDS:
         raise ValueError("checkpoint_every= says how often a checkpoint is written: pass checkpoint= too")
+    if baseline is None and draws != Options.draws:
+        raise ValueError("draws= is the number of random networks: pass baseline= too")
+    if width is None and at_least != Options.at_least:
+        raise ValueError("at_least= says when intervals are first checked: pass width= too")
     options = Options(
         layers=layers,
         by_class=by_class,

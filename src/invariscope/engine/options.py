@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,6 +85,7 @@ class Options:
         set_integers(self, draws=2, repeats=1, most=_MOST_PASSES)
         _refuse_memory(self.memory_gb)
         _refuse_baseline(self.baseline)
+        _refuse_wrong_checkpoint(self.checkpoint)
         _refuse_wrong_interval(self.checkpoint_every)
         self._refuse_wrong_width()
         as_output_choice(self.output)
@@ -168,6 +170,12 @@ def _refuse_baseline(baseline: Any) -> None:
             "baseline must be 'random', or a function without arguments that returns a network with new "
             f"weights; got {type(baseline).__name__}"
         )
+
+
+def _refuse_wrong_checkpoint(path: Any) -> None:
+    """Raise TypeError unless a checkpoint is the path of a file, or None."""
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise TypeError(f"checkpoint must be the path of a file, or None; got {path!r}")
 
 
 def _refuse_wrong_interval(seconds: Any) -> None:

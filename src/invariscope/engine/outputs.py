@@ -38,6 +38,7 @@ from invariscope.transforms.base import Transform
 from invariscope.unit_draw import MORE_UNITS, DrawingError, UnitDraw
 
 _NO_UNIT = "no value: all units are dead, sparse or infinite"
+_ONE_SAMPLE = "no value: only one sample is left"
 _NO_SAMPLE = "no value: there are fewer samples than the preset counts at once (64)"
 _NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
 _INFINITE = "infinite: division by 0"
@@ -216,7 +217,7 @@ class OutputPlace:
             **self.columns,
             value=float(layer[0]),
             elements=len(self.of.transform),
-            note=_note(float(layer[0]), why, note, empty),
+            note=_note(float(layer[0]), why, note, _ONE_SAMPLE if self.stratum.samples == 1 else empty),
             pending=kind_of(why) != "never",
             **self._clipped(interval).columns,
             **self._ratio(numbers, reach),

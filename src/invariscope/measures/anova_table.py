@@ -228,12 +228,14 @@ def share_rejecting(
 def f_survival(
     f: np.ndarray, above: float | np.ndarray, below: float | np.ndarray, factor: float | np.ndarray = 1.0
 ) -> np.ndarray:
-    """Return P(F > f) with `factor` times the given degrees of freedom; NaN for NaN.
+    """Return P(F > f) with `factor` times the given degrees of freedom; NaN for NaN or without freedom.
 
     >>> f_survival(np.array([0.0, 1.0, np.inf]), 1, 1)
     array([1. , 0.5, 0. ])
     """
-    return special.betainc(factor * below / 2, factor * above / 2, below / (below + above * f))
+    with np.errstate(invalid="ignore"):  # 0 degrees of freedom, and f = 0
+        share = below / (below + above * f)
+    return special.betainc(factor * below / 2, factor * above / 2, share)
 
 
 def f_critical(p: float, above: float, below: float) -> float:

@@ -271,7 +271,8 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     """
     if measures is None:
         raise TypeError("measures=None is not accepted; leave it out, or give measure objects or names")
-    entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
+    listed = isinstance(measures, Iterable) and not isinstance(measures, str | bytes | type | Mapping)
+    entries: list[Any] = list(measures) if listed else [measures]
     found = tuple(_as_measure(part) for entry in entries for part in _parts(entry))
     if not found:
         raise ValueError("no measures given; `iv.list_measures()` lists all of them")

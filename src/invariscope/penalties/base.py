@@ -106,7 +106,7 @@ class Penalty(abc.ABC):
         return self.elements is not None or self.transform.per_sample or drawn_probes
 
     def __call__(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> Tensor:
-        """Return the mean over layers, a scalar.
+        """Return the mean over layers, a scalar; NaN if a response is NaN.
 
         Args:
             model: the model in training.
@@ -136,7 +136,12 @@ class Penalty(abc.ABC):
             read = responses_in_graph(model, laid.rows, layers=self.layers)
         block = _block(laid, transform, x, batch)
         with without_autocast():
-            return {k: self._value(replace(block, values=_widened(values))) for k, values in read.items()}
+            return {key: self._of_layer(replace(block, values=_widened(v))) for key, v in read.items()}
+
+    def _of_layer(self, block: Block) -> Tensor:
+        """Return the value of one layer; NaN, as are its gradients, if a response is NaN."""
+        missing = block.values.detach().isnan().any()
+        return self._value(block) * torch.where(missing, torch.nan, 1.0)
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
         """Return the positions of the elements that a step forwards, in order."""

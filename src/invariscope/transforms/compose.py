@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,6 +46,9 @@ class Compose(Combination):
     parts: Sequence[Any]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, Iterable) or isinstance(self.parts, str | type):
+            got = type(self.parts).__name__
+            raise TypeError(f"Compose takes its parts as a list, Compose([first, second]); got {got}.")
         parts = tuple(as_transform(part) for part in self.parts)
         if not parts:
             raise ValueError("Compose needs at least one part; got none.")

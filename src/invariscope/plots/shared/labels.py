@@ -37,9 +37,9 @@ def as_results(results: Result | Iterable[Result]) -> tuple[Result, ...]:
     ):
         raise TypeError(_NO_RESULTS.format(type(results).__name__))
     several = (results,) if hasattr(results, "provenance") else tuple(results)  # type: ignore[arg-type]
-    wrong = next((entry for entry in several if not hasattr(entry, "provenance")), None)
-    if wrong is not None:
-        raise TypeError(_NO_RESULTS.format(type(wrong).__name__))
+    wrong = [type(entry).__name__ for entry in several if not hasattr(entry, "provenance")]
+    if wrong:
+        raise TypeError(_NO_RESULTS.format(wrong[0]))
     if not several:
         raise ValueError("no results: give one Result, or a list with at least one")
     return several  # type: ignore[return-value]
