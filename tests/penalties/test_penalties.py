@@ -199,10 +199,11 @@ def test_what_is_degenerate_gives_no_broken_gradient(penalty):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_a_response_that_is_nan_makes_the_penalty_nan(penalty):
+def test_a_response_that_is_not_finite_makes_the_penalty_nan(penalty, bad):
     x = images().clone()
-    x[5, 0, 2, 2] = torch.nan
+    x[5, 0, 2, 2] = bad
     assert penalty(model_of(), x, step=0).isnan()
 
 

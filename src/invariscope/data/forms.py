@@ -193,7 +193,9 @@ def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: s
 
 def _arrays(inputs: Any, labels: Any = None, labelling: Labelling | None = None) -> Form:
     inputs, labelling = as_tensor(inputs, "inputs"), labelling or Labelling()
-    if inputs.ndim == 0 or len(inputs) == 0:
+    if inputs.ndim == 0:
+        raise ValueError("the data are a single number; give at least two samples, (sample, ...)")
+    if len(inputs) == 0:
         raise ValueError(f"the data are empty (shape {tuple(inputs.shape)}); give at least two samples")
     return Form(inputs, labelling.read(labels, len(inputs), whole=True), labelling=labelling)
 

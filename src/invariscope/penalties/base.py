@@ -106,7 +106,7 @@ class Penalty(abc.ABC):
         return self.elements is not None or self.transform.per_sample or drawn_probes
 
     def __call__(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> Tensor:
-        """Return the mean over layers, a scalar; NaN if a response is NaN.
+        """Return the mean over layers, a scalar; NaN if a response is NaN or infinite.
 
         Args:
             model: the model in training.
@@ -139,9 +139,9 @@ class Penalty(abc.ABC):
             return {key: self._of_layer(replace(block, values=_widened(v))) for key, v in read.items()}
 
     def _of_layer(self, block: Block) -> Tensor:
-        """Return the value of one layer; NaN, as are its gradients, if a response is NaN."""
-        missing = block.values.detach().isnan().any()
-        return self._value(block) * torch.where(missing, torch.nan, 1.0)
+        """Return the value of one layer; NaN, as are its gradients, if a response is NaN or infinite."""
+        finite = block.values.detach().isfinite().all()
+        return self._value(block) * torch.where(finite, 1.0, torch.nan)
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
         """Return the positions of the elements that a step forwards, in order."""
