@@ -95,8 +95,8 @@ def bounds(pairs: np.ndarray, index: int, count: int) -> tuple[int, int]:
     last = int(pairs[-1]) + 1
     if count > last:
         raise ValueError(
-            f"{len(pairs)} samples cannot be divided into {count} shards, because the null pairs them and a pair "
-            f"stays together; use at most {last}"
+            f"{len(pairs)} samples cannot be divided into {count} shards, because the null pairs them and a "
+            f"pair stays together; use at most {last}"
         )
     low, high = np.searchsorted(pairs, [index * last // count, (index + 1) * last // count])
     return int(low), int(high)
