@@ -202,6 +202,11 @@ class _Digests:
         named = [(name, self._reference(name, part)) for name, part in global_parts(value)]
         return self._named("function", [*function_parts(value), *named], where)
 
+    def _code(self, value: CodeType, where: str) -> bytes:
+        if value not in _CODES:
+            _CODES[value] = self._named("code", code_parts(value), where)
+        return _CODES[value]
+
     def _module(self, value: ModuleType, where: str) -> bytes:
         """Digest a module that something holds: of your own ones, all names without a leading "_"."""
         if is_library_module(value):
@@ -358,6 +363,8 @@ def _sha(*parts: Any) -> bytes:
     return digest.digest()
 
 
+# Code never changes, and equal code has the same parts.
+_CODES: weakref.WeakKeyDictionary[CodeType, bytes] = weakref.WeakKeyDictionary()
 _WORD, _MANGLED = re.compile(r"\w+"), re.compile(r"\.?___torch_mangle_\d+")
 _MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
 _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
@@ -381,7 +388,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
     # For a contextlib context manager, digest how it is created, not its generator.
     (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
-    (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
+    (CodeType, _Digests._code),
     (type, _Digests._class),
     ((staticmethod, classmethod), lambda own, v, at: own._all(type(v).__name__, (v.__func__,), at)),
     (property, lambda own, v, at: own._all("property", (v.fget, v.fset), at)),
