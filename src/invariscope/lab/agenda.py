@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ class AgendaStep:
     title: str = ""
     seeds: list[int] = field(default_factory=list)
 
-    @property
+    @cached_property
     def plan(self) -> RecipePlan:
         """All cells of the recipe, at the scale and with the seeds of the step."""
         return recipes.load(self.recipe, scale=self.scale, seeds=self.seeds or None)

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -158,6 +159,7 @@ def check_data(name: str) -> None:
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
 
 
+@cache  # hundreds of cells have the same transform
 def transform_of(text: str) -> Transform:
     """Return the transform that a Python expression describes; "zoo.unit_displacements()" also works.
 

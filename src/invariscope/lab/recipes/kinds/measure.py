@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -55,16 +56,9 @@ class MeasureCell(NetworkResult, name="measure"):
 
     def check_own(self) -> None:
         """Reject unknown measures and transforms, and too few images for an interval."""
-        from invariscope.catalog.expressions import read_measures
-        from invariscope.measures.base import as_measures
-
         with about("transform", self.transform):
             transform_of(self.transform)
-        for text in self.measures:
-            with about("measures", text):
-                read_measures([text])
-        with about("measures"):
-            as_measures(read_measures(self.measures))
+        _check_measures(tuple(self.measures))
         if self.tested and self.tested < GROUPS * MIN_PER_GROUP:
             raise ValueError(
                 f"tested must be 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got "
@@ -134,6 +128,18 @@ class MeasureCell(NetworkResult, name="measure"):
         passes = 2 if self.by_class == "separate" else 1
         named = ("transform", "measures", "by_class", "precision", "channels")
         return self.units_of(other, *named, passes=passes)
+
+
+@cache  # hundreds of cells have the same measures
+def _check_measures(texts: tuple[str, ...]) -> None:
+    from invariscope.catalog.expressions import read_measures
+    from invariscope.measures.base import as_measures
+
+    for text in texts:
+        with about("measures", text):
+            read_measures([text])
+    with about("measures"):
+        as_measures(read_measures(list(texts)))
 
 
 def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> Row:
