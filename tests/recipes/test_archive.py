@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from invariscope.cli.app import app
 from invariscope.lab import recipes
 from invariscope.lab.recipes.archive import Archive, lacks_weights
+from invariscope.lab.recipes.figures import draw_all
 
 TRAINED, RANDOM = "train/simple_conv", "random/0"
 
@@ -129,6 +130,15 @@ def test_maps_are_left_out_last_and_the_result_can_still_be_read(finished, recip
     read = recipes.Outcomes(taken).result("nv/all_conv")
     assert not read.arrays
     assert read.rows == recipes.Outcomes(store).result("nv/all_conv").rows
+
+
+def test_a_figure_whose_maps_were_left_out_says_so(finished, recipe, tmp_path):
+    path = recipe(('plot = "layer_profile"', 'plot = "unit_heatmap"'))
+    archive = filled(Archive(tmp_path / "archive", maps_bytes=0), store_of(finished, path))
+    taken = store_of(tmp_path / "out", path, archive)
+    figures = list(draw_all(recipes.Outcomes(taken), tmp_path / "page.md"))
+    reasons = [figure.reason for figure in figures if figure.title == "Layers of all_conv"]
+    assert [reason.partition("; ")[2] for reason in reasons] == ["maps left out of the archive: nv/all_conv"]
 
 
 def test_a_result_that_does_not_fit_without_maps_is_refused(finished, recipe, tmp_path):

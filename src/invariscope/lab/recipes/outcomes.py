@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,11 @@ class Outcomes:
             label = getattr(cell.options, "label", None)
             self._results[name] = result.labelled(label) if label else result
         return self._results[name]
+
+    def without_maps(self, names: Iterable[str]) -> list[str]:
+        """Return the finished cells whose maps were left out of the archive."""
+        manifests = {name: self.manifest(self.plan[name]) or {} for name in names}
+        return [name for name, manifest in manifests.items() if MAPS in manifest.get(LEFT_OUT, {})]
 
     def training(self, cell: Cell) -> dict[str, Any]:
         """Return the training record from the card of a finished training cell."""

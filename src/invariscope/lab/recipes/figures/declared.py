@@ -97,13 +97,19 @@ def draw_all(outcomes: Outcomes, page: Path) -> Iterator[DrawnFigure]:
 
 @dataclass(frozen=True)
 class _Panel:
-    """One panel: its title, its results, and the names of its finished and unfinished cells."""
+    """One panel: its title, its results, and the names of its cells.
+
+    Args:
+        finished, missing: names of finished and unfinished cells.
+        without_maps: finished cells whose maps were left out of the archive.
+    """
 
     title: str
     options: dict[str, Any]
     results: list[Any] = field(default_factory=list)
     finished: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    without_maps: tuple[str, ...] = ()
 
 
 def _inner(recipe: Recipe, figure: Figure, place: Place, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -144,7 +150,8 @@ def _panel(figure: Figure, place: Place, chosen: dict[str, Any], outcomes: Outco
     if len(results) == 1 < len(runs) and title:  # plots name the results only if there are several
         title = f"{title} ({results[0].name})"
     missing = tuple(name for name in names if name not in finished)
-    return _Panel(title, options, _briefly_named(results), tuple(finished), missing)
+    without_maps = tuple(outcomes.without_maps(finished))
+    return _Panel(title, options, _briefly_named(results), tuple(finished), missing, without_maps)
 
 
 def _measures(options: dict[str, Any]) -> list[str] | None:
@@ -190,7 +197,8 @@ def _drawn(title: str, figure: Figure, panels: Sequence[_Panel], page: Path) -> 
             given = panel.results if several else panel.results[0]
             parts.append((panel.title, plot.prepare(given, **panel.options)))
         except ValueError as error:
-            without.append(str(error))
+            lost = listed(panel.without_maps, limit=_NAMED)
+            without.append(f"{error}; maps left out of the archive: {lost}" if lost else str(error))
     if not parts:
         verb = "is" if len(finished) == 1 else "are"
         few = f"only {len(finished)} of its {len(finished) + len(missing)} cells {verb} finished"
