@@ -34,7 +34,9 @@ def digits():
 
 
 def quick(model, data, **options):
-    return iv.measure(model, data, TURNS, **({"progress": False, "baseline": "random", "draws": 4} | options))
+    options = {"progress": False, "baseline": "random"} | options
+    draws = {} if options["baseline"] is None else {"draws": 4}
+    return iv.measure(model, data, TURNS, **(draws | options))
 
 
 def by_hand(net, data, *, draws=4, seed=0, **options):
