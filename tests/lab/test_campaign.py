@@ -93,6 +93,14 @@ def test_everything_is_run_once_archived_and_summed_up(steps, tmp_path, in_proce
     assert not any(str(tmp_path) in text for text in texts)
 
 
+def test_a_campaign_that_ends_deletes_its_own_cells_only(steps, tmp_path, in_process):
+    other = tmp_path / "reproductions" / ".work" / "cells" / "net_of_another-0123456789ab" / "cell.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    assert "0 are left" in call(tmp_path / "reproductions", steps())
+    assert list((tmp_path / "reproductions" / ".work").rglob("cell.json")) == [other]
+
+
 def test_the_summary_lists_what_is_missing_with_its_cost(steps, tmp_path, in_process):
     root = tmp_path / "reproductions"
     call(root, steps(), "--list")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -182,7 +181,7 @@ def main(
             _show(campaign, root / PAGE if summarize else None, steps, hours)
             return
         with _locked(root / WORK), _stoppable():
-            _run(campaign, hours, root / WORK) if merge is None else _merge(campaign, merge)
+            _run(campaign, hours) if merge is None else _merge(campaign, merge)
     except (ValueError, TypeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -205,7 +204,7 @@ def _campaign(
     return Campaign(progress, log, costs, words, jobs, threads, _say)
 
 
-def _run(campaign: Campaign, hours: float, work: Path) -> None:
+def _run(campaign: Campaign, hours: float) -> None:
     try:
         campaign.run(hours)
     except KeyboardInterrupt:
@@ -218,7 +217,14 @@ def _run(campaign: Campaign, hours: float, work: Path) -> None:
         f"{len(unfinished)} are left, about {left:.1f} core-hours; {len(progress.failed)} failed"
     )
     if not unfinished and not progress.failed:
-        shutil.rmtree(work / "cells", ignore_errors=True)
+        _clear(campaign)
+
+
+def _clear(campaign: Campaign) -> None:
+    """Delete the cells of this campaign from the work folder, which others may share."""
+    for home in (home for job in campaign.progress.jobs.values() for home in job.homes):
+        if home.store.folder(home.cell).exists():
+            home.store.remove(home.cell)
 
 
 def _merge(campaign: Campaign, root: Path) -> None:
