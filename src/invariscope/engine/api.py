@@ -190,12 +190,9 @@ def measure(
     >>> result.table["layer"].tolist()
     ['0', '1']
     """
-    if checkpoint is None and checkpoint_every != EVERY_SECONDS:
-        raise ValueError("checkpoint_every= says how often a checkpoint is written: pass checkpoint= too")
-    if baseline is None and draws != Options.draws:
-        raise ValueError("draws= is the number of random networks: pass baseline= too")
-    if width is None and at_least != Options.at_least:
-        raise ValueError("at_least= says when intervals are first checked: pass width= too")
+    _refuse_alone("checkpoint_every", "how often to write", checkpoint_every, checkpoint=checkpoint)
+    _refuse_alone("draws", "how many random networks are measured", draws, baseline=baseline)
+    _refuse_alone("at_least", "when intervals are first checked", at_least, width=width)
     options = Options(
         layers=layers,
         by_class=by_class,
@@ -236,3 +233,10 @@ def measure(
     )
     with kept_memory(), refused_exits():
         return measured(bare(model), data, as_transform(transform), as_measures(measures), options)
+
+
+def _refuse_alone(name: str, says: str, value: Any, **partner: Any) -> None:
+    """Raise ValueError if an option is given without the one that it belongs to."""
+    [(other, given)] = partner.items()
+    if given is None and value != getattr(Options, name):
+        raise ValueError(f"{name}= says {says}: pass {other}= too")

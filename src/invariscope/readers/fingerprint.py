@@ -363,8 +363,7 @@ def _sha(*parts: Any) -> bytes:
     return digest.digest()
 
 
-# Code never changes, and equal code has the same parts.
-_CODES: weakref.WeakKeyDictionary[CodeType, bytes] = weakref.WeakKeyDictionary()
+_CODES: weakref.WeakKeyDictionary[CodeType, bytes] = weakref.WeakKeyDictionary()  # code never changes
 _WORD, _MANGLED = re.compile(r"\w+"), re.compile(r"\.?___torch_mangle_\d+")
 _MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
 _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
